@@ -1,0 +1,1 @@
+"""tinygen: int8 models in, static-memory C out, checked byte for byte."""

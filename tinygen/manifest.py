@@ -1,0 +1,162 @@
+"""manifest.json: what `tinygen build` wrote, as a contract for tools.
+
+Schema 1. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
+
+    schema            1
+    tinygen           version that wrote it
+    name              C prefix and library name
+    model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
+    profile           arithmetic, e.g. "tflm"
+    optimize          objective, e.g. "balanced"
+    board, core       ids of boards/*.toml and boards/cores/*.toml
+    include_dirs, sources, cflags           what the target build of the library uses
+    host_include_dirs, host_sources         the same model with portable kernels only, for the host
+    inputs, outputs   [{name, symbol, dtype, shape, scale, zero_point, bytes}]: `symbol` is a C function without
+                      arguments that returns a pointer to the buffer; scale and zero_point are null where the
+                      tensor is not quantised
+    invoke            C symbol, void (void)
+    reset             C symbol, void (void), or null for a model without state
+    arena_bytes       static RAM for inputs, outputs, activations and scratch
+    state_bytes       static RAM that lives from one invoke to the next
+    const_bytes       weights, biases, requantisation and tables, in flash
+    macs              multiply-accumulates of one invoke
+    layers            [{index, name, op, symbol, kernel, macs, output}] in the order of execution, one for each C
+                      function; output is {tensor, dtype, shape, bytes, offset}, the offset within the arena
+    files             {path: sha256} of every generated file but this one
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinygen.errors import OutputError
+
+SCHEMA = 1
+FILE_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """The source model: its file name, hash, and the copy kept in the output folder."""
+
+    file: str
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the model, as the C code presents it."""
+
+    name: str
+    symbol: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float | None
+    zero_point: int | None
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """Where a layer leaves its result."""
+
+    tensor: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One C function of the generated library."""
+
+    index: int
+    name: str
+    op: str
+    symbol: str
+    kernel: str
+    macs: int
+    output: LayerOutput
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of manifest.json; the module's docstring documents each field."""
+
+    schema: int
+    tinygen: str
+    name: str
+    model: Model
+    profile: str
+    optimize: str
+    board: str
+    core: str
+    include_dirs: tuple[str, ...]
+    sources: tuple[str, ...]
+    cflags: tuple[str, ...]
+    host_include_dirs: tuple[str, ...]
+    host_sources: tuple[str, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    invoke: str
+    reset: str | None
+    arena_bytes: int
+    state_bytes: int
+    const_bytes: int
+    macs: int
+    layers: tuple[Layer, ...]
+    files: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """The text of manifest.json: stable order, so that equal content is equal bytes."""
+        fields = dataclasses.asdict(self)
+        fields["files"] = dict(sorted(self.files.items()))
+        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+
+
+def load(out: Path) -> Manifest:
+    """Read ``out/manifest.json``.
+
+    Raises OutputError when the folder was not written by `tinygen build`, or by another schema of it.
+    """
+    path = out / FILE_NAME
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OutputError(
+            f"{out} holds no {FILE_NAME}: it was not written by `tinygen build`",
+            f"Build it first: tinygen build MODEL.tflite -o {out}",
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise OutputError(f"cannot read {path}: {error}", "Build it again.") from None
+    schema = fields.get("schema") if isinstance(fields, dict) else None
+    if schema != SCHEMA:
+        raise OutputError(f"{path} has schema {schema!r}, this tinygen reads {SCHEMA}", "Build it again.")
+    try:
+        return _decode(fields)
+    except (KeyError, TypeError) as error:
+        raise OutputError(f"{path} is damaged: {type(error).__name__} {error}", "Build it again.") from None
+
+
+def _decode(fields: dict[str, Any]) -> Manifest:
+    values = dict(fields)
+    values["model"] = Model(**fields["model"])
+    for key in ("inputs", "outputs"):
+        values[key] = tuple(Port(**{**port, "shape": tuple(port["shape"])}) for port in fields[key])
+    for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources"):
+        values[key] = tuple(fields[key])
+    values["layers"] = tuple(_decode_layer(layer) for layer in fields["layers"])
+    return Manifest(**values)
+
+
+def _decode_layer(fields: dict[str, Any]) -> Layer:
+    output = dict(fields["output"])
+    output["shape"] = tuple(output["shape"])
+    return Layer(**{**fields, "output": LayerOutput(**output)})
