@@ -1,0 +1,1 @@
+"""The operators: one file each, with attributes, arithmetic, reference, kernels and test cases."""

@@ -1,0 +1,39 @@
+"""What an operator's own test cases are made of: single-operator models, stated as a converter would.
+
+The cases live beside the operator; the tests enumerate them, write each as a .tflite file, and compare reference,
+generated C and the original runtime. Adding an operator with its cases therefore edits no test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CaseTensor:
+    """A tensor of a case; `data` makes it a constant. Per-channel scales are a tuple, along `axis`."""
+
+    shape: tuple[int, ...]
+    dtype: str = "int8"
+    scale: float | tuple[float, ...] | None = None
+    zero_point: int = 0
+    axis: int = 0
+    data: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One single-operator model.
+
+    `op` is TensorFlow Lite's name ("CONV_2D"). `options` are the fields of the operator's option table in the
+    schema's own snake_case names, enumerations by name: ``{"padding": "SAME", "stride_h": 2}``.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[CaseTensor | None, ...]
+    outputs: tuple[CaseTensor, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
