@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import jinja2
 
 from tinygen.resources import resource
 
 
+def _plus(value: int) -> str:
+    """An added literal as C writes it: "+ 3", "- 3", or nothing for zero."""
+    return f" {'+' if value > 0 else '-'} {abs(value)}" if value else ""
+
+
+def _times(value: int) -> str:
+    """A literal factor as C writes it: " * 3", or nothing for one."""
+    return f" * {value}" if value != 1 else ""
+
+
+def _block(text: str) -> str:
+    """The lines that a macro printed, to be called on a line of its own."""
+    return text.strip("\n")
+
+
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resource("templates")),
         undefined=jinja2.StrictUndefined,
         line_statement_prefix="%%",
@@ -22,13 +36,12 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.filters["block"] = _block
+    environment.filters["plus"] = _plus
+    environment.filters["times"] = _times
+    return environment
 
 
 def render(template: str, /, **values: object) -> str:
     """The text of ``templates/<template>`` with `values`; an undefined name is an error, never an empty string."""
     return _environment().get_template(template).render(**values)
-
-
-def macro(template: str, name: str) -> Any:
-    """A macro of a template, callable from Python."""
-    return getattr(_environment().get_template(template).module, name)

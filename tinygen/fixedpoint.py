@@ -1,0 +1,194 @@
+"""Integer arithmetic of the runtimes that tinygen equals: one function per named rule.
+
+All functions take and return int64 arrays (or Python integers) that hold the values of the original's int32
+arithmetic, so that no intermediate can wrap here where it would not wrap there. Sources: TensorFlow Lite's
+``quantization_util.cc`` and ``common.h``; gemmlowp's ``fixedpoint.h``, whose names are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+IntLike = npt.ArrayLike
+
+INT32_MIN = -(2**31)
+INT32_MAX = 2**31 - 1
+
+
+def round_half_away(value: float) -> int:
+    """Nearest integer, ties away from zero: C's ``round``."""
+    return math.floor(abs(value) + 0.5) * (1 if value >= 0 else -1)
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """``QuantizeMultiplier``: (multiplier, shift) with real = multiplier * 2**(shift - 31), multiplier in int32.
+
+    A factor below 2**-32 becomes (0, 0), as in the original.
+    """
+    if real == 0.0:
+        return 0, 0
+    mantissa, shift = math.frexp(real)
+    multiplier = round_half_away(mantissa * 2**31)
+    if multiplier == 2**31:
+        multiplier //= 2
+        shift += 1
+    if shift < -31:
+        return 0, 0
+    return multiplier, shift
+
+
+def saturating_rounding_doubling_high_mul(a: IntLike, b: IntLike) -> IntArray:
+    """``SaturatingRoundingDoublingHighMul``: the high half of 2ab, rounded; only MIN * MIN saturates.
+
+    The original's sign-dependent nudge with truncating division is the same as this floor.
+    """
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    high: IntArray = (product + (1 << 30)) >> 31
+    return np.minimum(high, INT32_MAX)
+
+
+def rounding_divide_by_pot(x: IntLike, exponent: IntLike) -> IntArray:
+    """``RoundingDivideByPOT``: x / 2**exponent, ties away from zero."""
+    value = np.asarray(x, np.int64)
+    shift = np.asarray(exponent, np.int64)
+    mask = (np.int64(1) << shift) - 1
+    threshold = (mask >> 1) + (value < 0)
+    rounded: IntArray = (value >> shift) + np.asarray((value & mask) > threshold, np.int64)
+    return rounded
+
+
+def multiply_by_quantized_multiplier(x: IntLike, multiplier: IntLike, shift: IntLike) -> IntArray:
+    """``MultiplyByQuantizedMultiplier`` with double rounding: x * multiplier * 2**(shift - 31).
+
+    `x` times 2**max(shift, 0) must fit int32 (the original's behaviour is undefined otherwise).
+    """
+    exponent = np.asarray(shift, np.int64)
+    scaled = np.asarray(x, np.int64) << np.maximum(exponent, 0)
+    high = saturating_rounding_doubling_high_mul(scaled, multiplier)
+    return rounding_divide_by_pot(high, np.maximum(-exponent, 0))
+
+
+def saturating_left_shift(x: IntLike, bits: int) -> IntArray:
+    """x * 2**bits, saturated to int32."""
+    return np.clip(np.asarray(x, np.int64) << bits, INT32_MIN, INT32_MAX)
+
+
+def rounding_half_sum(a: IntLike, b: IntLike) -> IntArray:
+    """``RoundingHalfSum``: (a + b) / 2, ties away from zero."""
+    total = np.asarray(a, np.int64) + np.asarray(b, np.int64)
+    return np.where(total >= 0, (total + 1) >> 1, -((1 - total) >> 1))
+
+
+def _exp_on_interval_between_negative_one_quarter_and_0_excl(a: IntArray) -> IntArray:
+    """``exp_on_interval_between_negative_one_quarter_and_0_excl``: a 4th-order Taylor expansion around -1/8, Q0.31."""
+    x = a + (1 << 28)
+    x2 = saturating_rounding_doubling_high_mul(x, x)
+    x3 = saturating_rounding_doubling_high_mul(x2, x)
+    x4 = saturating_rounding_doubling_high_mul(x2, x2)
+    one_third = 715827883
+    exp_of_minus_one_eighth = 1895147668
+    x4_over_4 = rounding_divide_by_pot(x4, 2)
+    tail = rounding_divide_by_pot(saturating_rounding_doubling_high_mul(x4_over_4 + x3, one_third) + x2, 1)
+    return exp_of_minus_one_eighth + saturating_rounding_doubling_high_mul(exp_of_minus_one_eighth, x + tail)
+
+
+# exp(-2**k) in Q0.31 for the bits of the argument above one quarter.
+_EXP_BARREL = (
+    (-2, 1672461947),
+    (-1, 1302514674),
+    (0, 790015084),
+    (1, 290630308),
+    (2, 39332535),
+    (3, 720401),
+    (4, 242),
+)
+
+
+def exp_on_negative_values(a: IntLike, integer_bits: int) -> IntArray:
+    """``exp_on_negative_values``: exp(a) in Q0.31 for a <= 0 given in Q(integer_bits).(31 - integer_bits)."""
+    value = np.asarray(a, np.int64)
+    fractional_bits = 31 - integer_bits
+    one_quarter = 1 << (fractional_bits - 2)
+    modulo_quarter = (value & (one_quarter - 1)) - one_quarter
+    result = _exp_on_interval_between_negative_one_quarter_and_0_excl(
+        saturating_left_shift(modulo_quarter, integer_bits)
+    )
+    remainder = modulo_quarter - value
+    for exponent, factor in _EXP_BARREL:
+        if integer_bits > exponent:
+            bit = 1 << (fractional_bits + exponent)
+            result = np.where(remainder & bit, saturating_rounding_doubling_high_mul(result, factor), result)
+    if integer_bits > 5:
+        result = np.where(value < -(1 << (36 - integer_bits)), 0, result)
+    return np.where(value == 0, INT32_MAX, result)
+
+
+def one_over_one_plus_x_for_x_in_0_1(a: IntLike) -> IntArray:
+    """``one_over_one_plus_x_for_x_in_0_1``: 1 / (1 + a), Q0.31 in and out, by three Newton-Raphson steps."""
+    half_denominator = rounding_half_sum(a, INT32_MAX)
+    constant_48_over_17 = 1515870810
+    constant_neg_32_over_17 = -1010580540
+    x = constant_48_over_17 + saturating_rounding_doubling_high_mul(half_denominator, constant_neg_32_over_17)
+    for _ in range(3):
+        product = saturating_rounding_doubling_high_mul(half_denominator, x)
+        one_minus_product = (1 << 29) - product
+        x = x + saturating_left_shift(saturating_rounding_doubling_high_mul(x, one_minus_product), 2)
+    return saturating_left_shift(x, 1)
+
+
+def calculate_input_radius(input_integer_bits: int, input_left_shift: int, total_signed_bits: int = 31) -> int:
+    """``CalculateInputRadius``: the largest |difference| that still has the given integer bits when rescaled."""
+    largest = ((1 << input_integer_bits) - 1) * 2.0 ** (total_signed_bits - input_integer_bits)
+    return math.floor(largest / 2.0**input_left_shift)
+
+
+@dataclass(frozen=True)
+class Requant:
+    """Accumulator to output scale, per channel of the last axis or one for all.
+
+    The value is acc * multiplier * 2**(shift - 31), rounded twice (``MultiplyByQuantizedMultiplier``): the rule of
+    TensorFlow Lite Micro and CMSIS-NN.
+    """
+
+    multiplier: tuple[int, ...]
+    shift: tuple[int, ...]
+    rounding: str = "double"
+
+    @staticmethod
+    def from_scales(scales: npt.ArrayLike) -> Requant:
+        """Quantise real factors (float64), one per channel."""
+        pairs = [quantize_multiplier(float(scale)) for scale in np.atleast_1d(np.asarray(scales, np.float64))]
+        return Requant(tuple(m for m, _ in pairs), tuple(s for _, s in pairs))
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether channels differ in their scale."""
+        return len(self.multiplier) > 1
+
+    @cached_property
+    def _arrays(self) -> tuple[IntArray, IntArray]:
+        return np.array(self.multiplier, np.int64), np.array(self.shift, np.int64)
+
+    def apply(self, acc: IntArray) -> IntArray:
+        """Rescale int64 accumulators of shape (..., channels)."""
+        return multiply_by_quantized_multiplier(acc, *self._arrays)
+
+    def largest_accumulator(self) -> IntArray:
+        """The largest |accumulator| per channel that the rule is defined for."""
+        return INT32_MAX >> np.maximum(self._arrays[1], 0)
+
+
+def quantize_f32(x: npt.NDArray[np.float32], scale: np.float32, zero_point: int, low: int, high: int) -> IntArray:
+    """``AffineQuantize``: float32 quotient, ties away from zero, zero point added, clamped to [low, high]."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        quotient = (np.asarray(x, np.float32) / np.float32(scale)).astype(np.float64)
+    # Beyond +-2**24 the clamp decides; it also keeps infinities and NaN out of the conversion.
+    bounded = np.clip(np.nan_to_num(quotient, nan=-np.inf), -(2.0**24), 2.0**24)
+    rounded = np.trunc(bounded + np.copysign(0.5, bounded)).astype(np.int64)
+    return np.clip(rounded + zero_point, low, high)

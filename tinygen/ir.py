@@ -1,0 +1,128 @@
+"""The intermediate representation: a graph of operators with typed attributes and explicit integer arithmetic.
+
+Everything is immutable. Passes build new graphs. Operators carry what they compute with (zero points, requantisation,
+clamps) as data, so that the reference, the kernels and the reports all read the same facts.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+
+class TensorType(NamedTuple):
+    """What a shape rule yields."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Quant:
+    """real = scale * (q - zero_point); arrays of one element, or one per index of `axis`."""
+
+    scale: npt.NDArray[np.float32]
+    zero_point: npt.NDArray[np.int64]
+    axis: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A value of the graph; `data` (read-only) makes it a constant."""
+
+    name: str
+    shape: Shape
+    dtype: np.dtype[Any]
+    quant: Quant | None = None
+    data: Array | None = None
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def bytes(self) -> int:
+        """Size in memory."""
+        return self.elements * self.dtype.itemsize
+
+    @property
+    def type(self) -> TensorType:
+        """Shape and dtype."""
+        return TensorType(self.shape, self.dtype)
+
+
+class Op(ABC):
+    """An operator with its attributes; subclasses are frozen dataclasses in `tinygen.ops`, one file each."""
+
+    name: ClassVar[str]
+    """The field's name of the operator, as in TensorFlow Lite: "CONV_2D"."""
+
+    @abstractmethod
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """The shape rule."""
+
+    @abstractmethod
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """The exact result in numpy."""
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """What in these inputs (dtypes, ranks, values) the operator is not defined for, in words."""
+        yield from ()
+
+    def macs(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
+        """Multiply-accumulates of one evaluation; zero for operators that do not multiply weights."""
+        return 0
+
+    def describe(self) -> str:
+        """The attributes in a few words, for comments and reports."""
+        return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operator in its place: names of the tensors that it reads and writes."""
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in an order of execution, and the tensors between them."""
+
+    source: str
+    """File name of the model, for messages."""
+    tensors: Mapping[str, Tensor]
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def input_tensors(self, node: Node) -> tuple[Tensor, ...]:
+        """The tensors that a node reads."""
+        return tuple(self.tensors[name] for name in node.inputs)
+
+    def output_tensors(self, node: Node) -> tuple[Tensor, ...]:
+        """The tensors that a node writes."""
+        return tuple(self.tensors[name] for name in node.outputs)
+
+    def macs(self, node: Node) -> int:
+        """Multiply-accumulates of one node."""
+        return node.op.macs(self.input_tensors(node), self.output_tensors(node))
+
+
+def read_only(array: Array) -> Array:
+    """The array, protected against writing."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view

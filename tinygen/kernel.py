@@ -1,0 +1,53 @@
+"""What a kernel is: a template, the contract under which it may be used, and how its values are prepared.
+
+A kernel named ``conv_2d.direct`` is printed by ``templates/ops/conv_2d.direct.c.j2``. Kernels are listed in their
+operator's file and registered once, in `tinygen.ops.registry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tinygen.ir import Array, Op, Tensor
+
+
+class Site(NamedTuple):
+    """One place where a kernel is used: the operator, its tensors, and what the user optimises for."""
+
+    op: Any  # the concrete Op subclass that the kernel is registered for
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+    objective: str  # "balanced", "speed" or "size"
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a template needs: plain values, constant arrays (name -> array, emitted as C), shared C helpers."""
+
+    values: Mapping[str, object]
+    constants: Mapping[str, Array] = field(default_factory=dict)
+    helpers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One way of computing an operator in C."""
+
+    name: str
+    op: type[Op]
+    prepare: Callable[[Site], Body]
+    parameters: tuple[str, ...] = ("x",)
+    """C names of the leading inputs that are passed as pointers; later inputs are constants that `prepare` uses up."""
+    requires: frozenset[str] = frozenset()
+    """Features that the core must have; none: portable C."""
+    accepts: Callable[[Site], bool] = lambda site: True
+    """The contract on the node."""
+    views: bool = False
+    """The output is the input's memory under another shape: no code."""
+
+    @property
+    def template(self) -> str:
+        """Path below templates/."""
+        return f"ops/{self.name}.c.j2"

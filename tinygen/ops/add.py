@@ -1,0 +1,147 @@
+"""ADD of two tensors of different scales, with broadcasting."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.fixedpoint import Requant
+from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.ops import common
+from tinygen.ops.broadcast import broadcast_loops, broadcast_shape, index_expression
+from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.common import INT8, Clamp
+
+
+@dataclass(frozen=True)
+class Add(Op):
+    """y = clamp(requant(a_requant((a - a_zero_point) << left_shift) + b_requant(…)) + output_zero_point).
+
+    Both inputs int8, of shapes that broadcast; both are brought to twice the larger scale first.
+    """
+
+    name: ClassVar[str] = "ADD"
+    a_zero_point: int
+    b_zero_point: int
+    output_zero_point: int
+    left_shift: int
+    a_requant: Requant
+    b_requant: Requant
+    requant: Requant
+    clamp: Clamp
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtypes, shapes, and the sum's bound."""
+        a, b = inputs
+        yield from common.expect_dtype(a, "first input", INT8)
+        yield from common.expect_dtype(b, "second input", INT8)
+        if broadcast_shape(a.shape, b.shape) is None:
+            yield f"the shapes {a.shape} and {b.shape} do not broadcast"
+        # Each side is at most half of 255 << left_shift after its rescaling.
+        bound, limit = 255 << self.left_shift, int(self.requant.largest_accumulator()[0])
+        if bound > limit:
+            yield f"the sum can reach {bound}, its scale leaves {limit} of int32"
+
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """The broadcast shape."""
+        a, b = inputs
+        return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, INT8),)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """Exact integers."""
+        a, b = (x.astype(np.int64) for x in inputs)
+        scaled_a = self.a_requant.apply((a - self.a_zero_point) << self.left_shift)
+        scaled_b = self.b_requant.apply((b - self.b_zero_point) << self.left_shift)
+        y = self.requant.apply(scaled_a + scaled_b) + self.output_zero_point
+        return (np.clip(y, *self.clamp).astype(np.int8),)
+
+
+def _prepare(site: Site) -> Body:
+    op: Add = site.op
+    a, b = site.inputs
+    loops = broadcast_loops(a.shape, b.shape)
+    final, _, helpers = common.finish(op.requant, op.output_zero_point, op.clamp)
+    a_final, _, a_helpers = common.finish(op.a_requant, 0, op.clamp)
+    b_final, _, b_helpers = common.finish(op.b_requant, 0, op.clamp)
+    return Body(
+        values={
+            "loops": loops,
+            "a_index": index_expression([loop.a_stride for loop in loops]),
+            "b_index": index_expression([loop.b_stride for loop in loops]),
+            "factor": 1 << op.left_shift,
+            "a_zero_point": op.a_zero_point,
+            "b_zero_point": op.b_zero_point,
+            "a_finish": a_final,
+            "b_finish": b_final,
+            "finish": final,
+        },
+        helpers=helpers | a_helpers | b_helpers,
+    )
+
+
+KERNELS = (Kernel("add.direct", Add, _prepare, parameters=("a", "b")),)
+
+
+def cases() -> tuple[Case, ...]:
+    """Named edges, as single-operator models."""
+    return (
+        _case("same_shape", (1, 4, 3, 5), (1, 4, 3, 5)),
+        _case("scalar", (1, 4, 3, 5), ()),
+        _case("per_channel", (1, 4, 3, 5), (5,)),
+        _case("per_pixel", (1, 4, 3, 5), (1, 4, 3, 1)),
+        _case("both_broadcast", (1, 4, 1, 5), (1, 1, 3, 1)),
+        _case("first_is_smaller", (1, 1, 1, 5), (1, 4, 3, 5)),
+        _case("constant", (1, 4, 3, 5), (1, 4, 3, 5), constant=True),
+        _case("relu", (1, 17), (1, 17), activation="RELU"),
+        _case("relu6", (1, 17), (1, 17), activation="RELU6"),
+        _case("far_scales", (1, 33), (1, 33), a_scale=3.0, b_scale=0.0004),
+        _case("fine_output", (1, 33), (1, 33), output_scale=0.02),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random addition."""
+    scales = np.exp(rng.uniform(np.log(0.005), np.log(0.5), 3))
+    shape = tuple(int(dim) for dim in rng.integers(1, 6, 4))
+    other = tuple(dim if rng.random() < 0.7 else 1 for dim in shape)
+    return _case(
+        f"random_{rng.integers(1 << 30)}",
+        shape,
+        other,
+        activation=str(rng.choice(["NONE", "RELU", "RELU6"])),
+        a_scale=float(scales[0]),
+        b_scale=float(scales[1]),
+        output_scale=float(scales[2]),
+        zero_points=tuple(int(z) for z in rng.integers(-128, 128, 3)),
+    )
+
+
+def _case(
+    name: str,
+    a: Shape,
+    b: Shape,
+    *,
+    activation: str = "NONE",
+    a_scale: float = 0.031,
+    b_scale: float = 0.052,
+    output_scale: float = 0.071,
+    zero_points: tuple[int, ...] = (-3, 12, 5),
+    constant: bool = False,
+) -> Case:
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    data = rng.integers(-128, 127, b, np.int8, endpoint=True) if constant else None
+    return Case(
+        name,
+        "ADD",
+        (
+            CaseTensor(a, scale=a_scale, zero_point=zero_points[0]),
+            CaseTensor(b, scale=b_scale, zero_point=zero_points[1], data=data),
+        ),
+        (CaseTensor(np.broadcast_shapes(a, b), scale=output_scale, zero_point=zero_points[2]),),
+        {"fused_activation_function": activation},
+    )

@@ -1,0 +1,38 @@
+"""Every operator and kernel, registered once: selection, tests and benchmarks enumerate these lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+
+from tinygen.ir import Op
+from tinygen.kernel import Kernel
+from tinygen.ops import (
+    add,
+    conv_2d,
+    depthwise_conv_2d,
+    fully_connected,
+    pool_2d,
+    quantize,
+    reshape,
+    softmax,
+)
+
+MODULES: tuple[ModuleType, ...] = (
+    add,
+    conv_2d,
+    depthwise_conv_2d,
+    fully_connected,
+    pool_2d,
+    quantize,
+    reshape,
+    softmax,
+)
+"""One module per operator family: KERNELS, cases() and random_case(rng)."""
+
+KERNELS: tuple[Kernel, ...] = tuple(kernel for module in MODULES for kernel in module.KERNELS)
+
+
+def kernels_for(op: Op) -> Iterable[Kernel]:
+    """The kernels registered for an operator, in the order of preference."""
+    return (kernel for kernel in KERNELS if kernel.op is type(op))

@@ -1,0 +1,124 @@
+"""SOFTMAX over the last dimension, int8 to int8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen import fixedpoint
+from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.ops import common
+from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.common import INT8
+
+_DIFFERENCE_INTEGER_BITS = 5  # of the scaled difference, Q5.26
+_SUM_INTEGER_BITS = 12  # of the sum of exponentials, Q12.19
+_LONGEST_ROW = 2**_SUM_INTEGER_BITS - 1
+
+
+@dataclass(frozen=True)
+class Softmax(Op):
+    """exp(x - max) / sum, in gemmlowp's fixed point; the output has scale 1/256 and zero point -128.
+
+    A difference d = x - max counts as exp(d * multiplier * 2**(left_shift - 31) in Q5.26); below `smallest_difference`
+    it counts as zero.
+    """
+
+    name: ClassVar[str] = "SOFTMAX"
+    multiplier: int
+    left_shift: int
+    smallest_difference: int
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype, and the length that the sum's fixed point holds."""
+        (x,) = inputs
+        yield from common.expect_dtype(x, "input", INT8)
+        if not x.shape:
+            yield "the input is a scalar"
+        elif x.shape[-1] > _LONGEST_ROW:
+            yield f"rows of {x.shape[-1]} overflow the sum, the limit is {_LONGEST_ROW}"
+
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """As the input."""
+        return (TensorType(inputs[0].shape, INT8),)
+
+    def exponentials(self) -> Array:
+        """exp(-d) in Q0.31, int32, for d = 0, 1, … as far as a difference of int8 values reaches or counts."""
+        differences = -np.arange(min(255, -self.smallest_difference) + 1, dtype=np.int64)
+        scaled = fixedpoint.saturating_rounding_doubling_high_mul(differences << self.left_shift, self.multiplier)
+        return fixedpoint.exp_on_negative_values(scaled, _DIFFERENCE_INTEGER_BITS).astype(np.int32)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """Exact integers, by the table of exponentials."""
+        (x,) = inputs
+        rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
+        table = np.zeros(256, np.int64)
+        exponentials = self.exponentials()
+        table[: len(exponentials)] = exponentials
+        counts = np.arange(256) < len(exponentials)
+        difference = rows.max(axis=1, keepdims=True) - rows
+        exp = table[difference]
+        total = fixedpoint.rounding_divide_by_pot(exp, _SUM_INTEGER_BITS).sum(axis=1, keepdims=True)
+        headroom = np.array([[32 - int(value).bit_length()] for value in total[:, 0]], np.int64)
+        reciprocal = fixedpoint.one_over_one_plus_x_for_x_in_0_1((total << headroom) - 2**31)
+        product = fixedpoint.saturating_rounding_doubling_high_mul(reciprocal, exp)
+        y = fixedpoint.rounding_divide_by_pot(product, _SUM_INTEGER_BITS - headroom + 31 - 8) - 128
+        y = np.where(counts[difference], np.clip(y, -128, 127), -128)
+        return (y.astype(np.int8).reshape(x.shape),)
+
+
+def _prepare(site: Site) -> Body:
+    op: Softmax = site.op
+    (x,) = site.inputs
+    table = op.exponentials()
+    return Body(
+        values={
+            "rows": x.elements // x.shape[-1],
+            "depth": x.shape[-1],
+            "entries": len(table),
+            "sum_integer_bits": _SUM_INTEGER_BITS,
+            # Only with hundreds of equal maxima is the final shift beyond the width of int32.
+            "can_vanish": x.shape[-1] >= 2 ** (_SUM_INTEGER_BITS - 3),
+        },
+        constants={"exp": table},
+        helpers=frozenset({"high_mul", "divide_by_pot", "reciprocal"}),
+    )
+
+
+KERNELS = (Kernel("softmax.direct", Softmax, _prepare),)
+
+
+def cases() -> tuple[Case, ...]:
+    """Named edges, as single-operator models."""
+    return (
+        _case("ten_classes", (1, 10), 0.1),
+        _case("one_class", (1, 1), 0.1),
+        _case("two_classes", (1, 2), 0.004),
+        _case("rows", (3, 7), 0.05),
+        _case("image", (1, 2, 3, 4), 0.05),
+        _case("steep", (1, 10), 12.0),
+        _case("flat", (1, 10), 1e-5),
+        _case("beta", (1, 10), 0.1, beta=0.5),
+        _case("long", (1, 600), 0.02),
+        _case("very_long", (1, 1500), 0.02),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random softmax."""
+    shape = (int(rng.integers(1, 4)), int(rng.integers(1, 40)))
+    return _case(f"random_{rng.integers(1 << 30)}", shape, float(np.exp(rng.uniform(np.log(1e-3), np.log(2.0)))))
+
+
+def _case(name: str, shape: Shape, scale: float, beta: float = 1.0) -> Case:
+    return Case(
+        name,
+        "SOFTMAX",
+        (CaseTensor(shape, scale=scale, zero_point=4),),
+        (CaseTensor(shape, scale=1 / 256, zero_point=-128),),
+        {"beta": beta},
+    )

@@ -1,0 +1,33 @@
+"""Which kernel computes which node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinygen.ir import Graph, Node
+from tinygen.kernel import Kernel, Site
+from tinygen.ops.registry import kernels_for
+
+OBJECTIVES = ("balanced", "speed", "size")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node with its kernel."""
+
+    node: Node
+    site: Site
+    kernel: Kernel
+
+
+def select(graph: Graph, features: frozenset[str], objective: str) -> tuple[Step, ...]:
+    """The first registered kernel, for each node, whose needs the core meets and whose contract the node meets."""
+    return tuple(_step(graph, node, features, objective) for node in graph.nodes)
+
+
+def _step(graph: Graph, node: Node, features: frozenset[str], objective: str) -> Step:
+    site = Site(node.op, graph.input_tensors(node), graph.output_tensors(node), objective)
+    for kernel in kernels_for(node.op):
+        if kernel.requires <= features and kernel.accepts(site):
+            return Step(node, site, kernel)
+    raise AssertionError(f"{node.name}: no kernel accepts this {node.op.name}; every operator needs a portable one")
