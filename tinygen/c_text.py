@@ -16,16 +16,16 @@ C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "i
 LONGEST_NAME = 32
 
 # A library of one of these names would shadow a header, or make identifiers that the language keeps for itself.
-_RESERVED = frozenset(  # noqa: SIM905
-    """
-    alignas alignof and asm assert auto bitand bitor bool break case catch char class compl complex const constexpr
-    continue ctype default delete do double else enum errno explicit export extern false fenv float for friend goto if
-    inline int inttypes iso646 limits locale long main math mutable namespace new not operator or private protected
-    public register restrict return setjmp short signal signed sizeof static stdalign stdarg stdatomic stdbool stddef
-    stdint stdio stdlib stdnoreturn string struct switch template tgmath this thread_local threads throw time true try
-    typedef typename uchar union unsigned using virtual void volatile wchar wctype while xor arduino
-    frame model port protocol runner_model
-    """.split()
+_RESERVED = frozenset(
+    (
+        "alignas alignof and asm assert auto bitand bitor bool break case catch char class compl complex const "
+        "constexpr continue ctype default delete do double else enum errno explicit export extern false fenv float "
+        "for friend goto if inline int inttypes iso646 limits locale long main math mutable namespace new not operator "
+        "or private protected public register restrict return setjmp short signal signed sizeof static stdalign stdarg "
+        "stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string struct switch template tgmath this "
+        "thread_local threads throw time true try typedef typename uchar union unsigned using virtual void volatile "
+        "wchar wctype while xor arduino frame model port protocol runner_model"
+    ).split()
 )
 
 

@@ -59,8 +59,8 @@ def rounding_divide_by_pot(x: IntLike, exponent: IntLike) -> IntArray:
     shift = np.asarray(exponent, np.int64)
     mask = (np.int64(1) << shift) - 1
     threshold = (mask >> 1) + (value < 0)
-    rounded: IntArray = (value >> shift) + np.asarray((value & mask) > threshold, np.int64)
-    return rounded
+    up = np.asarray((value & mask) > threshold, np.int64)
+    return np.asarray((value >> shift) + up, np.int64)
 
 
 def multiply_by_quantized_multiplier(x: IntLike, multiplier: IntLike, shift: IntLike) -> IntArray:
@@ -76,7 +76,7 @@ def multiply_by_quantized_multiplier(x: IntLike, multiplier: IntLike, shift: Int
 
 def saturating_left_shift(x: IntLike, bits: int) -> IntArray:
     """x * 2**bits, saturated to int32."""
-    return np.clip(np.asarray(x, np.int64) << bits, INT32_MIN, INT32_MAX)
+    return np.asarray(np.clip(np.asarray(x, np.int64) << bits, INT32_MIN, INT32_MAX), np.int64)
 
 
 def rounding_half_sum(a: IntLike, b: IntLike) -> IntArray:

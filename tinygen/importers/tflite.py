@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import fixedpoint
-from tinygen.errors import InvalidModel, Problem, UnsupportedModel
+from tinygen.errors import Problem, UnsupportedModel
 from tinygen.fixedpoint import Requant
 from tinygen.importers.tflite_file import ABSENT, RawOperator, RawSubgraph, RawTensor, read_tflite
 from tinygen.ir import Graph, Node, Op, Quant, Tensor, read_only
@@ -129,7 +129,7 @@ class _Importer:
         self._problems.append(Problem(place, operator, reason, remedy))
 
     def _label(self, index: int) -> str:
-        return f"tensor {index} ({self._names[index]})"
+        return f"tensor {index} ({_short(self._names[index])})"
 
     def _interface(self, index: int, role: str) -> str:
         try:
@@ -151,7 +151,7 @@ class _Importer:
 
     def _node(self, raw: RawOperator, known: set[int]) -> Node | None:
         names = self._names
-        place = f"node {raw.index}" + (f" ({names[raw.outputs[0]]})" if raw.outputs else "")
+        place = f"node {raw.index}" + (f" ({_short(names[raw.outputs[0]])})" if raw.outputs else "")
         try:
             unwritten = [names[i] for i in raw.inputs if i != ABSENT and i not in known]
             if unwritten:
@@ -188,6 +188,20 @@ class _Importer:
             self._tensors.setdefault(tensor.name, tensor)
         names = tuple(tensor.name for tensor in converted.inputs)
         return Node(place, converted.op, names, tuple(tensor.name for tensor in call.outputs))
+
+
+def tensor_indices(data: bytes, source: str) -> Mapping[str, int]:
+    """Index in the file of each tensor, by the name that it has in the graph."""
+    return {name: index for index, name in enumerate(_unique_names(read_tflite(data, source).subgraphs[0]))}
+
+
+_LONGEST_LABEL = 60
+
+
+def _short(name: str) -> str:
+    """A name for messages: the converter joins the names of what it fused by semicolons, the first is enough."""
+    first = name.split(";")[0] or name
+    return first if len(first) <= _LONGEST_LABEL else first[: _LONGEST_LABEL - 3] + "..."
 
 
 def _unique_names(subgraph: RawSubgraph) -> list[str]:

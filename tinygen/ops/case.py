@@ -37,3 +37,5 @@ class Case:
     inputs: tuple[CaseTensor | None, ...]
     outputs: tuple[CaseTensor, ...]
     options: Mapping[str, object] = field(default_factory=dict)
+    no_flat_inputs: str = ""
+    """Why the original runtime cannot be asked about inputs whose elements are all equal; empty: it can."""

@@ -1,0 +1,75 @@
+"""Whether a model fits on a board, before anything is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tinygen.errors import DoesNotFit
+from tinygen.layout import Layout
+from tinygen.library import Library
+from tinygen.project import RUNNER_FOOTPRINT
+from tinygen.select import Step
+from tinygen.target import Board
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """Bytes needed and available; what is known before compiling, without the layers' own code."""
+
+    ram_needed: int
+    ram_available: int
+    flash_needed: int
+    flash_available: int
+    peak: str
+    """The step that sets the arena's size, in words."""
+
+
+def fit(library: Library, layout: Layout, steps: Sequence[Step], board: Board, source: str) -> FitReport:
+    """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
+    report = FitReport(
+        ram_needed=library.arena_bytes + RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes,
+        ram_available=board.ram_bytes,
+        flash_needed=library.const_bytes + RUNNER_FOOTPRINT.flash_bytes,
+        flash_available=board.flash_bytes,
+        peak=_peak(layout, steps),
+    )
+    reasons = []
+    if report.ram_needed > report.ram_available:
+        reasons.append(
+            f"RAM: {report.ram_needed:,} bytes needed ({library.arena_bytes:,} arena, {board.stack_bytes:,} stack, "
+            f"{RUNNER_FOOTPRINT.ram_bytes:,} runner), {report.ram_available:,} there; the peak is {report.peak}"
+        )
+    if report.flash_needed > report.flash_available:
+        reasons.append(
+            f"flash: {report.flash_needed:,} bytes needed ({library.const_bytes:,} constants, "
+            f"{RUNNER_FOOTPRINT.flash_bytes:,} runner; the layers' code comes on top), "
+            f"{report.flash_available:,} there{_largest_layer(library, steps)}"
+        )
+    if reasons:
+        raise DoesNotFit(
+            f"{source} does not fit on {board.name}:\n" + "\n".join(f"  - {reason}" for reason in reasons),
+            "Choose a board with more memory (tinygen boards), or a smaller model.",
+        )
+    return report
+
+
+def _peak(layout: Layout, steps: Sequence[Step]) -> str:
+    if not steps:
+        return "the model's input and output"
+    index = layout.plan.peak_step
+    live = [slot.buffer for slot in layout.plan.slots if slot.buffer.first <= index <= slot.buffer.last]
+    tensors = " + ".join(f"{buffer.bytes:,}" for buffer in sorted(live, key=lambda buffer: -buffer.bytes))
+    node = steps[index].node
+    return f"{node.name} {node.op.name}, {sum(buffer.bytes for buffer in live):,} bytes live ({tensors})"
+
+
+def _largest_layer(library: Library, steps: Sequence[Step]) -> str:
+    sizes = [
+        (sum(t.bytes for t in step.site.inputs if t.data is not None), f"{step.node.name} {step.node.op.name}")
+        for step in steps
+    ]
+    if not sizes:
+        return ""
+    size, name = max(sizes)
+    return f"; the largest layer is {name} with {size:,} bytes"

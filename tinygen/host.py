@@ -1,0 +1,75 @@
+"""The generated library, compiled for this machine with sanitizers, as a peer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tinygen.emit import render
+from tinygen.errors import ToolFailed, ToolMissing
+from tinygen.manifest import Manifest
+from tinygen.peer import PipePeer, pipe_peer
+
+_SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+_WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion")
+_COMPILERS = ("gcc", "clang", "cc")
+
+
+def find_compiler() -> str:
+    """The host's C compiler: $CC, or the first of gcc, clang and cc. Raises ToolMissing."""
+    wanted = os.environ.get("CC")
+    for name in (wanted,) if wanted else _COMPILERS:
+        if shutil.which(name):
+            return name
+    raise ToolMissing(
+        f"no C compiler on this machine: looked for {wanted or ', '.join(_COMPILERS)}",
+        "Install one, on Debian: apt install gcc libc6-dev. Or name yours: CC=/path/to/cc",
+    )
+
+
+def compile_host(out: Path, manifest: Manifest, folder: Path, compiler: str, flags: Sequence[str] = ()) -> Path:
+    """Compile the library of an output folder with a harness around it; the path of the program.
+
+    Raises ToolFailed when the compiler does, ToolMissing when it is not there.
+    """
+    harness = folder / "harness.c"
+    harness.write_text(
+        render(
+            "host/harness.c.j2",
+            name=manifest.name,
+            invoke=manifest.invoke,
+            reset=manifest.reset,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+            symbols=sorted({port.symbol for port in (*manifest.inputs, *manifest.outputs)}),
+            layer_bytes=[layer.output.bytes for layer in manifest.layers] or [0],
+        )
+    )
+    program = folder / "model"
+    includes = [f"-I{out / path}" for path in manifest.host_include_dirs]
+    sources = [str(out / path) for path in manifest.host_sources]
+    command = [compiler, "-std=c99", "-O1", "-g", *_WARNINGS, *_SANITIZERS, *flags, *includes, *sources]
+    try:
+        done = subprocess.run(
+            [*command, str(harness), "-o", str(program)], capture_output=True, text=True, errors="replace", check=False
+        )
+    except FileNotFoundError:
+        raise ToolMissing(f"there is no compiler {compiler}", "Install it, or name another: CC=/path/to/cc") from None
+    if done.returncode:
+        raise ToolFailed(f"{compiler} failed on the generated C:\n{done.stderr[-4000:]}", "See the messages above.")
+    return program
+
+
+@contextlib.contextmanager
+def host_peer(out: Path, manifest: Manifest) -> Iterator[PipePeer]:
+    """The library as it lies in `out`, compiled and running with address and undefined-behaviour sanitizers."""
+    compiler = find_compiler()
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
+        program = compile_host(out, manifest, Path(folder), compiler)
+        with pipe_peer(f"host C ({compiler}, sanitized)", [str(program)], manifest) as peer:
+            yield peer

@@ -1,0 +1,129 @@
+"""Writing an output folder: all of it or nothing, and never over what somebody else wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from tinygen import manifest
+from tinygen.errors import OutputError
+
+_LEAVE = "Choose another folder with -o, or move what is there away."
+
+
+def write(files: Mapping[str, bytes], out: Path, manifest_name: str = manifest.FILE_NAME) -> None:
+    """Write `files` (paths relative to `out`, forward slashes) so that `out` is a complete new build or untouched.
+
+    Files of an earlier build that are no longer generated are removed; all else in the folder stays. Raises
+    OutputError when the folder holds something that tinygen did not write, when a generated file was edited since,
+    or when the disk does not take the files.
+    """
+    earlier = _earlier_files(out, manifest_name)
+    _refuse_foreign(out, files, earlier)
+    with _staging(out) as staging:
+        try:
+            for path, data in files.items():
+                target = staging / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+            _move_in(staging, out, files, manifest_name)
+        except OSError as error:
+            raise OutputError(f"cannot write {out}: {error.strerror or error}", _space_hint(error)) from None
+    _remove_stale(out, set(earlier) - set(files))
+
+
+def _earlier_files(out: Path, manifest_name: str) -> Mapping[str, str]:
+    """Path and hash of what an earlier build wrote."""
+    try:
+        if not out.exists():
+            return {}
+        if not out.is_dir():
+            raise OutputError(f"{out} exists and is not a folder", _LEAVE)
+        if not any(out.iterdir()):
+            return {}
+    except OSError as error:
+        raise OutputError(f"cannot look into {out}: {error.strerror}", _LEAVE) from None
+    if not (out / manifest_name).is_file():
+        raise OutputError(f"{out} is not empty and was not written by tinygen", _LEAVE)
+    files = dict(manifest.load(out).files)
+    for path in files:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise OutputError(f"{out / manifest_name} lists {path!r}, which lies outside of the folder", _LEAVE)
+    return files
+
+
+def _refuse_foreign(out: Path, files: Mapping[str, bytes], earlier: Mapping[str, str]) -> None:
+    edited = []
+    for path in sorted({*files, *earlier}):
+        target = out / path
+        if path == manifest.FILE_NAME or not target.exists():
+            continue
+        try:
+            found = hashlib.sha256(target.read_bytes()).hexdigest()
+        except OSError:
+            found = ""
+        same_as_new = path in files and found == hashlib.sha256(files[path]).hexdigest()
+        if found != earlier.get(path) and not same_as_new:
+            edited.append(path)
+    if edited:
+        listed = ", ".join(edited[:5]) + (f" and {len(edited) - 5} more" if len(edited) > 5 else "")
+        raise OutputError(f"{out} holds files that were changed since tinygen wrote them: {listed}", _LEAVE)
+
+
+@contextlib.contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A folder beside `out`, on the same disk, so that what is complete can be moved in."""
+    created = [parent for parent in (out.parent, *out.parent.parents) if not parent.exists()]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write beside {out}: {error.strerror}", _LEAVE) from None
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if not out.exists():
+            for parent in created:
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
+
+
+def _move_in(staging: Path, out: Path, files: Mapping[str, bytes], manifest_name: str) -> None:
+    if not out.exists():
+        staging.chmod(0o777 & ~_umask())
+        staging.rename(out)
+        return
+    for path in sorted(files, key=lambda path: path == manifest_name):  # the manifest last: it vouches for the rest
+        target = out / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (staging / path).replace(target)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _remove_stale(out: Path, stale: set[str]) -> None:
+    for path in sorted(stale):
+        target = out / path
+        with contextlib.suppress(OSError):
+            target.unlink()
+            for parent in target.relative_to(out).parents:
+                (out / parent).rmdir()  # stops at the first folder that is not empty
+
+
+def _space_hint(error: OSError) -> str:
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full: free some space, then run the command again. Nothing was changed."
+    return "Check the folder's permissions. Nothing was changed."

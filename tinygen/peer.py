@@ -1,0 +1,93 @@
+"""Whoever runs the model besides the reference: the host's C, the original runtime, a board. All answer alike."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+from tinygen.errors import ToolFailed
+from tinygen.manifest import Manifest
+
+_PATIENCE_S = 120
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a peer made of one set of inputs."""
+
+    outputs: Sequence[bytes]
+    layer_crcs: Sequence[int]
+    """CRC-32 of each layer's output."""
+    layer: Callable[[int], bytes]
+    """A layer's output itself."""
+
+
+class Peer(Protocol):
+    """Somebody who runs the model."""
+
+    name: str
+
+    def run(self, inputs: Sequence[bytes]) -> Answer:
+        """All outputs, and the output of every layer, for the bytes of all inputs."""
+        ...
+
+
+class PipePeer:
+    """A process that reads the bytes of all inputs and writes every layer's and then every output's bytes."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], errors: IO[bytes], manifest: Manifest) -> None:
+        self.name = name
+        self._process = process
+        self._errors = errors
+        self._layers = [layer.output.bytes for layer in manifest.layers]
+        self._outputs = [port.bytes for port in manifest.outputs]
+
+    def run(self, inputs: Sequence[bytes]) -> Answer:
+        """Raises ToolFailed when the process ends instead of answering, with what it said."""
+        assert self._process.stdin is not None
+        watchdog = threading.Timer(_PATIENCE_S, self._process.kill)
+        watchdog.start()
+        try:
+            self._process.stdin.write(b"".join(inputs) or b"\n")
+            self._process.stdin.flush()
+            layers = [self._read(size) for size in self._layers]
+            outputs = [self._read(size) for size in self._outputs]
+        except BrokenPipeError:
+            raise self._failure() from None
+        finally:
+            watchdog.cancel()
+        return Answer(outputs, [zlib.crc32(layer) for layer in layers], layers.__getitem__)
+
+    def _read(self, size: int) -> bytes:
+        assert self._process.stdout is not None
+        data = self._process.stdout.read(size)
+        if len(data) < size:
+            raise self._failure()
+        return data
+
+    def _failure(self) -> ToolFailed:
+        self._process.wait(timeout=30)
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip()
+        code = self._process.returncode
+        how = f"was stopped: no answer within {_PATIENCE_S} s" if code == -signal.SIGKILL else f"ended with code {code}"
+        return ToolFailed(f"{self.name} {how}" + (f":\n{said[-4000:]}" if said else ""))
+
+
+@contextlib.contextmanager
+def pipe_peer(name: str, command: Sequence[str], manifest: Manifest) -> Iterator[PipePeer]:
+    """Start a process that answers on its pipes; it is ended on leaving."""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        try:
+            yield PipePeer(name, process, errors, manifest)
+        finally:
+            process.kill()
+            process.communicate()

@@ -1,0 +1,172 @@
+"""From a model file to everything that `tinygen build` writes: the stages, in order."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinygen import manifest, passes
+from tinygen.c_text import library_name
+from tinygen.check import check
+from tinygen.errors import InvalidModel, UsageError
+from tinygen.fit import FitReport, fit
+from tinygen.importers import tflite
+from tinygen.ir import Graph
+from tinygen.layout import Layout, lay_out
+from tinygen.library import Library, Origin, generate
+from tinygen.manifest import Manifest
+from tinygen.project import project_files
+from tinygen.select import OBJECTIVES, Step, select
+from tinygen.target import Board, Core, load_board, load_core
+from tinygen.version import VERSION
+
+IMPORTERS: Mapping[str, Callable[[bytes, str], Graph]] = {".tflite": tflite.read}
+"""One importer for each file suffix."""
+
+PROFILE = "tflm"
+"""The arithmetic of generated code: TensorFlow Lite Micro's."""
+
+_OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os"}
+"""On Cortex-M, -O3 is slower than -O2 for these loops: it spills."""
+
+_LARGEST_FILE = 2**30
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file as read: its name, content, and graph after all passes."""
+
+    file: str
+    data: bytes
+    graph: Graph
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Build:
+    """All files of an output folder, by path relative to it, and what was decided on the way."""
+
+    files: Mapping[str, bytes]
+    manifest: Manifest
+    fit: FitReport
+    layout: Layout
+
+
+def read(path: Path) -> Model:
+    """Read a model file and run all passes.
+
+    Raises InvalidModel or UnsupportedModel, with every reason.
+    """
+    data = _content(path)
+    importer = IMPORTERS.get(path.suffix.lower())
+    if importer is None:
+        known = ", ".join(IMPORTERS)
+        raise InvalidModel(f"{path}: a model's file name ends in {known}", "Export the model to that format first.")
+    graph = check(importer(data, path.name))
+    for graph_pass in passes.PASSES:
+        graph = check(graph_pass(graph))
+    return Model(path.name, data, graph)
+
+
+def build(model: Model, board_name: str, name: str | None = None, objective: str = "balanced") -> Build:
+    """Generate library and project for a board.
+
+    Raises UsageError for a name or objective that cannot be, BoardError, and DoesNotFit.
+    """
+    if objective not in OBJECTIVES:
+        raise UsageError(f"unknown objective {objective!r}", f"Choose one of {', '.join(OBJECTIVES)}.")
+    board = load_board(board_name)
+    core = load_core(board.core)
+    prefix = library_name(name, Path(model.file).stem)
+    steps = select(model.graph, core.features, objective)
+    layout = lay_out(model.graph, steps)
+    origin = Origin(model.file, model.sha256, PROFILE, board.name, objective)
+    library = generate(model.graph, steps, layout, prefix, origin)
+    report = fit(library, layout, steps, board, model.file)
+    return _assemble(model, prefix, objective, board, core, library, layout, report, steps)
+
+
+def _assemble(
+    model: Model,
+    name: str,
+    objective: str,
+    board: Board,
+    core: Core,
+    library: Library,
+    layout: Layout,
+    report: FitReport,
+    steps: tuple[Step, ...],
+) -> Build:
+    folder = f"lib/{name}"
+    sources = tuple(f"{folder}/{path}" for path in library.files if path.endswith((".c", ".S")))
+    content = Manifest(
+        schema=manifest.SCHEMA,
+        tinygen=VERSION,
+        name=name,
+        model=manifest.Model(model.file, model.sha256, f"model/{name}.tflite"),
+        profile=PROFILE,
+        optimize=objective,
+        board=board.name,
+        core=core.name,
+        include_dirs=(f"{folder}/src",),
+        sources=sources,
+        cflags=("-std=c99", _OPTIMISATION[objective], *core.flags),
+        host_include_dirs=(f"{folder}/src",),
+        host_sources=sources,
+        inputs=library.inputs,
+        outputs=library.outputs,
+        invoke=f"{name}_invoke",
+        reset=None,
+        arena_bytes=library.arena_bytes,
+        state_bytes=0,
+        const_bytes=library.const_bytes,
+        macs=library.macs,
+        layers=library.layers,
+        files={},
+    )
+    project = project_files(
+        board,
+        core,
+        name,
+        model.sha256,
+        library.inputs,
+        library.outputs,
+        len(library.layers),
+        content.reset,
+        content.cflags,
+        library.arena_bytes,
+    )
+    files = {
+        **{path: _bytes(text) for path, text in project.items()},
+        **{f"{folder}/{path}": _bytes(text) for path, text in library.files.items()},
+        content.model.path: model.data,
+    }
+    hashes = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
+    content = dataclasses.replace(content, files=hashes)
+    files[manifest.FILE_NAME] = _bytes(content.to_json())
+    return Build(dict(sorted(files.items())), content, report, layout)
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise InvalidModel(f"{path} is a folder", "Give the model file.")
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            raise InvalidModel(f"{path} has {size:,} bytes, the limit is {_LARGEST_FILE:,}", "Is it the right file?")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InvalidModel(f"there is no file {path}", "Check the path.") from None
+    except OSError as error:
+        raise InvalidModel(f"cannot read {path}: {error.strerror}") from None

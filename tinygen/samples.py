@@ -1,0 +1,135 @@
+"""Inputs to check a model with: extremes, random ones, and those of a file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.errors import InputError
+from tinygen.ir import Array
+from tinygen.manifest import Port
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One array for each input of the model."""
+
+    name: str
+    arrays: tuple[Array, ...]
+
+    @property
+    def bytes(self) -> list[bytes]:
+        """The inputs as a device holds them: little-endian, row-major."""
+        return [array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in self.arrays]
+
+
+def generated(ports: Sequence[Port], count: int, seed: int) -> list[Sample]:
+    """`count` samples: all minimum, all maximum, then random ones, over the full range and around a random level."""
+    samples = []
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        names = {0: "all minimum", 1: "all maximum"}
+        arrays = tuple(_array(port, index, rng) for port in ports)
+        samples.append(Sample(names.get(index, f"random {index}"), arrays))
+    return samples
+
+
+_FLOAT_EXTREME = 1000.0
+
+
+def _array(port: Port, index: int, rng: np.random.Generator) -> Array:
+    dtype = np.dtype(port.dtype)
+    if dtype.kind == "f":
+        if index < 2:
+            return np.full(port.shape, (-_FLOAT_EXTREME, _FLOAT_EXTREME)[index], dtype)
+        return np.asarray(rng.normal(size=port.shape) * 10.0 ** rng.uniform(-1, 2), dtype)
+    info = np.iinfo(dtype)
+    if index < 2:
+        return np.full(port.shape, (info.min, info.max)[index], dtype)
+    if index % 2:
+        width = info.max - info.min
+        level = rng.uniform(info.min, info.max)
+        values = np.round(rng.normal(level, width / 12, port.shape))
+        return np.asarray(np.clip(values, info.min, info.max), dtype)
+    return rng.integers(info.min, info.max, port.shape, dtype, endpoint=True)
+
+
+def from_file(path: Path, ports: Sequence[Port]) -> list[Sample]:
+    """The samples of an .npy or .npz file.
+
+    An .npy holds the only input: one sample, or several along a new first axis. An .npz holds an array for each input,
+    under the input's name, or, for models with one input, a single array or one called "inputs" or "x". Raises
+    InputError when a file cannot be read, or an array has another dtype or shape than the input.
+    """
+    arrays = _load(path)
+    columns = []
+    for port in ports:
+        array = _find(path, arrays, port, len(ports) == 1)
+        columns.append(_split(path, array, port))
+    counts = {len(column) for column in columns}
+    if len(counts) != 1:
+        raise InputError(f"{path}: its arrays hold different numbers of samples: {sorted(counts)}")
+    return [
+        Sample(f"{path.name}[{index}]", tuple(column[index] for column in columns)) for index in range(counts.pop())
+    ]
+
+
+def _load(path: Path) -> dict[str, Array]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"": loaded}
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"cannot read {path}: {error}", "Give an .npy or .npz file, as numpy.save and numpy.savez write them."
+        ) from None
+
+
+def _find(path: Path, arrays: dict[str, Array], port: Port, only: bool) -> Array:
+    names = [port.name, *(("", "inputs", "x") if only else ())]
+    for name in names:
+        if name in arrays:
+            return arrays[name]
+    if only and len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise InputError(
+        f"{path} holds no array for the input {port.name!r}: it holds {', '.join(map(repr, arrays)) or 'none'}",
+        "Name the arrays after the inputs: numpy.savez(FILE, **{name: array}).",
+    )
+
+
+def _split(path: Path, array: Array, port: Port) -> Sequence[Array]:
+    elements = int(np.prod(port.shape, dtype=np.int64))
+    if array.dtype != np.dtype(port.dtype):
+        hint = "Convert it first."
+        if port.scale is not None and array.dtype.kind == "f":
+            hint = (
+                f"Quantise it: numpy.clip(numpy.round(x / {port.scale:.7g}) + {port.zero_point}, -128, 127)"
+                f".astype(numpy.{port.dtype})"
+            )
+        raise InputError(f"{path}: the input {port.name!r} takes {port.dtype}, the array is {array.dtype}", hint)
+    if array.shape == port.shape or array.size == elements:
+        return [array.reshape(port.shape)]
+    count = array.shape[0] if array.ndim else 0
+    if not count or array.size != count * elements:
+        raise InputError(
+            f"{path}: the input {port.name!r} takes {_text(port.shape)}, the array is {_text(array.shape)}",
+            f"Several samples go along the first axis: {_text((-1, *port.shape[1:]))} with any number for -1.",
+        )
+    return [row.reshape(port.shape) for row in array]
+
+
+def _text(shape: Sequence[int]) -> str:
+    return str([int(dim) for dim in shape])
+
+
+def read_labels(path: Path, count: int) -> Array | None:
+    """The array "labels" of an .npz, when there is one with an entry for each sample."""
+    labels: Any = _load(path).get("labels")
+    return labels.reshape(-1) if labels is not None and labels.size == count else None

@@ -1,0 +1,133 @@
+"""Comparing peers with the numpy reference, byte for byte, layer by layer."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinygen import pipeline, reference
+from tinygen.errors import OutputError
+from tinygen.ir import Array, Graph
+from tinygen.manifest import Layer, Manifest
+from tinygen.peer import Answer, Peer
+from tinygen.samples import Sample
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first element in which a peer differs from the reference, for one sample."""
+
+    sample: str
+    place: str
+    """The first differing layer, or the output."""
+    element: tuple[int, ...]
+    expected: float
+    found: float
+    count: int
+    """How many elements of that tensor differ."""
+    of: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.place}, element {list(self.element)}: reference {self.expected:g}, found {self.found:g} "
+            f"({self.count} of {self.of} elements differ; sample {self.sample})"
+        )
+
+
+@dataclass(frozen=True)
+class PeerReport:
+    """How one peer did."""
+
+    peer: str
+    samples: int
+    layers: int
+    bytes: int
+    """Compared over all samples, layers and outputs."""
+    differences: tuple[Difference, ...]
+    """One for each sample that differs."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether every byte was equal."""
+        return not self.differences
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with the peer's name, samples done, and samples in all."""
+
+
+def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
+    """The model that an output folder was built from.
+
+    Raises OutputError when the copy in the folder is not the one that the manifest names.
+    """
+    model = pipeline.read(out / manifest.model.path)
+    if model.sha256 != manifest.model.sha256:
+        raise OutputError(
+            f"{out / manifest.model.path} is not the model that {out} was built from (sha256 {model.sha256[:12]}, "
+            f"expected {manifest.model.sha256[:12]})",
+            "Build again.",
+        )
+    return model
+
+
+def verify(
+    model: pipeline.Model,
+    manifest: Manifest,
+    samples: Sequence[Sample],
+    peers: Sequence[AbstractContextManager[Peer]],
+    progress: Progress = lambda peer, done, total: None,
+) -> list[PeerReport]:
+    """Run the samples through the reference and every peer, and compare every layer and output."""
+    expected = [reference.evaluate(model.graph, sample.arrays) for sample in samples]
+    reports = []
+    for context in peers:
+        with context as peer:
+            differences = []
+            for index, (sample, values) in enumerate(zip(samples, expected, strict=True)):
+                found = _compare(sample.name, model.graph, manifest, values, peer.run(sample.bytes))
+                if found is not None:
+                    differences.append(found)
+                progress(peer.name, index + 1, len(samples))
+            reports.append(_report(peer.name, manifest, len(samples), differences))
+    return reports
+
+
+def _report(peer: str, manifest: Manifest, samples: int, differences: Sequence[Difference]) -> PeerReport:
+    per_sample = sum(layer.output.bytes for layer in manifest.layers) + sum(p.bytes for p in manifest.outputs)
+    return PeerReport(peer, samples, len(manifest.layers), samples * per_sample, tuple(differences))
+
+
+def _compare(
+    sample: str, graph: Graph, manifest: Manifest, values: Mapping[str, Array], answer: Answer
+) -> Difference | None:
+    for layer, crc in zip(manifest.layers, answer.layer_crcs, strict=True):
+        expected = values[layer.output.tensor]
+        if zlib.crc32(expected.tobytes()) != crc:
+            return _first(sample, _label(layer), expected, answer.layer(layer.index))
+    for index, (name, data) in enumerate(zip(graph.outputs, answer.outputs, strict=True)):
+        if values[name].tobytes() != data:
+            return _first(sample, f"output {index} ({name}) of the whole model", values[name], data)
+    return None
+
+
+def _label(layer: Layer) -> str:
+    return f"layer {layer.index} {layer.op} ({layer.symbol}, {layer.name})"
+
+
+def _first(sample: str, place: str, expected: Array, data: bytes) -> Difference:
+    found = np.frombuffer(data, expected.dtype).reshape(expected.shape)
+    # Compared as bits, so that NaN equals NaN and -0 differs from 0.
+    bits = f"u{expected.dtype.itemsize}"
+    differs = np.ascontiguousarray(expected).view(bits) != found.view(bits)
+    if not differs.any():
+        return Difference(f"{sample}; its checksum differed, its bytes do not", place, (), 0, 0, 0, expected.size)
+    element = tuple(int(i) for i in np.argwhere(differs)[0])
+    return Difference(
+        sample, place, element, float(expected[element]), float(found[element]), int(differs.sum()), expected.size
+    )
