@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from tinygen import manifest, passes
 from tinygen.c_text import library_name
 from tinygen.check import check
 from tinygen.errors import InvalidModel, UsageError
 from tinygen.fit import FitReport, fit
-from tinygen.importers import tflite
+from tinygen.importers import OutlineRow, tflite
 from tinygen.ir import Graph
 from tinygen.layout import Layout, lay_out
 from tinygen.library import Library, Origin, generate
@@ -23,7 +24,7 @@ from tinygen.select import OBJECTIVES, Step, select
 from tinygen.target import Board, Core, load_board, load_core
 from tinygen.version import VERSION
 
-IMPORTERS: Mapping[str, Callable[[bytes, str], Graph]] = {".tflite": tflite.read}
+IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
 """One importer for each file suffix."""
 
 PROFILE = "tflm"
@@ -64,15 +65,25 @@ def read(path: Path) -> Model:
 
     Raises InvalidModel or UnsupportedModel, with every reason.
     """
-    data = _content(path)
+    importer, data = _importer(path), _content(path)
+    graph = check(importer.read(data, path.name))
+    for graph_pass in passes.PASSES:
+        graph = check(graph_pass(graph))
+    return Model(path.name, data, graph)
+
+
+def outline(path: Path) -> list[OutlineRow]:
+    """The operators of a model file, supported or not. Raises InvalidModel."""
+    rows: list[OutlineRow] = _importer(path).outline(_content(path), path.name)
+    return rows
+
+
+def _importer(path: Path) -> ModuleType:
     importer = IMPORTERS.get(path.suffix.lower())
     if importer is None:
         known = ", ".join(IMPORTERS)
         raise InvalidModel(f"{path}: a model's file name ends in {known}", "Export the model to that format first.")
-    graph = check(importer(data, path.name))
-    for graph_pass in passes.PASSES:
-        graph = check(graph_pass(graph))
-    return Model(path.name, data, graph)
+    return importer
 
 
 def build(model: Model, board_name: str, name: str | None = None, objective: str = "balanced") -> Build:

@@ -90,7 +90,7 @@ def verify(
         with context as peer:
             differences = []
             for index, (sample, values) in enumerate(zip(samples, expected, strict=True)):
-                found = _compare(sample.name, model.graph, manifest, values, peer.run(sample.bytes))
+                found = compare(sample.name, model.graph, manifest, values, peer.run(sample.bytes))
                 if found is not None:
                     differences.append(found)
                 progress(peer.name, index + 1, len(samples))
@@ -103,9 +103,10 @@ def _report(peer: str, manifest: Manifest, samples: int, differences: Sequence[D
     return PeerReport(peer, samples, len(manifest.layers), samples * per_sample, tuple(differences))
 
 
-def _compare(
+def compare(
     sample: str, graph: Graph, manifest: Manifest, values: Mapping[str, Array], answer: Answer
 ) -> Difference | None:
+    """The first difference between a peer's answer and the reference's values, layers before outputs."""
     for layer, crc in zip(manifest.layers, answer.layer_crcs, strict=True):
         expected = values[layer.output.tensor]
         if zlib.crc32(expected.tobytes()) != crc:

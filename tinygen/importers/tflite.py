@@ -16,6 +16,7 @@ import numpy as np
 from tinygen import fixedpoint
 from tinygen.errors import Problem, UnsupportedModel
 from tinygen.fixedpoint import Requant
+from tinygen.importers import OutlineRow
 from tinygen.importers.tflite_file import ABSENT, RawOperator, RawSubgraph, RawTensor, read_tflite
 from tinygen.ir import Graph, Node, Op, Quant, Tensor, read_only
 from tinygen.ops.add import Add
@@ -46,6 +47,21 @@ def read(data: bytes, source: str) -> Graph:
     """
     raw = read_tflite(data, source)
     return _Importer(source, raw.subgraphs[0]).graph()
+
+
+def outline(data: bytes, source: str) -> list[OutlineRow]:
+    """The operators of the file, for looking at models that cannot be built. Raises InvalidModel."""
+    subgraph = read_tflite(data, source).subgraphs[0]
+    names = _unique_names(subgraph)
+
+    def tensors(indices: tuple[int, ...]) -> str:
+        found = [subgraph.tensors[index] for index in indices if index != ABSENT]
+        return ", ".join(f"{tensor.dtype}{list(tensor.shape)}" for tensor in found)
+
+    return [
+        OutlineRow(_node_label(raw, names), raw.op, tensors(raw.inputs), tensors(raw.outputs))
+        for raw in subgraph.operators
+    ]
 
 
 class _Refused(Exception):
@@ -151,17 +167,17 @@ class _Importer:
 
     def _node(self, raw: RawOperator, known: set[int]) -> Node | None:
         names = self._names
-        place = f"node {raw.index}" + (f" ({_short(names[raw.outputs[0]])})" if raw.outputs else "")
+        place = _node_label(raw, names)
         try:
+            convert = _CONVERTERS.get(raw.op)
+            if convert is None:
+                raise _Refused("the operator is not supported", f"supported are {', '.join(sorted(_CONVERTERS))}")
             unwritten = [names[i] for i in raw.inputs if i != ABSENT and i not in known]
             if unwritten:
                 raise _Refused(f"it reads {unwritten[0]!r}, which nothing has written before")
             rewritten = [names[i] for i in raw.outputs if i in known]
             if rewritten or len(set(raw.outputs)) < len(raw.outputs):
                 raise _Refused(f"it writes {(rewritten or [names[raw.outputs[0]]])[0]!r} a second time")
-            convert = _CONVERTERS.get(raw.op)
-            if convert is None:
-                raise _Refused("the operator is not supported", f"supported are {', '.join(sorted(_CONVERTERS))}")
             call = _Call(
                 raw,
                 tuple(None if i == ABSENT else self._tensor(i) for i in raw.inputs),
@@ -193,6 +209,10 @@ class _Importer:
 def tensor_indices(data: bytes, source: str) -> Mapping[str, int]:
     """Index in the file of each tensor, by the name that it has in the graph."""
     return {name: index for index, name in enumerate(_unique_names(read_tflite(data, source).subgraphs[0]))}
+
+
+def _node_label(raw: RawOperator, names: list[str]) -> str:
+    return f"node {raw.index}" + (f" ({_short(names[raw.outputs[0]])})" if raw.outputs else "")
 
 
 _LONGEST_LABEL = 60

@@ -1,0 +1,24 @@
+# Two commands set up what they need (see scripts/setup): `make demo` and `make test`.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_WORKERS ?= 2
+
+.PHONY: demo test clean
+
+demo: $(VENV)/.demo
+	$(BIN)/tinygen demo -o build/demo
+
+test: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+
+$(VENV)/.demo: pyproject.toml scripts/setup
+	scripts/setup $(VENV) demo
+
+$(VENV)/.test: pyproject.toml scripts/setup
+	scripts/setup $(VENV) test
+
+clean:
+	rm -rf build $(VENV)

@@ -1,0 +1,69 @@
+"""A board as a peer: flashed with an output folder's firmware, asked over its serial port."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tinygen import firmware
+from tinygen.link import open_link
+from tinygen.manifest import Manifest
+from tinygen.peer import Answer
+from tinygen.session import Session
+from tinygen.target import load_board
+
+
+class BoardPeer:
+    """A board that runs the model of a manifest."""
+
+    def __init__(self, name: str, session: Session) -> None:
+        self.name = name
+        self.session = session
+
+    def run(self, inputs: Sequence[bytes]) -> Answer:
+        """One invoke for the outputs, then every layer by itself for the checksums."""
+        outputs, _ = self.invoke(inputs)
+        self.session.load_inputs(inputs)
+        crcs = [layer.crc32 for layer in self.session.trace()]
+
+        def layer(index: int) -> bytes:
+            self.session.load_inputs(inputs)
+            for earlier in range(index + 1):
+                self.session.run_layer(earlier)
+            return self.session.read_layer()
+
+        return Answer(outputs, crcs, layer)
+
+    def invoke(self, inputs: Sequence[bytes]) -> tuple[list[bytes], int | None]:
+        """The outputs' bytes, and the ticks that the invoke took."""
+        self.session.load_inputs(inputs)
+        ticks = self.session.invoke()
+        return self.session.outputs(), ticks
+
+
+@contextlib.contextmanager
+def connected(out: Path, manifest: Manifest, port: str | None = None) -> Iterator[BoardPeer]:
+    """The board that already runs the firmware of `out`.
+
+    Raises LinkError when it does not answer, or runs another model.
+    """
+    url = port or firmware.serial_port(out)
+    with open_link(url, load_board(manifest.board).baud) as link:
+        session = Session(link)
+        session.check_model(manifest)
+        yield BoardPeer(manifest.board, session)
+
+
+@contextlib.contextmanager
+def flashed(
+    out: Path, manifest: Manifest, port: str | None = None, on_line: Callable[[str], None] | None = None
+) -> Iterator[BoardPeer]:
+    """Build and flash first; an emulated board is stopped again on leaving."""
+    try:
+        url = firmware.flash(out, port, on_line)
+        with connected(out, manifest, url) as peer:
+            yield peer
+    finally:
+        if load_board(manifest.board).emulator is not None:
+            firmware.stop(out)

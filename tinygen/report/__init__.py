@@ -1,0 +1,1 @@
+"""What people look at: tables and texts, from plain data. Nothing here prints."""

@@ -1,0 +1,110 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from tinygen.errors import Problem
+from tinygen.importers import OutlineRow
+from tinygen.manifest import Layer, Manifest
+from tinygen.ops.common import shape_text
+from tinygen.pipeline import Build
+from tinygen.target import Board
+from tinygen.verify import PeerReport
+
+
+def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table without lines; the columns in `right` are aligned right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def build_table(build: Build) -> Table:
+    """What was built, in figures."""
+    content, fit = build.manifest, build.fit
+    table = plain_table("", "")
+    table.show_header = False
+    bound = build.layout.plan.lower_bound
+    least = "the least that disjoint tensors allow" if content.arena_bytes - bound < 4 else f"at least {bound:,}"
+    rows = [
+        ("model", f"{content.model.file} as {content.name}, {_ports(content)}"),
+        ("work", f"{content.macs:,} MACs in {len(content.layers)} layers, arithmetic of {content.profile}"),
+        ("arena", f"{content.arena_bytes:,} bytes ({least}), peak at {fit.peak}"),
+        ("constants", f"{content.const_bytes:,} bytes"),
+        ("board", f"{content.board} ({content.core})"),
+        ("RAM", f"{fit.ram_needed:,} of {fit.ram_available:,} bytes, stack and runner included"),
+        ("flash", f"{fit.flash_needed:,} of {fit.flash_available:,} bytes, and the layers' code on top"),
+    ]
+    for name, value in rows:
+        table.add_row(Text(name, "bold"), Text(value))
+    return table
+
+
+def _ports(content: Manifest) -> str:
+    inputs = ", ".join(f"{port.dtype} {shape_text(port.shape)}" for port in content.inputs)
+    outputs = ", ".join(f"{port.dtype} {shape_text(port.shape)}" for port in content.outputs)
+    return f"{inputs} -> {outputs}"
+
+
+def layer_table(layers: Sequence[Layer]) -> Table:
+    """The layers that leave code."""
+    table = plain_table("#", "operator", "output", "MACs", "bytes", "kernel", "name", right=("#", "MACs", "bytes"))
+    for layer in layers:
+        table.add_row(
+            str(layer.index),
+            layer.op,
+            shape_text(layer.output.shape),
+            f"{layer.macs:,}",
+            f"{layer.output.bytes:,}",
+            layer.kernel,
+            Text(layer.name),
+        )
+    return table
+
+
+def outline_table(rows: Sequence[OutlineRow], problems: Sequence[Problem]) -> Table:
+    """The nodes of a model that cannot be built, and which of them are the reason."""
+    broken = {problem.node for problem in problems}
+    table = plain_table("node", "operator", "inputs", "output", "")
+    for row in rows:
+        bad = row.label in broken
+        table.add_row(
+            Text(row.label), row.operator, row.inputs, row.outputs, Text("unsupported", "red") if bad else Text("ok")
+        )
+    return table
+
+
+def boards_table(boards: Sequence[Board]) -> Table:
+    """All boards that are known."""
+    table = plain_table("board", "core", "clock", "flash", "RAM", "runs on", "", right=("clock", "flash", "RAM"))
+    for board in boards:
+        table.add_row(
+            board.name,
+            board.core,
+            f"{board.clock_hz / 1e6:g} MHz",
+            _size(board.flash_bytes),
+            _size(board.ram_bytes),
+            "emulator" if board.emulator is not None else "hardware",
+            board.title,
+        )
+    return table
+
+
+def _size(count: int) -> str:
+    return f"{count // 2**20} MB" if count % 2**20 == 0 else f"{count // 1024} KB"
+
+
+def verify_table(reports: Sequence[PeerReport]) -> Table:
+    """How each peer compares with the reference."""
+    table = plain_table(
+        "compared with the reference", "samples", "layers", "bytes", "", right=("samples", "layers", "bytes")
+    )
+    for report in reports:
+        verdict = Text("equal", "green") if report.equal else Text(f"{len(report.differences)} samples differ", "red")
+        table.add_row(report.peer, str(report.samples), str(report.layers), f"{report.bytes:,}", verdict)
+    return table
