@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -94,11 +95,16 @@ def finish(requant: Requant, zero_point: int, clamp: Clamp) -> tuple[Finish, Map
     return values, constants, frozenset({values.helper, "clamp"})
 
 
-def blocks(filters: int, objective: str) -> dict[str, int]:
-    """How many filters share each load of an input value: `block` at a time up to `blocked`, then a `remainder`."""
+def blocks(filters: int, run: int, objective: str) -> dict[str, int]:
+    """How a dot product's loops are blocked.
+
+    `block` filters at a time, up to `blocked`, share each load of an input value; a `remainder` is left. `unroll`
+    terms of a `run` are written out in the inner loop.
+    """
     block = 1 if objective == "size" else min(4, filters)
     blocked = filters // block * block
-    return {"block": block, "blocked": blocked, "remainder": filters - blocked}
+    unroll = math.gcd(run, 4) if objective == "speed" else 1
+    return {"block": block, "blocked": blocked, "remainder": filters - blocked, "unroll": unroll}
 
 
 def trailing_matmul(x: Array, weights: Array) -> Array:

@@ -119,7 +119,7 @@ def _prepare(site: Site) -> Body:
             "run": kernel_w * depth,
             "flat_pixels": 0 if op.window != _POINT else x.elements // depth,
             "finish": final,
-            **common.blocks(filters, site.objective),
+            **common.blocks(filters, kernel_w * depth, site.objective),
         },
         constants={"weights": weights.data, **biases, **constants},
         helpers=helpers | ({"taps"} if loops.has_edge else frozenset()),

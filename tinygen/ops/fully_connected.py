@@ -93,7 +93,7 @@ def _prepare(site: Site) -> Body:
             "filters_count": filters,
             "weight_zero_point": op.weight_zero_point,
             "finish": final,
-            **common.blocks(filters, site.objective),
+            **common.blocks(filters, depth, site.objective),
         },
         constants={
             "weights": weights.data,
