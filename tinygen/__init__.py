@@ -1,1 +1,15 @@
-"""tinygen: int8 models in, static-memory C out, checked byte for byte."""
+"""tinygen: int8 models in, static-memory C out, checked byte for byte.
+
+model = tinygen.read(Path("kws.tflite"))
+built = tinygen.build(model, "qemu-mps2-an386", name="kws")
+tinygen.write(built.files, Path("out"))
+tensors = tinygen.evaluate(model.graph, [features])     # the numpy reference: every tensor by name
+"""
+
+from tinygen.errors import TinygenError
+from tinygen.output import write
+from tinygen.pipeline import Build, Model, build, read
+from tinygen.reference import evaluate
+from tinygen.version import VERSION as __version__
+
+__all__ = ["Build", "Model", "TinygenError", "__version__", "build", "evaluate", "read", "write"]

@@ -2,75 +2,67 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import enum
 import json
 import sys
-from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import click
-import typer
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from tinygen.errors import TinygenError, UnsupportedModel, UsageError
-
-_PLAIN_WIDTH = 160
-
-app = typer.Typer(
-    help="From an int8 model to static-memory C, checked byte for byte, on the board.\n\n"
-    "First steps:\n\n"
-    "    tinygen demo                                     the whole path, on an emulated board\n\n"
-    "    tinygen inspect kws.tflite                       what is in the model, and whether it can be built\n\n"
-    "    tinygen build kws.tflite --board qemu-mps2-an386 -o out\n\n"
-    "    tinygen verify out                               reference = generated C, every byte of every layer\n\n"
-    "    tinygen flash out && tinygen run out --input samples.npz",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
-
-
-class Objective(enum.StrEnum):
-    """What generated code is optimised for."""
-
-    balanced = "balanced"
-    speed = "speed"
-    size = "size"
-
-
-class Original(enum.StrEnum):
-    """Runtimes that the reference can be compared with."""
-
-    tflm = "tflm"
-
-
-ModelPath = Annotated[Path, typer.Argument(help="The model file (.tflite).", show_default=False)]
-OutPath = Annotated[Path, typer.Argument(help="A folder that `tinygen build` wrote.", show_default=False)]
-BoardOption = Annotated[str, typer.Option("--board", "-b", help="A board's name (tinygen boards), or a TOML file.")]
-PortOption = Annotated[
-    str | None, typer.Option(help="Serial port or pyserial URL: /dev/ttyACM0, COM3, socket://127.0.0.1:4000.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+from tinygen.report.plain import plain
+from tinygen.report.progress import Report, progress_on
+from tinygen.version import VERSION
 
 DEFAULT_BOARD = "qemu-mps2-an386"
 
+_PLAIN_WIDTH = 160
+
+_PATH = click.Path(path_type=Path)
+_OUT = click.argument("out", type=_PATH)
+_MODEL = click.argument("model", type=_PATH)
+_BOARD = click.option(
+    "--board", "-b", default=DEFAULT_BOARD, show_default=True, help="A board's name (tinygen boards), or a TOML file."
+)
+_PORT = click.option(
+    "--port", metavar="PORT", help="Serial port or pyserial URL: /dev/ttyACM0, COM3, socket://127.0.0.1:4000."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, invoke_without_command=False
+)
+@click.version_option(VERSION, prog_name="tinygen")
+def app() -> None:
+    """From an int8 model to static-memory C, checked byte for byte, on the board.
+
+    \b
+    tinygen demo                         the whole path, on an emulated board
+    tinygen inspect kws.tflite           what is in the model, and whether it can be built
+    tinygen build kws.tflite -o out      C library and PlatformIO project
+    tinygen verify out                   reference = generated C, every byte of every layer
+    tinygen flash out                    compile, and put it on the board
+    tinygen run out --input x.npz        what the board answers
+    """
+
 
 @app.command()
-def build(
-    model: ModelPath,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; made when it does not exist.")],
-    board: BoardOption = DEFAULT_BOARD,
-    name: Annotated[
-        str | None, typer.Option(help="C prefix and library name; by default made from the file's name.")
-    ] = None,
-    optimize: Annotated[Objective, typer.Option(help="What the kernels are chosen for.")] = Objective.balanced,
-    as_json: JsonOption = False,
-) -> None:
+@_MODEL
+@click.option("--out", "-o", required=True, type=_PATH, help="Folder to write; made when it does not exist.")
+@_BOARD
+@click.option("--name", help="C prefix and library name; by default made from the file's name.")
+@click.option(
+    "--optimize",
+    type=click.Choice(["balanced", "speed", "size"]),
+    default="balanced",
+    show_default=True,
+    help="What the kernels are chosen and written for.",
+)
+@_JSON
+def build(model: Path, out: Path, board: str, name: str | None, optimize: str, as_json: bool) -> None:
     """Generate C and a PlatformIO project from a model.
 
     \b
@@ -80,10 +72,10 @@ def build(
     from tinygen import output, pipeline
     from tinygen.report import tables
 
-    built = pipeline.build(pipeline.read(model), board, name, optimize.value)
+    built = pipeline.build(pipeline.read(model), board, name, optimize)
     output.write(built.files, out)
     if as_json:
-        _print_json({"out": str(out), "manifest": json.loads(built.manifest.to_json()), "fit": _plain(built.fit)})
+        _print_json({"out": str(out), "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})
         return
     _print(tables.build_table(built))
     _print(
@@ -92,23 +84,39 @@ def build(
 
 
 @app.command()
+@_OUT
+@click.option("--inputs", type=_PATH, help="Inputs of your own, .npz or .npy, besides the generated ones.")
+@click.option(
+    "--samples",
+    type=click.IntRange(0, 1_000_000),
+    default=20,
+    show_default=True,
+    help="How many generated inputs: all minimum, all maximum, then random ones.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random inputs.")
+@click.option(
+    "--on",
+    default="host",
+    show_default=True,
+    metavar="host|BOARD",
+    help="With the board that OUT was built for, it is flashed and compared, too.",
+)
+@click.option(
+    "--against",
+    type=click.Choice(["tflm"]),
+    help="Insist on comparing with this runtime (tflm is compared anyway when it is installed).",
+)
+@_PORT
+@_JSON
 def verify(
-    out: OutPath,
-    inputs: Annotated[
-        Path | None, typer.Option(help="Inputs of your own, .npz or .npy, besides the generated ones.")
-    ] = None,
-    samples: Annotated[
-        int, typer.Option(min=0, max=1_000_000, help="How many generated inputs: all minimum, all maximum, random.")
-    ] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
-    on: Annotated[
-        str, typer.Option(help="host, or the board that OUT was built for: flashed, asked, compared too.")
-    ] = "host",
-    against: Annotated[
-        Original | None, typer.Option(help="Compare with this runtime as well (tflm: when it is installed, always).")
-    ] = None,
-    port: PortOption = None,
-    as_json: JsonOption = False,
+    out: Path,
+    inputs: Path | None,
+    samples: int,
+    seed: int,
+    on: str,
+    against: str | None,
+    port: str | None,
+    as_json: bool,
 ) -> None:
     """Compare the generated C with the numpy reference: every byte of every layer.
 
@@ -139,14 +147,15 @@ def verify(
     model = verification.model_of(out, content)
     with _progress() as report:
         peers: list[Any] = [host.host_peer(out, content)]
-        if against is Original.tflm or (against is None and tflm.is_installed()):
+        if against == "tflm" or tflm.is_installed():
             peers.append(tflm.tflm_peer(out, content))
         if on != "host":
-            peers.append(boards.flashed(out, content, port, report.line("building and flashing")))
+            peers.append(boards.flashed(out, content, port, report.line(f"building and flashing {content.board}")))
+        report.stage("computing the reference and compiling the generated C")
         reports = verification.verify(model, content, chosen, peers, report.count)
     equal = all(found.equal for found in reports)
     if as_json:
-        _print_json({"equal": equal, "peers": [_plain(found) | {"equal": found.equal} for found in reports]})
+        _print_json({"equal": equal, "peers": [plain(found) | {"equal": found.equal} for found in reports]})
     else:
         _print(tables.verify_table(reports))
         for found in reports:
@@ -154,16 +163,15 @@ def verify(
                 _print(f"\n{found.peer}: {difference}")
         _print("\nEvery byte is equal." if equal else "\nNOT equal: see the first differing layers above.")
     if not equal:
-        raise typer.Exit(1)
+        sys.exit(1)
 
 
 @app.command()
-def flash(
-    out: OutPath,
-    port: PortOption = None,
-    stop: Annotated[bool, typer.Option("--stop", help="End the emulator of an emulated board instead.")] = False,
-    as_json: JsonOption = False,
-) -> None:
+@_OUT
+@_PORT
+@click.option("--stop", is_flag=True, help="End the emulator of an emulated board instead.")
+@_JSON
+def flash(out: Path, port: str | None, stop: bool, as_json: bool) -> None:
     """Compile the firmware and put it on the board, through PlatformIO.
 
     An emulated board keeps running, like a real one, until --stop.
@@ -184,21 +192,18 @@ def flash(
         used = firmware.flash(out, port, report.line(f"building and flashing {content.board}"))
     size = firmware.firmware_size(out)
     if as_json:
-        _print_json(
-            {"board": content.board, "port": used, "flash_bytes": size.flash_bytes, "ram_bytes": size.ram_bytes}
-        )
+        _print_json({"board": content.board, "port": used, **plain(size)})
         return
     _print(f"{content.name} runs on {content.board}, serial port {used}.")
     _print(f"Firmware: {size.flash_bytes:,} bytes of flash, {size.ram_bytes:,} bytes of static RAM.")
 
 
 @app.command()
-def run(
-    out: OutPath,
-    input: Annotated[Path, typer.Option("--input", "-i", help="Inputs, .npz or .npy: one sample or many.")],
-    port: PortOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@_OUT
+@click.option("--input", "-i", "file", required=True, type=_PATH, help="Inputs, .npz or .npy: one sample or many.")
+@_PORT
+@_JSON
+def run(out: Path, file: Path, port: str | None, as_json: bool) -> None:
     """Send inputs to the board that runs OUT's firmware, and print what it answers.
 
     \b
@@ -211,8 +216,8 @@ def run(
     from tinygen.report import answers
 
     content = manifest.load(out)
-    chosen = sampling.from_file(input, content.inputs)
-    labels = sampling.read_labels(input, len(chosen))
+    chosen = sampling.from_file(file, content.inputs)
+    labels = sampling.read_labels(file, len(chosen))
     found = []
     with _progress() as report, boards.connected(out, content, port) as peer:
         for index, sample in enumerate(chosen):
@@ -222,14 +227,15 @@ def run(
         stack = peer.session.stack()
         hello = peer.session.hello()
     if as_json:
-        _print_json({"results": [_plain(result) for result in found], "stack_bytes": stack, "tick_hz": hello.tick_hz})
+        _print_json({"results": plain(found), "stack_bytes": stack, "tick_hz": hello.tick_hz})
         return
     _print(answers.run_table(found, labels, content))
     _print(f"\n{answers.footnote(stack, hello)}")
 
 
 @app.command()
-def boards(as_json: JsonOption = False) -> None:
+@_JSON
+def boards(as_json: bool) -> None:
     """List the boards that can be built for.
 
     A board is one TOML file; give the path of your own to `tinygen build --board`.
@@ -239,7 +245,7 @@ def boards(as_json: JsonOption = False) -> None:
 
     known = [load_board(name) for name in list_boards()]
     if as_json:
-        _print_json({"boards": [_plain(board) for board in known]})
+        _print_json({"boards": plain(known)})
         return
     _print(tables.boards_table(known))
     for board in known:
@@ -248,8 +254,13 @@ def boards(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def inspect(model: ModelPath, board: BoardOption = DEFAULT_BOARD, as_json: JsonOption = False) -> None:
+@_MODEL
+@_BOARD
+@_JSON
+def inspect(model: Path, board: str, as_json: bool) -> None:
     """Show a model's graph, shapes, MACs and sizes, and what in it cannot be built and why.
+
+    The exit code is 1 when something cannot be built.
 
     \b
     tinygen inspect kws.tflite
@@ -263,13 +274,13 @@ def inspect(model: ModelPath, board: BoardOption = DEFAULT_BOARD, as_json: JsonO
     except UnsupportedModel as unsupported:
         rows = pipeline.outline(model)
         if as_json:
-            _print_json({"supported": False, "nodes": _plain(rows), "problems": _plain(unsupported.problems)})
+            _print_json({"supported": False, "nodes": plain(rows), "problems": plain(unsupported.problems)})
         else:
             _print(tables.outline_table(rows, unsupported.problems))
             _print(f"\n{unsupported.message}")
-        raise typer.Exit(1) from None
+        sys.exit(1)
     if as_json:
-        _print_json({"supported": True, "manifest": json.loads(built.manifest.to_json()), "fit": _plain(built.fit)})
+        _print_json({"supported": True, "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})
         return
     _print(tables.layer_table(built.manifest.layers))
     _print("")
@@ -277,13 +288,16 @@ def inspect(model: ModelPath, board: BoardOption = DEFAULT_BOARD, as_json: JsonO
 
 
 @app.command()
-def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the demo's project.")] = Path("tinygen-demo"),
-    board: BoardOption = DEFAULT_BOARD,
-    count: Annotated[int, typer.Option("--images", min=1, max=360, help="How many images to send.")] = 20,
-    port: PortOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@click.option(
+    "--out", "-o", type=_PATH, default=Path("tinygen-demo"), show_default=True, help="Folder for the demo's project."
+)
+@_BOARD
+@click.option(
+    "--images", type=click.IntRange(1, 360), default=20, show_default=True, help="How many held-out images to send."
+)
+@_PORT
+@_JSON
+def demo(out: Path, board: str, images: int, port: str | None, as_json: bool) -> None:
     """Build, flash and run the shipped digits model, and compare the board's answers with the reference.
 
     \b
@@ -294,14 +308,14 @@ def demo(
     from tinygen.report import answers
 
     with _progress() as report:
-        shown = demonstration.run(out, board, count, port, report.stage, report.line, report.count)
+        shown = demonstration.run(out, board, images, port, report.stage, report.line, report.count)
     if as_json:
-        _print_json(_plain(shown) | {"success": shown.success})
+        _print_json(plain(shown) | {"success": shown.success})
     else:
         _print(answers.demo_table(shown))
         _print(f"\n{answers.demo_verdict(shown)}")
     if not shown.success:
-        raise typer.Exit(1)
+        sys.exit(1)
 
 
 def main() -> None:
@@ -309,7 +323,7 @@ def main() -> None:
     as_json = "--json" in sys.argv[1:]
     try:
         code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(code if isinstance(code, int) else 0)  # --help and --version end with a code of their own
     except TinygenError as error:
         _fail(error.message, error.remedy, as_json, type(error).__name__)
         sys.exit(2 if isinstance(error, UsageError) else 1)
@@ -366,68 +380,5 @@ def _print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
-    """Dataclasses as JSON values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-
-class _Report:
-    """Progress on standard error: moving on a terminal, a line per stage elsewhere."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def stage(self, text: str) -> None:
-        """A new stage without a known end."""
-        if self._progress is None:
-            sys.stderr.write(text + " …\n")
-        else:
-            self._finish()
-            self._tasks[text] = self._progress.add_task(text, total=None)
-
-    def line(self, text: str) -> Callable[[str], None]:
-        """A stage that moves with every line that a program prints."""
-        started = False
-
-        def on_line(line: str) -> None:
-            nonlocal started
-            if not started:
-                self.stage(text)
-                started = True
-            if self._progress is not None and line:
-                self._progress.update(self._tasks[text], description=f"{text}: {line[:60]}")
-
-        return on_line
-
-    def count(self, name: str, done: int, total: int) -> None:
-        """`done` of `total` of what `name` does."""
-        if self._progress is None:
-            return
-        if name not in self._tasks:
-            self._finish()
-            self._tasks[name] = self._progress.add_task(name, total=total)
-        self._progress.update(self._tasks[name], completed=done)
-
-    def _finish(self) -> None:
-        assert self._progress is not None
-        for task in self._tasks.values():
-            self._progress.remove_task(task)
-        self._tasks.clear()
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[_Report]:
-    console = _stderr()
-    if not console.is_terminal:
-        yield _Report(None)
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield _Report(progress)
+def _progress() -> AbstractContextManager[Report]:
+    return progress_on(_stderr())

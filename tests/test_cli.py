@@ -1,0 +1,278 @@
+"""The command line as people and scripts meet it: exit codes, messages, JSON, and no traceback for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shared import shared_models
+
+from tinygen import cli
+from tinygen.resources import resource
+
+DIGITS = resource("examples", "digits", "digits.tflite")
+COMMANDS = ("build", "verify", "flash", "run", "boards", "inspect", "demo")
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def tinygen(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["tinygen", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        captured = capfd.readouterr()
+        outcome = Outcome(int(caught.value.code or 0), captured.out, captured.err)
+        assert "Traceback" not in outcome.out + outcome.err
+        assert "\x1b[" not in outcome.out + outcome.err, "colours outside of a terminal"
+        return outcome
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "digits"
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygen", "build", DIGITS, "-o", out], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_help_of_every_command_has_an_example(tinygen: Run) -> None:
+    overview = tinygen("--help")
+    assert overview.code == 0
+    for command in COMMANDS:
+        assert re.search(rf"^ +{command} ", overview.out, re.M)
+        shown = tinygen(command, "--help")
+        assert shown.code == 0
+        assert command == "boards" or f"tinygen {command} " in shown.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("build",),
+        ("build", DIGITS),
+        ("build", DIGITS, "-o", "x", "--optimize", "fastest"),
+        ("verify", "x", "--samples", "-1"),
+        ("verify", "x", "--samples", "many"),
+        ("build", DIGITS, "-o", "x", "--name", "int"),
+        ("build", DIGITS, "-o", "x", "--name", "Ünsinn"),
+        ("build", DIGITS, "-o", "x", "--name", "a__b"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(tinygen: Run, arguments: tuple[object, ...], tmp_path: Path) -> None:
+    os.chdir(tmp_path)
+    outcome = tinygen(*arguments)
+    assert outcome.code == 2
+    assert outcome.err
+    assert not outcome.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_build_says_what_it_did_and_what_is_next(tinygen: Run, tmp_path: Path) -> None:
+    outcome = tinygen("build", DIGITS, "-o", tmp_path / "out", "--name", "ziffern")
+    assert outcome.code == 0
+    for fragment in ("46,592 MACs", "arena", "flash", "tinygen verify", "int8 8x8x1 -> int8 10"):
+        assert fragment in outcome.out
+    assert (tmp_path / "out" / "lib" / "ziffern" / "src" / "ziffern.h").is_file()
+
+
+def test_build_as_json_is_the_manifest(tinygen: Run, tmp_path: Path) -> None:
+    outcome = tinygen("build", DIGITS, "-o", tmp_path / "out", "--json")
+    fields = json.loads(outcome.out)
+    assert fields["manifest"] == json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert fields["fit"]["ram_needed"] <= fields["fit"]["ram_available"]
+
+
+def test_verify_compares_host_and_original(tinygen: Run, built: Path) -> None:
+    outcome = tinygen("verify", built, "--samples", 3, "--against", "tflm", "--json")
+    assert outcome.code == 0
+    report = json.loads(outcome.out)
+    assert report["equal"] is True
+    assert [peer["samples"] for peer in report["peers"]] == [3, 3]
+    assert any("TFLM" in peer["peer"] for peer in report["peers"])
+
+
+def test_verify_takes_inputs_of_a_file(tinygen: Run, built: Path) -> None:
+    images = resource("examples", "digits", "digits_test.npz")
+    outcome = tinygen("verify", built, "--samples", 0, "--inputs", images)
+    assert outcome.code == 0
+    assert "360" in outcome.out
+    assert "Every byte is equal." in outcome.out
+
+
+def test_verify_names_the_first_differing_layer(tinygen: Run, built: Path, tmp_path: Path) -> None:
+    out = tmp_path / "digits"
+    shutil.copytree(built, out)
+    source = out / "lib" / "digits" / "src" / "digits.c"
+    text = source.read_text()
+    broken = re.sub(r"(static inline int8_t layer_04_finish[^}]*?) - 128;", r"\1 - 127;", text)
+    assert broken != text
+    source.write_text(broken)
+    outcome = tinygen("verify", out, "--samples", 2)
+    assert outcome.code == 1
+    assert re.search(r"layer 4 DEPTHWISE_CONV_2D .*element \[0, 0, 0, \d+\]: reference -?\d+, found -?\d+", outcome.out)
+    assert "NOT equal" in outcome.out
+
+
+def test_verify_reports_what_the_sanitizer_finds(tinygen: Run, built: Path, tmp_path: Path) -> None:
+    out = tmp_path / "digits"
+    shutil.copytree(built, out)
+    source = out / "lib" / "digits" / "src" / "digits.c"
+    text = source.read_text()
+    broken = text.replace(
+        "void digits_invoke(void)\n{", "void digits_invoke(void)\n{\n    arena.i8[4 * 1024 * 1024] = 1;"
+    )
+    assert broken != text
+    source.write_text(broken)
+    outcome = tinygen("verify", out, "--samples", 1)
+    assert outcome.code == 1
+    assert "ended with code" in outcome.err
+
+
+def test_verify_refuses_another_model_file(tinygen: Run, built: Path, tmp_path: Path) -> None:
+    out = tmp_path / "digits"
+    shutil.copytree(built, out)
+    path = out / "model" / "digits.tflite"
+    path.write_bytes(path.read_bytes() + b"\0\0\0\0")
+    outcome = tinygen("verify", out)
+    assert outcome.code == 1
+    assert "is not the model" in outcome.err
+
+
+def test_verify_on_another_board_than_built_for(tinygen: Run, built: Path) -> None:
+    outcome = tinygen("verify", built, "--on", "netduino2plus")
+    assert outcome.code == 2
+    assert "was built for qemu-mps2-an386" in outcome.err
+
+
+def test_inspect_shows_layers(tinygen: Run) -> None:
+    outcome = tinygen("inspect", DIGITS)
+    assert outcome.code == 0
+    for fragment in ("DEPTHWISE_CONV_2D", "conv_2d.pointwise", "8x8x16", "MACs"):
+        assert fragment in outcome.out
+
+
+def test_boards_are_listed(tinygen: Run) -> None:
+    outcome = tinygen("boards")
+    assert outcome.code == 0
+    assert "qemu-mps2-an386" in outcome.out
+    assert "netduino2plus" in outcome.out
+    names = [board["name"] for board in json.loads(tinygen("boards", "--json").out)["boards"]]
+    assert {"qemu-mps2-an386", "netduino2plus"} <= set(names)
+
+
+def test_a_model_that_does_not_fit_is_refused_before_anything_is_written(tinygen: Run, tmp_path: Path) -> None:
+    text = resource("boards", "qemu-mps2-an386.toml").read_text()
+    small = re.sub(r"(\[regions.ram\][^\[]*bytes = )\S+", r"\g<1>10_240", text)
+    assert small != text
+    (tmp_path / "small.toml").write_text(small)
+    outcome = tinygen("build", DIGITS, "--board", tmp_path / "small.toml", "-o", tmp_path / "out")
+    assert outcome.code == 1
+    assert re.search(r"RAM: [\d,]+ bytes needed .* 10,240 there; the peak is node \d+ \(.*\) \w+", outcome.err)
+    assert not (tmp_path / "out").exists()
+    tiny = re.sub(r"(\[regions.flash\][^\[]*bytes = )\S+", r"\g<1>6_144", text)
+    (tmp_path / "tiny.toml").write_text(tiny)
+    outcome = tinygen("build", DIGITS, "--board", tmp_path / "tiny.toml", "-o", tmp_path / "out")
+    assert outcome.code == 1
+    assert re.search(r"flash: [\d,]+ bytes needed .* 6,144 there; the largest layer is node \d+", outcome.err)
+
+
+def test_bad_input_is_exit_code_1_and_json_when_asked(tinygen: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.tflite").write_bytes(b"not a model")
+    os.chdir(tmp_path)
+    cases: list[tuple[object, ...]] = [
+        ("build", "bad.tflite", "-o", "out"),
+        ("build", "missing.tflite", "-o", "out"),
+        ("build", tmp_path, "-o", "out"),
+        ("build", "model.onnx", "-o", "out"),
+        ("build", DIGITS, "-o", "out", "--board", "qemu-mps2-an387"),
+        ("build", DIGITS, "-o", "bad.tflite"),
+        ("build", DIGITS, "-o", "bad.tflite/out"),
+        ("inspect", "bad.tflite"),
+        ("verify", "nowhere"),
+        ("flash", "nowhere"),
+        ("run", "nowhere", "--input", "x.npy"),
+    ]
+    for case in cases:
+        outcome = tinygen(*case)
+        assert outcome.code == 1, case
+        assert outcome.err.startswith("error: "), case
+        assert not outcome.out
+        machine = tinygen(*case, "--json")
+        assert machine.code == 1
+        assert json.loads(machine.out)["error"]["message"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.tflite"]
+
+
+def test_a_missing_compiler_is_named(tinygen: Run, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    outcome = tinygen("verify", built)
+    assert outcome.code == 1
+    assert "no-such-compiler" in outcome.err
+    monkeypatch.delenv("CC")
+    monkeypatch.setenv("PATH", "")
+    outcome = tinygen("verify", built)
+    assert outcome.code == 1
+    assert "apt install gcc" in outcome.err
+    outcome = tinygen("flash", built)
+    assert outcome.code == 1
+    assert "apt install" in outcome.err
+
+
+def test_run_without_a_flashed_board(tinygen: Run, built: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 8, 8, 1), np.int8))
+    outcome = tinygen("run", built, "--input", tmp_path / "x.npy")
+    assert outcome.code == 1
+    assert "tinygen flash" in outcome.err
+    outcome = tinygen("run", built, "--input", tmp_path / "x.npy", "--port", "/dev/no-such-port")
+    assert outcome.code == 1
+    assert "/dev/no-such-port" in outcome.err
+
+
+def test_unsupported_operators_are_listed_all_at_once(tinygen: Run, tmp_path: Path) -> None:
+    models = shared_models()
+    if models is None:
+        pytest.skip("no shared models")
+    lstm = models / "tflm" / "trained_lstm_int8.tflite"
+    outcome = tinygen("build", lstm, "-o", tmp_path / "out")
+    assert outcome.code == 1
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM: the operator is not supported" in outcome.err
+    shown = tinygen("inspect", lstm, "--json")
+    assert shown.code == 1
+    assert json.loads(shown.out)["supported"] is False
+
+
+def test_output_may_be_cut_off(built: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m tinygen inspect {DIGITS} | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout
+    assert not done.stderr

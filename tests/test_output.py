@@ -1,0 +1,149 @@
+"""Output folders: complete or untouched, and never over what somebody else wrote."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinygen import manifest, pipeline
+from tinygen.errors import OutputError
+from tinygen.output import write
+from tinygen.resources import resource
+
+
+@pytest.fixture(scope="module")
+def files() -> Mapping[str, bytes]:
+    model = pipeline.read(resource("examples", "digits", "digits.tflite"))
+    return pipeline.build(model, "qemu-mps2-an386").files
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_writes_all_files_and_leaves_nothing_beside(files: Mapping[str, bytes], tmp_path: Path) -> None:
+    write(files, tmp_path / "deep" / "er" / "out")
+    assert tree(tmp_path / "deep" / "er" / "out") == dict(files)
+    assert [p.name for p in (tmp_path / "deep" / "er").iterdir()] == ["out"]
+
+
+def test_manifest_lists_every_other_file_with_its_hash(files: Mapping[str, bytes]) -> None:
+    listed = json.loads(files[manifest.FILE_NAME])["files"]
+    assert listed == {
+        path: hashlib.sha256(data).hexdigest() for path, data in files.items() if path != manifest.FILE_NAME
+    }
+
+
+def test_writes_again_over_its_own_output(files: Mapping[str, bytes], tmp_path: Path) -> None:
+    write(files, tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    write(files, tmp_path / "out")
+    assert tree(tmp_path / "out") == {**files, "notes.txt": b"mine"}
+
+
+def test_another_model_replaces_the_earlier_one(files: Mapping[str, bytes], tmp_path: Path) -> None:
+    model = pipeline.read(resource("examples", "digits", "digits.tflite"))
+    other = pipeline.build(model, "netduino2plus", "other").files
+    write(files, tmp_path / "out")
+    (tmp_path / "out" / "lib" / "digits" / "mine.c").write_text("mine")
+    write(other, tmp_path / "out")
+    assert tree(tmp_path / "out") == {**other, "lib/digits/mine.c": b"mine"}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "expected"),
+    [
+        (lambda out: out.write_text("x"), "is not a folder"),
+        (lambda out: (out.mkdir(), (out / "thesis.tex").write_text("x")), "was not written by tinygen"),
+        (lambda out: (out.mkdir(), (out / "manifest.json").write_text("{}")), "schema"),
+        (lambda out: (out.mkdir(), (out / "manifest.json").write_text("{")), "cannot read"),
+        (lambda out: (out.mkdir(), (out / "manifest.json").write_bytes(b"\xff\xfe")), "cannot read"),
+    ],
+)
+def test_refuses_what_it_did_not_write(files: Mapping[str, bytes], tmp_path: Path, prepare: Any, expected: str) -> None:
+    prepare(tmp_path / "out")
+    before = tree(tmp_path)
+    with pytest.raises(OutputError, match=expected):
+        write(files, tmp_path / "out")
+    assert tree(tmp_path) == before
+
+
+def test_refuses_to_overwrite_an_edited_file(files: Mapping[str, bytes], tmp_path: Path) -> None:
+    write(files, tmp_path / "out")
+    edited = tmp_path / "out" / "src" / "runner_model.c"
+    edited.write_text("/* my own */")
+    before = tree(tmp_path)
+    with pytest.raises(OutputError, match=r"changed since .*src/runner_model\.c"):
+        write(files, tmp_path / "out")
+    assert tree(tmp_path) == before
+
+
+def test_refuses_a_manifest_that_points_outside(files: Mapping[str, bytes], tmp_path: Path) -> None:
+    write(files, tmp_path / "out")
+    path = tmp_path / "out" / manifest.FILE_NAME
+    fields = json.loads(path.read_text())
+    fields["files"]["../precious"] = hashlib.sha256(b"x").hexdigest()
+    path.write_text(json.dumps(fields))
+    (tmp_path / "precious").write_bytes(b"x")
+    with pytest.raises(OutputError, match="outside"):
+        write(files, tmp_path / "out")
+    assert (tmp_path / "precious").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("after", [0, 1, 7])
+def test_full_disk_leaves_everything_as_it_was(
+    files: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: bool, after: int
+) -> None:
+    if existing:
+        write(files, tmp_path / "out")
+    before = tree(tmp_path)
+    calls = 0
+    real = Path.write_bytes
+
+    def failing(self: Path, data: Any) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            real(self, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return real(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", failing)
+    with pytest.raises(OutputError, match="No space left") as caught:
+        write(files, tmp_path / "out")
+    assert "disk is full" in caught.value.remedy
+    monkeypatch.undo()
+    assert tree(tmp_path) == before
+
+
+def test_a_really_full_disk(files: Mapping[str, bytes], tmp_path: Path) -> None:
+    """A file-size limit of the operating system stands for the full disk: the program meets it as any would."""
+    script = (
+        "import resource, signal, sys, pathlib, pickle; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000));"
+        "from tinygen.output import write; from tinygen.errors import OutputError\n"
+        "try: write(pickle.load(open(sys.argv[1], 'rb')), pathlib.Path(sys.argv[2]))\n"
+        "except OutputError as error: sys.exit(7)\n"
+    )
+    import pickle
+
+    (tmp_path / "files").write_bytes(pickle.dumps(dict(files)))
+    (tmp_path / "disk").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "files"), str(tmp_path / "disk" / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    assert list((tmp_path / "disk").iterdir()) == []
