@@ -1,0 +1,131 @@
+"""Generated models on emulated boards: through PlatformIO, over serial, compared with the reference byte for byte."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shared import needs_shared_models, shared_models
+
+from tinygen import board as boards
+from tinygen import firmware, manifest, output, pipeline, reference, samples, verify
+from tinygen.resources import resource
+from tinygen.target import load_board
+
+BOARDS = ("qemu-mps2-an386", "netduino2plus")
+
+
+def make(tmp_path: Path, model: Path, board: str, name: str) -> tuple[Path, pipeline.Model, manifest.Manifest]:
+    read = pipeline.read(model)
+    out = tmp_path / name
+    output.write(pipeline.build(read, board, name).files, out)
+    return out, read, manifest.load(out)
+
+
+def cli(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tinygen", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def emulators(out: Path) -> list[str]:
+    """Command lines of running emulators of this folder's firmware."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in found if "qemu-system" in line and str(out) in line]
+
+
+@needs_shared_models
+@pytest.mark.parametrize("board", BOARDS)
+def test_keyword_spotting_answers_real_inputs_with_the_references_bytes(tmp_path: Path, board: str) -> None:
+    models = shared_models()
+    assert models is not None
+    out, model, content = make(tmp_path, models / "mlperf" / "kws_ds_cnn.tflite", board, "kws")
+    real = samples.from_file(models.parent / "data" / "kws01.npz", content.inputs)[:20]
+    (report,) = verify.verify(model, content, real, [boards.flashed(out, content)])
+    assert report.samples == 20
+    assert report.layers == 12
+    assert report.equal, report.differences
+    assert emulators(out) == []
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_difference_on_the_board_is_found_and_named(tmp_path: Path, board: str) -> None:
+    out, model, content = make(tmp_path, resource("examples", "digits", "digits.tflite"), board, "digits")
+    source = out / "lib" / "digits" / "src" / "digits.c"
+    text = source.read_text()
+    broken = re.sub(r"(static inline int8_t layer_05_finish[^}]*?) - 128;", r"\1 - 127;", text)
+    assert broken != text
+    source.write_text(broken)
+    (report,) = verify.verify(
+        model, content, samples.generated(content.inputs, 3, 0)[2:], [boards.flashed(out, content)]
+    )
+    (difference,) = report.differences
+    assert difference.place.startswith("layer 5 CONV_2D")
+    assert difference.expected + 1 == difference.found
+
+
+@pytest.fixture
+def flashed(tmp_path: Path) -> Iterator[Path]:
+    out, _, _ = make(tmp_path, resource("examples", "digits", "digits.tflite"), BOARDS[0], "digits")
+    try:
+        done = cli("flash", out, "--json")
+        assert done.returncode == 0, done.stderr
+        sizes = json.loads(done.stdout)
+        board = load_board(BOARDS[0])
+        assert 0 < sizes["flash_bytes"] < board.flash_bytes
+        assert manifest.load(out).arena_bytes < sizes["ram_bytes"] < board.ram_bytes
+        yield out
+    finally:
+        firmware.stop(out)
+
+
+def test_flash_run_and_stop(flashed: Path, tmp_path: Path) -> None:
+    images = resource("examples", "digits", "digits_test.npz")
+    with np.load(images) as loaded:
+        np.savez(tmp_path / "some.npz", inputs=loaded["inputs"][:5], labels=loaded["labels"][:5])
+    done = cli("run", flashed, "--input", tmp_path / "some.npz", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    model = pipeline.read(resource("examples", "digits", "digits.tflite"))
+    content = manifest.load(flashed)
+    for result, sample in zip(answer["results"], samples.from_file(tmp_path / "some.npz", content.inputs), strict=True):
+        (expected,) = reference.outputs(model.graph, sample.arrays)
+        assert result["outputs"][content.outputs[0].name] == expected.reshape(-1).tolist()
+    assert 0 < answer["stack_bytes"] < 700
+    shown = cli("run", flashed, "--input", tmp_path / "some.npz")
+    assert "not time" in shown.stdout
+    assert len(emulators(flashed)) == 1
+    assert cli("flash", flashed, "--stop").returncode == 0
+    assert emulators(flashed) == []
+    gone = cli("run", flashed, "--input", tmp_path / "some.npz")
+    assert gone.returncode == 1
+    assert "tinygen flash" in gone.stderr
+
+
+def test_another_model_on_the_board_is_noticed(flashed: Path, tmp_path: Path) -> None:
+    port = firmware.serial_port(flashed)
+    read = pipeline.read(resource("examples", "digits", "digits.tflite"))
+    other = pipeline.Model(read.file, read.data + b"\0\0\0\0", read.graph)
+    output.write(pipeline.build(other, BOARDS[0], "digits").files, tmp_path / "other")
+    np.save(tmp_path / "x.npy", np.zeros((1, 8, 8, 1), np.int8))
+    done = cli("run", tmp_path / "other", "--input", tmp_path / "x.npy", "--port", port)
+    assert done.returncode == 1
+    assert "another model is on the board" in done.stderr
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_demo(tmp_path: Path, board: str) -> None:
+    out = tmp_path / "with space" / "demo"
+    done = cli("demo", "-o", out, "--board", board, "--images", 4)
+    assert done.returncode == 0, done.stderr
+    assert f"SUCCESS: {board} answered 4 of 4 images" in done.stdout
+    assert emulators(out) == []
