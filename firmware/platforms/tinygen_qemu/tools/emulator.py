@@ -1,0 +1,242 @@
+"""Starts QEMU with an image, detached, and stops it again: what flashing means for an emulated board.
+
+The state folder gets `emulator.json` ({"pid", "port", "image"}), `emulator.log` and, for a pty, the link `serial`.
+The board's UART is a pty; with TINYGEN_SERIAL=tcp in the environment, and on Windows, a TCP port.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+try:
+    import tty
+except ImportError:  # Windows
+    tty = None
+
+START_SECONDS = 15.0
+STOP_SECONDS = 3.0
+
+MOMENT_SECONDS = 0.05
+
+DAMAGED_FRAME = b"\1\0"
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A started emulator, as remembered in the state folder."""
+
+    pid: int
+    port: str
+    image: str
+
+    @classmethod
+    def load(cls, state: Path) -> Emulator | None:
+        """The one that was started last; None where there is none."""
+        try:
+            fields = json.loads((state / "emulator.json").read_text())
+            return cls(int(fields["pid"]), str(fields["port"]), str(fields["image"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def runs(self) -> bool:
+        """Whether it still runs: not a zombie, nor another process that got its number later."""
+        try:
+            return os.fsencode(self.image) in Path("/proc", str(self.pid), "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            if Path("/proc/self").exists():
+                return False
+        if os.name == "nt":
+            listed = subprocess.run(["tasklist", "/FI", f"PID eq {self.pid}"], capture_output=True, check=False)
+            return b"qemu-system" in listed.stdout
+        listed = subprocess.run(["ps", "-ww", "-p", str(self.pid), "-o", "command="], capture_output=True, check=False)
+        return os.fsencode(self.image) in listed.stdout
+
+
+def stop(state: Path) -> str:
+    """Ends the emulator that this state folder knows of; a sentence that says what was done."""
+    emulator = Emulator.load(state)
+    if emulator is None:
+        return "No emulator was started here."
+    said = f"The emulator, process {emulator.pid}, had ended already."
+    if emulator.runs():
+        said = f"Stopped the emulator, process {emulator.pid}."
+        end(emulator)
+    forget(state)
+    return said
+
+
+def forget(state: Path) -> None:
+    """Remove what is remembered."""
+    (state / "emulator.json").unlink(missing_ok=True)
+    (state / "serial").unlink(missing_ok=True)
+
+
+def end(emulator: Emulator) -> None:
+    """SIGTERM, and SIGKILL for one that does not listen."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        try:
+            os.kill(emulator.pid, number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline:
+            if not emulator.runs():
+                return
+            time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A TCP port of this computer that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Pty:
+    """A pseudo terminal for the board's UART, which the emulator keeps open on both sides.
+
+    QEMU's own `-serial pty` looks only once a second whether somebody has opened it.
+    """
+
+    def __init__(self) -> None:
+        self._board, self._host = os.openpty()
+        tty.setraw(self._host)
+        self.name = os.ttyname(self._host)
+        self.arguments = ["-add-fd", f"fd={self._board},set=1"]
+        self.arguments += ["-chardev", "serial,id=uart,path=/dev/fdset/1", "-serial", "chardev:uart"]
+        self.inherited = (self._board, self._host)
+
+    def ask(self, question: bytes) -> bytes:
+        """Send bytes, and return what has come within a moment."""
+        os.write(self._host, question)
+        ready, _, _ = select.select([self._host], [], [], MOMENT_SECONDS)
+        return os.read(self._host, 256) if ready else b""
+
+    def close(self) -> None:
+        """Leave the terminal to the emulator."""
+        for descriptor in self.inherited:
+            os.close(descriptor)
+
+
+class Tcp:
+    """The same over TCP, for systems without pseudo terminals."""
+
+    def __init__(self) -> None:
+        self._address = ("127.0.0.1", free_port())
+        self._connection: socket.socket | None = None
+        self.name = "socket://{}:{}".format(*self._address)
+        self.arguments = ["-serial", "tcp:{}:{},server=on,wait=off,nodelay=on".format(*self._address)]
+        self.inherited: tuple[int, ...] = ()
+
+    def ask(self, question: bytes) -> bytes:
+        """Send bytes, and return what has come within a moment."""
+        try:
+            if self._connection is None:
+                self._connection = socket.create_connection(self._address, MOMENT_SECONDS)
+            self._connection.sendall(question)
+            return self._connection.recv(256)
+        except TimeoutError:
+            return b""
+        except OSError:
+            time.sleep(0.01)
+            return b""
+
+    def close(self) -> None:
+        """Leave the port to the next host: QEMU serves one connection after the other."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+def wait_until_up(process: subprocess.Popen[bytes], uart: Pty | Tcp) -> bool:
+    """Whether the firmware answers: it says NAK to a damaged frame. False when QEMU ended or took too long."""
+    deadline = time.monotonic() + START_SECONDS
+    heard = b""
+    while process.poll() is None and time.monotonic() < deadline:
+        got = uart.ask(DAMAGED_FRAME if not heard else b"")
+        heard += got
+        if heard and not got:  # and nothing is left for the next reader
+            return True
+    return False
+
+
+def start(state: Path, program: str, machine: str, icount_shift: int, image: Path, uart: Pty | Tcp) -> None:
+    """Starts QEMU; RuntimeError, in words, when it does not come up."""
+    stop(state)
+    if shutil.which(program) is None:
+        raise RuntimeError(f"{program} is not installed (Debian and Ubuntu: apt install qemu-system-arm)")
+    state.mkdir(parents=True, exist_ok=True)
+    log = state / "emulator.log"
+    command = [program, "-M", machine, "-display", "none", "-monitor", "none", *uart.arguments]
+    # Sleeping takes none of the machine's time, so that ticks do not depend on the host.
+    command += ["-icount", f"shift={icount_shift},sleep=off", "-kernel", str(image)]
+    with log.open("wb") as output:  # never a pipe: SCons would wait for its end
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True, pass_fds=uart.inherited,
+        )  # fmt: skip
+    # Before it is up: whoever interrupts this can still stop it.
+    emulator = Emulator(process.pid, uart.name, str(image))
+    (state / "emulator.json").write_text(json.dumps(asdict(emulator)) + "\n")
+    if isinstance(uart, Pty):
+        (state / "serial").symlink_to(uart.name)
+    up = False
+    try:
+        up = wait_until_up(process, uart)
+        silent = process.poll() is None
+    finally:
+        if not up:
+            process.kill()
+            process.wait()
+            forget(state)
+    if not up:
+        said = log.read_text(errors="replace").strip()
+        raise RuntimeError(f"{program} " + ("runs, but the firmware is silent" if silent else f"ended:\n{said}"))
+
+
+def main() -> int:
+    """The command line; 0, or 1 with a sentence on stderr."""
+    parser = argparse.ArgumentParser(description="start or stop an emulated board")
+    parser.add_argument("--state", type=Path, required=True, help="folder that remembers the running emulator")
+    commands = parser.add_subparsers(dest="command", required=True)
+    starting = commands.add_parser("start", help="start it, after stopping the one before")
+    starting.add_argument("--program", required=True)
+    starting.add_argument("--machine", required=True)
+    starting.add_argument("--icount-shift", type=int, required=True, help="instructions take 2^this nanoseconds")
+    starting.add_argument("image", type=Path)
+    commands.add_parser("stop", help="stop it")
+    commands.add_parser("port", help="print its serial port; exit code 1 when it does not run")
+    options = parser.parse_args()
+    if options.command == "stop":
+        print(stop(options.state))
+        return 0
+    if options.command == "port":
+        emulator = Emulator.load(options.state)
+        if emulator is None or not emulator.runs():
+            return 1
+        print(emulator.port)
+        return 0
+    uart = Tcp() if tty is None or os.environ.get("TINYGEN_SERIAL") == "tcp" else Pty()
+    try:
+        start(options.state, options.program, options.machine, options.icount_shift, options.image.resolve(), uart)
+    except RuntimeError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        uart.close()
+    print(f"The board runs; serial port {uart.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

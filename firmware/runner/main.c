@@ -1,0 +1,18 @@
+/* Serves one model to a host over a serial port; protocol.h says how. */
+#include "model.h"
+#include "port.h"
+#include "protocol.h"
+
+int main(void)
+{
+    port_init();
+    protocol_init(&runner_model);
+    for (;;) {
+        const int byte = port_getc();
+        if (byte < 0) {
+            port_idle();
+        } else {
+            protocol_receive((uint8_t)byte);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+/* A generated model library, as the runner sees it. runner_model.c fills in the one instance. */
+#ifndef TINYGEN_RUNNER_MODEL_H
+#define TINYGEN_RUNNER_MODEL_H
+
+#include <stdint.h>
+
+typedef struct {
+    void *(*data)(void);
+    uint32_t bytes;
+} model_input_t;
+
+typedef struct {
+    const void *(*data)(void);
+    uint32_t bytes;
+} model_output_t;
+
+typedef struct {
+    const char *name;
+    uint8_t sha256[32]; /* of the source model file */
+    uint32_t arena_bytes;
+    const model_input_t *inputs;
+    const model_output_t *outputs;
+    uint8_t input_count;
+    uint8_t output_count;
+    uint32_t layer_count;
+    void (*invoke)(void);
+    void (*reset)(void); /* NULL for a model without state */
+    void (*run_layer)(uint32_t layer);
+    const void *(*layer_output)(uint32_t layer, uint32_t *bytes);
+} model_t;
+
+extern const model_t runner_model;
+
+#endif

@@ -1,0 +1,272 @@
+"""Building and flashing a generated project: PlatformIO, run as a program and never imported.
+
+Everything is read from the project's own files, so it works for any folder that `tinygen build` wrote.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from serial.tools import list_ports
+
+from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing
+from tinygen.target import EMULATED_PLATFORM
+
+# Called with each line that a program prints.
+OnLine = Callable[[str], None]
+
+_REGISTRY = ("api.registry.platformio.org", 443)
+_REGISTRY_SECONDS = 2.5
+_LAST_LINES = 20
+
+_PACKAGES = {
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "qemu-system-arm": "qemu-system-arm",
+}
+
+
+@dataclass(frozen=True)
+class FirmwareSize:
+    """What a linked firmware occupies, in bytes; the stack is not in it."""
+
+    flash_bytes: int
+    ram_bytes: int
+
+
+@dataclass(frozen=True)
+class _Project:
+    """A generated project, as its platformio.ini describes it."""
+
+    out: Path
+    environment: str
+    platform: str
+    emulated: bool
+    programs: tuple[str, ...]  # that must be on the PATH
+
+    @property
+    def workspace(self) -> Path:
+        return self.out / ".pio"
+
+    @property
+    def elf(self) -> Path:
+        return self.workspace / "build" / self.environment / "firmware.elf"
+
+
+def build(out: Path, on_line: OnLine | None = None) -> Path:
+    """Compile and link the project in `out`; the path of the ELF file.
+
+    Raises ToolMissing when PlatformIO or a compiler is not installed, ToolFailed when the build fails, OutputError
+    when `out` holds no project.
+    """
+    project = _project(out)
+    _run_platformio(project, "build", [], on_line)
+    return project.elf
+
+
+def flash(out: Path, port: str | None = None, on_line: OnLine | None = None) -> str:
+    """Build the project in `out` and put it on the board, or start the emulator; the serial port to talk to.
+
+    `port` is where to flash a real board; without it PlatformIO looks for one. Raises like build(), and NoAnswer when
+    it is not clear which serial port the board has.
+    """
+    project = _project(out)
+    arguments = ["-t", "upload"]
+    if port is not None and not project.emulated:
+        arguments += ["--upload-port", port]
+    _run_platformio(project, "flash", arguments, on_line)
+    return port if port is not None and not project.emulated else serial_port(out)
+
+
+def stop(out: Path) -> str:
+    """End the emulator that flash() started, if any; a sentence that says what was done."""
+    project = _project(out)
+    if not project.emulated:
+        return "Nothing to stop: this project is for a real board."
+    return _emulator(project, "stop").stdout.strip()
+
+
+def serial_port(out: Path) -> str:
+    """The serial port of the running emulator, or of the only board that is plugged in.
+
+    Raises NoAnswer when there is none, or more than one.
+    """
+    project = _project(out)
+    if project.emulated:
+        found = _emulator(project, "port")
+        if found.returncode != 0:
+            raise NoAnswer(f"{out}: its emulated board does not run", f"Start it: tinygen flash {out}")
+        return found.stdout.strip()
+    ports = [port.device for port in list_ports.comports() if port.vid is not None]
+    if len(ports) != 1:
+        listed = ", ".join(ports) or "none is plugged in"
+        raise NoAnswer(f"cannot tell which serial port is the board's: {listed}", "Name it with --port.")
+    return str(ports[0])
+
+
+def firmware_size(out: Path) -> FirmwareSize:
+    """Flash and RAM in bytes of the firmware that build() made.
+
+    Raises OutputError when there is none.
+    """
+    elf = _project(out).elf
+    try:
+        return _elf_size(elf.read_bytes())
+    except (OSError, struct.error, ValueError) as error:
+        raise OutputError(f"cannot read the firmware {elf}: {error}", f"Build it: tinygen flash {out}") from None
+
+
+def _project(out: Path) -> _Project:
+    settings = configparser.ConfigParser(interpolation=None)
+    path = out / "platformio.ini"
+    try:
+        settings.read_string(path.read_text(encoding="utf-8"))
+        environment = settings["platformio"]["default_envs"]
+        platform = settings[f"env:{environment}"]["platform"]
+        board = settings[f"env:{environment}"]["board"]
+        emulated = platform.endswith(f"/{EMULATED_PLATFORM}")
+        programs: tuple[str, ...] = ()
+        if emulated:
+            facts = json.loads((out / "boards" / f"{board}.json").read_text(encoding="utf-8"))["build"]
+            programs = (facts["toolchain"] + "gcc", facts["emulator"]["program"])
+    except (OSError, UnicodeDecodeError, configparser.Error, KeyError, ValueError) as error:
+        raise OutputError(
+            f"{out} holds no project that tinygen wrote: {type(error).__name__} {error}",
+            f"Build it first: tinygen build MODEL.tflite -o {out}",
+        ) from None
+    return _Project(out.resolve(), environment, platform, emulated, programs)
+
+
+def _emulator(project: _Project, command: str) -> subprocess.CompletedProcess[str]:
+    """Run the tool of the project's own platform that knows the emulator."""
+    tool = project.out / "platforms" / EMULATED_PLATFORM / "tools" / "emulator.py"
+    arguments = [sys.executable, str(tool), "--state", str(project.workspace), command]
+    return subprocess.run(arguments, capture_output=True, text=True, check=False)
+
+
+def _run_platformio(project: _Project, name: str, arguments: list[str], on_line: OnLine | None) -> None:
+    _check_tools(project)
+    if not project.emulated:
+        _check_registry(project)
+    project.workspace.mkdir(parents=True, exist_ok=True)
+    log = project.workspace / f"tinygen-{name}.log"
+    command = [sys.executable, "-m", "platformio", "run", "-d", str(project.out), *arguments]
+    with log.open("w", encoding="utf-8") as output:
+        code = _run(command, _environment(project), output, on_line)
+    if code != 0:
+        said = log.read_text(encoding="utf-8").strip().splitlines()[-_LAST_LINES:]
+        raise ToolFailed(f"PlatformIO could not {name} {project.out}:\n" + "\n".join(said), f"All it said: {log}")
+
+
+def _run(command: list[str], environment: Mapping[str, str], log: IO[str], on_line: OnLine | None) -> int:
+    """Run a program to its end, line by line into `log`; its exit code. Interrupted, it ends what it started."""
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=os.name != "nt",
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            log.write(line)
+            if on_line is not None:
+                on_line(line.rstrip())
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            _end(process)
+        process.stdout.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a program and the compilers it runs."""
+    if os.name == "nt":
+        process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _environment(project: _Project) -> dict[str, str]:
+    variables = dict(os.environ)
+    if project.emulated:
+        # A private folder for PlatformIO, and none of the user's settings: nothing to download, nothing shared.
+        variables = {name: value for name, value in variables.items() if not name.startswith("PLATFORMIO_")}
+        variables["PLATFORMIO_CORE_DIR"] = str(project.workspace / "core")
+        variables["PLATFORMIO_SETTING_ENABLE_TELEMETRY"] = "no"
+        variables["PLATFORMIO_DISABLE_UPGRADE_CHECK"] = "true"
+        variables["PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL"] = "36500"  # days; before 6.2
+    else:
+        # The elf is looked for where platformio.ini puts it.
+        for name in ("PLATFORMIO_BUILD_DIR", "PLATFORMIO_WORKSPACE_DIR"):
+            variables.pop(name, None)
+    variables["PLATFORMIO_NO_ANSI"] = "true"
+    return variables
+
+
+def _check_tools(project: _Project) -> None:
+    modules = ("platformio", "SCons") if project.emulated else ("platformio",)
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise ToolMissing(
+                f"the Python package {module.lower()} is not installed", "Install it: pip install 'tinygen[board]'"
+            )
+    missing = [program for program in project.programs if shutil.which(program) is None]
+    if missing:
+        packages = " ".join(_PACKAGES.get(program, program) for program in missing)
+        raise ToolMissing(
+            f"not installed, or not on the PATH: {', '.join(missing)}",
+            f"Install them, on Debian and Ubuntu: sudo apt install {packages}",
+        )
+
+
+def _check_registry(project: _Project) -> None:
+    """Say in words what PlatformIO takes minutes to fail on: a download without a network."""
+    name = project.platform.split("@")[0].strip()
+    core = Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio")
+    proxied = any(os.environ.get(variable) for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+    if proxied or any((core / "platforms").glob(f"{name}*")):
+        return
+    try:
+        socket.create_connection(_REGISTRY, _REGISTRY_SECONDS).close()
+    except OSError as error:
+        raise ToolFailed(
+            f"PlatformIO has to download the platform {project.platform}, and its registry {_REGISTRY[0]} cannot be "
+            f"reached: {error}",
+            f"Go online, or install it from elsewhere: pio pkg install -g -p {name}. Emulated boards need no network.",
+        ) from None
+
+
+def _elf_size(data: bytes) -> FirmwareSize:
+    """Sizes from the section headers of a 32-bit little-endian ELF file."""
+    if data[:6] != b"\x7fELF\x01\x01":
+        raise ValueError("not a 32-bit little-endian ELF file")
+    (offset,) = struct.unpack_from("<I", data, 0x20)
+    size, count = struct.unpack_from("<HH", data, 0x2E)
+    flash = ram = 0
+    for index in range(count):
+        _, kind, flags, _, _, length = struct.unpack_from("<6I", data, offset + index * size)
+        occupies, writable, zeros = flags & 2, flags & 1, kind == 8
+        flash += length if occupies and not zeros else 0
+        ram += length if occupies and writable else 0
+    return FirmwareSize(flash, ram)

@@ -1,0 +1,141 @@
+"""The PlatformIO project around a generated library: runner, settings, and the platform of emulated boards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tinygen import emit
+from tinygen.errors import BoardError, Problem, UnsupportedModel
+from tinygen.manifest import Port
+from tinygen.resources import resource
+from tinygen.target import EMULATED_PLATFORM, Board, Core
+
+_MOST_PORTS = 255  # the protocol counts inputs and outputs in a byte
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory in bytes, on top of what the model's library needs."""
+
+    flash_bytes: int
+    ram_bytes: int
+
+
+# Runner, start-up code and drivers of an emulated board: what to count before anything is compiled. Upper bounds that
+# the tests hold against the linked firmware; the stack is not in here (Board.stack_bytes).
+RUNNER_FOOTPRINT = Footprint(flash_bytes=4096, ram_bytes=768)
+
+
+def project_files(
+    board: Board,
+    core: Core,
+    name: str,
+    model_sha256: str,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    layer_count: int,
+    reset: str | None,
+    cflags: Sequence[str],
+    arena_bytes: int = 0,
+) -> dict[str, str | bytes]:
+    """All files of the project outside of lib/, model/ and manifest.json, by path relative to its folder, sorted.
+
+    `name` is the library's C prefix, `cflags` are its compiler flags, `arena_bytes` its static RAM (0: not told).
+    Raises BoardError for a board that tinygen has no port for, UnsupportedModel for too many inputs or outputs.
+    """
+    if max(len(inputs), len(outputs)) > _MOST_PORTS:
+        reason = f"{len(inputs)} inputs and {len(outputs)} outputs; the runner serves up to {_MOST_PORTS} of each"
+        raise UnsupportedModel(name, [Problem("the model", "", reason, "")])
+    files: dict[str, str | bytes] = {
+        "platformio.ini": _settings(board, core, name, cflags),
+        "src/runner_model.c": emit.render(
+            "project/runner_model.c.j2",
+            name=name,
+            layers_macro=f"{name.upper()}_LAYERS",
+            layer_count=layer_count,
+            inputs=inputs,
+            outputs=outputs,
+            sha256_rows=_byte_rows(bytes.fromhex(model_sha256)),
+            arena_bytes=arena_bytes,
+            reset=reset or "NULL",
+        ),
+    }
+    files |= _tree(resource("firmware", "runner"), "src/runner")
+    if board.emulator is not None:
+        files[f"boards/{board.platformio_board}.json"] = _board_json(board, core)
+        files |= _tree(resource("firmware", "platforms", EMULATED_PLATFORM), f"platforms/{EMULATED_PLATFORM}")
+    else:
+        files |= _framework_port(board)
+    return dict(sorted(files.items()))
+
+
+def _settings(board: Board, core: Core, name: str, cflags: Sequence[str]) -> str:
+    emulated = board.emulator is not None
+    return emit.render(
+        "project/platformio.ini.j2",
+        name=name,
+        board=board,
+        emulated=emulated,
+        # An absolute link: PlatformIO takes a relative one for the same platform in every project.
+        platform=f"symlink://${{PROJECT_DIR}}/platforms/{board.platform}" if emulated else board.platform,
+        # The core's own flags come from the board: here they would be added a second time.
+        library_flags=[flag for flag in cflags if flag not in core.flags] or ["-O2"],
+    )
+
+
+def _board_json(board: Board, core: Core) -> str:
+    """PlatformIO's board manifest."""
+    assert board.emulator is not None
+    manifest = {
+        "name": board.title,
+        "vendor": "tinygen",
+        "url": "https://www.qemu.org/docs/master/system/target-arm.html",
+        "build": {
+            "mcu": core.name,
+            "f_cpu": f"{board.clock_hz}L",
+            "clock_hz": board.clock_hz,
+            "baud": board.baud,
+            "toolchain": core.toolchain,
+            "flags": list(core.flags),
+            "regions": {region.name: {"address": region.address, "bytes": region.bytes} for region in board.regions},
+            "stack_bytes": board.stack_bytes,
+            "emulator": asdict(board.emulator),
+        },
+        "upload": {
+            "maximum_size": board.flash_bytes,
+            "maximum_ram_size": board.ram_bytes - board.stack_bytes,
+            "protocol": "qemu",
+            "protocols": ["qemu"],
+        },
+        "frameworks": [],
+    }
+    return json.dumps(manifest, indent=2) + "\n"
+
+
+def _framework_port(board: Board) -> dict[str, str | bytes]:
+    """The runner's port to a framework: ``firmware/ports/<framework>``, one source for all of its boards."""
+    folder = resource("firmware", "ports", board.framework or "")
+    if board.framework is None or not folder.is_dir():
+        raise BoardError(
+            f"board {board.name}: tinygen has no port of its serial runner to the framework {board.framework!r}",
+            f"Write one (firmware/runner/port.h says what it is) into {folder}.",
+        )
+    return _tree(folder, "src/port")
+
+
+def _tree(folder: Path, prefix: str) -> dict[str, str | bytes]:
+    """The files of a folder, verbatim."""
+    return {
+        f"{prefix}/{path.relative_to(folder).as_posix()}": path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def _byte_rows(data: bytes) -> list[str]:
+    """C initialisers, eight bytes to a row."""
+    rows = (data[start : start + 8] for start in range(0, len(data), 8))
+    return [", ".join(f"0x{byte:02x}" for byte in row) for row in rows]

@@ -1,0 +1,307 @@
+"""Cores and boards: facts from TOML files, checked when they are read.
+
+A board is one file, ``boards/<name>.toml``, or any TOML file of the user's; a core is ``boards/cores/<name>.toml``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tinygen.errors import BoardError
+from tinygen.resources import resource
+
+# What a core file may claim, and kernels may require.
+FEATURES = frozenset({"divide", "dsp", "fpu", "fpu64", "mve", "unaligned"})
+
+# The PlatformIO platform that ships with tinygen: boards on it run in an emulator and need no download.
+EMULATED_PLATFORM = "tinygen_qemu"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ADDRESS_LIMIT = 2**32
+
+
+@dataclass(frozen=True)
+class Core:
+    """A processor core: what the compiler is told, and what kernels may rely on."""
+
+    name: str
+    title: str
+    toolchain: str  # prefix of gcc, size and objcopy, e.g. "arm-none-eabi-"
+    flags: tuple[str, ...]  # for compiler and linker
+    features: frozenset[str]
+    cost: Mapping[str, float]  # instruction class -> cycles; empty where no estimates are made
+
+
+@dataclass(frozen=True)
+class Region:
+    """A piece of a board's address space."""
+
+    name: str
+    address: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """How a board is emulated; the drivers are files of the PlatformIO platform."""
+
+    program: str
+    machine: str
+    icount_shift: int  # an instruction takes 2**icount_shift nanoseconds of the machine's time
+    uart: str
+    uart_address: int
+    uart_irq: int
+    ticks: str
+    ticks_address: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board: its core, its memory, and how firmware gets onto it and answers from it."""
+
+    name: str
+    title: str
+    core: str
+    clock_hz: int
+    regions: tuple[Region, ...]  # "flash" and "ram" always; code and constants, statics and stack go there
+    platform: str  # PlatformIO's platform, with a version where it comes from the registry
+    platformio_board: str
+    framework: str | None
+    emulator: Emulator | None
+    baud: int
+    stack_bytes: int  # reserved for the stack at the end of RAM
+    notes: str
+
+    @property
+    def flash_bytes(self) -> int:
+        """Size of the flash that holds code and constants."""
+        return self._region("flash").bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Size of the RAM that holds static data and the stack."""
+        return self._region("ram").bytes
+
+    def _region(self, name: str) -> Region:
+        return next(region for region in self.regions if region.name == name)
+
+
+def list_boards() -> list[str]:
+    """Names of the boards that ship with tinygen, sorted."""
+    return _names(resource("boards"))
+
+
+def load_board(name_or_path: str | Path) -> Board:
+    """The board of that name, or described by that TOML file.
+
+    Raises BoardError for a name that is not known, and for a file that does not make sense.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise BoardError(f"there is no board file {path}", _known("boards", list_boards(), text))
+    else:
+        path = _find("board", resource("boards"), text)
+    return _board(_Table.read(path), path)
+
+
+def load_core(name: str) -> Core:
+    """The core of that name.
+
+    Raises BoardError for a name that is not known, and for a file that does not make sense.
+    """
+    path = _find("core", resource("boards", "cores"), name)
+    table = _Table.read(path)
+    core = Core(
+        name=path.stem,
+        title=table.text("title"),
+        toolchain=table.text("toolchain"),
+        flags=table.texts("flags"),
+        features=frozenset(table.texts("features", FEATURES)),
+        cost=table.numbers("cost"),
+    )
+    table.finish()
+    return core
+
+
+def _board(table: _Table, path: Path) -> Board:
+    if not _NAME.fullmatch(path.stem):
+        raise BoardError(
+            f"{path}: a board is named after its file, and {path.stem!r} cannot be a name",
+            "Use lower-case letters, digits, '.', '_' and '-'.",
+        )
+    platformio = table.table("platformio")
+    platform = platformio.text("platform")
+    emulated = table.optional_table("emulator")
+    if (emulated is not None) != (platform == EMULATED_PLATFORM):
+        raise BoardError(
+            f"{path}: platformio.platform = {platform!r} "
+            + ("has an [emulator] table" if emulated else "has no [emulator] table"),
+            f"Boards on the platform {EMULATED_PLATFORM!r} have one, and no others.",
+        )
+    regions = _regions(table.table("regions"))
+    ram = next(region.bytes for region in regions if region.name == "ram")
+    board = Board(
+        name=path.stem,
+        title=table.text("title"),
+        core=table.choice("core", _names(resource("boards", "cores"))),
+        clock_hz=table.integer("clock_hz", 1, 10**10),
+        regions=regions,
+        platform=platform,
+        platformio_board=platformio.text("board"),
+        framework=platformio.text("framework", optional=True) or None,
+        emulator=None if emulated is None else _emulator(emulated),
+        baud=table.integer("baud", 1_200, 10_000_000),
+        stack_bytes=table.integer("stack_bytes", 256, ram),
+        notes=table.text("notes", optional=True),
+    )
+    platformio.finish()
+    table.finish()
+    return board
+
+
+def _regions(table: _Table) -> tuple[Region, ...]:
+    regions = []
+    for name in sorted({"flash", "ram"} | table.keys()):
+        region = table.table(name)
+        address = region.integer("address", 0, _ADDRESS_LIMIT - 1)
+        regions.append(Region(name, address, region.integer("bytes", 1, _ADDRESS_LIMIT - address)))
+        region.finish()
+    table.finish()
+    return tuple(regions)
+
+
+def _emulator(table: _Table) -> Emulator:
+    emulator = Emulator(
+        program=table.text("program", pattern=_PROGRAM),
+        machine=table.text("machine", pattern=_PROGRAM),
+        icount_shift=table.integer("icount_shift", 0, 10),
+        uart=table.choice("uart", _drivers("uart")),
+        uart_address=table.integer("uart_address", 0, _ADDRESS_LIMIT - 1),
+        uart_irq=table.integer("uart_irq", 0, 239),
+        ticks=table.choice("ticks", _drivers("ticks")),
+        ticks_address=table.integer("ticks_address", 0, _ADDRESS_LIMIT - 1),
+    )
+    table.finish()
+    return emulator
+
+
+def _drivers(kind: str) -> list[str]:
+    """Drivers of the emulated boards' platform: the file ``uart_cmsdk.c`` is the driver "cmsdk"."""
+    folder = resource("firmware", "platforms", EMULATED_PLATFORM, "core")
+    return sorted(path.stem.removeprefix(f"{kind}_") for path in folder.glob(f"{kind}_*.c"))
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def _known(kind: str, names: Collection[str], wanted: str) -> str:
+    close = difflib.get_close_matches(wanted.lower(), names, n=1, cutoff=0.5)
+    return (f"Did you mean {close[0]}? " if close else "") + f"Known {kind}: {', '.join(sorted(names)) or 'none'}."
+
+
+def _find(kind: str, folder: Path, name: str) -> Path:
+    names = _names(folder)
+    if name not in names:
+        raise BoardError(f"unknown {kind} {name!r}", _known(f"{kind}s", names, name))
+    return folder / f"{name}.toml"
+
+
+class _Table:
+    """A TOML table that is read key by key, so that wrong values and keys nobody knows are found."""
+
+    def __init__(self, path: Path, prefix: str, values: Mapping[str, Any]) -> None:
+        self._path = path
+        self._prefix = prefix
+        self._values = values
+        self._read: set[str] = set()
+
+    @classmethod
+    def read(cls, path: Path) -> _Table:
+        try:
+            return cls(path, "", tomllib.loads(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise BoardError(f"cannot read {path}: {error}") from None
+
+    def keys(self) -> set[str]:
+        return set(self._values)
+
+    def finish(self) -> None:
+        """Raise BoardError for keys that were never asked for."""
+        for key in self._values:
+            if key not in self._read:
+                raise BoardError(
+                    f"{self._path}: unknown key {self._prefix}{key}",
+                    _known("keys here", self._read, key),
+                )
+
+    def text(self, key: str, *, optional: bool = False, pattern: re.Pattern[str] | None = None) -> str:
+        value = self._get(key, "text", "" if optional else None)
+        if not isinstance(value, str) or not (value or optional):
+            raise self._wrong(key, value, "text in quotes, not empty")
+        if pattern is not None and not pattern.fullmatch(value):
+            raise self._wrong(key, value, "a name of letters, digits, '.', '_' and '-'")
+        return value
+
+    def choice(self, key: str, allowed: Collection[str]) -> str:
+        value = self._get(key, f"one of {', '.join(sorted(allowed))}")
+        if value not in allowed:
+            raise self._wrong(key, value, f"one of {', '.join(sorted(allowed))}")
+        return str(value)
+
+    def texts(self, key: str, allowed: Collection[str] | None = None) -> tuple[str, ...]:
+        expected = "a list of texts" if allowed is None else f"a list from {', '.join(sorted(allowed))}"
+        value = self._get(key, expected)
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            raise self._wrong(key, value, expected)
+        for item in value:
+            if allowed is not None and item not in allowed:
+                raise self._wrong(key, item, expected)
+        return tuple(value)
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        expected = f"a whole number from {low} to {high}"
+        value = self._get(key, expected)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self._wrong(key, value, expected)
+        return value
+
+    def numbers(self, key: str) -> Mapping[str, float]:
+        expected = "a table of numbers, none negative"
+        value = self._get(key, expected, {})
+        if not isinstance(value, dict):
+            raise self._wrong(key, value, expected)
+        for name, number in value.items():
+            if not isinstance(number, int | float) or isinstance(number, bool) or not number >= 0:
+                raise self._wrong(f"{key}.{name}", number, "a number, not negative")
+        return MappingProxyType({name: float(number) for name, number in value.items()})
+
+    def table(self, key: str) -> _Table:
+        value = self._get(key, "a table")
+        if not isinstance(value, dict):
+            raise self._wrong(key, value, "a table")
+        return _Table(self._path, f"{self._prefix}{key}.", value)
+
+    def optional_table(self, key: str) -> _Table | None:
+        return self.table(key) if key in self._values else None
+
+    def _get(self, key: str, expected: str, default: object = None) -> Any:
+        self._read.add(key)
+        if key in self._values:
+            return self._values[key]
+        if default is None:
+            raise BoardError(f"{self._path}: {self._prefix}{key} is missing", f"It is {expected}.")
+        return default
+
+    def _wrong(self, key: str, value: object, expected: str) -> BoardError:
+        return BoardError(f"{self._path}: {self._prefix}{key} = {value!r}", f"Allowed: {expected}.")
