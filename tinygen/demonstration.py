@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ class Demonstration:
     name: str
     board: str
     layers: int
+    accuracy: float
+    """Of the int8 model over all held-out images, as measured when it was trained."""
     rows: tuple[Row, ...]
     differences: tuple[str, ...]
     """Layers or outputs in which the board differs from the reference."""
@@ -87,6 +90,15 @@ def run(
         difference = verify.compare(first.name, model.graph, content, values, peer.run(first.bytes))
         hello = peer.session.hello()
     differences = () if difference is None else (str(difference),)
+    figures = json.loads(resource(*_EXAMPLE, "figures.json").read_text())
     return Demonstration(
-        str(out), content.name, content.board, len(content.layers), tuple(rows), differences, stack, hello
+        out=str(out),
+        name=content.name,
+        board=content.board,
+        layers=len(content.layers),
+        accuracy=figures["int8_accuracy"],
+        rows=tuple(rows),
+        differences=differences,
+        stack_bytes=stack,
+        hello=hello,
     )

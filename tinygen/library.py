@@ -328,7 +328,7 @@ def _manifest_layer(layer: _Layer, graph: Graph, layout: Layout) -> manifest.Lay
     output = layer.output
     return manifest.Layer(
         index=layer.index,
-        name=layer.step.node.name,
+        name=layer.output.name.split(";")[0],
         op=layer.step.node.op.name,
         symbol=layer.symbol,
         kernel=layer.step.kernel.name,

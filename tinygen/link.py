@@ -197,7 +197,7 @@ def open_link(port: str, baud: int, patience: Patience | None = None) -> Link:
     except (*_PORT_ERRORS, ValueError) as error:
         raise NoAnswer(
             f"cannot open the serial port {port}: {error}",
-            "Is the board plugged in, or the emulator started (`tinygen flash OUT`)? Does another program use the port? "
+            "Is the board plugged in, or the emulator started (`tinygen flash OUT`)? Does another program use it? "
             "May you use it? On Linux, members of the group dialout may.",
         ) from None
     try:

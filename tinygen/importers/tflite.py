@@ -49,6 +49,9 @@ def read(data: bytes, source: str) -> Graph:
     return _Importer(source, raw.subgraphs[0]).graph()
 
 
+_OUTLINED_TENSORS = 3
+
+
 def outline(data: bytes, source: str) -> list[OutlineRow]:
     """The operators of the file, for looking at models that cannot be built. Raises InvalidModel."""
     subgraph = read_tflite(data, source).subgraphs[0]
@@ -56,7 +59,8 @@ def outline(data: bytes, source: str) -> list[OutlineRow]:
 
     def tensors(indices: tuple[int, ...]) -> str:
         found = [subgraph.tensors[index] for index in indices if index != ABSENT]
-        return ", ".join(f"{tensor.dtype}{list(tensor.shape)}" for tensor in found)
+        shown = [f"{tensor.dtype}{list(tensor.shape)}" for tensor in found[:_OUTLINED_TENSORS]]
+        return ", ".join([*shown, *(["…"] if len(found) > len(shown) else [])])
 
     return [
         OutlineRow(_node_label(raw, names), raw.op, tensors(raw.inputs), tensors(raw.outputs))

@@ -16,18 +16,23 @@ from tinygen.target import Board
 from tinygen.verify import PeerReport
 
 
-def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """An empty table without lines; the columns in `right` are aligned right."""
+def plain_table(*columns: str, right: Sequence[str] = (), wide: Sequence[str] = ()) -> Table:
+    """An empty table without lines; columns in `right` are aligned right, those in `wide` wrap on a narrow screen."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=column not in wide,
+            overflow="fold",
+        )
     return table
 
 
 def build_table(build: Build) -> Table:
     """What was built, in figures."""
     content, fit = build.manifest, build.fit
-    table = plain_table("", "")
+    table = plain_table("figure", "value", wide=["value"])
     table.show_header = False
     bound = build.layout.plan.lower_bound
     least = "the least that disjoint tensors allow" if content.arena_bytes - bound < 4 else f"at least {bound:,}"
@@ -53,7 +58,9 @@ def _ports(content: Manifest) -> str:
 
 def layer_table(layers: Sequence[Layer]) -> Table:
     """The layers that leave code."""
-    table = plain_table("#", "operator", "output", "MACs", "bytes", "kernel", "name", right=("#", "MACs", "bytes"))
+    table = plain_table(
+        "#", "operator", "output", "MACs", "bytes", "kernel", "name", right=("#", "MACs", "bytes"), wide=["name"]
+    )
     for layer in layers:
         table.add_row(
             str(layer.index),
@@ -70,18 +77,19 @@ def layer_table(layers: Sequence[Layer]) -> Table:
 def outline_table(rows: Sequence[OutlineRow], problems: Sequence[Problem]) -> Table:
     """The nodes of a model that cannot be built, and which of them are the reason."""
     broken = {problem.node for problem in problems}
-    table = plain_table("node", "operator", "inputs", "output", "")
+    table = plain_table("", "operator", "node", "inputs", "output", wide=["node", "inputs"])
     for row in rows:
         bad = row.label in broken
-        table.add_row(
-            Text(row.label), row.operator, row.inputs, row.outputs, Text("unsupported", "red") if bad else Text("ok")
-        )
+        verdict = Text("unsupported", "red") if bad else Text("ok", "green")
+        table.add_row(verdict, row.operator, Text(row.label), Text(row.inputs), Text(row.outputs))
     return table
 
 
 def boards_table(boards: Sequence[Board]) -> Table:
     """All boards that are known."""
-    table = plain_table("board", "core", "clock", "flash", "RAM", "runs on", "", right=("clock", "flash", "RAM"))
+    table = plain_table(
+        "board", "core", "clock", "flash", "RAM", "runs on", "title", wide=["title"], right=("clock", "flash", "RAM")
+    )
     for board in boards:
         table.add_row(
             board.name,
