@@ -277,7 +277,7 @@ def inspect(model: Path, board: str, as_json: bool) -> None:
             _print_json({"supported": False, "nodes": plain(rows), "problems": plain(unsupported.problems)})
         else:
             _print(tables.outline_table(rows, unsupported.problems))
-            _print(f"\n{unsupported.message}")
+            _print(f"\n{unsupported}")
         sys.exit(1)
     if as_json:
         _print_json({"supported": True, "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})

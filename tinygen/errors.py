@@ -68,11 +68,11 @@ class Problem:
 class UnsupportedModel(ModelError):
     """A readable model with parts that cannot be built; `problems` has all of them."""
 
-    def __init__(self, model: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, model: str, problems: Sequence[Problem], remedy: str = "") -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
         listed = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(f"{model}: {count} thing{'s' if count != 1 else ''} tinygen cannot build:\n{listed}")
+        super().__init__(f"{model}: {count} thing{'s' if count != 1 else ''} tinygen cannot build:\n{listed}", remedy)
 
 
 class InputError(TinygenError):

@@ -119,6 +119,7 @@ class _Importer:
         self._names = _unique_names(subgraph)
         self._tensors: dict[str, Tensor] = {}
         self._problems: list[Problem] = []
+        self._lacks_operator = False
 
     def graph(self) -> Graph:
         inputs = tuple(self._interface(index, "input") for index in self._subgraph.inputs)
@@ -142,7 +143,8 @@ class _Importer:
             if index in constants:
                 self._refuse(self._label(index), "", "it is an input, but the file holds a value for it")
         if self._problems:
-            raise UnsupportedModel(self._source, self._problems)
+            supported = f"Supported operators: {', '.join(sorted(_CONVERTERS))}."
+            raise UnsupportedModel(self._source, self._problems, supported if self._lacks_operator else "")
         return Graph(self._source, MappingProxyType(dict(self._tensors)), tuple(nodes), inputs, outputs)
 
     def _refuse(self, place: str, operator: str, reason: str, remedy: str = "") -> None:
@@ -175,7 +177,8 @@ class _Importer:
         try:
             convert = _CONVERTERS.get(raw.op)
             if convert is None:
-                raise _Refused("the operator is not supported", f"supported are {', '.join(sorted(_CONVERTERS))}")
+                self._lacks_operator = True
+                raise _Refused("the operator is not supported", _INSTEAD.get(raw.op, _INSTEAD_OF_ANY))
             unwritten = [names[i] for i in raw.inputs if i != ABSENT and i not in known]
             if unwritten:
                 raise _Refused(f"it reads {unwritten[0]!r}, which nothing has written before")
@@ -463,3 +466,25 @@ _CONVERTERS: Mapping[str, Callable[[_Call], _Converted]] = {
     "RESHAPE": _reshape,
     "SOFTMAX": _softmax,
 }
+
+
+_INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"
+_INSTEAD: Mapping[str, str] = {
+    "CONCATENATION": "add branches instead of concatenating them",
+    "HARD_SWISH": "train with RELU6",
+    "LEAKY_RELU": "train with RELU",
+    "LOGISTIC": "leave the last sigmoid out and compare with its inverse, or train with two classes and SOFTMAX",
+    "MEAN": "use AveragePooling2D over the whole image instead of GlobalAveragePooling2D",
+    "MUL": "scale by a convolution or batch normalisation, which the converter folds",
+    "PAD": "let the convolution pad: padding='same'",
+    "PRELU": "train with RELU",
+    "RELU": "fuse the activation: put it right behind a convolution, dense layer or addition",
+    "RELU6": "fuse the activation: put it right behind a convolution, dense layer or addition",
+    "SHAPE": "convert with a fixed batch size: input_shape=(1, …)",
+    "STRIDED_SLICE": "convert with a fixed batch size: input_shape=(1, …)",
+    "PACK": "convert with a fixed batch size: input_shape=(1, …)",
+    "SQUEEZE": "use Reshape",
+    "EXPAND_DIMS": "use Reshape",
+    "TRANSPOSE": "keep channels last throughout",
+}
+"""What people can do in their model instead."""
