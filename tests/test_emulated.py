@@ -26,8 +26,20 @@ BAUD = 115_200
 NO_NETWORK = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
 
 
+_links = []
+
+
+@pytest.fixture(autouse=True)
+def close_links():
+    yield
+    while _links:
+        _links.pop().close()
+
+
 def session(port):
-    return Session(open_link(port, BAUD))
+    """A conversation whose port is closed when the test ends: ports are opened exclusively."""
+    _links.append(open_link(port, BAUD))
+    return Session(_links[-1])
 
 
 def emulators(out):
@@ -199,8 +211,8 @@ def test_a_processor_fault_is_reported_every_time(tmp_path, board):
     try:
         port = firmware.flash(tmp_path)
         for _ in range(2):
-            talk = session(port)
-            with pytest.raises(BoardFault, match=r"HardFault \(pc 0x0"):
+            with open_link(port, BAUD) as link, pytest.raises(BoardFault, match=r"HardFault \(pc 0x0"):
+                talk = Session(link)
                 talk.load_inputs([toy_model.example()])
                 talk.invoke()
         (pid,) = emulators(tmp_path)

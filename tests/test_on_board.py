@@ -129,3 +129,13 @@ def test_demo(tmp_path: Path, board: str) -> None:
     assert done.returncode == 0, done.stderr
     assert f"SUCCESS: {board} answered 4 of 4 images" in done.stdout
     assert emulators(out) == []
+
+
+def test_a_board_file_of_the_users_own(tmp_path: Path) -> None:
+    mine = tmp_path / "my-board.toml"
+    mine.write_text(resource("boards", "netduino2plus.toml").read_text().replace("115_200", "57_600"))
+    out = tmp_path / "demo"
+    done = cli("demo", "-o", out, "--board", mine, "--images", 2)
+    assert done.returncode == 0, done.stderr
+    assert "SUCCESS: my-board answered 2 of 2 images" in done.stdout
+    assert firmware.baud(out) == 57_600

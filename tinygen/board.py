@@ -11,7 +11,6 @@ from tinygen.link import open_link
 from tinygen.manifest import Manifest
 from tinygen.peer import Answer
 from tinygen.session import Session
-from tinygen.target import load_board
 
 
 class BoardPeer:
@@ -49,7 +48,7 @@ def connected(out: Path, manifest: Manifest, port: str | None = None) -> Iterato
     Raises LinkError when it does not answer, or runs another model.
     """
     url = port or firmware.serial_port(out)
-    with open_link(url, load_board(manifest.board).baud) as link:
+    with open_link(url, firmware.baud(out)) as link:
         session = Session(link)
         session.check_model(manifest)
         yield BoardPeer(manifest.board, session)
@@ -65,5 +64,4 @@ def flashed(
         with connected(out, manifest, url) as peer:
             yield peer
     finally:
-        if load_board(manifest.board).emulator is not None:
-            firmware.stop(out)
+        firmware.stop(out)

@@ -55,6 +55,7 @@ class _Project:
     environment: str
     platform: str
     emulated: bool
+    baud: int
     programs: tuple[str, ...]  # that must be on the PATH
 
     @property
@@ -117,6 +118,11 @@ def serial_port(out: Path) -> str:
     return str(ports[0])
 
 
+def baud(out: Path) -> int:
+    """The speed of the firmware's serial port in baud. Raises OutputError when `out` holds no project."""
+    return _project(out).baud
+
+
 def firmware_size(out: Path) -> FirmwareSize:
     """Flash and RAM in bytes of the firmware that build() made.
 
@@ -138,6 +144,7 @@ def _project(out: Path) -> _Project:
         platform = settings[f"env:{environment}"]["platform"]
         board = settings[f"env:{environment}"]["board"]
         emulated = platform.endswith(f"/{EMULATED_PLATFORM}")
+        baud = int(settings[f"env:{environment}"]["monitor_speed"])
         programs: tuple[str, ...] = ()
         if emulated:
             facts = json.loads((out / "boards" / f"{board}.json").read_text(encoding="utf-8"))["build"]
@@ -147,7 +154,7 @@ def _project(out: Path) -> _Project:
             f"{out} holds no project that tinygen wrote: {type(error).__name__} {error}",
             f"Build it first: tinygen build MODEL.tflite -o {out}",
         ) from None
-    return _Project(out.resolve(), environment, platform, emulated, programs)
+    return _Project(out.resolve(), environment, platform, emulated, baud, programs)
 
 
 def _emulator(project: _Project, command: str) -> subprocess.CompletedProcess[str]:
