@@ -120,9 +120,7 @@ def test_the_board_port_compiles_without_a_warning(tmp_path):
 
 @pytest.mark.parametrize("header", ["frame.h", "model.h", "port.h", "protocol.h", "stack.h"])
 def test_headers_stand_alone(header):
-    subprocess.run(
-        ["gcc", *STRICT, "-x", "c", "-fsyntax-only", resource("firmware", "runner", header)], check=True
-    )
+    subprocess.run(["gcc", *STRICT, "-x", "c", "-fsyntax-only", resource("firmware", "runner", header)], check=True)
 
 
 def test_the_runner_serves_the_model(board):

@@ -42,10 +42,15 @@ _ENUMERATIONS = {
 
 
 def build_case(case: Case) -> bytes:
-    """A model of one operator. Inputs that are not constant become the model's inputs, in order."""
+    """A model of one operator. Inputs that are not constant become the model's inputs, in order.
+
+    Absent inputs at the end are left out, as converters do; to spell them as -1, use build_model.
+    """
     inputs = [tensor for tensor in case.inputs if tensor is not None]
     ids = iter(range(len(inputs)))
     input_ids = [-1 if tensor is None else next(ids) for tensor in case.inputs]
+    while input_ids and input_ids[-1] == -1:
+        input_ids.pop()
     output_ids = range(len(inputs), len(inputs) + len(case.outputs))
     return build_model(
         tensors=[*inputs, *case.outputs],

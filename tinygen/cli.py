@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from contextlib import AbstractContextManager
@@ -321,6 +322,8 @@ def demo(out: Path, board: str, images: int, port: str | None, as_json: bool) ->
 def main() -> None:
     """Entry point: errors become text and an exit code, 1 for failure and 2 for wrong usage."""
     as_json = "--json" in sys.argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)  # --help and --version end with a code of their own

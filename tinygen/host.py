@@ -47,7 +47,7 @@ def compile_host(out: Path, manifest: Manifest, folder: Path, compiler: str, fla
             inputs=manifest.inputs,
             outputs=manifest.outputs,
             symbols=sorted({port.symbol for port in (*manifest.inputs, *manifest.outputs)}),
-            layer_bytes=[layer.output.bytes for layer in manifest.layers] or [0],
+            layer_bytes=[layer.output.bytes for layer in manifest.layers],
         )
     )
     program = folder / "model"

@@ -46,19 +46,24 @@ class MemoryPlan:
 def plan_memory(buffers: Sequence[Buffer]) -> MemoryPlan:
     """Offsets such that buffers that are alive together do not overlap.
 
-    Several greedy orders are tried, each buffer going to the lowest offset that is free over its lifetime, and then
-    improved by moving the buffers that end highest to the front of the order. It stops at the lower bound.
+    Several greedy orders are tried, each buffer going to the lowest offset that is free over its lifetime. Where none
+    reaches the lower bound, a depth-first search tries to: at the bound itself, then by bisection above it. The search
+    is cut off after a fixed number of placements, so that the plan depends on nothing but the buffers.
     """
     live = _live_bytes(buffers)
     bound = max(live, default=0)
-    best: tuple[Slot, ...] | None = None
-    for order in _orders(buffers):
-        best = _better(best, _improve(order, bound))
-        if _height(best) <= bound:
-            break
+    best = min((_place(order) for order in _orders(buffers)), key=_height, default=())
+    low, high = bound, _height(best)
+    height = bound
+    while low < high:
+        found = _search(buffers, height)
+        if found is None:
+            low = height + ALIGNMENT
+        else:
+            best, high = found, _height(found)
+        height = (low + high) // 2
     slots = tuple(sorted(best or (), key=lambda slot: (slot.buffer.first, slot.offset, slot.buffer.name)))
-    height = -(-_height(slots) // ALIGNMENT) * ALIGNMENT
-    return MemoryPlan(slots, height, bound, live.index(bound) if live else 0)
+    return MemoryPlan(slots, _aligned(_height(slots)), bound, live.index(bound) if live else 0)
 
 
 def _live_bytes(buffers: Sequence[Buffer]) -> list[int]:
@@ -77,20 +82,54 @@ def _orders(buffers: Sequence[Buffer]) -> Iterable[list[Buffer]]:
         yield sorted(buffers, key=lambda b, key=key: (*key(b), b.name))  # type: ignore[misc]
 
 
-_IMPROVEMENTS = 50
+_PLACEMENTS = 4_000
+_LARGEST_SEARCH = 400  # buffers: the search is as deep as there are
 
 
-def _improve(order: list[Buffer], bound: int) -> tuple[Slot, ...]:
-    best = _place(order)
-    for _ in range(_IMPROVEMENTS):
-        if _height(best) <= bound:
-            break
-        top = max(best, key=lambda slot: (slot.end, slot.buffer.name)).buffer
-        if order[0] is top:
-            break
-        order = [top, *(buffer for buffer in order if buffer is not top)]
-        best = _better(best, _place(order))
-    return best
+def _search(buffers: Sequence[Buffer], height: int) -> tuple[Slot, ...] | None:
+    """A plan of at most `height`, or None when the search ends without one."""
+    if len(buffers) > _LARGEST_SEARCH:
+        return None
+    by_time = sorted(buffers, key=lambda b: (b.first, -b.bytes, b.last, b.name))
+    by_size = sorted(buffers, key=lambda b: (-b.bytes, b.first, b.last, b.name))
+    for order in (by_time, by_size):
+        placed: list[Slot] = []
+        if _descend(order, height, placed, [_PLACEMENTS]):
+            return tuple(placed)
+    return None
+
+
+def _descend(order: Sequence[Buffer], height: int, placed: list[Slot], budget: list[int]) -> bool:
+    """Place the rest of `order` on top of what is placed, at either end of any free gap; False when it cannot be."""
+    if len(placed) == len(order):
+        return True
+    buffer = order[len(placed)]
+    for offset in _candidates(buffer, placed, height):
+        if budget[0] == 0:
+            return False
+        budget[0] -= 1
+        placed.append(Slot(buffer, offset))
+        if _descend(order, height, placed, budget):
+            return True
+        placed.pop()
+    return False
+
+
+def _candidates(buffer: Buffer, placed: Iterable[Slot], height: int) -> list[int]:
+    offsets: dict[int, None] = {}
+    start = 0
+    ends = sorted((slot.offset, slot.end) for slot in _overlapping(placed, buffer))
+    for gap_end, next_start in [*ends, (height, height)]:
+        highest = (gap_end - buffer.bytes) // ALIGNMENT * ALIGNMENT
+        if start <= highest:
+            offsets[start] = None
+            offsets[highest] = None
+        start = max(start, _aligned(next_start))
+    return list(offsets)
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
 def _place(order: Sequence[Buffer]) -> tuple[Slot, ...]:
@@ -100,7 +139,7 @@ def _place(order: Sequence[Buffer]) -> tuple[Slot, ...]:
         for other in sorted(_overlapping(placed, buffer), key=lambda slot: slot.offset):
             if offset + buffer.bytes <= other.offset:
                 break
-            offset = max(offset, -(-other.end // ALIGNMENT) * ALIGNMENT)
+            offset = max(offset, _aligned(other.end))
         placed.append(Slot(buffer, offset))
     return tuple(placed)
 
@@ -111,7 +150,3 @@ def _overlapping(placed: Iterable[Slot], buffer: Buffer) -> Iterable[Slot]:
 
 def _height(slots: Iterable[Slot]) -> int:
     return max((slot.end for slot in slots), default=0)
-
-
-def _better(best: tuple[Slot, ...] | None, other: tuple[Slot, ...]) -> tuple[Slot, ...]:
-    return other if best is None or _height(other) < _height(best) else best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +67,11 @@ def read(path: Path) -> Model:
     Raises InvalidModel or UnsupportedModel, with every reason.
     """
     importer, data = _importer(path), _content(path)
-    graph = check(importer.read(data, path.name))
+    name = os.fsencode(path.name).decode(errors="replace")
+    graph = check(importer.read(data, name))
     for graph_pass in passes.PASSES:
         graph = check(graph_pass(graph))
-    return Model(path.name, data, graph)
+    return Model(name, data, graph)
 
 
 def outline(path: Path) -> list[OutlineRow]:

@@ -6,6 +6,7 @@ the operators. One function per operator, listed in one table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -136,9 +137,7 @@ class _Importer:
             if node is not None:
                 nodes.append(node)
             known.update(raw.outputs)
-        for index in self._subgraph.outputs:
-            if index not in known - constants:
-                self._refuse(self._label(index), "", "it is an output, but no operator writes it")
+        self._check_outputs(known - constants)
         for index in self._subgraph.inputs:
             if index in constants:
                 self._refuse(self._label(index), "", "it is an input, but the file holds a value for it")
@@ -146,6 +145,17 @@ class _Importer:
             supported = f"Supported operators: {', '.join(sorted(_CONVERTERS))}."
             raise UnsupportedModel(self._source, self._problems, supported if self._lacks_operator else "")
         return Graph(self._source, MappingProxyType(dict(self._tensors)), tuple(nodes), inputs, outputs)
+
+    def _check_outputs(self, written: set[int]) -> None:
+        depends = set(self._subgraph.inputs)
+        for raw in self._subgraph.operators:
+            if depends.intersection(raw.inputs):
+                depends.update(raw.outputs)
+        for index in self._subgraph.outputs:
+            if index not in written:
+                self._refuse(self._label(index), "", "it is an output, but no operator writes it")
+            elif index not in depends:
+                self._refuse(self._label(index), "", "it is an output, but depends on no input", "leave it out")
 
     def _refuse(self, place: str, operator: str, reason: str, remedy: str = "") -> None:
         self._problems.append(Problem(place, operator, reason, remedy))
@@ -297,6 +307,8 @@ def _clamp(call: _Call, output: Tensor) -> Clamp:
     scale, zero_point = _activation(output, "output")
 
     def quantized(value: float) -> int:
+        if abs(value) > fixedpoint.INT32_MAX * scale:
+            raise _Refused(f"the output's scale {scale:g} is too small for a fused {activation}")
         return zero_point + fixedpoint.round_half_away(float(np.float32(value) / np.float32(scale)))
 
     ranges: Mapping[str, Callable[[], Clamp]] = {
@@ -319,17 +331,25 @@ def _bias(call: _Call, filters: int) -> Tensor:
     return Tensor(f"{call.output.name}/no_bias", (filters,), INT32, None, zeros)
 
 
+_LARGEST_STEP = 32767
+
+
 def _window(call: _Call, x: Tensor, kernel: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Window:
     if len(x.shape) != 4:
         raise _Refused(f"the input has {len(x.shape)} dimensions {x.shape}, expected are 4")
     strides = (int(call.option("stride_h")), int(call.option("stride_w")))
     if min(*strides, *dilation, *kernel) < 1:
         raise _Refused(f"kernel {kernel}, stride {strides} and dilation {dilation} must all be at least 1")
+    if max(*strides, *dilation) > _LARGEST_STEP:
+        raise _Refused(f"stride {strides} or dilation {dilation} is beyond {_LARGEST_STEP}")
     axes = []
     for size, taps, stride, spread in zip(x.shape[1:3], kernel, strides, dilation, strict=True):
         same = call.option("padding") == "SAME"
         before, after = same_padding(size, taps, stride, spread) if same else (0, 0)
         axes.append(Axis(taps, stride, spread, before, after))
+    rows, columns = (size + axis.before + axis.after for size, axis in zip(x.shape[1:3], axes, strict=True))
+    if rows * columns * x.shape[3] > _LARGEST_TENSOR:
+        raise _Refused(f"with its padding the input has {rows} x {columns} pixels, which is too large")
     return Window(axes[0], axes[1])
 
 
@@ -370,6 +390,8 @@ def _fully_connected(call: _Call) -> _Converted:
     if weights.dtype == FLOAT32 or weights.quant is None:
         raise _Refused(f"the filter {weights.name!r} is not quantised", _QUANTISE)
     zero_points = np.unique(weights.quant.zero_point)
+    if not -128 <= zero_points[0] <= zero_points[-1] <= 127:
+        raise _Refused(f"the filter has the zero point {zero_points[0]}, outside int8")
     if zero_points.size != 1 or (weights.quant.scale.size > 1 and zero_points[0]):
         raise _Refused("per-channel filter scales come with zero points other than 0")
     op = FullyConnected(
@@ -426,7 +448,10 @@ def _softmax(call: _Call) -> _Converted:
     if _activation(y, "output") != (1 / 256, -128):
         raise _Refused("the output must have scale 1/256 and zero point -128")
     # PreprocessSoftmaxScaling, in Q5.26.
-    real = min(float(np.float32(call.option("beta"))) * scale * (1 << 26), 2**31 - 1.0)
+    beta = float(np.float32(call.option("beta")))
+    if not 0 < beta < math.inf:
+        raise _Refused(f"beta is {beta:g}, it must be positive")
+    real = min(beta * scale * (1 << 26), 2**31 - 1.0)
     if real <= 1.0:
         raise _Refused(f"beta times the input's scale is {real / (1 << 26):g}, too small for the runtimes")
     multiplier, left_shift = fixedpoint.quantize_multiplier(real)

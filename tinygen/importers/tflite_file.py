@@ -25,6 +25,7 @@ ABSENT = -1  # among the inputs of an operator: an optional input that is not gi
 
 _DAMAGED = "The file is damaged or incomplete: copy or export it again."
 _NOT_TFLITE = "Give a TensorFlow Lite model, as written by the TensorFlow Lite converter."
+_FIX_BATCH = "Convert it with a fixed batch size: input_shape=(1, …)."
 _EXPORT_AGAIN = "Export the model again with a current converter."
 
 # How files begin that people mistake for .tflite files.
@@ -251,7 +252,7 @@ def _read_shape(label: str, tensor: Table, kind: schema.TensorType) -> tuple[int
         raise InvalidModel(f"{label}: it has {len(vector)} dimensions, more than {MAX_RANK}", _DAMAGED)
     shape: tuple[int, ...] = tuple(vector.tolist())
     if min(shape, default=0) < 0:
-        raise InvalidModel(f"{label}: its shape {shape} has a negative dimension", _EXPORT_AGAIN)
+        raise InvalidModel(f"{label}: its shape {shape} has a negative dimension", _FIX_BATCH)
     size = _byte_size(kind, shape)
     if size > MAX_TENSOR_BYTES:
         raise InvalidModel(f"{label}: shape {shape} takes {size} bytes, more than {MAX_TENSOR_BYTES}", _DAMAGED)

@@ -121,5 +121,5 @@ def _case(name: str, shape: Shape, scale: float, beta: float = 1.0) -> Case:
         (CaseTensor(shape, scale=scale, zero_point=4),),
         (CaseTensor(shape, scale=1 / 256, zero_point=-128),),
         {"beta": beta},
-        no_flat_inputs="it aborts when 512 or more equal maxima meet" if shape[-1] >= 512 else "",
+        no_flat_inputs="it aborts when the sum of exponentials reaches 512" if shape[-1] >= 512 else "",
     )

@@ -1,0 +1,98 @@
+"""From the bytes of a model to an output folder, and the comparison of everybody who runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinygen import output, pipeline, samples
+from tinygen.host import host_peer
+from tinygen.manifest import Manifest
+from tinygen.peer import Peer
+from tinygen.samples import Sample
+from tinygen.tflm import tflm_peer
+from tinygen.verify import verify
+
+BOARD = "qemu-mps2-an386"
+DIGITS = Path(__file__).resolve().parents[1] / "examples" / "digits"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model, and the folder that it was built into."""
+
+    model: pipeline.Model
+    out: Path
+    manifest: Manifest
+
+    @property
+    def library(self) -> Path:
+        """The folder of the generated C."""
+        return self.out / self.manifest.include_dirs[0]
+
+    @property
+    def source(self) -> Path:
+        """The generated C file."""
+        return self.library / f"{self.manifest.name}.c"
+
+
+def build_file(path: Path, out: Path, name: str | None = None, objective: str = "balanced") -> Built:
+    """Read a model file, build it, and write the output folder."""
+    model = pipeline.read(path)
+    build = pipeline.build(model, BOARD, name, objective)
+    output.write(build.files, out)
+    return Built(model, out, build.manifest)
+
+
+def build_bytes(data: bytes, folder: Path, name: str | None = "kws", objective: str = "balanced") -> Built:
+    """The same for a model in memory; everything is written below `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "case.tflite"
+    path.write_bytes(data)
+    return build_file(path, folder / f"out-{objective}", name, objective)
+
+
+_WIDE = 50.0  # standard deviation: uniform int8 has 74, the Gaussian samples 21, all elements equal 0
+
+
+def is_wide(sample: Sample) -> bool:
+    """Whether the elements of each input spread over the whole range."""
+    return all(float(np.std(array)) > _WIDE for array in sample.arrays)
+
+
+def varied(built: Built, count: int, seed: int = 0) -> list[Sample]:
+    """Inputs that are all minimum, all maximum, random and Gaussian."""
+    return samples.generated(built.manifest.inputs, count, seed)
+
+
+def differences(built: Built, inputs: Sequence[Sample], *peers: AbstractContextManager[Peer]) -> list[str]:
+    """What differs from the reference, in words; checks that something was compared."""
+    reports = verify(built.model, built.manifest, inputs, peers)
+    assert [report.samples for report in reports] == [len(inputs)] * len(peers)
+    assert all(report.bytes > 0 for report in reports)
+    return [f"{report.peer}: {difference}" for report in reports for difference in report.differences]
+
+
+def host(built: Built) -> AbstractContextManager[Peer]:
+    """The generated C on this machine, under sanitizers."""
+    return host_peer(built.out, built.manifest)
+
+
+def tflm(built: Built) -> AbstractContextManager[Peer]:
+    """TensorFlow Lite Micro's interpreter."""
+    return tflm_peer(built.out, built.manifest)
+
+
+def assert_exact(built: Built, inputs: Sequence[Sample], no_flat_inputs: str = "") -> None:
+    """Reference, host C and the original runtime give the same bytes, layer by layer.
+
+    Where `no_flat_inputs` says why, the original runtime is only asked about inputs that are anything but flat.
+    """
+    theirs = [sample for sample in inputs if is_wide(sample)] if no_flat_inputs else inputs
+    assert theirs, "nothing is left to ask the original runtime about"
+    assert differences(built, inputs, host(built)) == []
+    assert differences(built, theirs, tflm(built)) == []

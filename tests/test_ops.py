@@ -1,0 +1,187 @@
+"""Every operator and kernel of the registry: reference, generated C and the original runtime give the same bytes."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from building import Built, assert_exact, build_bytes, differences, host, varied
+from tflite_builder import build_case, build_model
+
+from tinygen import pipeline, reference
+from tinygen.ops import registry
+from tinygen.ops.case import Case
+from tinygen.select import OBJECTIVES, select
+from tinygen.target import list_boards, load_board, load_core
+
+RANDOM_CASES = 12
+SAMPLES = 8
+
+
+def named_cases() -> dict[str, Case]:
+    return {f"{family(module)}-{case.name}": case for module in registry.MODULES for case in module.cases()}
+
+
+def random_cases(module: ModuleType) -> dict[str, Case]:
+    seed = zlib.crc32(family(module).encode())
+    return {
+        f"{family(module)}-random-{index}": module.random_case(np.random.default_rng([seed, index]))
+        for index in range(RANDOM_CASES)
+    }
+
+
+def family(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
+NAMED = named_cases()
+RANDOM = {name: case for module in registry.MODULES for name, case in random_cases(module).items()}
+
+
+def build(case: Case, folder: Path, objective: str = "balanced") -> Built:
+    return build_bytes(build_case(case), folder, objective=objective)
+
+
+def kernels_of(case: Case, folder: Path, features: frozenset[str] = frozenset()) -> set[str]:
+    path = folder / "kernels.tflite"
+    path.write_bytes(build_case(case))
+    graph = pipeline.read(path).graph
+    return {step.kernel.name for objective in OBJECTIVES for step in select(graph, features, objective)}
+
+
+def test_case_names_are_unique() -> None:
+    # A name twice would drop a case without a word.
+    assert len(NAMED) == sum(len(module.cases()) for module in registry.MODULES)
+    assert len(RANDOM) == RANDOM_CASES * len(registry.MODULES)
+
+
+@pytest.mark.parametrize("name", [*NAMED, *RANDOM])
+def test_everybody_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
+    case = (NAMED | RANDOM)[name]
+    built = build(case, tmp_path)
+    assert_exact(built, varied(built, SAMPLES), case.no_flat_inputs)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_objective_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
+    case = NAMED[name]
+    texts = {build(case, tmp_path).source.read_text().replace("balanced", "")}
+    for objective in OBJECTIVES[1:]:
+        built = build(case, tmp_path, objective)
+        text = built.source.read_text().replace(objective, "")
+        if text not in texts:  # the same text was compared already
+            texts.add(text)
+            assert differences(built, varied(built, SAMPLES), host(built)) == []
+
+
+def test_objectives_make_a_difference(tmp_path: Path) -> None:
+    # Else the test above compares nothing.
+    case = NAMED["conv_2d-pointwise"]
+    texts = {build(case, tmp_path, name).source.read_text().replace(name, "") for name in OBJECTIVES}
+    assert len(texts) > 1
+
+
+def test_every_kernel_is_exercised(tmp_path: Path) -> None:
+    cores = {load_board(board).core for board in list_boards()}
+    features = {frozenset[str](), *(load_core(core).features for core in cores)}
+    used = {kernel for case in NAMED.values() for each in features for kernel in kernels_of(case, tmp_path, each)}
+    assert used == {kernel.name for kernel in registry.KERNELS}
+
+
+def case_for_each_kernel(folder: Path) -> dict[str, str]:
+    """The first named case of each portable kernel that leaves code."""
+    silent = {kernel.name for kernel in registry.KERNELS if kernel.views}
+    first: dict[str, str] = {}
+    for name, case in NAMED.items():
+        for kernel in sorted(kernels_of(case, folder) - silent):
+            first.setdefault(kernel, name)
+    return first
+
+
+def test_clang_agrees_on_every_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "clang")
+    chosen = case_for_each_kernel(tmp_path)
+    assert len(chosen) >= 10
+    for kernel, name in chosen.items():
+        built = build(NAMED[name], tmp_path / kernel)
+        with host(built) as peer:
+            assert "clang" in peer.name
+        assert differences(built, varied(built, SAMPLES), host(built)) == [], kernel
+
+
+# --- absent inputs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name, case in NAMED.items() if case.inputs[-1] is None])
+def test_an_absent_bias_may_be_spelt_or_left_out(name: str, tmp_path: Path) -> None:
+    case = NAMED[name]
+    x, weights, bias = case.inputs
+    assert x is not None and weights is not None and bias is None
+    spelt = build_bytes(
+        build_model([x, weights, *case.outputs], [(case.op, [0, 1, -1], [2], case.options)], [0], [2]), tmp_path / "-1"
+    )
+    left_out = build(case, tmp_path / "none")
+    assert left_out.model.data != spelt.model.data
+    inputs = varied(spelt, SAMPLES)
+    assert differences(spelt, inputs, host(spelt)) == []
+    for sample in inputs:
+        (ours,) = reference.outputs(spelt.model.graph, sample.arrays)
+        (theirs,) = reference.outputs(left_out.model.graph, sample.arrays)
+        assert ours.tobytes() == theirs.tobytes()
+
+
+# --- the comparison notices ------------------------------------------------------------------------------------------
+
+MUTATIONS = {
+    "rounding to nearest": ("conv_2d-same_odd_total", ".c", r"\(INT64_C\(1\) << 30\)", "0"),
+    "ties": ("conv_2d-per_tensor", ".c", r"> threshold", ">= threshold"),
+    "upper clamp": ("conv_2d-relu6", ".c", r"(_clamp\(y, -?\d+), \d+\)", r"\1, 5)"),
+    "lower clamp": ("fully_connected-relu", ".c", r"_clamp\(y, -?\d+,", "_clamp(y, -128,"),
+    "output zero point": ("add-same_shape", ".c", r"(layer_00_finish.*\n.*\n.*) \+ 5;", r"\1 + 6;"),
+    "operand zero point": ("add-same_shape", ".c", r"b - 12\)", "b - 11)"),
+    "padding value": ("conv_2d-same_odd_total", ".c", r"\(x\[row \+ i\] \+ 7\)", "(x[row + i] + 6)"),
+    "padding before": ("conv_2d-same_odd_total", ".c", r"iy = oy - 1;", "iy = oy - 2;"),
+    "taps outside": ("depthwise_conv_2d-3x3", ".c", r"(origin < 0 \?) [^:]+:", r"\1 0 - origin + 1 :"),
+    "divisor": ("pool_2d-average_same_odd_total", ".c", r"(ky1 - ky0\)) \* ", r"\1 + "),
+    "one bias": ("conv_2d-same_odd_total", "_constants.inc", r"(layer_00_bias\[4\] = \{\s+)7761", r"\g<1>9761"),
+    "one weight": ("fully_connected-plain", "_constants.inc", r"(layer_00_weights\[\d+\] = \{\s+)-?\d+", r"\g<1>127"),
+    "one table entry": ("quantize-requantize", "_constants.inc", r"(table\[256\] = \{\s+)-?\d+", r"\g<1>77"),
+    "sum of exponentials": ("softmax-ten_classes", ".c", r"largest - x\[i\]\), 12\)", "largest - x[i]), 13)"),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_one_changed_token_is_noticed_and_placed(mutation: str, tmp_path: Path) -> None:
+    name, suffix, pattern, replacement = MUTATIONS[mutation]
+    built = build(NAMED[name], tmp_path)
+    file = built.library / f"{built.manifest.name}{suffix}"
+    before = file.read_text()
+    after = re.sub(pattern, replacement, before)
+    assert after != before, f"nothing in {file.name} matches {pattern}"
+    file.write_text(after)
+    found = differences(built, varied(built, SAMPLES), host(built))
+    assert found
+    assert all(f"layer 0 {NAMED[name].op}" in difference for difference in found)
+
+
+def test_a_wrong_output_pointer_is_noticed(tmp_path: Path) -> None:
+    built = build(NAMED["fully_connected-plain"], tmp_path)
+    pattern = r"(_output\(void\)\n\{\n    return arena\.i8 \+ \d+)"
+    changed, count = re.subn(pattern, r"\1 + 1", built.source.read_text())
+    assert count == 1
+    built.source.write_text(changed)
+    (first, *_) = differences(built, varied(built, SAMPLES), host(built))
+    assert "output 0 (tensor3) of the whole model" in first
+
+
+def test_a_difference_names_element_and_values(tmp_path: Path) -> None:
+    built = build(NAMED["add-relu"], tmp_path)
+    changed = re.sub(r"\*y\+\+ = ([^;]+);", r"*y++ = (int8_t)(i0 == 11 ? 9 : \1);", built.source.read_text())
+    built.source.write_text(changed)
+    inputs = [sample for sample in varied(built, SAMPLES) if "minimum" in sample.name]
+    (found,) = differences(built, inputs, host(built))
+    assert "element [0, 11]: reference 5, found 9 (1 of 17 elements differ; sample all minimum)" in found
