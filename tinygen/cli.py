@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -164,7 +165,7 @@ def verify(
                 _print(f"\n{found.peer}: {difference}")
         _print("\nEvery byte is equal." if equal else "\nNOT equal: see the first differing layers above.")
     if not equal:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 @app.command()
@@ -279,7 +280,7 @@ def inspect(model: Path, board: str, as_json: bool) -> None:
         else:
             _print(tables.outline_table(rows, unsupported.problems))
             _print(f"\n{unsupported}")
-        sys.exit(1)
+        raise click.exceptions.Exit(1) from None
     if as_json:
         _print_json({"supported": True, "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})
         return
@@ -316,36 +317,46 @@ def demo(out: Path, board: str, images: int, port: str | None, as_json: bool) ->
         _print(answers.demo_table(shown))
         _print(f"\n{answers.demo_verdict(shown)}")
     if not shown.success:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def main() -> None:
     """Entry point: errors become text and an exit code, 1 for failure and 2 for wrong usage."""
-    as_json = "--json" in sys.argv[1:]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python flushes once more at exit: into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _run() -> int:
+    as_json = "--json" in sys.argv[1:]
+    try:
         code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)  # --help and --version end with a code of their own
+        return code if isinstance(code, int) else 0
     except TinygenError as error:
         _fail(error.message, error.remedy, as_json, type(error).__name__)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        return 2 if isinstance(error, UsageError) else 1
     except click.ClickException as error:
         if as_json:
             _fail(error.format_message(), "", as_json, "UsageError")
         else:
             error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _stderr().print("\nInterrupted.")
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has enough; Python must not complain about it at exit
-        sys.exit(1)
+        raise
     except OSError as error:
         place = f" {error.filename}" if error.filename else ""
         _fail(f"the system refused{place}: {error.strerror or error}", "", as_json, "OSError")
-        sys.exit(1)
+        return 1
 
 
 def _fail(message: str, remedy: str, as_json: bool, kind: str) -> None:
