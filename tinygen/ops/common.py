@@ -36,6 +36,26 @@ def expect_constant(tensor: Tensor, role: str) -> Iterator[str]:
         yield f"the {role} is computed at run time, supported is a constant"
 
 
+def filter_problems(x: Tensor, weights: Tensor, bias: Tensor, rank: int) -> list[str]:
+    """Problems of an int8 input, a constant int8 filter of that rank, and a constant int32 bias."""
+    return [
+        *expect_dtype(x, "input", INT8),
+        *expect_dtype(weights, "filter", INT8),
+        *expect_dtype(bias, "bias", INT32),
+        *expect_rank(weights, "filter", rank),
+        *expect_constant(weights, "filter"),
+        *expect_constant(bias, "bias"),
+    ]
+
+
+def channel_problems(bias: Tensor, requant: Requant, channels: int) -> Iterator[str]:
+    """Problems of a bias or scales that are not one per output channel."""
+    if bias.shape != (channels,):
+        yield f"the bias has shape {bias.shape}, the filter has {channels} output channels"
+    elif len(requant.multiplier) not in (1, channels):
+        yield f"{len(requant.multiplier)} filter scales for {channels} output channels"
+
+
 def accumulator_problems(
     weights: Array, bias: Array, zero_point: int, weight_zero_point: int, requant: Requant
 ) -> Iterator[str]:

@@ -13,7 +13,7 @@ from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case
-from tinygen.ops.common import INT8, INT32, Clamp
+from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.window import Window, WindowLoops
 
@@ -38,25 +38,16 @@ class DepthwiseConv2D(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, ranks, channel counts and accumulator bounds."""
         x, weights, bias = inputs
-        broken = [
-            *common.expect_dtype(x, "input", INT8),
-            *common.expect_dtype(weights, "filter", INT8),
-            *common.expect_dtype(bias, "bias", INT32),
-            *common.expect_rank(x, "input", 4),
-            *common.expect_rank(weights, "filter", 4),
-            *common.expect_constant(weights, "filter"),
-            *common.expect_constant(bias, "bias"),
-        ]
+        broken = [*common.expect_rank(x, "input", 4), *common.filter_problems(x, weights, bias, rank=4)]
         yield from broken
         if broken or weights.data is None or bias.data is None:
             return
         filters = weights.shape[3]
-        if weights.shape[0] != 1 or x.shape[3] == 0 or filters % x.shape[3]:
+        broken = list(common.channel_problems(bias, self.requant, filters))
+        if broken:
+            yield from broken
+        elif weights.shape[0] != 1 or x.shape[3] == 0 or filters % x.shape[3]:
             yield f"a filter of shape {weights.shape} does not divide into {x.shape[3]} input channels"
-        elif bias.shape != (filters,):
-            yield f"the bias has shape {bias.shape}, the filter has {filters} output channels"
-        elif len(self.requant.multiplier) not in (1, filters):
-            yield f"{len(self.requant.multiplier)} filter scales for {filters} output channels"
         elif min(self.window.output_size(*x.shape[1:3])) < 1:
             yield f"the {self.window.describe()} does not fit into the input {x.shape}"
         else:

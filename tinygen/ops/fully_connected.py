@@ -14,7 +14,7 @@ from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import INT8, INT32, Clamp
+from tinygen.ops.common import INT8, Clamp
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,16 @@ class FullyConnected(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, row length and accumulator bounds."""
         x, weights, bias = inputs
-        broken = [
-            *common.expect_dtype(x, "input", INT8),
-            *common.expect_dtype(weights, "filter", INT8),
-            *common.expect_dtype(bias, "bias", INT32),
-            *common.expect_rank(weights, "filter", 2),
-            *common.expect_constant(weights, "filter"),
-            *common.expect_constant(bias, "bias"),
-        ]
+        broken = common.filter_problems(x, weights, bias, rank=2)
         yield from broken
         if broken or weights.data is None or bias.data is None:
             return
         filters, depth = weights.shape
-        if bias.shape != (filters,):
-            yield f"the bias has shape {bias.shape}, the filter has {filters} rows"
+        broken = list(common.channel_problems(bias, self.requant, filters))
+        if broken:
+            yield from broken
         elif depth == 0 or x.elements % depth or (self.keep_num_dims and x.shape[-1] != depth):
             yield f"the input {x.shape} does not divide into rows of {depth}"
-        elif len(self.requant.multiplier) not in (1, filters):
-            yield f"{len(self.requant.multiplier)} filter scales for {filters} rows"
         else:
             yield from common.accumulator_problems(
                 weights.data, bias.data, self.zero_point, self.weight_zero_point, self.requant
