@@ -61,7 +61,7 @@ def test_a_fault_in_every_third_frame_is_mended(fault, phase):
     assert board.executed.count(4) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plan=st.lists(st.sampled_from((*FAULTS, "none")), max_size=60), seed=st.integers(0, 255))
 def test_data_arrive_intact_or_an_error_is_raised(plan, seed):
     data = toy_model.example(seed)
@@ -74,7 +74,7 @@ def test_data_arrive_intact_or_an_error_is_raised(plan, seed):
     assert board.executed.count(4) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(faults=st.lists(st.sampled_from(FAULTS), max_size=5), start=st.integers(0, ONE_RUN))
 def test_up_to_five_faults_in_a_row_are_always_mended(faults, start):
     data = toy_model.example(start)

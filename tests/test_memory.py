@@ -28,7 +28,9 @@ def chain_of(sizes: Sequence[int]) -> list[Buffer]:
 
 
 def live_bytes(given_buffers: Sequence[Buffer], step: int) -> int:
-    return sum(buffer.bytes for buffer in given_buffers if step in range(buffer.first, buffer.last + 1))
+    """Least arena that holds what is live: offsets are aligned, so only the topmost buffer needs no rounding up."""
+    live = [buffer.bytes for buffer in given_buffers if step in range(buffer.first, buffer.last + 1)]
+    return min((sum(-(-size // ALIGNMENT) * ALIGNMENT for size in live) - -top % ALIGNMENT for top in live), default=0)
 
 
 def most_live_bytes(given_buffers: Sequence[Buffer]) -> int:

@@ -230,7 +230,7 @@ def option_sets(draw: st.DrawFn) -> tuple[str, dict[str, object]]:
     return op.name, options
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(option_sets())
 def test_options_survive_the_round_trip(chosen: tuple[str, dict[str, object]]) -> None:
     op, options = chosen

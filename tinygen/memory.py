@@ -34,7 +34,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Where each buffer lives; `lower_bound` is what no plan with disjoint live buffers can go below."""
+    """Where each buffer lives; `lower_bound` is what no plan can go below where live buffers do not overlap."""
 
     slots: tuple[Slot, ...]
     bytes: int
@@ -67,8 +67,10 @@ def plan_memory(buffers: Sequence[Buffer]) -> MemoryPlan:
 
 
 def _live_bytes(buffers: Sequence[Buffer]) -> list[int]:
+    """What no plan can go below, for each step: offsets are aligned, so all but the topmost buffer are rounded up."""
     steps = max((buffer.last for buffer in buffers), default=-1) + 1
-    return [sum(b.bytes for b in buffers if b.first <= step <= b.last) for step in range(steps)]
+    live = [[b.bytes for b in buffers if b.first <= step <= b.last] for step in range(steps)]
+    return [sum(map(_aligned, sizes)) - max((_aligned(size) - size for size in sizes), default=0) for sizes in live]
 
 
 def _orders(buffers: Sequence[Buffer]) -> Iterable[list[Buffer]]:
