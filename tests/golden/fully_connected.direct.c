@@ -7,7 +7,7 @@
  *
  * 117 MACs an inference, 1 layers, 153 bytes of constants.
  *
- * Arena, 28 bytes (disjoint tensors need at least 22):
+ * Arena, 28 bytes (the least that disjoint tensors allow):
  *
  *    offset     bytes   steps  tensor
  *         0        13     0-0  tensor0

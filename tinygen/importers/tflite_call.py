@@ -1,0 +1,150 @@
+"""One operator of a .tflite file with its tensors resolved, and what the operators' importers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygen import fixedpoint
+from tinygen.importers.tflite_file import RawOperator
+from tinygen.ir import Op, Tensor, read_only
+from tinygen.ops.common import FLOAT32, INT8, INT32, Clamp
+from tinygen.ops.window import Axis, Window, same_padding
+
+LARGEST_TENSOR = 2**30
+"""Bytes; the generated C counts in int32."""
+
+QUANTISE = (
+    "quantise the whole model to int8: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
+    "representative_dataset, and target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
+)
+
+
+class Refused(Exception):
+    """An operator that cannot be built; carries the reason and a remedy."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class Converted:
+    """An operator, and the tensors that it reads in the order in which it wants them."""
+
+    op: Op
+    inputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operator of the file with its tensors resolved."""
+
+    raw: RawOperator
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+
+    def input(self, index: int, role: str) -> Tensor:
+        """An input that must be there."""
+        found = self.inputs[index] if index < len(self.inputs) else None
+        if found is None:
+            raise Refused(f"its {role} (input {index}) is missing")
+        return found
+
+    @property
+    def output(self) -> Tensor:
+        """The only output."""
+        if len(self.outputs) != 1:
+            raise Refused(f"it has {len(self.outputs)} outputs, expected is 1")
+        return self.outputs[0]
+
+    def option(self, name: str) -> Any:
+        """A field of the option table."""
+        return self.raw.options[name]
+
+
+Converter = Callable[[Call], Converted]
+"""Reads one operator's options and tensors; raises Refused."""
+
+
+def scale_and_zero_point(tensor: Tensor, role: str) -> tuple[float, int]:
+    """Scale (as float64) and zero point of a tensor that must have one of each."""
+    if tensor.dtype == FLOAT32:
+        raise Refused(f"the {role} {tensor.name!r} is float32, supported is int8", QUANTISE)
+    if tensor.quant is None:
+        raise Refused(f"the {role} {tensor.name!r} has no scale", QUANTISE)
+    if tensor.quant.scale.size != 1:
+        raise Refused(f"the {role} {tensor.name!r} has {tensor.quant.scale.size} scales, expected is one")
+    zero_point = int(tensor.quant.zero_point[0])
+    if tensor.dtype == INT8 and not -128 <= zero_point <= 127:
+        raise Refused(f"the {role} {tensor.name!r} has the zero point {zero_point}, outside int8")
+    return float(tensor.quant.scale[0]), zero_point
+
+
+def filter_scales(weights: Tensor, axis: int) -> np.ndarray:
+    """Scales (float64) of a convolution's filter: zero points must be zero, per-channel ones run along `axis`."""
+    if weights.dtype == FLOAT32 or weights.quant is None:
+        raise Refused(f"the filter {weights.name!r} is not quantised", QUANTISE)
+    if np.any(weights.quant.zero_point):
+        raise Refused("the filter has a zero point other than 0", "convert with symmetric int8 weights")
+    if weights.quant.scale.size > 1 and weights.quant.axis != axis:
+        raise Refused(f"the filter's scales run along dimension {weights.quant.axis}, expected is {axis}")
+    return weights.quant.scale.astype(np.float64)
+
+
+def clamp(call: Call, output: Tensor) -> Clamp:
+    """``CalculateActivationRangeQuantized``: the range of int8 that the fused activation leaves."""
+    activation = call.option("fused_activation_function")
+    scale, zero_point = scale_and_zero_point(output, "output")
+
+    def quantized(value: float) -> int:
+        if abs(value) > fixedpoint.INT32_MAX * scale:
+            raise Refused(f"the output's scale {scale:g} is too small for a fused {activation}")
+        return zero_point + fixedpoint.round_half_away(float(np.float32(value) / np.float32(scale)))
+
+    ranges: Mapping[str, Callable[[], Clamp]] = {
+        "NONE": lambda: (-128, 127),
+        "RELU": lambda: (quantized(0.0), 127),
+        "RELU6": lambda: (quantized(0.0), quantized(6.0)),
+        "RELU_N1_TO_1": lambda: (quantized(-1.0), quantized(1.0)),
+    }
+    if activation not in ranges:
+        raise Refused(f"the fused activation {activation} is not supported", f"supported are {', '.join(ranges)}")
+    low, high = ranges[activation]()
+    return max(low, -128), min(high, 127)
+
+
+def bias(call: Call, filters: int) -> Tensor:
+    """The bias that is given, or zeros (filters,)."""
+    given = call.inputs[2] if len(call.inputs) > 2 else None
+    if given is not None:
+        return given
+    zeros = read_only(np.zeros(filters, np.int32))
+    return Tensor(f"{call.output.name}/no_bias", (filters,), INT32, None, zeros)
+
+
+_LARGEST_STEP = 32767
+
+
+def window(call: Call, x: Tensor, kernel: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Window:
+    """The window over an NHWC input, its padding made explicit."""
+    if len(x.shape) != 4:
+        raise Refused(f"the input has {len(x.shape)} dimensions {x.shape}, expected are 4")
+    strides = (int(call.option("stride_h")), int(call.option("stride_w")))
+    if min(*strides, *dilation, *kernel) < 1:
+        raise Refused(f"kernel {kernel}, stride {strides} and dilation {dilation} must all be at least 1")
+    if max(*strides, *dilation) > _LARGEST_STEP:
+        raise Refused(f"stride {strides} or dilation {dilation} is beyond {_LARGEST_STEP}")
+    axes = []
+    for size, taps, stride, spread in zip(x.shape[1:3], kernel, strides, dilation, strict=True):
+        same = call.option("padding") == "SAME"
+        before, after = same_padding(size, taps, stride, spread) if same else (0, 0)
+        axes.append(Axis(taps, stride, spread, before, after))
+    rows, columns = (size + axis.before + axis.after for size, axis in zip(x.shape[1:3], axes, strict=True))
+    if rows * columns * x.shape[3] > LARGEST_TENSOR:
+        raise Refused(f"with its padding the input has {rows} x {columns} pixels, which is too large")
+    return Window(axes[0], axes[1])

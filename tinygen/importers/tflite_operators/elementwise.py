@@ -1,0 +1,84 @@
+"""What works value by value, and softmax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from tinygen import fixedpoint
+from tinygen.fixedpoint import Requant
+from tinygen.importers.tflite_call import (
+    Call,
+    Converted,
+    Converter,
+    Refused,
+    clamp,
+    scale_and_zero_point,
+)
+from tinygen.ops.add import Add
+from tinygen.ops.common import FLOAT32
+from tinygen.ops.quantize import Dequantize, Quantize, Requantize
+from tinygen.ops.softmax import Softmax
+
+_ADD_LEFT_SHIFT = 20  # of int8 operands: headroom before the common scale
+
+
+def _add(call: Call) -> Converted:
+    a, b, y = call.input(0, "first input"), call.input(1, "second input"), call.output
+    (a_scale, a_zero), (b_scale, b_zero) = (
+        scale_and_zero_point(a, "first input"),
+        scale_and_zero_point(b, "second input"),
+    )
+    y_scale, y_zero = scale_and_zero_point(y, "output")
+    twice_larger = 2 * max(a_scale, b_scale)
+    op = Add(
+        a_zero_point=a_zero,
+        b_zero_point=b_zero,
+        output_zero_point=y_zero,
+        left_shift=_ADD_LEFT_SHIFT,
+        a_requant=Requant.from_scales(a_scale / twice_larger),
+        b_requant=Requant.from_scales(b_scale / twice_larger),
+        requant=Requant.from_scales(twice_larger / ((1 << _ADD_LEFT_SHIFT) * y_scale)),
+        clamp=clamp(call, y),
+    )
+    return Converted(op, (a, b))
+
+
+def _softmax(call: Call) -> Converted:
+    x, y = call.input(0, "input"), call.output
+    scale, _ = scale_and_zero_point(x, "input")
+    if scale_and_zero_point(y, "output") != (1 / 256, -128):
+        raise Refused("the output must have scale 1/256 and zero point -128")
+    # PreprocessSoftmaxScaling, in Q5.26.
+    beta = float(np.float32(call.option("beta")))
+    if not 0 < beta < math.inf:
+        raise Refused(f"beta is {beta:g}, it must be positive")
+    real = min(beta * scale * (1 << 26), 2**31 - 1.0)
+    if real <= 1.0:
+        raise Refused(f"beta times the input's scale is {real / (1 << 26):g}, too small for the runtimes")
+    multiplier, left_shift = fixedpoint.quantize_multiplier(real)
+    return Converted(Softmax(multiplier, left_shift, -fixedpoint.calculate_input_radius(5, left_shift)), (x,))
+
+
+def _quantize(call: Call) -> Converted:
+    x, y = call.input(0, "input"), call.output
+    scale, zero_point = scale_and_zero_point(y, "output")
+    if x.dtype == FLOAT32:
+        return Converted(Quantize(scale, zero_point), (x,))
+    x_scale, x_zero = scale_and_zero_point(x, "input")
+    return Converted(Requantize(x_zero, zero_point, Requant.from_scales(x_scale / scale)), (x,))
+
+
+def _dequantize(call: Call) -> Converted:
+    x = call.input(0, "input")
+    return Converted(Dequantize(*scale_and_zero_point(x, "input")), (x,))
+
+
+CONVERTERS: Mapping[str, Converter] = {
+    "ADD": _add,
+    "DEQUANTIZE": _dequantize,
+    "QUANTIZE": _quantize,
+    "SOFTMAX": _softmax,
+}
