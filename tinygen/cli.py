@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -80,8 +81,10 @@ def build(model: Path, out: Path, board: str, name: str | None, optimize: str, a
         _print_json({"out": str(out), "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})
         return
     _print(tables.build_table(built))
+    quoted = shlex.quote(str(out))
     _print(
-        f"\nWritten to {out}. Next: tinygen verify {out}, tinygen flash {out}, or use {out}/lib/{built.manifest.name}."
+        f"\nWritten to {out}. Next: tinygen verify {quoted}, tinygen flash {quoted}, "
+        f"or use {out}/lib/{built.manifest.name}."
     )
 
 

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -109,7 +110,9 @@ def serial_port(out: Path) -> str:
     if project.emulated:
         found = _emulator(project, "port")
         if found.returncode != 0:
-            raise NoAnswer(f"{out}: its emulated board does not run", f"Start it: tinygen flash {out}")
+            raise NoAnswer(
+                f"{out}: its emulated board does not run", f"Start it: tinygen flash {shlex.quote(str(out))}"
+            )
         return found.stdout.strip()
     ports = [port.device for port in list_ports.comports() if port.vid is not None]
     if len(ports) != 1:
@@ -132,7 +135,9 @@ def firmware_size(out: Path) -> FirmwareSize:
     try:
         return _elf_size(elf.read_bytes())
     except (OSError, struct.error, ValueError) as error:
-        raise OutputError(f"cannot read the firmware {elf}: {error}", f"Build it: tinygen flash {out}") from None
+        raise OutputError(
+            f"cannot read the firmware {elf}: {error}", f"Build it: tinygen flash {shlex.quote(str(out))}"
+        ) from None
 
 
 def _project(out: Path) -> _Project:
