@@ -156,8 +156,10 @@ def verify(
             peers.append(tflm.tflm_peer(out, content))
         if on != "host":
             peers.append(boards.flashed(out, content, port, report.line(f"building and flashing {content.board}")))
-        report.stage("computing the reference and compiling the generated C")
-        reports = verification.verify(model, content, chosen, peers, report.count)
+        report.stage("compiling the generated C")
+        reports = verification.verify(
+            model, content, chosen, peers, lambda done, total: report.count("comparing samples", done, total)
+        )
     equal = all(found.equal for found in reports)
     if as_json:
         _print_json({"equal": equal, "peers": [plain(found) | {"equal": found.equal} for found in reports]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -48,17 +49,21 @@ class PeerReport:
     layers: int
     bytes: int
     """Compared over all samples, layers and outputs."""
+    differing: int
+    """Samples that differ."""
     differences: tuple[Difference, ...]
-    """One for each sample that differs."""
+    """The first of them, one for each sample."""
 
     @property
     def equal(self) -> bool:
         """Whether every byte was equal."""
-        return not self.differences
+        return not self.differing
 
 
-Progress = Callable[[str, int, int], None]
-"""Called with the peer's name, samples done, and samples in all."""
+_KEPT_DIFFERENCES = 20
+
+Progress = Callable[[int, int], None]
+"""Called with samples done, and samples in all."""
 
 
 def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
@@ -81,26 +86,30 @@ def verify(
     manifest: Manifest,
     samples: Sequence[Sample],
     peers: Sequence[AbstractContextManager[Peer]],
-    progress: Progress = lambda peer, done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> list[PeerReport]:
     """Run the samples through the reference and every peer, and compare every layer and output."""
-    expected = [reference.evaluate(model.graph, sample.arrays) for sample in samples]
-    reports = []
-    for context in peers:
-        with context as peer:
-            differences = []
-            for index, (sample, values) in enumerate(zip(samples, expected, strict=True)):
-                found = compare(sample.name, model.graph, manifest, values, peer.run(sample.bytes))
-                if found is not None:
-                    differences.append(found)
-                progress(peer.name, index + 1, len(samples))
-            reports.append(_report(peer.name, manifest, len(samples), differences))
-    return reports
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(peer) for peer in peers]
+        found: list[list[Difference]] = [[] for _ in opened]
+        differing = [0] * len(opened)
+        for done, sample in enumerate(samples, 1):
+            values = reference.evaluate(model.graph, sample.arrays)
+            for index, peer in enumerate(opened):
+                difference = compare(sample.name, model.graph, manifest, values, peer.run(sample.bytes))
+                if difference is not None:
+                    differing[index] += 1
+                    found[index] += [difference] if len(found[index]) < _KEPT_DIFFERENCES else []
+            progress(done, len(samples))
+    compared = len(samples) * _bytes_compared(manifest)
+    return [
+        PeerReport(peer.name, len(samples), len(manifest.layers), compared, count, tuple(differences))
+        for peer, count, differences in zip(opened, differing, found, strict=True)
+    ]
 
 
-def _report(peer: str, manifest: Manifest, samples: int, differences: Sequence[Difference]) -> PeerReport:
-    per_sample = sum(layer.output.bytes for layer in manifest.layers) + sum(p.bytes for p in manifest.outputs)
-    return PeerReport(peer, samples, len(manifest.layers), samples * per_sample, tuple(differences))
+def _bytes_compared(manifest: Manifest) -> int:
+    return sum(layer.output.bytes for layer in manifest.layers) + sum(port.bytes for port in manifest.outputs)
 
 
 def compare(

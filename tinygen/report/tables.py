@@ -113,6 +113,6 @@ def verify_table(reports: Sequence[PeerReport]) -> Table:
         "compared with the reference", "samples", "layers", "bytes", "", right=("samples", "layers", "bytes")
     )
     for report in reports:
-        verdict = Text("equal", "green") if report.equal else Text(f"{len(report.differences)} samples differ", "red")
+        verdict = Text("equal", "green") if report.equal else Text(f"{report.differing:,} samples differ", "red")
         table.add_row(report.peer, str(report.samples), str(report.layers), f"{report.bytes:,}", verdict)
     return table
