@@ -17,6 +17,8 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 IntLike = npt.ArrayLike
 
+INT16_MIN = -(2**15)
+INT16_MAX = 2**15 - 1
 INT32_MIN = -(2**31)
 INT32_MAX = 2**31 - 1
 
@@ -51,6 +53,30 @@ def saturating_rounding_doubling_high_mul(a: IntLike, b: IntLike) -> IntArray:
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
     high: IntArray = (product + (1 << 30)) >> 31
     return np.minimum(high, INT32_MAX)
+
+
+def saturating_rounding_doubling_high_mul_int16(a: IntLike, b: IntLike) -> IntArray:
+    """``SaturatingRoundingDoublingHighMul`` of int16 values: the high half of 2ab, rounded."""
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    high: IntArray = (product + (1 << 14)) >> 15
+    return np.minimum(high, INT16_MAX)
+
+
+def saturating_doubling_high_mul_int16(a: IntLike, b: IntLike) -> IntArray:
+    """``SaturatingDoublingHighMul`` of int16 values: the high half of 2ab, rounded towards zero."""
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    high: IntArray = np.sign(product) * (np.abs(product) >> 15)
+    return np.minimum(high, INT16_MAX)
+
+
+def saturating_left_shift_int16(x: IntLike, bits: int) -> IntArray:
+    """``SaturatingLeftShift``: x * 2**bits, saturated to int16."""
+    return np.asarray(np.clip(np.asarray(x, np.int64) << bits, INT16_MIN, INT16_MAX), np.int64)
+
+
+def down_scale_int32_to_int16_multiplier(multiplier: int) -> int:
+    """``DownScaleInt32ToInt16Multiplier``: the high half, rounded and saturated."""
+    return min((multiplier + (1 << 15)) >> 16, INT16_MAX)
 
 
 def rounding_divide_by_pot(x: IntLike, exponent: IntLike) -> IntArray:
@@ -129,8 +155,8 @@ def exp_on_negative_values(a: IntLike, integer_bits: int) -> IntArray:
     return np.where(value == 0, INT32_MAX, result)
 
 
-def one_over_one_plus_x_for_x_in_0_1(a: IntLike) -> IntArray:
-    """``one_over_one_plus_x_for_x_in_0_1``: 1 / (1 + a), Q0.31 in and out, by three Newton-Raphson steps."""
+def _two_over_one_plus_x_for_x_in_0_1(a: IntLike) -> IntArray:
+    """2 / (1 + a) for a in Q0.31, in Q2.29, by three Newton-Raphson steps."""
     half_denominator = rounding_half_sum(a, INT32_MAX)
     constant_48_over_17 = 1515870810
     constant_neg_32_over_17 = -1010580540
@@ -139,7 +165,31 @@ def one_over_one_plus_x_for_x_in_0_1(a: IntLike) -> IntArray:
         product = saturating_rounding_doubling_high_mul(half_denominator, x)
         one_minus_product = (1 << 29) - product
         x = x + saturating_left_shift(saturating_rounding_doubling_high_mul(x, one_minus_product), 2)
-    return saturating_left_shift(x, 1)
+    return x
+
+
+def one_over_one_plus_x_for_x_in_0_1(a: IntLike) -> IntArray:
+    """``one_over_one_plus_x_for_x_in_0_1``: 1 / (1 + a), Q0.31 in and out."""
+    return saturating_left_shift(_two_over_one_plus_x_for_x_in_0_1(a), 1)
+
+
+def one_minus_x_over_one_plus_x_for_x_in_0_1(a: IntLike) -> IntArray:
+    """``one_minus_x_over_one_plus_x_for_x_in_0_1``: (1 - a) / (1 + a), Q0.31 in and out."""
+    return saturating_left_shift(_two_over_one_plus_x_for_x_in_0_1(a) - (1 << 29), 2)
+
+
+def logistic(a: IntLike, integer_bits: int) -> IntArray:
+    """``logistic``: 1 / (1 + exp(-a)) in Q0.31 for a in Q(integer_bits).(31 - integer_bits)."""
+    value = np.asarray(a, np.int64)
+    positive = one_over_one_plus_x_for_x_in_0_1(exp_on_negative_values(-np.abs(value), integer_bits))
+    return np.where(value == 0, 1 << 30, np.where(value > 0, positive, INT32_MAX - positive))
+
+
+def tanh(a: IntLike, integer_bits: int) -> IntArray:
+    """``tanh``: in Q0.31 for a in Q(integer_bits).(31 - integer_bits), by exp(-2 |a|)."""
+    value = np.asarray(a, np.int64)
+    positive = one_minus_x_over_one_plus_x_for_x_in_0_1(exp_on_negative_values(-np.abs(value), integer_bits + 1))
+    return np.where(value == 0, 0, np.where(value > 0, positive, -positive))
 
 
 def calculate_input_radius(input_integer_bits: int, input_left_shift: int, total_signed_bits: int = 31) -> int:

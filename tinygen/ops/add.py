@@ -1,4 +1,4 @@
-"""ADD of two tensors of different scales, with broadcasting."""
+"""ADD and SUB of two tensors of different scales, with broadcasting."""
 
 from __future__ import annotations
 
@@ -13,19 +13,14 @@ from tinygen.fixedpoint import Requant
 from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
-from tinygen.ops.broadcast import broadcast_loops, broadcast_shape, index_expression
+from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp
 
 
 @dataclass(frozen=True)
-class Add(Op):
-    """y = clamp(requant(a_requant((a - a_zero_point) << left_shift) + b_requant(…)) + output_zero_point).
-
-    Both inputs int8, of shapes that broadcast; both are brought to twice the larger scale first.
-    """
-
-    name: ClassVar[str] = "ADD"
+class _Sum(Op):
+    sign: ClassVar[int]
     a_zero_point: int
     b_zero_point: int
     output_zero_point: int
@@ -38,10 +33,7 @@ class Add(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, shapes, and the sum's bound."""
         a, b = inputs
-        yield from common.expect_dtype(a, "first input", INT8)
-        yield from common.expect_dtype(b, "second input", INT8)
-        if broadcast_shape(a.shape, b.shape) is None:
-            yield f"the shapes {a.shape} and {b.shape} do not broadcast"
+        yield from operand_problems(a, b)
         # Each side is at most half of 255 << left_shift after its rescaling.
         bound, limit = 255 << self.left_shift, int(self.requant.largest_accumulator()[0])
         if bound > limit:
@@ -57,22 +49,42 @@ class Add(Op):
         a, b = (x.astype(np.int64) for x in inputs)
         scaled_a = self.a_requant.apply((a - self.a_zero_point) << self.left_shift)
         scaled_b = self.b_requant.apply((b - self.b_zero_point) << self.left_shift)
-        y = self.requant.apply(scaled_a + scaled_b) + self.output_zero_point
+        y = self.requant.apply(scaled_a + self.sign * scaled_b) + self.output_zero_point
         return (np.clip(y, *self.clamp).astype(np.int8),)
 
 
+@dataclass(frozen=True)
+class Add(_Sum):
+    """y = clamp(requant(a_requant((a - a_zero_point) << left_shift) + b_requant(…)) + output_zero_point).
+
+    Both inputs int8, of shapes that broadcast; both are brought to twice the larger scale first.
+    """
+
+    name: ClassVar[str] = "ADD"
+    sign: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Sub(_Sum):
+    """y = clamp(requant(a_requant((a - a_zero_point) << left_shift) - b_requant(…)) + output_zero_point).
+
+    Both inputs int8, of shapes that broadcast; both are brought to twice the larger scale first.
+    """
+
+    name: ClassVar[str] = "SUB"
+    sign: ClassVar[int] = -1
+
+
 def _prepare(site: Site) -> Body:
-    op: Add = site.op
+    op: Add | Sub = site.op
     a, b = site.inputs
-    loops = broadcast_loops(a.shape, b.shape)
     final, _, helpers = common.finish(op.requant, op.output_zero_point, op.clamp)
     a_final, _, a_helpers = common.finish(op.a_requant, 0, op.clamp)
     b_final, _, b_helpers = common.finish(op.b_requant, 0, op.clamp)
     return Body(
         values={
-            "loops": loops,
-            "a_index": index_expression([loop.a_stride for loop in loops]),
-            "b_index": index_expression([loop.b_stride for loop in loops]),
+            **broadcast_values(a.shape, b.shape),
+            "sign": op.sign,
             "factor": 1 << op.left_shift,
             "a_zero_point": op.a_zero_point,
             "b_zero_point": op.b_zero_point,
@@ -84,7 +96,10 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("add.direct", Add, _prepare, parameters=("a", "b")),)
+KERNELS = (
+    Kernel("add.direct", Add, _prepare, parameters=("a", "b")),
+    Kernel("sub.direct", Sub, _prepare, parameters=("a", "b")),
+)
 
 
 def cases() -> tuple[Case, ...]:
@@ -101,11 +116,17 @@ def cases() -> tuple[Case, ...]:
         _case("relu6", (1, 17), (1, 17), activation="RELU6"),
         _case("far_scales", (1, 33), (1, 33), a_scale=3.0, b_scale=0.0004),
         _case("fine_output", (1, 33), (1, 33), output_scale=0.02),
+        _case("sub", (1, 4, 3, 5), (1, 4, 3, 5), op="SUB"),
+        _case("sub_from_smaller", (5,), (1, 4, 3, 5), op="SUB"),
+        _case("sub_both_broadcast", (1, 4, 1, 5), (1, 1, 3, 1), op="SUB"),
+        _case("sub_constant", (1, 4, 3, 5), (1, 4, 3, 5), op="SUB", constant=True),
+        _case("sub_relu6", (1, 17), (1, 17), op="SUB", activation="RELU6"),
+        _case("sub_far_scales", (1, 33), (1, 33), op="SUB", a_scale=3.0, b_scale=0.0004),
     )
 
 
 def random_case(rng: np.random.Generator) -> Case:
-    """A random addition."""
+    """A random addition or subtraction."""
     scales = np.exp(rng.uniform(np.log(0.005), np.log(0.5), 3))
     shape = tuple(int(dim) for dim in rng.integers(1, 6, 4))
     other = tuple(dim if rng.random() < 0.7 else 1 for dim in shape)
@@ -113,6 +134,7 @@ def random_case(rng: np.random.Generator) -> Case:
         f"random_{rng.integers(1 << 30)}",
         shape,
         other,
+        op=str(rng.choice(["ADD", "SUB"])),
         activation=str(rng.choice(["NONE", "RELU", "RELU6"])),
         a_scale=float(scales[0]),
         b_scale=float(scales[1]),
@@ -126,6 +148,7 @@ def _case(
     a: Shape,
     b: Shape,
     *,
+    op: str = "ADD",
     activation: str = "NONE",
     a_scale: float = 0.031,
     b_scale: float = 0.052,
@@ -137,7 +160,7 @@ def _case(
     data = rng.integers(-128, 127, b, np.int8, endpoint=True) if constant else None
     return Case(
         name,
-        "ADD",
+        op,
         (
             CaseTensor(a, scale=a_scale, zero_point=zero_points[0]),
             CaseTensor(b, scale=b_scale, zero_point=zero_points[1], data=data),

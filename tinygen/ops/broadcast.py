@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tinygen.ir import Shape
+from tinygen.ir import Shape, Tensor
+from tinygen.ops import common
+from tinygen.ops.common import INT8
 
 
 class Loop(NamedTuple):
@@ -24,6 +26,24 @@ def broadcast_shape(a: Shape, b: Shape) -> Shape | None:
         return np.broadcast_shapes(a, b)
     except ValueError:
         return None
+
+
+def operand_problems(a: Tensor, b: Tensor) -> Iterator[str]:
+    """Problems of two operands that are not int8, or do not broadcast."""
+    yield from common.expect_dtype(a, "first input", INT8)
+    yield from common.expect_dtype(b, "second input", INT8)
+    if broadcast_shape(a.shape, b.shape) is None:
+        yield f"the shapes {a.shape} and {b.shape} do not broadcast"
+
+
+def broadcast_values(a: Shape, b: Shape) -> Mapping[str, object]:
+    """What the template `broadcast` needs: the loops, and the index of each operand inside them."""
+    loops = broadcast_loops(a, b)
+    return {
+        "loops": loops,
+        "a_index": index_expression([loop.a_stride for loop in loops]),
+        "b_index": index_expression([loop.b_stride for loop in loops]),
+    }
 
 
 def broadcast_loops(a: Shape, b: Shape) -> tuple[Loop, ...]:

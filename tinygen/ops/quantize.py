@@ -15,6 +15,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8
+from tinygen.ops.lookup import Lookup, gain_problems, lookup_kernel
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Quantize(Op):
 
 
 @dataclass(frozen=True)
-class Requantize(Op):
+class Requantize(Lookup):
     """y = clamp(requant(x - zero_point) + output_zero_point): int8 to int8."""
 
     name: ClassVar[str] = "QUANTIZE"
@@ -53,14 +54,8 @@ class Requantize(Op):
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and the gain that int32 leaves."""
-        yield from common.expect_dtype(inputs[0], "input", INT8)
-        limit = int(self.requant.largest_accumulator()[0])
-        if limit < 255:
-            yield f"the output's scale is too fine: a difference of 255 is rescaled beyond int32 (limit {limit})"
-
-    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """As the input."""
-        return (TensorType(inputs[0].shape, INT8),)
+        yield from super().problems(inputs)
+        yield from gain_problems(self.requant)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Exact integers."""
@@ -107,15 +102,9 @@ def _prepare_float(site: Site) -> Body:
     return Body(values, helpers=frozenset({"clamp"}) if isinstance(op, Quantize) else frozenset())
 
 
-def _prepare_table(site: Site) -> Body:
-    op: Requantize = site.op
-    (table,) = op.reference(np.arange(-128, 128).astype(np.int8))
-    return Body({"elements": site.inputs[0].elements}, {"table": table})
-
-
 KERNELS = (
     Kernel("quantize.float", Quantize, _prepare_float),
-    Kernel("quantize.table", Requantize, _prepare_table),
+    lookup_kernel(Requantize),
     Kernel("dequantize.float", Dequantize, _prepare_float),
 )
 

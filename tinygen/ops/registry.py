@@ -8,25 +8,37 @@ from types import ModuleType
 from tinygen.ir import Op
 from tinygen.kernel import Kernel
 from tinygen.ops import (
+    activations,
     add,
     conv_2d,
     depthwise_conv_2d,
+    extremum,
     fully_connected,
+    mul,
+    pad,
     pool_2d,
     quantize,
+    reduce,
     reshape,
     softmax,
+    strided_copy,
 )
 
 MODULES: tuple[ModuleType, ...] = (
+    activations,
     add,
     conv_2d,
     depthwise_conv_2d,
+    extremum,
     fully_connected,
+    mul,
+    pad,
     pool_2d,
     quantize,
+    reduce,
     reshape,
     softmax,
+    strided_copy,
 )
 """One module per operator family: KERNELS, cases() and random_case(rng)."""
 

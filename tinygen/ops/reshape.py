@@ -53,6 +53,10 @@ def cases() -> tuple[Case, ...]:
     return (
         _case("flatten", (1, 3, 4, 5), (1, 60)),
         _case("inferred", (1, 3, 4, 5), (1, 12, 5), stated=(1, -1, 5)),
+        Case("squeeze", "SQUEEZE", (_tensor((1, 3, 1, 5)),), (_tensor((1, 3, 5)),), {"squeeze_dims": (2,)}),
+        Case("squeeze_all", "SQUEEZE", (_tensor((1, 3, 1, 5)),), (_tensor((3, 5)),)),
+        Case("expand_dims", "EXPAND_DIMS", (_tensor((1, 3, 5)), _axis(-1)), (_tensor((1, 3, 5, 1)),)),
+        Case("expand_dims_first", "EXPAND_DIMS", (_tensor((3, 5)), _axis(0)), (_tensor((1, 3, 5)),)),
     )
 
 
@@ -62,12 +66,20 @@ def random_case(rng: np.random.Generator) -> Case:
     return _case(f"random_{rng.integers(1 << 30)}", (1, *shape), (1, int(np.prod(shape))))
 
 
+def _tensor(shape: Shape) -> CaseTensor:
+    return CaseTensor(shape, scale=0.1, zero_point=2)
+
+
+def _axis(axis: int) -> CaseTensor:
+    return CaseTensor((1,), "int32", data=np.array([axis], np.int32))
+
+
 def _case(name: str, x: Shape, y: Shape, stated: Shape | None = None) -> Case:
     wanted = np.array(stated or y, np.int32)
     return Case(
         name,
         "RESHAPE",
-        (CaseTensor(x, scale=0.1, zero_point=2), CaseTensor((len(wanted),), "int32", data=wanted)),
-        (CaseTensor(y, scale=0.1, zero_point=2),),
+        (_tensor(x), CaseTensor((len(wanted),), "int32", data=wanted)),
+        (_tensor(y),),
         {"new_shape": tuple(int(dim) for dim in wanted)},
     )

@@ -17,33 +17,72 @@ from tinygen.importers.tflite_call import (
     clamp,
     scale_and_zero_point,
 )
-from tinygen.ops.add import Add
+from tinygen.ops.add import Add, Sub
 from tinygen.ops.common import FLOAT32
+from tinygen.ops.extremum import Maximum, Minimum
+from tinygen.ops.mul import Mul
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
 from tinygen.ops.softmax import Softmax
 
-_ADD_LEFT_SHIFT = 20  # of int8 operands: headroom before the common scale
+_SUM_LEFT_SHIFT = 20  # of int8 operands: headroom before the common scale
 
 
-def _add(call: Call) -> Converted:
+def _sum(call: Call, op: type[Add] | type[Sub]) -> Converted:
     a, b, y = call.input(0, "first input"), call.input(1, "second input"), call.output
-    (a_scale, a_zero), (b_scale, b_zero) = (
-        scale_and_zero_point(a, "first input"),
-        scale_and_zero_point(b, "second input"),
-    )
+    a_scale, a_zero = scale_and_zero_point(a, "first input")
+    b_scale, b_zero = scale_and_zero_point(b, "second input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
     twice_larger = 2 * max(a_scale, b_scale)
-    op = Add(
+    converted = op(
         a_zero_point=a_zero,
         b_zero_point=b_zero,
         output_zero_point=y_zero,
-        left_shift=_ADD_LEFT_SHIFT,
+        left_shift=_SUM_LEFT_SHIFT,
         a_requant=Requant.from_scales(a_scale / twice_larger),
         b_requant=Requant.from_scales(b_scale / twice_larger),
-        requant=Requant.from_scales(twice_larger / ((1 << _ADD_LEFT_SHIFT) * y_scale)),
+        requant=Requant.from_scales(twice_larger / ((1 << _SUM_LEFT_SHIFT) * y_scale)),
+        clamp=clamp(call, y),
+    )
+    return Converted(converted, (a, b))
+
+
+def _add(call: Call) -> Converted:
+    return _sum(call, Add)
+
+
+def _sub(call: Call) -> Converted:
+    return _sum(call, Sub)
+
+
+def _mul(call: Call) -> Converted:
+    a, b, y = call.input(0, "first input"), call.input(1, "second input"), call.output
+    a_scale, a_zero = scale_and_zero_point(a, "first input")
+    b_scale, b_zero = scale_and_zero_point(b, "second input")
+    y_scale, y_zero = scale_and_zero_point(y, "output")
+    op = Mul(
+        a_zero_point=a_zero,
+        b_zero_point=b_zero,
+        output_zero_point=y_zero,
+        requant=Requant.from_scales(a_scale * b_scale / y_scale),
         clamp=clamp(call, y),
     )
     return Converted(op, (a, b))
+
+
+def _extremum(call: Call, op: type[Maximum] | type[Minimum]) -> Converted:
+    a, b = call.input(0, "first input"), call.input(1, "second input")
+    tensors = {"first input": a, "second input": b, "output": call.output}
+    if len({scale_and_zero_point(tensor, role) for role, tensor in tensors.items()}) != 1:
+        raise Refused("inputs and output have different scales or zero points, which the runtimes ignore")
+    return Converted(op(), (a, b))
+
+
+def _maximum(call: Call) -> Converted:
+    return _extremum(call, Maximum)
+
+
+def _minimum(call: Call) -> Converted:
+    return _extremum(call, Minimum)
 
 
 def _softmax(call: Call) -> Converted:
@@ -79,6 +118,10 @@ def _dequantize(call: Call) -> Converted:
 CONVERTERS: Mapping[str, Converter] = {
     "ADD": _add,
     "DEQUANTIZE": _dequantize,
+    "MAXIMUM": _maximum,
+    "MINIMUM": _minimum,
+    "MUL": _mul,
     "QUANTIZE": _quantize,
     "SOFTMAX": _softmax,
+    "SUB": _sub,
 }

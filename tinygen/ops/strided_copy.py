@@ -1,0 +1,266 @@
+"""What copies elements at regular distances: slices, transposition, blocks to channels and back, enlarging."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.ops import common
+from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.common import FLOAT32, INT8, INT32
+
+
+class Loop(NamedTuple):
+    """One loop over the source; a stride of zero repeats, a negative one goes backwards."""
+
+    trips: int
+    stride: int
+
+
+def row_major(shape: Shape) -> tuple[int, ...]:
+    """How many elements apart two neighbours of each dimension are."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+@dataclass(frozen=True)
+class StridedCopy(Op):
+    """y, in the order of its elements, = x[offset + i0 * stride0 + i1 * stride1 + …] for nested loops over i0, i1, ….
+
+    `loops` are outermost first, their strides in elements; int8, int32 or float32.
+    """
+
+    shape: Shape
+    offset: int
+    loops: tuple[Loop, ...]
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype, and nothing read outside of the input."""
+        (x,) = inputs
+        yield from common.expect_dtype(x, "input", INT8, INT32, FLOAT32)
+        reach = [(loop.trips - 1) * loop.stride for loop in self.loops]
+        first = self.offset + sum(step for step in reach if step < 0)
+        last = self.offset + sum(step for step in reach if step > 0)
+        if first < 0 or last >= x.elements:
+            yield f"elements {first} to {last} are read of the input {x.shape}"
+        count = math.prod(loop.trips for loop in self.loops)
+        if count != math.prod(self.shape):
+            yield f"{count} elements do not make the output {self.shape}"
+
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """The given shape."""
+        return (TensorType(self.shape, inputs[0].dtype),)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """The indices of all elements, then the elements."""
+        (x,) = inputs
+        index = np.array(self.offset, np.int64)
+        for loop in self.loops:
+            index = index[..., np.newaxis] + np.arange(loop.trips) * loop.stride
+        return (x.reshape(-1)[index].reshape(self.shape),)
+
+    def merged(self) -> tuple[Loop, ...]:
+        """The fewest loops that read the same elements in the same order."""
+        loops: list[Loop] = []
+        for loop in self.loops:
+            if loop.trips == 1:
+                continue
+            if loops and loops[-1].stride == loop.stride * loop.trips:
+                loops[-1] = Loop(loops[-1].trips * loop.trips, loop.stride)
+            else:
+                loops.append(loop)
+        return tuple(loops) or (Loop(1, 1),)
+
+    def describe(self) -> str:
+        """Where it starts, and its steps."""
+        steps = ", ".join(f"{loop.trips} by {loop.stride}" for loop in self.merged())
+        return f"elements from {self.offset} on, {steps}"
+
+
+class Slice(StridedCopy):
+    """A box of the input."""
+
+    name: ClassVar[str] = "SLICE"
+
+
+class StridedSlice(StridedCopy):
+    """Every so many elements of a box."""
+
+    name: ClassVar[str] = "STRIDED_SLICE"
+
+
+class Transpose(StridedCopy):
+    """Dimensions in another order."""
+
+    name: ClassVar[str] = "TRANSPOSE"
+
+
+class SpaceToDepth(StridedCopy):
+    """Blocks of pixels become channels."""
+
+    name: ClassVar[str] = "SPACE_TO_DEPTH"
+
+
+class DepthToSpace(StridedCopy):
+    """Channels become blocks of pixels."""
+
+    name: ClassVar[str] = "DEPTH_TO_SPACE"
+
+
+class ResizeNearestNeighbor(StridedCopy):
+    """Every pixel becomes a block of equal ones."""
+
+    name: ClassVar[str] = "RESIZE_NEAREST_NEIGHBOR"
+
+
+def _prepare(site: Site) -> Body:
+    op: StridedCopy = site.op
+    loops = op.merged()
+    return Body({"loops": loops, "index": _index(op.offset, loops)})
+
+
+def _index(offset: int, loops: Sequence[Loop]) -> str:
+    """The C index inside the loops: ``5 + i0 * 12 - i1``."""
+    terms = [str(offset)] if offset else []
+    for axis, loop in enumerate(loops):
+        if loop.stride and loop.trips > 1:
+            factor = f" * {abs(loop.stride)}" if abs(loop.stride) > 1 else ""
+            terms.append(f"{'-' if loop.stride < 0 else '+'} i{axis}{factor}")
+    return " ".join(terms).removeprefix("+ ") or "0"
+
+
+KERNELS = tuple(
+    Kernel("strided_copy.direct", op, _prepare)
+    for op in (Slice, StridedSlice, Transpose, SpaceToDepth, DepthToSpace, ResizeNearestNeighbor)
+)
+
+
+def cases() -> tuple[Case, ...]:
+    """Named edges, as single-operator models."""
+    image = (1, 5, 6, 4)
+    return (
+        _slice("slice_box", image, (0, 1, 2, 1), (1, 3, 2, 2)),
+        _slice("slice_to_the_end", image, (0, 1, 0, 1), (-1, -1, 6, -1)),
+        _slice("slice_rows", image, (0, 2, 0, 0), (1, 2, 6, 4)),
+        _slice("slice_all", (3, 4), (0, 0), (-1, -1)),
+        _slice("slice_one", (9,), (4,), (1,)),
+        _slice("slice_five_dimensions", (2, 3, 2, 3, 2), (1, 0, 1, 1, 0), (1, 2, 1, 2, 2)),
+        _slice("slice_float", image, (0, 1, 2, 1), (1, 3, 2, 2), dtype="float32"),
+        _strided("strided_box", image, (0, 1, 2, 1), (1, 4, 6, 3), (1, 1, 1, 1)),
+        _strided("strided_steps", image, (0, 0, 1, 0), (1, 5, 6, 4), (1, 2, 3, 2)),
+        _strided("strided_masks", image, (0, 1, 2, 3), (1, 2, 3, 4), (1, 1, 1, 1), begin_mask=0b0101, end_mask=0b1010),
+        _strided("strided_shrink", image, (0, -1, 0, 0), (1, 0, 0, 0), (1, 1, 1, 1), end_mask=0b1100, shrink=0b0010),
+        _strided("strided_last_channel", image, (0, 0, 0, 3), (1, 5, 6, 4), (1, 1, 1, 1), shrink=0b1001),
+        _strided("strided_negative", image, (0, -4, -3, 0), (1, -1, -1, 4), (1, 1, 1, 1)),
+        _strided("strided_backwards", image, (0, -1, 4, -1), (1, -6, 0, 1), (1, -2, -3, -1)),
+        _strided("strided_mirror", (1, 7, 2), (0, 0, 0), (1, 0, 2), (1, -1, 1), begin_mask=0b010, end_mask=0b010),
+        _strided("strided_beyond", image, (0, 2, -9, 0), (9, 99, 99, 4), (1, 2, 1, 1)),
+        _strided("strided_float", image, (0, 0, 1, 0), (1, 5, 6, 4), (1, 2, 3, 2), dtype="float32"),
+        _transpose("transpose_matrix", (5, 7), (1, 0)),
+        _transpose("transpose_channels_first", image, (0, 3, 1, 2)),
+        _transpose("transpose_channels_last", image, (0, 2, 3, 1)),
+        _transpose("transpose_rows", image, (0, 2, 1, 3)),
+        _transpose("transpose_nothing", (2, 3, 4), (0, 1, 2)),
+        _transpose("transpose_five_dimensions", (2, 3, 2, 1, 4), (4, 1, 3, 0, 2)),
+        _transpose("transpose_float", (5, 7), (1, 0), dtype="float32"),
+        _blocks("space_to_depth", "SPACE_TO_DEPTH", (1, 6, 4, 3), 2),
+        _blocks("space_to_depth_batch", "SPACE_TO_DEPTH", (2, 3, 6, 2), 3),
+        _blocks("depth_to_space", "DEPTH_TO_SPACE", (1, 3, 4, 12), 2),
+        _blocks("depth_to_space_batch", "DEPTH_TO_SPACE", (2, 2, 3, 9), 3),
+        _resize("resize_twice", (1, 3, 5, 4), (2, 2)),
+        _resize("resize_uneven", (2, 3, 2, 1), (1, 3)),
+        _resize("resize_half_pixel", (1, 3, 4, 2), (3, 2), half_pixel_centers=True),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random slice or transposition."""
+    name = f"random_{rng.integers(1 << 30)}"
+    rank = int(rng.integers(1, 6))
+    shape = tuple(int(dim) for dim in rng.integers(1, 7, rank))
+    kind = rng.choice(["SLICE", "STRIDED_SLICE", "TRANSPOSE"])
+    if kind == "TRANSPOSE":
+        return _transpose(name, shape, tuple(int(axis) for axis in rng.permutation(rank)))
+    first = tuple(int(rng.integers(0, size)) for size in shape)
+    last = tuple(int(rng.integers(start, size)) for start, size in zip(first, shape, strict=True))
+    if kind == "SLICE":
+        return _slice(name, shape, first, tuple(b - a + 1 for a, b in zip(first, last, strict=True)))
+    steps = tuple(int(step) for step in rng.integers(1, 4, rank))
+    masks = [int(mask) for mask in rng.integers(0, 1 << rank, 2)]
+    shrink = int(rng.integers(0, 1 << rank)) if rng.random() < 0.3 else 0
+    if rng.random() < 0.3 and not shrink:
+        ends = tuple(a - 1 if a else -size - 1 for a, size in zip(first, shape, strict=True))
+        back = tuple(-step for step in steps)
+        return _strided(name, shape, last, ends, back, begin_mask=masks[0], end_mask=masks[1])
+    ends = tuple(b + 1 for b in last)
+    return _strided(name, shape, first, ends, steps, begin_mask=masks[0] & ~shrink, end_mask=masks[1], shrink=shrink)
+
+
+def _tensor(shape: Shape, dtype: str = "int8") -> CaseTensor:
+    return CaseTensor(shape, dtype) if dtype == "float32" else CaseTensor(shape, dtype, scale=0.05, zero_point=-11)
+
+
+def _indices(values: Sequence[int]) -> CaseTensor:
+    return CaseTensor((len(values),), "int32", data=np.array(values, np.int32))
+
+
+def _slice(name: str, x: Shape, begin: Shape, size: Shape, dtype: str = "int8") -> Case:
+    y = tuple(dim - start if count == -1 else count for dim, start, count in zip(x, begin, size, strict=True))
+    return Case(name, "SLICE", (_tensor(x, dtype), _indices(begin), _indices(size)), (_tensor(y, dtype),))
+
+
+def _strided(
+    name: str,
+    x: Shape,
+    begin: Shape,
+    end: Shape,
+    strides: Shape,
+    *,
+    begin_mask: int = 0,
+    end_mask: int = 0,
+    shrink: int = 0,
+    dtype: str = "int8",
+) -> Case:
+    index = tuple(
+        begin[axis]
+        if shrink >> axis & 1
+        else slice(
+            None if begin_mask >> axis & 1 else begin[axis],
+            None if end_mask >> axis & 1 else end[axis],
+            strides[axis],
+        )
+        for axis in range(len(x))
+    )
+    y = np.empty(x)[index].shape
+    return Case(
+        name,
+        "STRIDED_SLICE",
+        (_tensor(x, dtype), _indices(begin), _indices(end), _indices(strides)),
+        (_tensor(y, dtype),),
+        {"begin_mask": begin_mask, "end_mask": end_mask, "shrink_axis_mask": shrink},
+    )
+
+
+def _transpose(name: str, x: Shape, order: Shape, dtype: str = "int8") -> Case:
+    y = tuple(x[axis] for axis in order)
+    return Case(name, "TRANSPOSE", (_tensor(x, dtype), _indices(order)), (_tensor(y, dtype),))
+
+
+def _blocks(name: str, op: str, x: Shape, block: int) -> Case:
+    batch, height, width, channels = x
+    if op == "SPACE_TO_DEPTH":
+        y = (batch, height // block, width // block, channels * block * block)
+    else:
+        y = (batch, height * block, width * block, channels // (block * block))
+    return Case(name, op, (_tensor(x),), (_tensor(y),), {"block_size": block})
+
+
+def _resize(name: str, x: Shape, factors: tuple[int, int], **options: bool) -> Case:
+    size = (x[1] * factors[0], x[2] * factors[1])
+    y = (x[0], *size, x[3])
+    return Case(name, "RESIZE_NEAREST_NEIGHBOR", (_tensor(x), _indices(size)), (_tensor(y),), options)
