@@ -241,9 +241,9 @@ def _layer_comment(layer: _Layer, graph: Graph) -> str:
     shapes = " and ".join(shape_text(tensor.shape) for tensor in operands)
     words = [f"{step.node.op.name} {shapes} -> {shape_text(layer.output.shape)}", step.node.op.describe()]
     first = f"Layer {layer.index}: {', '.join(word for word in words if word)}."
-    second = (
-        f"{graph.macs(step.node):,} MACs, kernel {step.kernel.name}, writes {c_text.tensor_text(layer.output.name)}."
-    )
+    macs = graph.macs(step.node)
+    work = f"{macs:,} MACs, kernel" if macs else "Kernel"
+    second = f"{work} {step.kernel.name}, writes {c_text.tensor_text(layer.output.name)}."
     return f"/* {first}\n * {second} */"
 
 
