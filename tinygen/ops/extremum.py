@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,8 +11,9 @@ import numpy as np
 from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
-from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.case import Case
 from tinygen.ops.common import INT8
+from tinygen.ops.operand_cases import operand_case, random_shapes
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,10 @@ def cases() -> tuple[Case, ...]:
 
 def random_case(rng: np.random.Generator) -> Case:
     """A random maximum or minimum."""
-    shape = tuple(int(dim) for dim in rng.integers(1, 6, 4))
-    other = tuple(dim if rng.random() < 0.7 else 1 for dim in shape)
-    return _case(f"random_{rng.integers(1 << 30)}", str(rng.choice(["MAXIMUM", "MINIMUM"])), shape, other)
+    a, b = random_shapes(rng)
+    return _case(f"random_{rng.integers(1 << 30)}", str(rng.choice(["MAXIMUM", "MINIMUM"])), a, b)
 
 
 def _case(name: str, op: str, a: Shape, b: Shape, *, constant: bool = False) -> Case:
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    data = rng.integers(-128, 127, b, np.int8, endpoint=True) if constant else None
-    return Case(
-        name,
-        op,
-        (CaseTensor(a, scale=0.031, zero_point=-3), CaseTensor(b, scale=0.031, zero_point=-3, data=data)),
-        (CaseTensor(np.broadcast_shapes(a, b), scale=0.031, zero_point=-3),),
-    )
+    scales = {"a_scale": 0.031, "b_scale": 0.031, "output_scale": 0.031}
+    return operand_case(op, name, a, b, activation=None, zero_points=(-3, -3, -3), constant=constant, **scales)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,12 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
-from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.case import Case
 from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.operand_cases import operand_case, random_operand_case
 
 _LARGEST_PRODUCT = 255 * 255
 
@@ -75,59 +75,21 @@ KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b")),)
 def cases() -> tuple[Case, ...]:
     """Named edges, as single-operator models."""
     return (
-        _case("same_shape", (1, 4, 3, 5), (1, 4, 3, 5)),
-        _case("scalar", (1, 4, 3, 5), ()),
-        _case("per_channel", (1, 4, 3, 5), (5,)),
-        _case("gate", (1, 4, 3, 5), (1, 1, 1, 5)),
-        _case("both_broadcast", (1, 4, 1, 5), (1, 1, 3, 1)),
-        _case("first_is_smaller", (1, 1, 1, 5), (1, 4, 3, 5)),
-        _case("constant", (1, 4, 3, 5), (5,), constant=True),
-        _case("relu", (1, 17), (1, 17), activation="RELU"),
-        _case("relu6", (1, 17), (1, 17), activation="RELU6"),
-        _case("fine_output", (1, 33), (1, 33), output_scale=0.0005),
-        _case("coarse_output", (1, 33), (1, 33), output_scale=2.0),
-        _case("extreme_zero_points", (1, 33), (1, 33), zero_points=(-128, 127, -128)),
+        operand_case("MUL", "same_shape", (1, 4, 3, 5), (1, 4, 3, 5)),
+        operand_case("MUL", "scalar", (1, 4, 3, 5), ()),
+        operand_case("MUL", "per_channel", (1, 4, 3, 5), (5,)),
+        operand_case("MUL", "gate", (1, 4, 3, 5), (1, 1, 1, 5)),
+        operand_case("MUL", "both_broadcast", (1, 4, 1, 5), (1, 1, 3, 1)),
+        operand_case("MUL", "first_is_smaller", (1, 1, 1, 5), (1, 4, 3, 5)),
+        operand_case("MUL", "constant", (1, 4, 3, 5), (5,), constant=True),
+        operand_case("MUL", "relu", (1, 17), (1, 17), activation="RELU"),
+        operand_case("MUL", "relu6", (1, 17), (1, 17), activation="RELU6"),
+        operand_case("MUL", "fine_output", (1, 33), (1, 33), output_scale=0.0005),
+        operand_case("MUL", "coarse_output", (1, 33), (1, 33), output_scale=2.0),
+        operand_case("MUL", "extreme_zero_points", (1, 33), (1, 33), zero_points=(-128, 127, -128)),
     )
 
 
 def random_case(rng: np.random.Generator) -> Case:
     """A random product."""
-    scales = np.exp(rng.uniform(np.log(0.005), np.log(0.5), 2))
-    shape = tuple(int(dim) for dim in rng.integers(1, 6, 4))
-    other = tuple(dim if rng.random() < 0.7 else 1 for dim in shape)
-    return _case(
-        f"random_{rng.integers(1 << 30)}",
-        shape,
-        other,
-        activation=str(rng.choice(["NONE", "RELU", "RELU6"])),
-        a_scale=float(scales[0]),
-        b_scale=float(scales[1]),
-        output_scale=float(np.prod(scales) * np.exp(rng.uniform(np.log(0.5), np.log(200)))),
-        zero_points=tuple(int(z) for z in rng.integers(-128, 128, 3)),
-    )
-
-
-def _case(
-    name: str,
-    a: Shape,
-    b: Shape,
-    *,
-    activation: str = "NONE",
-    a_scale: float = 0.031,
-    b_scale: float = 0.052,
-    output_scale: float = 0.071,
-    zero_points: tuple[int, ...] = (-3, 12, 5),
-    constant: bool = False,
-) -> Case:
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    data = rng.integers(-128, 127, b, np.int8, endpoint=True) if constant else None
-    return Case(
-        name,
-        "MUL",
-        (
-            CaseTensor(a, scale=a_scale, zero_point=zero_points[0]),
-            CaseTensor(b, scale=b_scale, zero_point=zero_points[1], data=data),
-        ),
-        (CaseTensor(np.broadcast_shapes(a, b), scale=output_scale, zero_point=zero_points[2]),),
-        {"fused_activation_function": activation},
-    )
+    return random_operand_case(rng, "MUL", output_scale=float(np.exp(rng.uniform(np.log(0.5), np.log(200)))))

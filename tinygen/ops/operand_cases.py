@@ -1,0 +1,59 @@
+"""Test cases of two-operand operators: single-operator models, constants drawn from a seed in their name."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from tinygen.ir import Shape
+from tinygen.ops.case import Case, CaseTensor
+
+
+def operand_case(
+    op: str,
+    name: str,
+    a: Shape,
+    b: Shape,
+    *,
+    activation: str | None = "NONE",
+    a_scale: float = 0.031,
+    b_scale: float = 0.052,
+    output_scale: float = 0.071,
+    zero_points: tuple[int, ...] = (-3, 12, 5),
+    constant: bool = False,
+) -> Case:
+    """`op` of a and b, which broadcast; `constant` makes b one. None as activation: the operator has no such option."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    data = rng.integers(-128, 127, b, np.int8, endpoint=True) if constant else None
+    return Case(
+        name,
+        op,
+        (
+            CaseTensor(a, scale=a_scale, zero_point=zero_points[0]),
+            CaseTensor(b, scale=b_scale, zero_point=zero_points[1], data=data),
+        ),
+        (CaseTensor(np.broadcast_shapes(a, b), scale=output_scale, zero_point=zero_points[2]),),
+        {} if activation is None else {"fused_activation_function": activation},
+    )
+
+
+def random_shapes(rng: np.random.Generator) -> tuple[Shape, Shape]:
+    """Two shapes, the second with some of the first one's dimensions to be repeated."""
+    shape = tuple(int(dim) for dim in rng.integers(1, 6, 4))
+    return shape, tuple(dim if rng.random() < 0.7 else 1 for dim in shape)
+
+
+def random_operand_case(rng: np.random.Generator, op: str, output_scale: float | None = None) -> Case:
+    """A random operation; the output's scale is drawn like the inputs', unless it is a factor of their product."""
+    a_scale, b_scale, drawn = (float(scale) for scale in np.exp(rng.uniform(np.log(0.005), np.log(0.5), 3)))
+    return operand_case(
+        op,
+        f"random_{rng.integers(1 << 30)}",
+        *random_shapes(rng),
+        activation=str(rng.choice(["NONE", "RELU", "RELU6"])),
+        a_scale=a_scale,
+        b_scale=b_scale,
+        output_scale=drawn if output_scale is None else a_scale * b_scale * output_scale,
+        zero_points=tuple(int(zero) for zero in rng.integers(-128, 128, 3)),
+    )
