@@ -74,14 +74,13 @@ def _live_bytes(buffers: Sequence[Buffer]) -> list[int]:
 
 
 def _orders(buffers: Sequence[Buffer]) -> Iterable[list[Buffer]]:
-    keys: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
-        lambda b: (-b.bytes, b.first),
-        lambda b: (-b.bytes * (b.last - b.first + 1), b.first),
-        lambda b: (b.first - b.last, -b.bytes),
-        lambda b: (b.first, -b.bytes),
+    keys: tuple[Callable[[Buffer], tuple[int, int, str]], ...] = (
+        lambda b: (-b.bytes, b.first, b.name),
+        lambda b: (-b.bytes * (b.last - b.first + 1), b.first, b.name),
+        lambda b: (b.first - b.last, -b.bytes, b.name),
+        lambda b: (b.first, -b.bytes, b.name),
     )
-    for key in keys:
-        yield sorted(buffers, key=lambda b, key=key: (*key(b), b.name))  # type: ignore[misc]
+    return (sorted(buffers, key=key) for key in keys)
 
 
 _PLACEMENTS = 4_000

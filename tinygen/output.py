@@ -16,14 +16,14 @@ from tinygen.errors import OutputError
 _LEAVE = "Choose another folder with -o, or move what is there away."
 
 
-def write(files: Mapping[str, bytes], out: Path, manifest_name: str = manifest.FILE_NAME) -> None:
+def write(files: Mapping[str, bytes], out: Path) -> None:
     """Write `files` (paths relative to `out`, forward slashes) so that `out` is a complete new build or untouched.
 
     Files of an earlier build that are no longer generated are removed; all else in the folder stays. Raises
     OutputError when the folder holds something that tinygen did not write, when a generated file was edited since,
     or when the disk does not take the files.
     """
-    earlier = _earlier_files(out, manifest_name)
+    earlier = _earlier_files(out)
     _refuse_foreign(out, files, earlier)
     with _staging(out) as staging:
         try:
@@ -31,13 +31,13 @@ def write(files: Mapping[str, bytes], out: Path, manifest_name: str = manifest.F
                 target = staging / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
-            _move_in(staging, out, files, manifest_name)
+            _move_in(staging, out, files)
         except OSError as error:
             raise OutputError(f"cannot write {out}: {error.strerror or error}", _space_hint(error)) from None
     _remove_stale(out, set(earlier) - set(files))
 
 
-def _earlier_files(out: Path, manifest_name: str) -> Mapping[str, str]:
+def _earlier_files(out: Path) -> Mapping[str, str]:
     """Path and hash of what an earlier build wrote."""
     try:
         if not out.exists():
@@ -48,13 +48,13 @@ def _earlier_files(out: Path, manifest_name: str) -> Mapping[str, str]:
             return {}
     except OSError as error:
         raise OutputError(f"cannot look into {out}: {error.strerror}", _LEAVE) from None
-    if not (out / manifest_name).is_file():
+    if not (out / manifest.FILE_NAME).is_file():
         raise OutputError(f"{out} is not empty and was not written by tinygen", _LEAVE)
     files = dict(manifest.load(out).files)
     for path in files:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:
-            raise OutputError(f"{out / manifest_name} lists {path!r}, which lies outside of the folder", _LEAVE)
+            raise OutputError(f"{out / manifest.FILE_NAME} lists {path!r}, which lies outside of the folder", _LEAVE)
     return files
 
 
@@ -95,12 +95,14 @@ def _staging(out: Path) -> Iterator[Path]:
                     parent.rmdir()
 
 
-def _move_in(staging: Path, out: Path, files: Mapping[str, bytes], manifest_name: str) -> None:
+def _move_in(staging: Path, out: Path, files: Mapping[str, bytes]) -> None:
     if not out.exists():
         staging.chmod(0o777 & ~_umask())
         staging.rename(out)
         return
-    for path in sorted(files, key=lambda path: path == manifest_name):  # the manifest last: it vouches for the rest
+    for path in sorted(
+        files, key=lambda path: path == manifest.FILE_NAME
+    ):  # the manifest last: it vouches for the rest
         target = out / path
         target.parent.mkdir(parents=True, exist_ok=True)
         (staging / path).replace(target)

@@ -14,7 +14,7 @@ from tinygen.fixedpoint import IntArray, Requant
 from tinygen.ir import Array, Tensor
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import Clamp
-from tinygen.ops.lookup import Lookup, gain_problems, lookup_kernel
+from tinygen.ops.lookup import Lookup, Rescale, gain_problems, lookup_kernel
 
 SIGMOID_INTEGER_BITS = 4  # of the argument of LOGISTIC and TANH, Q4.27
 _LARGEST_INT64_SHIFT = 62
@@ -74,24 +74,10 @@ class Tanh(_Sigmoid):
 
 
 @dataclass(frozen=True)
-class Relu(Lookup):
+class Relu(Rescale):
     """y = clamp(requant(x - zero_point) + output_zero_point), the clamp from the output's zero point upwards."""
 
     name: ClassVar[str] = "RELU"
-    zero_point: int
-    output_zero_point: int
-    requant: Requant
-    clamp: Clamp
-
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtype, and the gain that int32 leaves."""
-        yield from super().problems(inputs)
-        yield from gain_problems(self.requant)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """Exact integers."""
-        y = self.requant.apply(inputs[0].astype(np.int64) - self.zero_point) + self.output_zero_point
-        return (np.clip(y, *self.clamp).astype(np.int8),)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tinygen.fixedpoint import Requant
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
-from tinygen.ops.common import INT8
+from tinygen.ops.common import INT8, Clamp
 
 _LARGEST_DIFFERENCE = 255  # of an int8 value and a zero point
 
@@ -40,6 +41,26 @@ def gain_problems(requant: Requant) -> Iterator[str]:
             f"the output's scale is too fine: a difference of {_LARGEST_DIFFERENCE} is rescaled beyond int32 "
             f"(limit {limit})"
         )
+
+
+@dataclass(frozen=True)
+class Rescale(Lookup):
+    """y = clamp(requant(x - zero_point) + output_zero_point)."""
+
+    zero_point: int
+    output_zero_point: int
+    requant: Requant
+    clamp: Clamp
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype, and the gain that int32 leaves."""
+        yield from super().problems(inputs)
+        yield from gain_problems(self.requant)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """Exact integers."""
+        y = self.requant.apply(inputs[0].astype(np.int64) - self.zero_point) + self.output_zero_point
+        return (np.clip(y, *self.clamp).astype(np.int8),)
 
 
 def lookup_kernel(op: type[Lookup]) -> Kernel:

@@ -9,13 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import float_literal
-from tinygen.fixedpoint import Requant, quantize_f32
+from tinygen.fixedpoint import quantize_f32
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8
-from tinygen.ops.lookup import Lookup, gain_problems, lookup_kernel
+from tinygen.ops.lookup import Rescale, lookup_kernel
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,10 @@ class Quantize(Op):
 
 
 @dataclass(frozen=True)
-class Requantize(Lookup):
+class Requantize(Rescale):
     """y = clamp(requant(x - zero_point) + output_zero_point): int8 to int8."""
 
     name: ClassVar[str] = "QUANTIZE"
-    zero_point: int
-    output_zero_point: int
-    requant: Requant
-
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtype, and the gain that int32 leaves."""
-        yield from super().problems(inputs)
-        yield from gain_problems(self.requant)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """Exact integers."""
-        y = self.requant.apply(inputs[0].astype(np.int64) - self.zero_point) + self.output_zero_point
-        return (np.clip(y, -128, 127).astype(np.int8),)
 
     def describe(self) -> str:
         """Direction."""

@@ -107,7 +107,7 @@ def _quantize(call: Call) -> Converted:
     if x.dtype == FLOAT32:
         return Converted(Quantize(scale, zero_point), (x,))
     x_scale, x_zero = scale_and_zero_point(x, "input")
-    return Converted(Requantize(x_zero, zero_point, Requant.from_scales(x_scale / scale)), (x,))
+    return Converted(Requantize(x_zero, zero_point, Requant.from_scales(x_scale / scale), (-128, 127)), (x,))
 
 
 def _dequantize(call: Call) -> Converted:
