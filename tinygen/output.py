@@ -100,9 +100,8 @@ def _move_in(staging: Path, out: Path, files: Mapping[str, bytes]) -> None:
         staging.chmod(0o777 & ~_umask())
         staging.rename(out)
         return
-    for path in sorted(
-        files, key=lambda path: path == manifest.FILE_NAME
-    ):  # the manifest last: it vouches for the rest
+    # The manifest last: it vouches for the rest.
+    for path in sorted(files, key=lambda path: path == manifest.FILE_NAME):
         target = out / path
         target.parent.mkdir(parents=True, exist_ok=True)
         (staging / path).replace(target)
