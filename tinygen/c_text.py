@@ -10,7 +10,15 @@ import numpy as np
 from tinygen.errors import UsageError
 from tinygen.ir import Array
 
-C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
+C_TYPES = {
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "uint16": "uint16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "float32": "float",
+}
 """C type of each dtype that generated code handles."""
 
 LONGEST_NAME = 32
@@ -84,4 +92,6 @@ def array_lines(array: Array) -> Sequence[str]:
 
 
 def _integer_literal(value: int) -> str:
+    if value == -(2**63):
+        return "INT64_MIN"
     return "(-2147483647 - 1)" if value == -(2**31) else str(value)

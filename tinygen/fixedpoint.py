@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 
 import numpy as np
@@ -98,6 +99,22 @@ def multiply_by_quantized_multiplier(x: IntLike, multiplier: IntLike, shift: Int
     scaled = np.asarray(x, np.int64) << np.maximum(exponent, 0)
     high = saturating_rounding_doubling_high_mul(scaled, multiplier)
     return rounding_divide_by_pot(high, np.maximum(-exponent, 0))
+
+
+def multiply_by_quantized_multiplier_int64(x: IntLike, multiplier: IntLike, shift: IntLike) -> IntArray:
+    """``MultiplyByQuantizedMultiplier`` of an int64: x * multiplier * 2**(shift - 31), rounded once, half up.
+
+    The multiplier is reduced to 16 bits first; `x` is defined up to 2**47.
+    """
+    total_shift = 15 - np.asarray(shift, np.int64)
+    product = np.asarray(x, np.int64) * reduced_multiplier(multiplier)
+    return np.asarray((product + (np.int64(1) << (total_shift - 1))) >> total_shift, np.int64)
+
+
+def reduced_multiplier(multiplier: IntLike) -> IntArray:
+    """The upper 16 bits of a multiplier, rounded, as ``MultiplyByQuantizedMultiplier`` of an int64 takes them."""
+    value = np.asarray(multiplier, np.int64)
+    return np.where(value < 0x7FFF0000, (value + (1 << 15)) >> 16, INT16_MAX)
 
 
 def saturating_left_shift(x: IntLike, bits: int) -> IntArray:
@@ -198,23 +215,28 @@ def calculate_input_radius(input_integer_bits: int, input_left_shift: int, total
     return math.floor(largest / 2.0**input_left_shift)
 
 
+class Rounding(Enum):
+    """How acc * multiplier * 2**(shift - 31) becomes an integer; the values are what reports print."""
+
+    DOUBLE = "double rounding"
+    """``MultiplyByQuantizedMultiplier`` of an int32: rounded at bit 31, and again after the right shift."""
+    INT64 = "int64, single rounding"
+    """``MultiplyByQuantizedMultiplier`` of an int64: a 16-bit multiplier, rounded once, half up."""
+
+
 @dataclass(frozen=True)
 class Requant:
-    """Accumulator to output scale, per channel of the last axis or one for all.
-
-    The value is acc * multiplier * 2**(shift - 31), rounded twice (``MultiplyByQuantizedMultiplier``): the rule of
-    TensorFlow Lite Micro and CMSIS-NN.
-    """
+    """Accumulator to output scale, per channel of the last axis or one for all: acc * multiplier * 2**(shift - 31)."""
 
     multiplier: tuple[int, ...]
     shift: tuple[int, ...]
-    rounding: str = "double"
+    rounding: Rounding = Rounding.DOUBLE
 
     @staticmethod
-    def from_scales(scales: npt.ArrayLike) -> Requant:
+    def from_scales(scales: npt.ArrayLike, rounding: Rounding = Rounding.DOUBLE) -> Requant:
         """Quantise real factors (float64), one per channel."""
         pairs = [quantize_multiplier(float(scale)) for scale in np.atleast_1d(np.asarray(scales, np.float64))]
-        return Requant(tuple(m for m, _ in pairs), tuple(s for _, s in pairs))
+        return Requant(tuple(m for m, _ in pairs), tuple(s for _, s in pairs), rounding)
 
     @property
     def per_channel(self) -> bool:
@@ -227,10 +249,14 @@ class Requant:
 
     def apply(self, acc: IntArray) -> IntArray:
         """Rescale int64 accumulators of shape (..., channels)."""
+        if self.rounding is Rounding.INT64:
+            return multiply_by_quantized_multiplier_int64(acc, *self._arrays)
         return multiply_by_quantized_multiplier(acc, *self._arrays)
 
     def largest_accumulator(self) -> IntArray:
         """The largest |accumulator| per channel that the rule is defined for."""
+        if self.rounding is Rounding.INT64:
+            return np.full(len(self.shift), (1 << 47) - 1)
         return INT32_MAX >> np.maximum(self._arrays[1], 0)
 
 

@@ -39,7 +39,15 @@ class Kernel:
     op: type[Op]
     prepare: Callable[[Site], Body]
     parameters: tuple[str, ...] = ("x",)
-    """C names of the leading inputs that are passed as pointers; later inputs are constants that `prepare` uses up."""
+    """C names of the leading inputs that are passed as pointers; later inputs are constants that `prepare` uses up.
+
+    A last name that ends in "*" stands for all inputs from there on: "x*" for x0, x1, and so on.
+    """
+    in_place: Mapping[int, int] = field(default_factory=dict)
+    """Outputs (by index) that the kernel writes into the memory of an input (by index), without a pointer of their own.
+
+    Such an input is passed as a pointer to what is not const: a state that goes from one invocation to the next.
+    """
     requires: frozenset[str] = frozenset()
     """Features that the core must have; none: portable C."""
     accepts: Callable[[Site], bool] = lambda site: True

@@ -17,7 +17,16 @@ from tinygen.select import Step
 
 _ARENA_MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
-_HELPERS = ("clamp", "high_mul", "divide_by_pot", "requantise", "requantise_wide", "taps", "reciprocal")
+_HELPERS = (
+    "clamp",
+    "high_mul",
+    "divide_by_pot",
+    "requantise",
+    "requantise_wide",
+    "requantise_int64",
+    "taps",
+    "reciprocal",
+)
 """C helpers in the order of their definitions: later ones call earlier ones."""
 
 _HELPER_NEEDS = {
@@ -221,6 +230,8 @@ def _layer_text(layer: _Layer, graph: Graph, pointers: _Pointers, name: str) -> 
         symbol=layer.symbol,
         prefix=name,
         signature=_signature(layer),
+        x_type=C_TYPES[str(layer.step.site.inputs[0].dtype)],
+        y_type=C_TYPES[str(layer.output.dtype)],
         **layer.body.values,
     )
     return {

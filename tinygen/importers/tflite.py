@@ -6,7 +6,7 @@ clamps and zero points become explicit attributes. Here, tensors and nodes becom
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -17,7 +17,10 @@ from tinygen.importers.tflite_call import LARGEST_TENSOR, QUANTISE, Call, Conver
 from tinygen.importers.tflite_file import ABSENT, RawOperator, RawSubgraph, RawTensor, read_tflite
 from tinygen.importers.tflite_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY
 from tinygen.ir import Graph, Node, Quant, Tensor, read_only
-from tinygen.ops.common import FLOAT32, INT8
+from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8
+
+INTERFACE_TYPES = (INT8, UINT8, INT16, INT32, FLOAT32)
+"""What inputs and outputs of a model can be."""
 
 
 def read(data: bytes, source: str) -> Graph:
@@ -69,9 +72,7 @@ class _Importer:
         known = constants | set(self._subgraph.inputs)
         nodes = []
         for raw in self._subgraph.operators:
-            node = self._node(raw, known)
-            if node is not None:
-                nodes.append(node)
+            nodes += self._nodes(raw, known)
             known.update(raw.outputs)
         self._check_outputs(known - constants)
         for index in self._subgraph.inputs:
@@ -105,10 +106,9 @@ class _Importer:
         except Refused as refused:
             self._refuse(self._label(index), "", refused.reason, refused.remedy)
             return self._names[index]
-        if tensor.dtype not in (INT8, FLOAT32):
-            self._refuse(
-                self._label(index), "", f"the {role} is {tensor.dtype}, supported are int8 and float32", QUANTISE
-            )
+        if tensor.dtype not in INTERFACE_TYPES:
+            supported = ", ".join(str(dtype) for dtype in INTERFACE_TYPES)
+            self._refuse(self._label(index), "", f"the {role} is {tensor.dtype}, supported are {supported}", QUANTISE)
         return tensor.name
 
     def _tensor(self, index: int) -> Tensor:
@@ -117,7 +117,7 @@ class _Importer:
             self._tensors[name] = _convert_tensor(name, self._subgraph.tensors[index])
         return self._tensors[name]
 
-    def _node(self, raw: RawOperator, known: set[int]) -> Node | None:
+    def _nodes(self, raw: RawOperator, known: set[int]) -> list[Node]:
         names = self._names
         place = _node_label(raw, names)
         try:
@@ -139,24 +139,29 @@ class _Importer:
             converted = convert(call)
         except Refused as refused:
             self._refuse(place, raw.op, refused.reason, refused.remedy)
-            return None
-        return self._checked(place, converted, call)
+            return []
+        return [self._checked(place, part, call) for part in _parts(converted)]
 
-    def _checked(self, place: str, converted: Converted, call: Call) -> Node | None:
+    def _checked(self, place: str, converted: Converted, call: Call) -> Node:
         problems = list(converted.op.problems(converted.inputs))
+        outputs = call.outputs if converted.outputs is None else converted.outputs
         if not problems:
             expected = converted.op.output_types(converted.inputs)
-            found = tuple(tensor.type for tensor in call.outputs)
+            found = tuple(tensor.type for tensor in outputs)
             if expected != found:
                 shapes = [f"{t.dtype} {t.shape}" for t in (*expected, *found)]
                 problems.append(f"its inputs make {shapes[0]}, its output is declared {shapes[-1]}")
         for problem in problems:
             is_float = any(t.dtype == FLOAT32 for t in converted.inputs)
             self._refuse(place, call.raw.op, problem, QUANTISE if is_float else "")
-        for tensor in converted.inputs:
+        for tensor in (*converted.inputs, *outputs):
             self._tensors.setdefault(tensor.name, tensor)
         names = tuple(tensor.name for tensor in converted.inputs)
-        return Node(place, converted.op, names, tuple(tensor.name for tensor in call.outputs))
+        return Node(place, converted.op, names, tuple(tensor.name for tensor in outputs))
+
+
+def _parts(converted: Converted | Sequence[Converted]) -> Sequence[Converted]:
+    return [converted] if isinstance(converted, Converted) else converted
 
 
 def tensor_indices(data: bytes, source: str) -> Mapping[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from tinygen import fixedpoint
 from tinygen.importers.tflite_file import RawOperator
 from tinygen.ir import Op, Tensor, read_only
-from tinygen.ops.common import FLOAT32, INT8, INT32, Clamp
+from tinygen.ops.common import FLOAT32, INT32, Clamp, full_range
 from tinygen.ops.window import Axis, Window, same_padding
 
 LARGEST_TENSOR = 2**30
@@ -34,10 +34,12 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Converted:
-    """An operator, and the tensors that it reads in the order in which it wants them."""
+    """An operator, and the tensors that it reads and writes in the order in which it wants them."""
 
     op: Op
     inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...] | None = None
+    """None: those of the call."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Call:
         return self.raw.options[name]
 
 
-Converter = Callable[[Call], Converted]
-"""Reads one operator's options and tensors; raises Refused."""
+Converter = Callable[[Call], Converted | Sequence[Converted]]
+"""Reads one operator's options and tensors, and says what it is made of; raises Refused."""
 
 
 def scale_and_zero_point(tensor: Tensor, role: str) -> tuple[float, int]:
@@ -80,8 +82,9 @@ def scale_and_zero_point(tensor: Tensor, role: str) -> tuple[float, int]:
     if tensor.quant.scale.size != 1:
         raise Refused(f"the {role} {tensor.name!r} has {tensor.quant.scale.size} scales, expected is one")
     zero_point = int(tensor.quant.zero_point[0])
-    if tensor.dtype == INT8 and not -128 <= zero_point <= 127:
-        raise Refused(f"the {role} {tensor.name!r} has the zero point {zero_point}, outside int8")
+    low, high = full_range(tensor.dtype)
+    if not low <= zero_point <= high:
+        raise Refused(f"the {role} {tensor.name!r} has the zero point {zero_point}, outside {tensor.dtype}")
     return float(tensor.quant.scale[0]), zero_point
 
 
@@ -97,9 +100,10 @@ def filter_scales(weights: Tensor, axis: int) -> np.ndarray:
 
 
 def clamp(call: Call, output: Tensor) -> Clamp:
-    """``CalculateActivationRangeQuantized``: the range of int8 that the fused activation leaves."""
+    """``CalculateActivationRangeQuantized``: the range of the output's dtype that the fused activation leaves."""
     activation = call.option("fused_activation_function")
     scale, zero_point = scale_and_zero_point(output, "output")
+    lowest, highest = full_range(output.dtype)
 
     def quantized(value: float) -> int:
         if abs(value) > fixedpoint.INT32_MAX * scale:
@@ -107,15 +111,15 @@ def clamp(call: Call, output: Tensor) -> Clamp:
         return zero_point + fixedpoint.round_half_away(float(np.float32(value) / np.float32(scale)))
 
     ranges: Mapping[str, Callable[[], Clamp]] = {
-        "NONE": lambda: (-128, 127),
-        "RELU": lambda: (quantized(0.0), 127),
+        "NONE": lambda: (lowest, highest),
+        "RELU": lambda: (quantized(0.0), highest),
         "RELU6": lambda: (quantized(0.0), quantized(6.0)),
         "RELU_N1_TO_1": lambda: (quantized(-1.0), quantized(1.0)),
     }
     if activation not in ranges:
         raise Refused(f"the fused activation {activation} is not supported", f"supported are {', '.join(ranges)}")
     low, high = ranges[activation]()
-    return max(low, -128), min(high, 127)
+    return max(low, lowest), min(high, highest)
 
 
 def bias(call: Call, filters: int) -> Tensor:

@@ -8,14 +8,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.fixedpoint import INT32_MAX, Requant
+from tinygen.c_text import C_TYPES
+from tinygen.fixedpoint import INT32_MAX, Requant, Rounding, reduced_multiplier
 from tinygen.ir import Array, Tensor
 
 INT8 = np.dtype(np.int8)
+UINT8 = np.dtype(np.uint8)
+INT16 = np.dtype(np.int16)
 INT32 = np.dtype(np.int32)
+INT64 = np.dtype(np.int64)
 FLOAT32 = np.dtype(np.float32)
 
 Clamp = tuple[int, int]
+
+
+def full_range(dtype: np.dtype[np.generic]) -> Clamp:
+    """All values of an integer dtype."""
+    info = np.iinfo(str(dtype))
+    return int(info.min), int(info.max)
 
 
 def expect_dtype(tensor: Tensor, role: str, *allowed: np.dtype[np.generic]) -> Iterator[str]:
@@ -79,39 +89,41 @@ def accumulator_problems(
 class Finish:
     """Literals of the step from accumulator to output; per channel, multiplier and shift are constant arrays."""
 
+    acc_type: str
+    y_type: str
+    helper: str
     per_channel: bool
     multiplier: int
-    right_shift: int
-    left_shift: int
-    has_left_shift: bool
+    shift: int
     zero_point: int
     low: int
     high: int
 
-    @property
-    def helper(self) -> str:
-        """The C helper that rescales."""
-        return "requantise_wide" if self.has_left_shift else "requantise"
 
-
-def finish(requant: Requant, zero_point: int, clamp: Clamp) -> tuple[Finish, Mapping[str, Array], frozenset[str]]:
-    """Values, constant arrays and C helpers of the requantising step."""
-    has_left_shift = any(shift > 0 for shift in requant.shift)
+def finish(
+    requant: Requant, zero_point: int, clamp: Clamp, y_dtype: np.dtype[np.generic] = INT8
+) -> tuple[Finish, Mapping[str, Array], frozenset[str]]:
+    """Values, constant arrays and C helpers of the requantising step, in the form that the C helper takes them."""
+    multiplier, shift = np.array(requant.multiplier, np.int32), np.array(requant.shift, np.int8)
+    if requant.rounding is Rounding.INT64:
+        helper, acc_type = "requantise_int64", "int64_t"
+        multiplier, shift = reduced_multiplier(multiplier).astype(np.int16), (15 - shift).astype(np.int8)
+    else:
+        # Where no shift goes left, the helper takes the right shift itself.
+        helper, acc_type = ("requantise_wide" if shift.max() > 0 else "requantise"), "int32_t"
+        shift = shift if shift.max() > 0 else -shift
     values = Finish(
+        acc_type=acc_type,
+        y_type=C_TYPES[str(y_dtype)],
+        helper=helper,
         per_channel=requant.per_channel,
-        multiplier=requant.multiplier[0],
-        right_shift=max(-requant.shift[0], 0),
-        left_shift=max(requant.shift[0], 0),
-        has_left_shift=has_left_shift,
+        multiplier=int(multiplier[0]),
+        shift=int(shift[0]),
         zero_point=zero_point,
         low=clamp[0],
         high=clamp[1],
     )
-    constants: dict[str, Array] = {}
-    if requant.per_channel:
-        constants["multiplier"] = np.array(requant.multiplier, np.int32)
-        shifts = np.array(requant.shift, np.int8)
-        constants["shift"] = shifts if has_left_shift else -shifts
+    constants: dict[str, Array] = {"multiplier": multiplier, "shift": shift} if requant.per_channel else {}
     return values, constants, frozenset({values.helper, "clamp"})
 
 
