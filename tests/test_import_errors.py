@@ -407,7 +407,7 @@ def test_windows_far_beyond_the_image_are_refused_or_sound(dilation: int, tmp_pa
         return
     with host(built) as peer:
         for sample in varied(built, 3):
-            peer.run(sample.bytes)
+            peer.run(sample.bytes, sample.reset)
 
 
 def test_the_accumulators_limit_is_exact(tmp_path: Path) -> None:

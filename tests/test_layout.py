@@ -1,7 +1,11 @@
-"""Graphs of several operators: branches, views, unused and shared tensors keep their bytes as long as they are read."""
+"""Graphs of several operators: branches, parts and wholes, states, unused and shared tensors.
+
+All keep their bytes as long as they are read, whatever shares memory.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +16,11 @@ from building import BOARD, assert_exact, build_bytes, differences, host, varied
 from tflite_builder import OperatorSpec, build_model
 
 from tinygen import pipeline
-from tinygen.ir import Graph
+from tinygen.ir import Graph, Node
 from tinygen.layout import Layout
 from tinygen.ops.case import CaseTensor
+from tinygen.ops.concatenation import Concatenation
+from tinygen.ops.strided_copy import StridedCopy
 
 Shape = tuple[int, ...]
 
@@ -42,6 +48,48 @@ class Network:
 
     def flatten(self, x: int) -> int:
         return self.reshape(x, (1, self.elements(x)))
+
+    def concatenate(self, parts: Sequence[int], axis: int) -> int:
+        shape = list(self.shape(parts[0]))
+        shape[axis] = sum(self.shape(part)[axis] for part in parts)
+        return self._run("CONCATENATION", parts, tuple(shape), {"axis": axis})
+
+    def slice(self, x: int, axis: int, begin: int, size: int) -> int:
+        shape = self.shape(x)
+        begins = [begin if index == axis else 0 for index in range(len(shape))]
+        sizes = [size if index == axis else dim for index, dim in enumerate(shape)]
+        return self._run("SLICE", [x, self.integers(begins), self.integers(sizes)], tuple(sizes), {})
+
+    def split(self, x: int, axis: int, count: int) -> list[int]:
+        shape = list(self.shape(x))
+        shape[axis] //= count
+        outputs = [self._activation(tuple(shape)) for _ in range(count)]
+        axis_tensor = self._add(CaseTensor((), "int32", data=np.array(axis, np.int32)))
+        self.operators.append(("SPLIT", [axis_tensor, x], outputs, {"num_splits": count}))
+        return outputs
+
+    def pack(self, parts: Sequence[int]) -> int:
+        shape = (len(parts), *self.shape(parts[0]))
+        return self._run("PACK", parts, shape, {"values_count": len(parts), "axis": 0})
+
+    def unpack(self, x: int) -> list[int]:
+        outputs = [self._activation(self.shape(x)[1:]) for _ in range(self.shape(x)[0])]
+        self.operators.append(("UNPACK", [x], outputs, {"num": len(outputs), "axis": 0}))
+        return outputs
+
+    def variable(self, name: str) -> int:
+        handle = self._add(CaseTensor((1,), "resource"))
+        self.operators.append(("VAR_HANDLE", [], [handle], {"shared_name": name}))
+        return handle
+
+    def read(self, variable: int, shape: Shape) -> int:
+        return self._run("READ_VARIABLE", [variable], shape, {})
+
+    def assign(self, variable: int, value: int) -> None:
+        self.operators.append(("ASSIGN_VARIABLE", [variable, value], [], {}))
+
+    def integers(self, values: Sequence[int]) -> int:
+        return self._add(CaseTensor((len(values),), "int32", data=np.array(values, np.int32)))
 
     def add(self, a: int, b: int) -> int:
         return self._run("ADD", [a, b], self.shape(a), {})
@@ -218,6 +266,186 @@ def output_twice() -> Network:
     return net
 
 
+def joined_rows() -> Network:
+    net = Network()
+    x = net.input(IMAGE)
+    rows = net.concatenate([net.conv(x, 5), net.max_pool(x), net.conv(x, 5, 1)], 1)
+    net.outputs = [net.conv(rows, 2)]
+    return net
+
+
+def joined_channels() -> Network:
+    net = Network()
+    x = net.input(IMAGE)
+    net.outputs = [net.conv(net.concatenate([net.conv(x, 2), x, net.conv(x, 3)], 3), 2)]
+    return net
+
+
+def joined_twice() -> Network:
+    net = Network()
+    x = net.input((1, 12))
+    a, b = net.dense(x, 5), net.dense(x, 7)
+    net.outputs = [net.add(net.concatenate([a, b], 1), net.concatenate([b, a], 1))]
+    return net
+
+
+def joined_with_itself() -> Network:
+    net = Network()
+    a = net.dense(net.input((1, 6)), 4)
+    net.outputs = [net.dense(net.concatenate([a, a], 1), 3)]
+    return net
+
+
+def joined_input_and_constant() -> Network:
+    net = Network()
+    net.outputs = [net.dense(net.concatenate([net.input((1, 6)), net.constant((1, 5))], 1), 3)]
+    return net
+
+
+def joined_long_before_it_is_needed() -> Network:
+    net = Network()
+    x = net.input((1, 8, 8, 4))
+    small = net.conv(x, 1, 1)
+    big = net.conv(net.conv(net.conv(x, 8), 8), 6)
+    flat = net.concatenate([net.flatten(small), net.flatten(big)], 1)
+    net.outputs = [net.dense(flat, 3)]
+    return net
+
+
+def split_and_joined_again() -> Network:
+    net = Network()
+    a = net.conv(net.input((1, 4, 3, 5)), 6)
+    net.outputs = [net.concatenate(net.split(a, 1, 2), 1), net.concatenate(net.split(a, 3, 3)[::-1], 3)]
+    return net
+
+
+def parts_outlive_the_whole() -> Network:
+    net = Network()
+    a = net.conv(net.input((1, 4, 3, 5)), 6)
+    first, second = net.split(a, 1, 2)
+    net.outputs = [net.add(net.max_pool(net.conv(first, 6)), second), net.slice(a, 1, 3, 1)]
+    return net
+
+
+def slice_of_a_slice() -> Network:
+    net = Network()
+    a = net.slice(net.dense(net.input((1, 9)), 12), 1, 2, 8)
+    net.outputs = [net.add(net.slice(a, 1, 0, 4), net.slice(a, 1, 3, 4))]
+    return net
+
+
+def packed_and_unpacked() -> Network:
+    net = Network()
+    x = net.input((1, 9))
+    rows = net.unpack(net.pack([net.dense(x, 5), net.dense(x, 5), net.dense(x, 5)]))
+    net.outputs = [net.add(net.dense(rows[2], 5), rows[0])]
+    return net
+
+
+def streaming() -> Network:
+    """The newest frame joins those remembered; all but the oldest are remembered."""
+    net = Network()
+    history = net.variable("history")
+    frames = net.concatenate([net.read(history, (1, 4, 1, 5)), net.input((1, 1, 1, 5))], 1)
+    net.assign(history, net.slice(frames, 1, 1, 4))
+    net.outputs = [net.conv(frames, 3)]
+    return net
+
+
+def streaming_in_two_layers() -> Network:
+    net = Network()
+    first, second = net.variable("first"), net.variable("second")
+    frames = net.concatenate([net.read(first, (1, 2, 1, 5)), net.input((1, 3, 1, 5))], 1)
+    net.assign(first, net.slice(frames, 1, 3, 2))
+    activations = net.concatenate([net.read(second, (1, 4, 1, 2)), net.conv(frames, 2)], 1)
+    net.assign(second, net.slice(activations, 1, 5, 4))
+    net.outputs = [net.dense(net.flatten(activations), 3)]
+    return net
+
+
+def remembers_its_output() -> Network:
+    net = Network()
+    last = net.variable("last")
+    y = net.add(net.dense(net.input((1, 6)), 5), net.read(last, (1, 5)))
+    net.assign(last, y)
+    net.outputs = [y]
+    return net
+
+
+def remembers_its_input() -> Network:
+    net = Network()
+    last = net.variable("last")
+    x = net.input((1, 6))
+    net.outputs = [net.add(x, net.read(last, (1, 6)))]
+    net.assign(last, x)
+    return net
+
+
+def variables_change_places() -> Network:
+    net = Network()
+    left, right = net.variable("left"), net.variable("right")
+    a, b = net.read(left, (1, 6)), net.read(right, (1, 6))
+    net.assign(left, b)
+    net.assign(right, net.add(a, net.input((1, 6))))
+    net.outputs = [net.dense(a, 3), b]
+    return net
+
+
+def a_delay_line() -> Network:
+    net = Network()
+    names = [net.variable(f"tap{index}") for index in range(4)]
+    x = net.input((1, 6))
+    taps = [x, *(net.read(name, (1, 6)) for name in names)]
+    for name, tap in zip(names, taps, strict=False):
+        net.assign(name, tap)
+    net.outputs = [net.concatenate(taps, 1)]
+    return net
+
+
+def read_after_assigning() -> Network:
+    net = Network()
+    last = net.variable("last")
+    before = net.read(last, (1, 6))
+    net.assign(last, net.add(before, net.input((1, 6))))
+    net.outputs = [net.add(before, net.dense(net.read(last, (1, 6)), 6))]
+    return net
+
+
+def assigned_twice() -> Network:
+    net = Network()
+    last = net.variable("last")
+    before, x = net.read(last, (1, 6)), net.input((1, 6))
+    net.assign(last, x)
+    net.assign(last, net.dense(before, 6))
+    net.outputs = [net.add(net.read(last, (1, 6)), x)]
+    return net
+
+
+def only_read() -> Network:
+    net = Network()
+    net.outputs = [net.add(net.read(net.variable("never assigned"), (1, 6)), net.input((1, 6)))]
+    return net
+
+
+def only_assigned() -> Network:
+    net = Network()
+    x = net.input((1, 6))
+    net.assign(net.variable("never read"), net.dense(x, 4))
+    net.outputs = [net.dense(x, 3)]
+    return net
+
+
+WITH_STATE = (
+    streaming,
+    streaming_in_two_layers,
+    remembers_its_output,
+    remembers_its_input,
+    variables_change_places,
+    a_delay_line,
+    read_after_assigning,
+    assigned_twice,
+)
+
 WITH_LAYERS = (
     skip_connections,
     branches,
@@ -234,6 +462,19 @@ WITH_LAYERS = (
     folded_constant,
     floats_beside_bytes,
     output_twice,
+    joined_rows,
+    joined_channels,
+    joined_twice,
+    joined_with_itself,
+    joined_input_and_constant,
+    joined_long_before_it_is_needed,
+    split_and_joined_again,
+    parts_outlive_the_whole,
+    slice_of_a_slice,
+    packed_and_unpacked,
+    only_read,
+    only_assigned,
+    *WITH_STATE,
 )
 
 
@@ -264,7 +505,8 @@ WITHOUT_LAYERS = (straight_from_input_to_output, input_and_its_view_are_outputs,
 def test_named_graphs_are_exact(network: object, tmp_path: Path) -> None:
     built = build_bytes(network().file(), tmp_path)  # type: ignore[operator]
     assert bool(built.manifest.layers) == (network in WITH_LAYERS)
-    assert_exact(built, varied(built, 6))
+    assert (built.manifest.reset is not None) == (built.manifest.state_bytes > 0) == (network in WITH_STATE)
+    assert_exact(built, varied(built, 24 if network in WITH_STATE else 6))
 
 
 # --- random graphs ---------------------------------------------------------------------------------------------------
@@ -277,13 +519,28 @@ def random_network(seed: int) -> Network:
     for _ in range(rng.integers(1, 3)):
         net.input((1, int(rng.integers(2, 5)), int(rng.integers(2, 5)), int(rng.integers(1, 7))))
     written = list(net.inputs)
+    variables: list[tuple[int, Shape]] = []
+    for _ in range(rng.integers(0, 3)):
+        shape = net.shape(int(rng.choice(written)))
+        variables.append((net.variable(f"variable {len(variables)}"), shape))
+        written.append(net.read(*variables[-1]))
     for _ in range(rng.integers(3, 11)):
         x = int(rng.choice(written))
         alike = [other for other in written if net.shape(other) == net.shape(x)]
         image = len(net.shape(x)) == 4
-        choices = ["flatten", "dense", "add", "add"] + ["conv", "conv", "max_pool"] * image
+        choices = ["flatten", "dense", "add", "add", "join", "slice"] + ["conv", "conv", "max_pool", "split"] * image
         kind = rng.choice(choices)
-        if kind == "add":
+        if kind == "join":
+            parts = [int(part) for part in rng.choice(alike, rng.integers(1, 4))]
+            written.append(net.concatenate(parts, int(rng.integers(len(net.shape(x))))))
+        elif kind == "slice":
+            axis = int(rng.integers(len(net.shape(x))))
+            begin = int(rng.integers(net.shape(x)[axis]))
+            written.append(net.slice(x, axis, begin, int(rng.integers(1, net.shape(x)[axis] - begin + 1))))
+        elif kind == "split":
+            axis = int(rng.integers(1, 4))
+            written += net.split(x, axis, net.shape(x)[axis])
+        elif kind == "add":
             written.append(net.add(x, int(rng.choice(alike))))
         elif kind == "conv":
             written.append(net.conv(x, int(rng.integers(1, 7)), int(rng.choice([1, 3]))))
@@ -294,6 +551,8 @@ def random_network(seed: int) -> Network:
             written.append(net.reshape(x, flat))
         else:
             written.append(net.max_pool(x))
+    for variable, shape in variables:
+        net.assign(variable, int(rng.choice([tensor for tensor in written if net.shape(tensor) == shape])))
     read = {tensor for _, inputs, _, _ in net.operators for tensor in inputs}
     loose = [tensor for tensor in written if tensor not in read and rng.random() < 0.8]
     kept = [tensor for tensor in written if rng.random() < 0.15]
@@ -306,7 +565,7 @@ def random_network(seed: int) -> Network:
 @pytest.mark.parametrize("seed", range(24))
 def test_random_graphs_are_exact(seed: int, tmp_path: Path) -> None:
     built = build_bytes(random_network(seed).file(), tmp_path)
-    assert_exact(built, varied(built, 4))
+    assert_exact(built, varied(built, 8))
 
 
 @pytest.mark.parametrize("objective", ["speed", "size"])
@@ -316,44 +575,71 @@ def test_random_graphs_are_exact_under_every_objective(seed: int, objective: str
     assert differences(built, varied(built, 4), host(built)) == []
 
 
-def storage(graph: Graph) -> dict[str, str]:
-    """The tensor whose bytes each tensor shows: RESHAPE shows its input's."""
-    held = {name: name for name in graph.inputs}
+def origins(graph: Graph) -> dict[str, list[tuple[str, int]]]:
+    """For each tensor, whose value each of its bytes is: those of what only moves bytes are its inputs'."""
+    found: dict[str, list[tuple[str, int]]] = {}
+
+    def fresh(name: str) -> list[tuple[str, int]]:
+        return [(name, byte) for byte in range(graph.tensors[name].bytes)]
+
+    def traced(node: Node) -> list[tuple[str, int]]:
+        """By the reference itself, on the numbers of bytes instead of their values."""
+        operands, numbers, table = [], 0, []
+        for name in node.inputs:
+            tensor = graph.tensors[name]
+            assert tensor.dtype.itemsize == 1
+            operands.append(np.arange(numbers, numbers + tensor.bytes).reshape(tensor.shape))
+            numbers += tensor.bytes
+            table += found.get(name, fresh(name))
+        (result,) = node.op.reference(*operands)
+        return [table[number] for number in result.reshape(-1)]
+
+    for name in (*graph.inputs, *(state.read for state in graph.states)):
+        found[name] = fresh(name)
     for node in graph.nodes:
-        for name in node.outputs:
-            held[name] = held[node.inputs[0]] if node.op.name == "RESHAPE" else name
-    return held
+        if isinstance(node.op, StridedCopy | Concatenation):
+            found[node.outputs[0]] = traced(node)
+        else:
+            found |= {name: fresh(name) for name in node.outputs}
+    return found
 
 
 def clobbered(graph: Graph, layout: Layout) -> list[str]:
-    """Runs the graph with byte ranges instead of values: what is read but no longer holds what was written."""
-    held = storage(graph)
-    memory: dict[int, str] = {}
+    """Runs the graph with the origins of bytes instead of values: what is read but is not there any more."""
+    held = origins(graph)
+    memory: dict[tuple[str, int], tuple[str, int]] = {}
     wrong: list[str] = []
 
-    def span(name: str) -> range:
-        return range(layout.offsets[name], layout.offsets[name] + graph.tensors[name].bytes)
+    def span(name: str) -> list[tuple[str, int]]:
+        place = layout.places[name]
+        return [(place.memory, place.offset + byte) for byte in range(graph.tensors[name].bytes)]
 
     def write(name: str) -> None:
-        memory.update(dict.fromkeys(span(name), held[name]))
+        memory.update(zip(span(name), held[name], strict=True))
 
     def read(name: str, who: str) -> None:
-        if any(memory.get(byte) != held[name] for byte in span(name)):
+        if [memory.get(byte) for byte in span(name)] != held[name]:
             wrong.append(f"{who} reads {name}")
 
-    for name in graph.inputs:
+    for name in (*(state.read for state in graph.states), *graph.inputs):
         write(name)
-    for node in graph.nodes:
+    for state in graph.states:
+        read(state.read, "what the input was written over")
+    for index, node in enumerate(graph.nodes):
         operands = [name for name in node.inputs if graph.tensors[name].data is None]
         for name in operands:
             read(name, node.name)
-        if node.op.name != "RESHAPE":
+        if len(layout.aliased[index]) < len(node.inputs):
             for name in node.outputs:
                 write(name)
-            for name in operands:  # a layer reads until its end: no operand may lie under its output
-                read(name, f"{node.name} after writing")
+            if not isinstance(node.op, StridedCopy):
+                for name in operands:  # a layer reads until its end: no operand may lie under its output
+                    read(name, f"{node.name} after writing")
     for name in graph.outputs:
         read(name, "the caller")
+    for state in graph.states:
+        assert layout.places[state.read] == layout.places[state.written]
+        read(state.written, "the next invocation")
     return wrong
 
 
@@ -368,17 +654,55 @@ def test_nothing_that_is_still_read_is_overwritten(seed: int, tmp_path: Path) ->
         plan = build.layout.plan
         limit = build.manifest.arena_bytes
         assert plan.bytes == limit
-        for name, start in build.layout.offsets.items():
+        for name, (memory, start) in build.layout.places.items():
             tensor = model.graph.tensors[name]
-            assert start % tensor.dtype.itemsize == 0 and 0 <= start <= limit - tensor.bytes
+            end = limit if memory == "arena" else build.manifest.state_bytes
+            assert start % tensor.dtype.itemsize == 0 and 0 <= start <= end - tensor.bytes
 
 
-def test_the_check_above_notices_an_overlap(tmp_path: Path) -> None:
-    path = tmp_path / "branches.tflite"
-    path.write_bytes(branches().file())
+@pytest.mark.parametrize("network", [branches, streaming_in_two_layers], ids=lambda network: network.__name__)
+def test_the_check_above_notices_an_overlap(network: object, tmp_path: Path) -> None:
+    path = tmp_path / "network.tflite"
+    path.write_bytes(network().file())  # type: ignore[operator]
     model = pipeline.read(path)
     layout = pipeline.build(model, BOARD).layout
-    for name in layout.offsets:
-        other = next(n for n in layout.offsets if layout.offsets[n] != layout.offsets[name])
-        broken = Layout(layout.plan, {**layout.offsets, name: layout.offsets[other]})
-        assert clobbered(model.graph, broken), name
+    assert clobbered(model.graph, layout) == []
+    written = {name for node in model.graph.nodes for name in node.outputs} - {s.written for s in model.graph.states}
+    for name in written:
+        moved = [
+            dataclasses.replace(layout, places={**layout.places, name: other})
+            for other in set(layout.places.values()) - {layout.places[name]}
+        ]
+        assert any(clobbered(model.graph, broken) for broken in moved), name
+
+
+# --- what sharing saves ----------------------------------------------------------------------------------------------
+
+
+def copies(network: object, tmp_path: Path) -> list[str]:
+    """The layers that only move bytes."""
+    built = build_bytes(network().file(), tmp_path)  # type: ignore[operator]
+    moving = ("strided_copy.direct", "concatenation.direct")
+    return [layer.op for layer in built.manifest.layers if layer.kernel in moving]
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (joined_rows, []),
+        (packed_and_unpacked, []),
+        (slice_of_a_slice, []),
+        (parts_outlive_the_whole, []),
+        (remembers_its_output, ["ASSIGN_VARIABLE"]),
+        (streaming, ["ASSIGN_VARIABLE"]),
+        (streaming_in_two_layers, ["ASSIGN_VARIABLE"] * 2),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_lies_where_it_is_needed_is_not_copied(network: object, expected: list[str], tmp_path: Path) -> None:
+    assert copies(network, tmp_path) == expected
+
+
+def test_a_copy_is_made_where_sharing_would_take_more_memory(tmp_path: Path) -> None:
+    built = build_bytes(joined_long_before_it_is_needed().file(), tmp_path)
+    assert "CONCATENATION" in [layer.op for layer in built.manifest.layers]

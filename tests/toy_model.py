@@ -27,6 +27,7 @@ int8_t *toy_input(void);
 const int8_t *toy_output(void);
 void toy_invoke(void);
 void toy_reset(void);
+void *toy_state(uint32_t *bytes);
 void toy_run_layer(uint32_t layer);
 const void *toy_layer_output(uint32_t layer, uint32_t *bytes);
 #endif
@@ -43,6 +44,7 @@ static uint8_t calls;
 int8_t *toy_input(void) {{ return arena; }}
 const int8_t *toy_output(void) {{ return arena; }}
 void toy_reset(void) {{ calls = 0; }}
+void *toy_state(uint32_t *bytes) {{ *bytes = sizeof calls; return &calls; }}
 
 __attribute__((noinline)) static void layer_0(void)
 {{

@@ -16,21 +16,30 @@ from tinygen.session import Session
 class BoardPeer:
     """A board that runs the model of a manifest."""
 
-    def __init__(self, name: str, session: Session) -> None:
-        self.name = name
+    def __init__(self, manifest: Manifest, session: Session) -> None:
+        self.name = manifest.board
         self.session = session
+        self._state_bytes = manifest.state_bytes
 
-    def run(self, inputs: Sequence[bytes]) -> Answer:
-        """One invoke for the outputs, then every layer by itself for the checksums."""
-        outputs, _ = self.invoke(inputs)
+    def run(self, inputs: Sequence[bytes], reset: bool) -> Answer:
+        """Every layer by itself for the checksums, then from the same state one invoke for the outputs."""
+        if reset:
+            self.session.reset()
+        before = self.session.read_state(self._state_bytes)
         self.session.load_inputs(inputs)
         crcs = [layer.crc32 for layer in self.session.trace()]
+        self.session.write_state(before)
+        outputs, _ = self.invoke(inputs)
 
         def layer(index: int) -> bytes:
+            after = self.session.read_state(self._state_bytes)
+            self.session.write_state(before)
             self.session.load_inputs(inputs)
             for earlier in range(index + 1):
                 self.session.run_layer(earlier)
-            return self.session.read_layer()
+            data = self.session.read_layer()
+            self.session.write_state(after)
+            return data
 
         return Answer(outputs, crcs, layer)
 
@@ -51,7 +60,7 @@ def connected(out: Path, manifest: Manifest, port: str | None = None) -> Iterato
     with open_link(url, firmware.baud(out)) as link:
         session = Session(link)
         session.check_model(manifest)
-        yield BoardPeer(manifest.board, session)
+        yield BoardPeer(manifest, session)
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ def _breaches(graph: Graph) -> Iterator[str]:
             if tensor.data.flags.writeable:
                 yield f"constant {name!r} is writable"
     constants = {name for name, tensor in graph.tensors.items() if tensor.data is not None}
-    known = constants | set(graph.inputs)
+    known = constants | set(graph.inputs) | {state.read for state in graph.states}
     for name in graph.inputs:
         if name in constants:
             yield f"input {name!r} is a constant"
@@ -39,6 +39,13 @@ def _breaches(graph: Graph) -> Iterator[str]:
     for name in graph.outputs:
         if name not in known:
             yield f"output {name!r} is never written"
+    for state in graph.states:
+        if state.written not in known:
+            yield f"the next value {state.written!r} of {state.read!r} is never written"
+            continue
+        types = {graph.tensors[state.read].type, graph.tensors[state.written].type}
+        if types != {(state.initial.shape, state.initial.dtype)}:
+            yield f"state {state.read!r} is {types}, initially {state.initial.dtype}{state.initial.shape}"
 
 
 def _node_breaches(graph: Graph, node: Node, known: set[str]) -> Iterator[str]:

@@ -227,6 +227,7 @@ def run(out: Path, file: Path, port: str | None, as_json: bool) -> None:
     labels = sampling.read_labels(file, len(chosen))
     found = []
     with _progress() as report, boards.connected(out, content, port) as peer:
+        peer.session.reset()
         for index, sample in enumerate(chosen):
             data, ticks = peer.invoke(sample.bytes)
             found.append(results.result(sample.name, data, ticks, content))

@@ -87,7 +87,7 @@ def run(
         # Layer by layer once, for the checksums; a difference names the layer.
         first = images[0]
         values = reference.evaluate(model.graph, first.arrays)
-        difference = verify.compare(first.name, model.graph, content, values, peer.run(first.bytes))
+        difference = verify.compare(first.name, model.graph, content, values, peer.run(first.bytes, first.reset))
         hello = peer.session.hello()
     differences = () if difference is None else (str(difference),)
     figures = json.loads(resource(*_EXAMPLE, "figures.json").read_text())

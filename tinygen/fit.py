@@ -28,7 +28,7 @@ class FitReport:
 def fit(library: Library, layout: Layout, steps: Sequence[Step], board: Board, source: str) -> FitReport:
     """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
     report = FitReport(
-        ram_needed=library.arena_bytes + RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes,
+        ram_needed=library.arena_bytes + library.state_bytes + RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes,
         ram_available=board.ram_bytes,
         flash_needed=library.const_bytes + RUNNER_FOOTPRINT.flash_bytes,
         flash_available=board.flash_bytes,
@@ -37,7 +37,8 @@ def fit(library: Library, layout: Layout, steps: Sequence[Step], board: Board, s
     reasons = []
     if report.ram_needed > report.ram_available:
         reasons.append(
-            f"RAM: {report.ram_needed:,} bytes needed ({library.arena_bytes:,} arena, {board.stack_bytes:,} stack, "
+            f"RAM: {report.ram_needed:,} bytes needed ({library.arena_bytes:,} arena, "
+            f"{library.state_bytes:,} state, {board.stack_bytes:,} stack, "
             f"{RUNNER_FOOTPRINT.ram_bytes:,} runner), {report.ram_available:,} there; the peak is {report.peak}"
         )
     if report.flash_needed > report.flash_available:

@@ -44,6 +44,7 @@ def compile_host(out: Path, manifest: Manifest, folder: Path, compiler: str, fla
             name=manifest.name,
             invoke=manifest.invoke,
             reset=manifest.reset,
+            state_bytes=manifest.state_bytes,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
             symbols=sorted({port.symbol for port in (*manifest.inputs, *manifest.outputs)}),

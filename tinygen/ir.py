@@ -98,6 +98,18 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
+class State:
+    """A value that goes from one invocation to the next: what was `written` in one is `read` in the next."""
+
+    read: str
+    """Name of the tensor that nodes read; none writes it."""
+    written: str
+    """Name of the tensor that holds the next value, of the same shape and dtype."""
+    initial: Array
+    """The value after a reset."""
+
+
+@dataclass(frozen=True, eq=False)
 class Graph:
     """Nodes in an order of execution, and the tensors between them."""
 
@@ -107,6 +119,7 @@ class Graph:
     nodes: tuple[Node, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    states: tuple[State, ...] = ()
 
     def input_tensors(self, node: Node) -> tuple[Tensor, ...]:
         """The tensors that a node reads."""

@@ -20,6 +20,8 @@ class Site(NamedTuple):
     inputs: Sequence[Tensor]
     outputs: Sequence[Tensor]
     objective: str  # "balanced", "speed" or "size"
+    aliased: frozenset[int] = frozenset()
+    """Inputs (by index) whose bytes lie where the kernel's `aliases` wants them: nothing is left to do for them."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,23 @@ class Kernel:
     """Features that the core must have; none: portable C."""
     accepts: Callable[[Site], bool] = lambda site: True
     """The contract on the node."""
-    views: bool = False
-    """The output is the input's memory under another shape: no code."""
+    aliases: Callable[[Site], Mapping[int, int]] = lambda site: {}
+    """Inputs that are a part of the output, or the output a part of them: how many bytes after the output they begin.
+
+    Where the memory plan lets them lie so, nothing is copied, and a kernel all of whose inputs do leaves no code.
+    """
+    moves_down: Callable[[Site], bool] = lambda site: False
+    """Whether the output may begin at or before the input in the same memory: it reads before it writes."""
 
     @property
     def template(self) -> str:
         """Path below templates/."""
         return f"ops/{self.name}.c.j2"
+
+    def operands(self, inputs: Sequence[Tensor]) -> list[tuple[str, int]]:
+        """C name and index of each input that is passed as a pointer."""
+        names = list(self.parameters)
+        if names and names[-1].endswith("*"):
+            stem = names.pop().removesuffix("*")
+            names += [f"{stem}{index}" for index in range(len(inputs) - len(names))]
+        return [(name, index) for index, name in enumerate(names[: len(inputs)])]

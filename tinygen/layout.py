@@ -1,50 +1,77 @@
-"""From kernels to buffers: which tensors need memory, from when to when, and which share it."""
+"""From kernels to memory: where every tensor lies, in the arena or among the states."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
+from tinygen.alias import Frame, frames
 from tinygen.ir import Graph
-from tinygen.memory import Buffer, MemoryPlan, plan_memory
+from tinygen.memory import ALIGNMENT, Buffer, MemoryPlan, Slot, plan_memory
 from tinygen.select import Step
+
+
+class Place(NamedTuple):
+    """A byte of static memory: "arena", or "state", which keeps its content from one invocation to the next."""
+
+    memory: str
+    offset: int
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The memory plan, and the offset of every tensor that lives in the arena, views included."""
+    """The plan of the arena, the buffers of the states, and the place of every tensor that is no constant."""
 
     plan: MemoryPlan
-    offsets: Mapping[str, int]
+    states: tuple[Slot, ...]
+    places: Mapping[str, Place]
+    aliased: Mapping[int, frozenset[int]]
+    """For each step, the inputs that need no copying (see `Kernel.aliases`)."""
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the memory that keeps its content."""
+        return max((_aligned(slot.end) for slot in self.states), default=0)
 
 
 def lay_out(graph: Graph, steps: Sequence[Step]) -> Layout:
-    """Plan the arena. Time counts in steps; a tensor lives from the step that writes it to the last that reads it.
+    """Plan the memory. Time counts in steps; a tensor lives from the step that writes it to the last that reads it.
 
-    Inputs are written before step 0, outputs are read after the last. A view lives in the memory of what it views.
+    Inputs are written before step 0, outputs are read after the last. What shares memory is planned as one buffer.
     """
-    owner = _owners(graph, steps)
-    first: dict[str, int] = {owner[name]: 0 for name in graph.inputs}
-    last: dict[str, int] = dict(first)
-    for index, step in enumerate(steps):
-        for name in step.node.inputs:
-            if graph.tensors[name].data is None:
-                last[owner[name]] = index
-        for name in step.node.outputs:
-            first.setdefault(owner[name], index)
-            last[owner[name]] = max(last.get(owner[name], 0), index)
-    for name in graph.outputs:
-        last[owner[name]] = max(len(steps) - 1, 0)
-    buffers = [Buffer(name, graph.tensors[name].bytes, start, last[name]) for name, start in first.items()]
-    plan = plan_memory(buffers)
-    offsets = {slot.buffer.name: slot.offset for slot in plan.slots}
-    return Layout(plan, MappingProxyType({name: offsets[held] for name, held in owner.items()}))
+    found, aliased = frames(graph, steps)
+    held = {_name(graph, frame): frame for frame in found}
+    final = max(len(steps) - 1, 0)
+    buffers = {
+        name: Buffer(name, frame.bytes, max(frame.life.first, 0), min(max(frame.life.last, 0), final))
+        for name, frame in held.items()
+    }
+    plan = plan_memory([buffers[name] for name, frame in held.items() if not frame.is_state])
+    states = _in_a_row([buffers[name] for name, frame in held.items() if frame.is_state])
+    places = {
+        name: Place(memory, slot.offset + offset)
+        for memory, slots in (("arena", plan.slots), ("state", states))
+        for slot in slots
+        for name, offset in held[slot.buffer.name].offsets.items()
+    }
+    return Layout(plan, states, MappingProxyType(places), MappingProxyType(dict(aliased)))
 
 
-def _owners(graph: Graph, steps: Sequence[Step]) -> dict[str, str]:
-    owner = {name: name for name in graph.inputs}
-    for step in steps:
-        for name in step.node.outputs:
-            owner[name] = owner[step.node.inputs[0]] if step.kernel.views else name
-    return owner
+def _name(graph: Graph, frame: Frame) -> str:
+    """The largest tensor of a frame, the first of them, stands for all."""
+    return max(frame.offsets, key=lambda name: graph.tensors[name].bytes)
+
+
+def _in_a_row(buffers: Sequence[Buffer]) -> tuple[Slot, ...]:
+    slots = []
+    offset = 0
+    for buffer in buffers:
+        slots.append(Slot(buffer, offset))
+        offset = _aligned(offset + buffer.bytes)
+    return tuple(slots)
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // ALIGNMENT) * ALIGNMENT

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from tinygen import c_text, manifest
 from tinygen.c_text import C_TYPES
@@ -12,10 +15,11 @@ from tinygen.emit import render
 from tinygen.ir import Array, Graph, Tensor
 from tinygen.kernel import Body
 from tinygen.layout import Layout
+from tinygen.memory import Slot
 from tinygen.ops.common import shape_text
 from tinygen.select import Step
 
-_ARENA_MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
+_MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
 _HELPERS = (
     "clamp",
@@ -65,6 +69,7 @@ class Library:
     outputs: tuple[manifest.Port, ...]
     layers: tuple[manifest.Layer, ...]
     arena_bytes: int
+    state_bytes: int
     const_bytes: int
     macs: int
 
@@ -82,6 +87,18 @@ class _Layer:
     @property
     def output(self) -> Tensor:
         return self.step.site.outputs[0]
+
+    @property
+    def operands(self) -> list[tuple[str, int]]:
+        """C name and index of the inputs that it reads."""
+        site = self.step.site
+        return [(name, index) for name, index in self.step.kernel.operands(site.inputs) if index not in site.aliased]
+
+    @property
+    def results(self) -> list[tuple[str, Tensor]]:
+        """C name and tensor of the outputs that it writes through pointers of their own."""
+        own = [t for index, t in enumerate(self.step.site.outputs) if index not in self.step.kernel.in_place]
+        return [("y" if len(own) == 1 else f"y{index}", tensor) for index, tensor in enumerate(own)]
 
 
 @dataclass(frozen=True)
@@ -104,13 +121,14 @@ class _Constant:
 
 def generate(graph: Graph, steps: Sequence[Step], layout: Layout, name: str, origin: Origin) -> Library:
     """All files of the library named `name`."""
-    layers = _layers(graph, steps, name)
-    constants = _constants(layers)
+    layers = _layers(steps, layout, name)
+    pointers = _Pointers(graph, layout)
+    resets = _resets(graph, pointers)
+    constants = [*_constants(layers), *(reset.array for reset in resets if reset.array is not None)]
     const_bytes = sum(constant.array.nbytes for constant in constants)
     inputs = _ports(graph, graph.inputs, name, "input")
     outputs = _ports(graph, graph.outputs, name, "output")
     macs = sum(graph.macs(step.node) for step in steps)
-    pointers = _Pointers(graph, layout)
     common = {"name": name, "prefix_upper": name.upper(), "origin": origin.text(name), "summary": _summary(graph)}
     header = render(
         "library/model.h.j2",
@@ -118,6 +136,7 @@ def generate(graph: Graph, steps: Sequence[Step], layout: Layout, name: str, ori
         inputs=[_port_text(port, graph.tensors[t]) for port, t in zip(inputs, graph.inputs, strict=True)],
         outputs=[_port_text(port, graph.tensors[t]) for port, t in zip(outputs, graph.outputs, strict=True)],
         arena_bytes=layout.plan.bytes,
+        state_bytes=layout.state_bytes,
         const_bytes=const_bytes,
         macs=macs,
         layer_count=len(layers),
@@ -128,13 +147,18 @@ def generate(graph: Graph, steps: Sequence[Step], layout: Layout, name: str, ori
         totals=f"{macs:,} MACs an inference, {len(layers)} layers, {const_bytes:,} bytes of constants.",
         arena_text=f"{layout.plan.bytes:,}",
         bound_text=_bound_text(layout),
-        arena_rows=_arena_rows(steps, layout),
-        arena_members=pointers.members(),
+        arena_rows=_rows(layout.plan.slots),
+        arena_members=pointers.members("arena", layout.plan.bytes),
+        state_bytes=layout.state_bytes,
+        state_text=f"{layout.state_bytes:,}",
+        state_rows=_rows(layout.states),
+        state_members=pointers.members("state", layout.state_bytes),
+        resets=resets,
         helpers=[render(f"helpers/{helper}.c.j2", prefix=name) for helper in _needed_helpers(layers)],
         layers=[_layer_text(layer, graph, pointers, name) for layer in layers],
         inputs=[_pointer_text(port, pointers.of(t)) for port, t in zip(inputs, graph.inputs, strict=True)],
         outputs=[_pointer_text(port, pointers.of(t)) for port, t in zip(outputs, graph.outputs, strict=True)],
-        contents=_contents(steps, layers, graph, pointers),
+        contents=_contents(steps, layers, pointers),
     )
     data = render("library/constants.inc.j2", **common, constants=constants, const_text=f"{const_bytes:,}")
     return Library(
@@ -148,22 +172,28 @@ def generate(graph: Graph, steps: Sequence[Step], layout: Layout, name: str, ori
         outputs=outputs,
         layers=tuple(_manifest_layer(layer, graph, layout) for layer in layers),
         arena_bytes=layout.plan.bytes,
+        state_bytes=layout.state_bytes,
         const_bytes=const_bytes,
         macs=macs,
     )
 
 
-def _layers(graph: Graph, steps: Sequence[Step], name: str) -> list[_Layer]:
-    coded = [step for step in steps if not step.kernel.views]
+def _layers(steps: Sequence[Step], layout: Layout, name: str) -> list[_Layer]:
+    """The steps that leave code; of the others, every input lies where their output wants it."""
+    coded = []
+    for index, step in enumerate(steps):
+        site = step.site._replace(aliased=layout.aliased[index])
+        if len(site.aliased) < len(site.inputs):
+            coded.append(dataclasses.replace(step, site=site))
     width = max(2, len(str(len(coded) - 1)))
     layers = []
     for index, step in enumerate(coded):
         layer_id = f"layer_{index:0{width}}"
         body = step.kernel.prepare(step.site)
         operands = {
-            parameter: tensor.data
-            for parameter, tensor in zip(step.kernel.parameters, step.site.inputs, strict=False)
-            if tensor.data is not None
+            parameter: data
+            for parameter, operand in step.kernel.operands(step.site.inputs)
+            if (data := step.site.inputs[operand].data) is not None
         }
         body = Body(body.values, {**operands, **body.constants}, body.helpers)
         layers.append(_Layer(index, step, body, layer_id, f"{name}_{layer_id}_{step.kernel.name.split('.')[0]}"))
@@ -182,7 +212,7 @@ def _needed_helpers(layers: Sequence[_Layer]) -> list[str]:
 
 
 class _Pointers:
-    """C expressions for tensors in the arena."""
+    """C expressions for tensors in static memory."""
 
     def __init__(self, graph: Graph, layout: Layout) -> None:
         self._graph = graph
@@ -190,37 +220,37 @@ class _Pointers:
 
     def of(self, name: str) -> str:
         dtype = self._graph.tensors[name].dtype
-        return f"arena.{_ARENA_MEMBERS[str(dtype)]} + {self._layout.offsets[name] // dtype.itemsize}"
+        place = self._layout.places[name]
+        return f"{place.memory}.{_MEMBERS[str(dtype)]} + {place.offset // dtype.itemsize}"
 
-    def members(self) -> list[dict[str, object]]:
-        used = {str(self._graph.tensors[name].dtype) for name in self._layout.offsets}
-        size = max(self._layout.plan.bytes, 4)
-        # int32_t is always there: it aligns the arena to words, which kernels may load and store.
+    def members(self, memory: str, size: int) -> list[dict[str, object]]:
+        places = self._layout.places.items()
+        used = {str(self._graph.tensors[name].dtype) for name, place in places if place.memory == memory}
+        # int32_t is always there: it aligns the memory to words, which kernels may load and store.
         return [
-            {"c_type": C_TYPES[dtype], "name": member, "count": size // _item_bytes(dtype)}
-            for dtype, member in _ARENA_MEMBERS.items()
+            {"c_type": C_TYPES[dtype], "name": member, "count": max(size, 4) // np.dtype(dtype).itemsize}
+            for dtype, member in _MEMBERS.items()
             if dtype in used or dtype == "int32"
         ]
 
 
-def _item_bytes(dtype: str) -> int:
-    return {"int8": 1, "uint8": 1, "int16": 2}.get(dtype, 4)
-
-
 def _call(layer: _Layer, pointers: _Pointers) -> str:
     arguments = []
-    for parameter, tensor in zip(layer.step.kernel.parameters, layer.step.site.inputs, strict=False):
+    for parameter, index in layer.operands:
+        tensor = layer.step.site.inputs[index]
         arguments.append(f"{layer.id}_{parameter}" if tensor.data is not None else pointers.of(tensor.name))
-    arguments += [pointers.of(tensor.name) for tensor in layer.step.site.outputs]
+    arguments += [pointers.of(tensor.name) for _, tensor in layer.results]
     return f"{layer.symbol}({', '.join(arguments)});"
 
 
 def _signature(layer: _Layer) -> str:
+    updated = set(layer.step.kernel.in_place.values())
     parameters = [
-        f"const {C_TYPES[str(tensor.dtype)]} *{parameter}"
-        for parameter, tensor in zip(layer.step.kernel.parameters, layer.step.site.inputs, strict=False)
+        f"{'' if index in updated else 'const '}{C_TYPES[str(layer.step.site.inputs[index].dtype)]} *{parameter}"
+        for parameter, index in layer.operands
     ]
-    return f"LAYER void {layer.symbol}({', '.join(parameters)}, {C_TYPES[str(layer.output.dtype)]} *y)"
+    parameters += [f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results]
+    return f"LAYER void {layer.symbol}({', '.join(parameters)})"
 
 
 def _layer_text(layer: _Layer, graph: Graph, pointers: _Pointers, name: str) -> dict[str, object]:
@@ -248,8 +278,7 @@ def _layer_text(layer: _Layer, graph: Graph, pointers: _Pointers, name: str) -> 
 
 def _layer_comment(layer: _Layer, graph: Graph) -> str:
     step = layer.step
-    operands = step.site.inputs[: len(step.kernel.parameters)]
-    shapes = " and ".join(shape_text(tensor.shape) for tensor in operands)
+    shapes = _shapes_text([step.site.inputs[index] for _, index in step.kernel.operands(step.site.inputs)])
     words = [f"{step.node.op.name} {shapes} -> {shape_text(layer.output.shape)}", step.node.op.describe()]
     first = f"Layer {layer.index}: {', '.join(word for word in words if word)}."
     macs = graph.macs(step.node)
@@ -258,15 +287,23 @@ def _layer_comment(layer: _Layer, graph: Graph) -> str:
     return f"/* {first}\n * {second} */"
 
 
-def _contents(steps: Sequence[Step], layers: Sequence[_Layer], graph: Graph, pointers: _Pointers) -> list[str]:
-    by_node = {layer.step.node.name: layer for layer in layers}
+def _shapes_text(tensors: Sequence[Tensor]) -> str:
+    """Shapes in words; many alike are counted."""
+    shapes = [shape_text(tensor.shape) for tensor in tensors]
+    if len(shapes) > 3 and len(set(shapes)) == 1:
+        return f"{len(shapes)} of {shapes[0]}"
+    return " and ".join(shapes)
+
+
+def _contents(steps: Sequence[Step], layers: Sequence[_Layer], pointers: _Pointers) -> list[str]:
+    by_output = {layer.output.name: layer for layer in layers}
     lines = []
     for step in steps:
-        layer = by_node.get(step.node.name)
+        layer = by_output.get(step.node.outputs[0])
         if layer is not None:
             lines.append(_call(layer, pointers))
         else:
-            shapes = f"{shape_text(step.site.inputs[0].shape)} -> {shape_text(step.site.outputs[0].shape)}"
+            shapes = f"{_shapes_text(step.site.inputs)} -> {shape_text(step.site.outputs[0].shape)}"
             lines.append(f"/* {step.node.op.name} {shapes}: the same bytes, no code */")
     return lines
 
@@ -285,13 +322,33 @@ def _bound_text(layout: Layout) -> str:
     return f"disjoint tensors need at least {plan.lower_bound:,}"
 
 
-def _arena_rows(steps: Sequence[Step], layout: Layout) -> list[str]:
+def _rows(slots: Sequence[Slot]) -> list[str]:
     rows = []
-    for slot in layout.plan.slots:
+    for slot in slots:
         buffer = slot.buffer
         span = f"{buffer.first}-{buffer.last}"
         rows.append(f"{slot.offset:>9,} {buffer.bytes:>9,} {span:>7}  {c_text.tensor_text(buffer.name)}")
     return rows
+
+
+@dataclass(frozen=True)
+class _Reset:
+    """A state's first value: one for all elements, or a constant array."""
+
+    pointer: str
+    count: int
+    value: int | float
+    array: _Constant | None
+
+
+def _resets(graph: Graph, pointers: _Pointers) -> list[_Reset]:
+    found = []
+    for index, state in enumerate(graph.states):
+        first = state.initial.flat[0]
+        uniform = bool(np.all(state.initial == first))
+        array = None if uniform else _Constant(f"initial_{index}", state.initial)
+        found.append(_Reset(pointers.of(state.read), state.initial.size, first.item(), array))
+    return found
 
 
 def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str) -> tuple[manifest.Port, ...]:
@@ -349,7 +406,8 @@ def _manifest_layer(layer: _Layer, graph: Graph, layout: Layout) -> manifest.Lay
             dtype=str(output.dtype),
             shape=output.shape,
             bytes=output.bytes,
-            offset=layout.offsets[output.name],
+            memory=layout.places[output.name].memory,
+            offset=layout.places[output.name].offset,
         ),
     )
 

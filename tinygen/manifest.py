@@ -21,7 +21,8 @@ Schema 1. All paths are relative to the folder that holds manifest.json, with fo
     const_bytes       weights, biases, requantisation and tables, in flash
     macs              multiply-accumulates of one invoke
     layers            [{index, name, op, symbol, kernel, macs, output}] in the order of execution, one for each C
-                      function; output is {tensor, dtype, shape, bytes, offset}, the offset within the arena
+                      function; output is {tensor, dtype, shape, bytes, memory, offset}, the offset within
+                      the memory "arena" or "state"
     files             {path: sha256} of every generated file but this one
 """
 
@@ -70,6 +71,7 @@ class LayerOutput:
     dtype: str
     shape: tuple[int, ...]
     bytes: int
+    memory: str
     offset: int
 
 

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
@@ -23,8 +23,8 @@ class Answer:
     """What a peer made of one set of inputs."""
 
     outputs: Sequence[bytes]
-    layer_crcs: Sequence[int]
-    """CRC-32 of each layer's output."""
+    layer_crcs: Sequence[int | None]
+    """CRC-32 of each layer's output; None where the peer has no such tensor."""
     layer: Callable[[int], bytes]
     """A layer's output itself."""
 
@@ -34,36 +34,47 @@ class Peer(Protocol):
 
     name: str
 
-    def run(self, inputs: Sequence[bytes]) -> Answer:
-        """All outputs, and the output of every layer, for the bytes of all inputs."""
+    def run(self, inputs: Sequence[bytes], reset: bool) -> Answer:
+        """All outputs, and the output of every layer, for the bytes of all inputs; `reset` forgets earlier inputs."""
         ...
 
 
 class PipePeer:
-    """A process that reads the bytes of all inputs and writes every layer's and then every output's bytes."""
+    """A process that reads whether to reset and the bytes of all inputs, and writes every layer's and every output's.
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], errors: IO[bytes], manifest: Manifest) -> None:
+    It does not write the layers (by index) that it `lacks`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        process: subprocess.Popen[bytes],
+        errors: IO[bytes],
+        manifest: Manifest,
+        lacks: Collection[int] = (),
+    ) -> None:
         self.name = name
         self._process = process
         self._errors = errors
-        self._layers = [layer.output.bytes for layer in manifest.layers]
+        self._layers = [None if layer.index in lacks else layer.output.bytes for layer in manifest.layers]
         self._outputs = [port.bytes for port in manifest.outputs]
 
-    def run(self, inputs: Sequence[bytes]) -> Answer:
+    def run(self, inputs: Sequence[bytes], reset: bool) -> Answer:
         """Raises ToolFailed when the process ends instead of answering, with what it said."""
         assert self._process.stdin is not None
         watchdog = threading.Timer(_PATIENCE_S, self._process.kill)
         watchdog.start()
         try:
-            self._process.stdin.write(b"".join(inputs) or b"\n")
+            self._process.stdin.write(bytes([reset]) + b"".join(inputs))
             self._process.stdin.flush()
-            layers = [self._read(size) for size in self._layers]
+            layers = [b"" if size is None else self._read(size) for size in self._layers]
             outputs = [self._read(size) for size in self._outputs]
         except BrokenPipeError:
             raise self._failure() from None
         finally:
             watchdog.cancel()
-        return Answer(outputs, [zlib.crc32(layer) for layer in layers], layers.__getitem__)
+        crcs = [None if size is None else zlib.crc32(layer) for size, layer in zip(self._layers, layers, strict=True)]
+        return Answer(outputs, crcs, layers.__getitem__)
 
     def _read(self, size: int) -> bytes:
         assert self._process.stdout is not None
@@ -82,12 +93,12 @@ class PipePeer:
 
 
 @contextlib.contextmanager
-def pipe_peer(name: str, command: Sequence[str], manifest: Manifest) -> Iterator[PipePeer]:
-    """Start a process that answers on its pipes; it is ended on leaving."""
+def pipe_peer(name: str, command: Sequence[str], manifest: Manifest, lacks: Collection[int] = ()) -> Iterator[PipePeer]:
+    """Start a process that answers on its pipes, except for the layers that it lacks; it is ended on leaving."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         try:
-            yield PipePeer(name, process, errors, manifest)
+            yield PipePeer(name, process, errors, manifest, lacks)
         finally:
             process.kill()
             process.communicate()

@@ -60,7 +60,7 @@ def project_files(
             outputs=outputs,
             sha256_rows=_byte_rows(bytes.fromhex(model_sha256)),
             arena_bytes=arena_bytes,
-            reset=reset or "NULL",
+            reset=reset,
         ),
     }
     files |= _tree(resource("firmware", "runner"), "src/runner")

@@ -9,13 +9,27 @@ import numpy as np
 from tinygen.errors import InputError
 from tinygen.ir import Array, Graph
 
+States = Mapping[str, Array]
+"""The value of each state, by the name of the tensor that nodes read."""
 
-def evaluate(graph: Graph, inputs: Sequence[Array]) -> Mapping[str, Array]:
-    """All tensors by name, for `inputs` in the order of ``graph.inputs``.
+
+def initial_states(graph: Graph) -> States:
+    """What a reset leaves."""
+    return {state.read: state.initial for state in graph.states}
+
+
+def next_states(graph: Graph, values: Mapping[str, Array]) -> States:
+    """What the next invocation reads, from the tensors of this one."""
+    return {state.read: values[state.written] for state in graph.states}
+
+
+def evaluate(graph: Graph, inputs: Sequence[Array], states: States | None = None) -> Mapping[str, Array]:
+    """All tensors by name, for `inputs` in the order of ``graph.inputs``; without `states`, as after a reset.
 
     Raises InputError when an input's shape or dtype is not the graph's.
     """
     values: dict[str, Array] = {name: t.data for name, t in graph.tensors.items() if t.data is not None}
+    values.update(initial_states(graph) if states is None else states)
     for name, array in zip(graph.inputs, inputs, strict=True):
         tensor = graph.tensors[name]
         if array.shape != tensor.shape or array.dtype != tensor.dtype:
@@ -30,6 +44,6 @@ def evaluate(graph: Graph, inputs: Sequence[Array]) -> Mapping[str, Array]:
 
 
 def outputs(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
-    """The graph's outputs in order."""
+    """The graph's outputs in order, as after a reset."""
     values = evaluate(graph, inputs)
     return [np.asarray(values[name]) for name in graph.outputs]

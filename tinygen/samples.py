@@ -21,6 +21,8 @@ class Sample:
 
     name: str
     arrays: tuple[Array, ...]
+    reset: bool = True
+    """Whether a model with state forgets what came before."""
 
     @property
     def bytes(self) -> list[bytes]:
@@ -29,13 +31,16 @@ class Sample:
 
 
 def generated(ports: Sequence[Port], count: int, seed: int) -> list[Sample]:
-    """`count` samples: all minimum, all maximum, then random ones, over the full range and around a random level."""
+    """`count` samples: all minimum, all maximum, then random ones, over the full range and around a random level.
+
+    For a model with state they follow each other, with a reset before the first and in the middle.
+    """
     samples = []
     for index in range(count):
         rng = np.random.default_rng([seed, index])
         names = {0: "all minimum", 1: "all maximum"}
         arrays = tuple(_array(port, index, rng) for port in ports)
-        samples.append(Sample(names.get(index, f"random {index}"), arrays))
+        samples.append(Sample(names.get(index, f"random {index}"), arrays, reset=index in (0, count // 2)))
     return samples
 
 
@@ -64,7 +69,8 @@ def from_file(path: Path, ports: Sequence[Port]) -> list[Sample]:
 
     An .npy holds the only input: one sample, or several along a new first axis. An .npz holds an array for each input,
     under the input's name, or, for models with one input, a single array or one called "inputs" or "x". Raises
-    InputError when a file cannot be read, or an array has another dtype or shape than the input.
+    InputError when a file cannot be read, or an array has another dtype or shape than the input. A model with state
+    is reset before the first sample only.
     """
     arrays = _load(path)
     columns = []
@@ -75,7 +81,8 @@ def from_file(path: Path, ports: Sequence[Port]) -> list[Sample]:
     if len(counts) != 1:
         raise InputError(f"{path}: its arrays hold different numbers of samples: {sorted(counts)}")
     return [
-        Sample(f"{path.name}[{index}]", tuple(column[index] for column in columns)) for index in range(counts.pop())
+        Sample(f"{path.name}[{index}]", tuple(column[index] for column in columns), reset=index == 0)
+        for index in range(counts.pop())
     ]
 
 

@@ -14,7 +14,7 @@ from tinygen.manifest import Manifest
 
 PROTOCOL_VERSION = 1
 
-_HELLO, _PORT, _LOAD, _INVOKE, _READ, _RUN_LAYER, _READ_LAYER, _RESET, _STACK = range(1, 10)
+_HELLO, _PORT, _LOAD, _INVOKE, _READ, _RUN_LAYER, _READ_LAYER, _RESET, _STACK, _READ_STATE, _WRITE_STATE = range(1, 12)
 
 _NONCE_AND_VERSION = struct.Struct("<IB")
 _HELLO_ANSWER = struct.Struct("<IBBHIIIBB32s")
@@ -183,6 +183,20 @@ class Session:
         self._greeted()
         self._layer = None
         self._link.request(_RESET, b"", "resetting the model")
+
+    def read_state(self, size: int) -> bytes:
+        """What the model remembers; `size` is the manifest's state_bytes."""
+        self._greeted()
+        return self._read(_READ_STATE, b"", size, "reading the state", 0, size)
+
+    def write_state(self, data: bytes) -> None:
+        """Put back what read_state() gave; loaded inputs and outputs are forgotten."""
+        chunk = self._greeted().max_payload - 4
+        self._layer = None
+        for offset in range(0, len(data), chunk):
+            piece = struct.pack("<I", offset) + data[offset : offset + chunk]
+            self._link.request(_WRITE_STATE, piece, "writing the state")
+            self._report(min(offset + chunk, len(data)), len(data))
 
     def stack(self) -> int | None:
         """Bytes of stack that the last invoke() used; None when the board cannot tell."""

@@ -10,7 +10,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,20 +35,16 @@ def tflm_peer(out: Path, manifest: Manifest) -> Iterator[PipePeer]:
         raise ToolMissing(
             "TensorFlow Lite Micro's interpreter is not installed", "Install it: pip install 'tinygen[tflm]'"
         )
-    command = [sys.executable, "-m", "tinygen.tflm", str(out / manifest.model.path), _settings(out, manifest)]
-    with pipe_peer("TFLM interpreter", command, manifest) as peer:
-        yield peer
-
-
-def _settings(out: Path, manifest: Manifest) -> str:
     indices = tensor_indices((out / manifest.model.path).read_bytes(), manifest.model.file)
-    return json.dumps(
-        {
-            "inputs": [(port.dtype, port.shape, port.bytes) for port in manifest.inputs],
-            "outputs": len(manifest.outputs),
-            "layers": [indices[layer.output.tensor] for layer in manifest.layers],
-        }
-    )
+    settings = {
+        "inputs": [(port.dtype, port.shape, port.bytes) for port in manifest.inputs],
+        "outputs": len(manifest.outputs),
+        "layers": [index for layer in manifest.layers if (index := indices.get(layer.output.tensor)) is not None],
+    }
+    lacks = [layer.index for layer in manifest.layers if layer.output.tensor not in indices]
+    command = [sys.executable, "-m", "tinygen.tflm", str(out / manifest.model.path), json.dumps(settings)]
+    with pipe_peer("TFLM interpreter", command, manifest, lacks) as peer:
+        yield peer
 
 
 def _serve(model: str, settings: str) -> None:
@@ -57,26 +53,20 @@ def _serve(model: str, settings: str) -> None:
     wanted = json.loads(settings)
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the interpreter prints must not mix with the answers
-    interpreter = runtime.Interpreter.from_file(
-        model, arena_size=_ARENA_BYTES, intrepreter_config=runtime.InterpreterConfig.kPreserveAllTensors
-    )
-    while _set_inputs(interpreter, wanted["inputs"]):
+    while reset := sys.stdin.buffer.read(1):
+        if reset != b"\0":  # its own reset does not run CALL_ONCE again
+            interpreter = runtime.Interpreter.from_file(
+                model, arena_size=_ARENA_BYTES, intrepreter_config=runtime.InterpreterConfig.kPreserveAllTensors
+            )
+        for index, (dtype, shape, size) in enumerate(wanted["inputs"]):
+            data = np.frombuffer(sys.stdin.buffer.read(size), dtype)
+            interpreter.set_input(data.reshape(shape), index)
         interpreter.invoke()
         for index in wanted["layers"]:
             pipe.write(np.ascontiguousarray(interpreter.GetTensor(index, 0)["tensor_data"]).tobytes())
         for index in range(wanted["outputs"]):
             pipe.write(np.ascontiguousarray(interpreter.get_output(index)).tobytes())
         pipe.flush()
-        interpreter.reset()
-
-
-def _set_inputs(interpreter: object, ports: Sequence[tuple[str, Sequence[int], int]]) -> bool:
-    for index, (dtype, shape, size) in enumerate(ports):
-        data = sys.stdin.buffer.read(size)
-        if len(data) < size:
-            return False
-        interpreter.set_input(np.frombuffer(data, dtype).reshape(shape), index)  # type: ignore[attr-defined]
-    return bool(ports) or bool(sys.stdin.buffer.read(1))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ typedef struct {
     uint8_t output_count;
     uint32_t layer_count;
     void (*invoke)(void);
-    void (*reset)(void); /* NULL for a model without state */
+    void (*reset)(void);             /* these two are NULL for a model without state */
+    void *(*state)(uint32_t *bytes); /* what goes from one invoke to the next */
     void (*run_layer)(uint32_t layer);
     const void *(*layer_output)(uint32_t layer, uint32_t *bytes);
 } model_t;

@@ -176,7 +176,9 @@ static protocol_error_t copy(const uint8_t *data, uint32_t bytes, const uint8_t 
     if (offset > bytes || count > bytes - offset || count > FRAME_MAX_PAYLOAD) {
         return PROTOCOL_OUT_OF_RANGE;
     }
-    memcpy(PAYLOAD, data + offset, count);
+    if (count != 0) {
+        memcpy(PAYLOAD, data + offset, count);
+    }
     answer_length = (uint16_t)(answer_length + count);
     return PROTOCOL_OK;
 }
@@ -210,6 +212,36 @@ static protocol_error_t reset(void)
     return PROTOCOL_OK;
 }
 
+/* A model without state has a state of no bytes. */
+static uint8_t *find_state(uint32_t *bytes)
+{
+    *bytes = 0;
+    return model->state != NULL ? model->state(bytes) : NULL;
+}
+
+static protocol_error_t read_state(const uint8_t *request)
+{
+    uint32_t bytes;
+    const uint8_t *state = find_state(&bytes);
+    return copy(state, bytes, request);
+}
+
+static protocol_error_t write_state(const uint8_t *request, uint16_t length)
+{
+    uint32_t bytes;
+    uint8_t *state = find_state(&bytes);
+    const uint32_t offset = frame_get_u32(request);
+    const uint16_t count = (uint16_t)(length - 4u);
+    if (offset > bytes || count > bytes - offset) {
+        return PROTOCOL_OUT_OF_RANGE;
+    }
+    if (count != 0) {
+        memcpy(state + offset, request + 4, count);
+    }
+    start_loading();
+    return PROTOCOL_OK;
+}
+
 static protocol_error_t report_stack(void)
 {
     frame_put_u32(PAYLOAD, stack_mark);
@@ -224,7 +256,7 @@ static protocol_error_t execute(uint8_t type, const uint8_t *request, uint16_t l
         uint8_t length;
     } lengths[] = {
         {PROTOCOL_HELLO, 4}, {PROTOCOL_PORT, 2},      {PROTOCOL_INVOKE, 0}, {PROTOCOL_READ, 7}, {PROTOCOL_RUN_LAYER, 4},
-        {PROTOCOL_READ_LAYER, 6}, {PROTOCOL_RESET, 0}, {PROTOCOL_STACK, 0},
+        {PROTOCOL_READ_LAYER, 6}, {PROTOCOL_RESET, 0}, {PROTOCOL_STACK, 0}, {PROTOCOL_READ_STATE, 6},
     };
     for (uint8_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         if (lengths[i].type == type && lengths[i].length != length) {
@@ -250,6 +282,10 @@ static protocol_error_t execute(uint8_t type, const uint8_t *request, uint16_t l
         return reset();
     case PROTOCOL_STACK:
         return report_stack();
+    case PROTOCOL_READ_STATE:
+        return read_state(request);
+    case PROTOCOL_WRITE_STATE:
+        return length < 4u ? PROTOCOL_BAD_LENGTH : write_state(request, length);
     default:
         return PROTOCOL_UNKNOWN_REQUEST;
     }

@@ -20,6 +20,8 @@
  *   0x08 RESET        -                                         -
  *   0x09 STACK        -                                         bytes u32 that the last INVOKE used below the
  *                                                               runner's own frame, 0xFFFFFFFF when not known
+ *   0x0A READ_STATE   offset u32, length u16                    data, of what goes from one INVOKE to the next
+ *   0x0B WRITE_STATE  offset u32, data, the rest                -
  *
  *   0xE0 ERROR        instead of an answer:                     request type u8, error u8 (see below)
  *   0xE1 NAK          seq 0: a damaged frame arrived            -
@@ -28,7 +30,8 @@
  *
  * Order: inputs are loaded front to back, input 0 first; LOAD of input 0 at offset 0 starts over. With all of them
  * loaded, either INVOKE or RUN_LAYER 0, 1, 2 ... may follow, once. READ is for after INVOKE or the last layer.
- * READ_LAYER is for after RUN_LAYER. RESET forgets loaded inputs and outputs. Everything else is BAD_STATE.
+ * READ_LAYER is for after RUN_LAYER. RESET and WRITE_STATE forget loaded inputs and outputs. Everything else is
+ * BAD_STATE.
  *
  * HELLO keeps its number and its payload up to `version` in all versions to come. */
 #ifndef TINYGEN_RUNNER_PROTOCOL_H
@@ -49,6 +52,8 @@
 #define PROTOCOL_READ_LAYER 0x07u
 #define PROTOCOL_RESET 0x08u
 #define PROTOCOL_STACK 0x09u
+#define PROTOCOL_READ_STATE 0x0Au
+#define PROTOCOL_WRITE_STATE 0x0Bu
 #define PROTOCOL_ANSWER 0x80u
 #define PROTOCOL_ERROR 0xE0u
 #define PROTOCOL_NAK 0xE1u

@@ -12,11 +12,12 @@ from types import MappingProxyType
 import numpy as np
 
 from tinygen.errors import Problem, UnsupportedModel
-from tinygen.importers import OutlineRow
+from tinygen.importers import OutlineRow, tflite_variables
 from tinygen.importers.tflite_call import LARGEST_TENSOR, QUANTISE, Call, Converted, Refused
-from tinygen.importers.tflite_file import ABSENT, RawOperator, RawSubgraph, RawTensor, read_tflite
+from tinygen.importers.tflite_file import ABSENT, RawModel, RawOperator, RawSubgraph, RawTensor, read_tflite
 from tinygen.importers.tflite_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY
-from tinygen.ir import Graph, Node, Quant, Tensor, read_only
+from tinygen.importers.tflite_variables import Variables
+from tinygen.ir import Graph, Node, Quant, State, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8
 
 INTERFACE_TYPES = (INT8, UINT8, INT16, INT32, FLOAT32)
@@ -30,7 +31,7 @@ def read(data: bytes, source: str) -> Graph:
     built.
     """
     raw = read_tflite(data, source)
-    return _Importer(source, raw.subgraphs[0]).graph()
+    return _Importer(source, raw).graph()
 
 
 _OUTLINED_TENSORS = 3
@@ -53,10 +54,12 @@ def outline(data: bytes, source: str) -> list[OutlineRow]:
 
 
 class _Importer:
-    def __init__(self, source: str, subgraph: RawSubgraph) -> None:
+    def __init__(self, source: str, model: RawModel) -> None:
         self._source = source
-        self._subgraph = subgraph
-        self._names = _unique_names(subgraph)
+        self._subgraph = model.subgraphs[0]
+        self._names = _unique_names(self._subgraph)
+        self._variables = Variables(model)
+        self._states: list[State] = []
         self._tensors: dict[str, Tensor] = {}
         self._problems: list[Problem] = []
         self._lacks_operator = False
@@ -69,11 +72,13 @@ class _Importer:
         if not outputs:
             self._refuse("outputs", "", "the model has no outputs")
         constants = {i for i, raw in enumerate(self._subgraph.tensors) if raw.data is not None}
-        known = constants | set(self._subgraph.inputs)
+        variables = {i for i, raw in enumerate(self._subgraph.tensors) if raw.is_variable}
+        known = constants | variables | set(self._subgraph.inputs)
         nodes = []
         for raw in self._subgraph.operators:
             nodes += self._nodes(raw, known)
             known.update(raw.outputs)
+        nodes += self._next_states()
         self._check_outputs(known - constants)
         for index in self._subgraph.inputs:
             if index in constants:
@@ -81,12 +86,25 @@ class _Importer:
         if self._problems:
             supported = f"Supported operators: {', '.join(sorted(CONVERTERS))}."
             raise UnsupportedModel(self._source, self._problems, supported if self._lacks_operator else "")
-        return Graph(self._source, MappingProxyType(dict(self._tensors)), tuple(nodes), inputs, outputs)
+        tensors = MappingProxyType(dict(self._tensors))
+        return Graph(self._source, tensors, tuple(nodes), inputs, outputs, tuple(self._states))
+
+    def _next_states(self) -> list[Node]:
+        """What variables hold from the end of the invocation on."""
+        nodes = []
+        try:
+            for converted, state in self._variables.states():
+                nodes.append(self._checked(f"the next value of {state.read!r}", converted, "ASSIGN_VARIABLE", ()))
+                self._states.append(state)
+            self._tensors.update((tensor.name, tensor) for tensor in self._variables.constants())
+        except Refused as refused:
+            self._refuse("variables", "", refused.reason, refused.remedy)
+        return nodes
 
     def _check_outputs(self, written: set[int]) -> None:
         depends = set(self._subgraph.inputs)
         for raw in self._subgraph.operators:
-            if depends.intersection(raw.inputs):
+            if depends.intersection(raw.inputs) or raw.op == "READ_VARIABLE":
                 depends.update(raw.outputs)
         for index in self._subgraph.outputs:
             if index not in written:
@@ -121,30 +139,50 @@ class _Importer:
         names = self._names
         place = _node_label(raw, names)
         try:
+            unwritten = [names[i] for i in raw.inputs if i != ABSENT and i not in known]
+            if unwritten:
+                raise Refused(f"it reads {unwritten[0]!r}, which nothing has written before")
+            if raw.op in tflite_variables.OPERATORS:
+                return self._variable_nodes(raw, place)
+            rewritten = [names[i] for i in raw.outputs if i in known]
+            if rewritten or len(set(raw.outputs)) < len(raw.outputs):
+                raise Refused(f"it writes {(rewritten or [names[raw.outputs[0]]])[0]!r} a second time")
             convert = CONVERTERS.get(raw.op)
             if convert is None:
                 self._lacks_operator = True
                 raise Refused("the operator is not supported", INSTEAD.get(raw.op, INSTEAD_OF_ANY))
-            unwritten = [names[i] for i in raw.inputs if i != ABSENT and i not in known]
-            if unwritten:
-                raise Refused(f"it reads {unwritten[0]!r}, which nothing has written before")
-            rewritten = [names[i] for i in raw.outputs if i in known]
-            if rewritten or len(set(raw.outputs)) < len(raw.outputs):
-                raise Refused(f"it writes {(rewritten or [names[raw.outputs[0]]])[0]!r} a second time")
             call = Call(
                 raw,
                 tuple(None if i == ABSENT else self._tensor(i) for i in raw.inputs),
                 tuple(self._tensor(i) for i in raw.outputs),
             )
-            converted = convert(call)
+            parts = _parts(convert(call))
+            held = {state.read for part in parts for state in part.states}
+            for index in raw.inputs:
+                if index != ABSENT and self._subgraph.tensors[index].is_variable and names[index] not in held:
+                    raise Refused(f"it reads the variable tensor {names[index]!r}, which is not supported there")
         except Refused as refused:
             self._refuse(place, raw.op, refused.reason, refused.remedy)
             return []
-        return [self._checked(place, part, call) for part in _parts(converted)]
+        for part in parts:
+            self._states += part.states
+        return [self._checked(place, part, raw.op, call.outputs) for part in parts]
 
-    def _checked(self, place: str, converted: Converted, call: Call) -> Node:
+    def _variable_nodes(self, raw: RawOperator, place: str) -> list[Node]:
+        if raw.op == "VAR_HANDLE":
+            self._variables.handle(raw)
+        elif raw.op == "CALL_ONCE":
+            self._variables.call_once(raw)
+        elif raw.op == "ASSIGN_VARIABLE":
+            self._variables.assign(raw, self._tensor(raw.inputs[1]))
+        else:
+            converted = self._variables.read(raw, self._tensor(raw.outputs[0]))
+            return [self._checked(place, converted, raw.op, ())]
+        return []
+
+    def _checked(self, place: str, converted: Converted, op: str, outputs: tuple[Tensor, ...]) -> Node:
         problems = list(converted.op.problems(converted.inputs))
-        outputs = call.outputs if converted.outputs is None else converted.outputs
+        outputs = outputs if converted.outputs is None else converted.outputs
         if not problems:
             expected = converted.op.output_types(converted.inputs)
             found = tuple(tensor.type for tensor in outputs)
@@ -153,7 +191,7 @@ class _Importer:
                 problems.append(f"its inputs make {shapes[0]}, its output is declared {shapes[-1]}")
         for problem in problems:
             is_float = any(t.dtype == FLOAT32 for t in converted.inputs)
-            self._refuse(place, call.raw.op, problem, QUANTISE if is_float else "")
+            self._refuse(place, op, problem, QUANTISE if is_float else "")
         for tensor in (*converted.inputs, *outputs):
             self._tensors.setdefault(tensor.name, tensor)
         names = tuple(tensor.name for tensor in converted.inputs)
@@ -201,8 +239,6 @@ def _convert_tensor(name: str, raw: RawTensor) -> Tensor:
         dtype = np.dtype(raw.dtype)
     except TypeError:
         raise Refused(f"tensor {name!r} has the type {raw.dtype}, which is not supported") from None
-    if raw.is_variable:
-        raise Refused(f"tensor {name!r} is a variable, which is not supported")
     if any(dim < 1 for dim in raw.shape):
         raise Refused(f"tensor {name!r} has the shape {raw.shape}, all dimensions must be known and positive")
     quant = None

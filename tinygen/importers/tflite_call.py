@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen import fixedpoint
 from tinygen.importers.tflite_file import RawOperator
-from tinygen.ir import Op, Tensor, read_only
+from tinygen.ir import Op, State, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT32, Clamp, full_range
 from tinygen.ops.window import Axis, Window, same_padding
 
@@ -40,6 +40,8 @@ class Converted:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...] | None = None
     """None: those of the call."""
+    states: tuple[State, ...] = ()
+    """Variable tensors that it reads, and its outputs that are their next values."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from tinygen.kernel import Kernel
 from tinygen.ops import (
     activations,
     add,
+    concatenation,
     conv_2d,
     depthwise_conv_2d,
     extremum,
@@ -27,6 +28,7 @@ from tinygen.ops import (
 MODULES: tuple[ModuleType, ...] = (
     activations,
     add,
+    concatenation,
     conv_2d,
     depthwise_conv_2d,
     extremum,

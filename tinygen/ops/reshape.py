@@ -1,51 +1,50 @@
-"""RESHAPE: another shape for the same bytes."""
+"""RESHAPE, and the values that only change hands: the same bytes, under another shape or name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.ir import Shape
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.strided_copy import Loop, StridedCopy, strided_copy_kernel
 
 
 @dataclass(frozen=True)
-class Reshape(Op):
-    """y = x under another shape; any dtype."""
-
-    name: ClassVar[str] = "RESHAPE"
-    shape: Shape
-
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Equal numbers of elements."""
-        (x,) = inputs
-        wanted = int(np.prod(self.shape, dtype=np.int64))
-        if wanted != x.elements:
-            yield f"{x.elements} elements {x.shape} do not become {wanted} {self.shape}"
-
-    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """The given shape."""
-        return (TensorType(self.shape, inputs[0].dtype),)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """The same values."""
-        return (inputs[0].reshape(self.shape),)
+class _SameBytes(StridedCopy):
+    @classmethod
+    def to(cls, shape: Shape) -> _SameBytes:
+        """All elements in their order."""
+        return cls(shape, 0, (Loop(math.prod(shape), 1),))
 
     def describe(self) -> str:
         """The new shape."""
         return f"to {common.shape_text(self.shape)}"
 
 
-def _prepare(site: Site) -> Body:
-    return Body({})
+class Reshape(_SameBytes):
+    """y = x under another shape."""
+
+    name: ClassVar[str] = "RESHAPE"
 
 
-KERNELS = (Kernel("reshape.view", Reshape, _prepare, views=True),)
+class ReadVariable(_SameBytes):
+    """y = the value that a variable had before this invocation."""
+
+    name: ClassVar[str] = "READ_VARIABLE"
+
+
+class AssignVariable(_SameBytes):
+    """The value that a variable has from the end of this invocation on = x."""
+
+    name: ClassVar[str] = "ASSIGN_VARIABLE"
+
+
+KERNELS = tuple(strided_copy_kernel(op) for op in (Reshape, ReadVariable, AssignVariable))
 
 
 def cases() -> tuple[Case, ...]:

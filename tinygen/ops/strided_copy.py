@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -94,6 +94,18 @@ class StridedSlice(StridedCopy):
     name: ClassVar[str] = "STRIDED_SLICE"
 
 
+class Split(StridedCopy):
+    """One of the parts of the input along an axis."""
+
+    name: ClassVar[str] = "SPLIT"
+
+
+class Unpack(StridedCopy):
+    """The input at one index of an axis."""
+
+    name: ClassVar[str] = "UNPACK"
+
+
 class Transpose(StridedCopy):
     """Dimensions in another order."""
 
@@ -134,9 +146,26 @@ def _index(offset: int, loops: Sequence[Loop]) -> str:
     return " ".join(terms).removeprefix("+ ") or "0"
 
 
+def _is_contiguous(site: Site) -> bool:
+    op: StridedCopy = site.op
+    loops = op.merged()
+    return len(loops) == 1 and (loops[0].stride == 1 or loops[0].trips == 1)
+
+
+def _alias(site: Site) -> Mapping[int, int]:
+    """Where the elements are one run of the input, the output may lie in it."""
+    op: StridedCopy = site.op
+    return {0: -op.offset * site.inputs[0].dtype.itemsize} if _is_contiguous(site) else {}
+
+
+def strided_copy_kernel(op: type[StridedCopy]) -> Kernel:
+    """The kernel of such an operator."""
+    return Kernel("strided_copy.direct", op, _prepare, aliases=_alias, moves_down=_is_contiguous)
+
+
 KERNELS = tuple(
-    Kernel("strided_copy.direct", op, _prepare)
-    for op in (Slice, StridedSlice, Transpose, SpaceToDepth, DepthToSpace, ResizeNearestNeighbor)
+    strided_copy_kernel(op)
+    for op in (Slice, StridedSlice, Transpose, SpaceToDepth, DepthToSpace, ResizeNearestNeighbor, Split, Unpack)
 )
 
 

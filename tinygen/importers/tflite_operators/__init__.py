@@ -18,9 +18,7 @@ CONVERTERS: Mapping[str, Converter] = {
 
 INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"
 INSTEAD: Mapping[str, str] = {
-    "CONCATENATION": "add branches instead of concatenating them",
     "PRELU": "train with RELU",
     "SHAPE": "convert with a fixed batch size: input_shape=(1, …)",
-    "PACK": "convert with a fixed batch size: input_shape=(1, …)",
 }
 """What people can do in their model instead."""

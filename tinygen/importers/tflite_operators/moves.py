@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from tinygen.importers.tflite_call import (
     scale_and_zero_point,
 )
 from tinygen.ir import Tensor
-from tinygen.ops.common import INT8, INT32
+from tinygen.ops.common import INT8, INT16, INT32
+from tinygen.ops.concatenation import Concatenation, Pack
 from tinygen.ops.pad import Pad
 from tinygen.ops.reshape import Reshape
 from tinygen.ops.strided_copy import (
@@ -24,20 +26,29 @@ from tinygen.ops.strided_copy import (
     ResizeNearestNeighbor,
     Slice,
     SpaceToDepth,
+    Split,
     StridedSlice,
     Transpose,
+    Unpack,
     row_major,
 )
 
 _MOST_DIMENSIONS = 5
 """Of what the runtime pads, slices or transposes."""
 
+_QUANTISED = (INT8, INT16)
+
 
 def _input_and_output(call: Call) -> tuple[Tensor, Tensor]:
     x, y = call.input(0, "input"), call.output
-    if x.dtype == INT8 and scale_and_zero_point(x, "input") != scale_and_zero_point(y, "output"):
-        raise Refused("input and output have different scales or zero points, which the runtimes ignore")
+    _same_scale(x, "input", y, "output")
     return x, y
+
+
+def _same_scale(x: Tensor, x_role: str, y: Tensor, y_role: str) -> None:
+    """Bytes are moved as they are: where they are quantised, they must mean the same on both sides."""
+    if x.dtype in _QUANTISED and scale_and_zero_point(x, x_role) != scale_and_zero_point(y, y_role):
+        raise Refused(f"{x_role} and {y_role} have different scales or zero points, which the runtimes ignore")
 
 
 def _few_dimensions(x: Tensor) -> None:
@@ -59,7 +70,7 @@ def _integers(call: Call, index: int, role: str, shape: tuple[int, ...]) -> list
 
 def _reshape(call: Call) -> Converted:
     x, y = _input_and_output(call)
-    return Converted(Reshape(y.shape), (x,))
+    return Converted(Reshape.to(y.shape), (x,))
 
 
 def _expand_dims(call: Call) -> Converted:
@@ -239,16 +250,117 @@ def _factor(before: int, after: int, half_pixel_centers: bool) -> int:
     return factor
 
 
+def _joined(call: Call) -> tuple[Tensor, ...]:
+    """The inputs of an operator that joins them; all share the output's scale."""
+    inputs = tuple(call.input(index, f"input {index}") for index in range(len(call.inputs)))
+    if not inputs:
+        raise Refused("it has no inputs")
+    for index, x in enumerate(inputs):
+        if x.dtype in (INT8, INT16) and scale_and_zero_point(x, f"input {index}") != scale_and_zero_point(
+            call.output, "output"
+        ):
+            raise Refused(
+                f"input {index} and the output have different scales or zero points, which the runtimes ignore"
+            )
+    return inputs
+
+
+def _axis(axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise Refused(f"the axis {axis} is not one of {rank} dimensions")
+    return axis % rank
+
+
+def _concatenation(call: Call) -> Converted:
+    if call.option("fused_activation_function") != "NONE":
+        raise Refused(f"the fused activation {call.option('fused_activation_function')} is not supported")
+    inputs = _joined(call)
+    rank = len(inputs[0].shape)
+    axis = _axis(int(call.option("axis")), rank)
+    for x in inputs:
+        if (*x.shape[:axis], *x.shape[axis + 1 :]) != (*inputs[0].shape[:axis], *inputs[0].shape[axis + 1 :]):
+            raise Refused(f"inputs of the shapes {inputs[0].shape} and {x.shape} cannot be joined along axis {axis}")
+    shape = list(inputs[0].shape)
+    shape[axis] = sum(x.shape[axis] for x in inputs)
+    return Converted(Concatenation(tuple(shape), math.prod(shape[:axis])), inputs)
+
+
+def _pack(call: Call) -> Converted:
+    inputs = _joined(call)
+    shape = list(inputs[0].shape)
+    if any(x.shape != inputs[0].shape for x in inputs):
+        raise Refused(f"the inputs have the shapes {', '.join(str(x.shape) for x in inputs)}, expected are equal ones")
+    axis = _axis(int(call.option("axis")), len(shape) + 1)
+    shape.insert(axis, len(inputs))
+    return Converted(Pack(tuple(shape), math.prod(shape[:axis])), inputs)
+
+
+def _parts(call: Call, x: Tensor, axis: int, sizes: Sequence[int], op: type[Split] | type[Unpack]) -> list[Converted]:
+    """One copy for each output: consecutive parts of `axis`."""
+    if len(sizes) != len(call.outputs):
+        raise Refused(f"it has {len(call.outputs)} outputs for {len(sizes)} parts")
+    if sum(sizes) != x.shape[axis] or min(sizes) < 1:
+        raise Refused(f"parts of {', '.join(map(str, sizes))} do not make the dimension {axis} of the input {x.shape}")
+    steps = row_major(x.shape)
+    parts = []
+    for index, (size, y) in enumerate(zip(sizes, call.outputs, strict=True)):
+        if x.dtype in (INT8, INT16) and scale_and_zero_point(x, "input") != scale_and_zero_point(y, f"output {index}"):
+            raise Refused(
+                f"the input and output {index} have different scales or zero points, which the runtimes ignore"
+            )
+        trips = (*x.shape[:axis], size, *x.shape[axis + 1 :])
+        offset = sum(sizes[:index]) * steps[axis]
+        parts.append(Converted(op(y.shape, offset, tuple(map(Loop, trips, steps))), (x,), (y,)))
+    return parts
+
+
+def _split(call: Call) -> list[Converted]:
+    x = call.input(1, "input")
+    axis = _axis(_one_integer(call, 0, "axis"), len(x.shape))
+    count = len(call.outputs)
+    if not count or x.shape[axis] % count:
+        raise Refused(f"the dimension {axis} of the input {x.shape} does not split into {count} equal parts")
+    return _parts(call, x, axis, [x.shape[axis] // count] * count, Split)
+
+
+def _split_v(call: Call) -> list[Converted]:
+    x = call.input(0, "input")
+    axis = _axis(_one_integer(call, 2, "axis"), len(x.shape))
+    sizes = _integers(call, 1, "sizes", (len(call.outputs),))
+    if sizes.count(-1) == 1:
+        sizes[sizes.index(-1)] = x.shape[axis] - sum(sizes) - 1
+    return _parts(call, x, axis, sizes, Split)
+
+
+def _unpack(call: Call) -> list[Converted]:
+    x = call.input(0, "input")
+    axis = _axis(int(call.option("axis")), len(x.shape))
+    return _parts(call, x, axis, [1] * x.shape[axis], Unpack)
+
+
+def _one_integer(call: Call, index: int, role: str) -> int:
+    """The value of a constant int32 input of one element, of any shape."""
+    values = _integers(call, index, role, call.input(index, role).shape)
+    if len(values) != 1:
+        raise Refused(f"the {role} has {len(values)} elements, expected is one")
+    return values[0]
+
+
 CONVERTERS: Mapping[str, Converter] = {
+    "CONCATENATION": _concatenation,
     "DEPTH_TO_SPACE": _depth_to_space,
     "EXPAND_DIMS": _expand_dims,
+    "PACK": _pack,
     "PAD": _pad,
     "PADV2": _pad,
     "RESHAPE": _reshape,
     "RESIZE_NEAREST_NEIGHBOR": _resize_nearest_neighbor,
     "SLICE": _slice,
     "SPACE_TO_DEPTH": _space_to_depth,
+    "SPLIT": _split,
+    "SPLIT_V": _split_v,
     "SQUEEZE": _reshape,
     "STRIDED_SLICE": _strided_slice,
     "TRANSPOSE": _transpose,
+    "UNPACK": _unpack,
 }
