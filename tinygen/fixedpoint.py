@@ -15,6 +15,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from tinygen.sigmoid_table import SIGMOID_TABLE
+
 IntArray = npt.NDArray[np.int64]
 IntLike = npt.ArrayLike
 
@@ -207,6 +209,35 @@ def tanh(a: IntLike, integer_bits: int) -> IntArray:
     value = np.asarray(a, np.int64)
     positive = one_minus_x_over_one_plus_x_for_x_in_0_1(exp_on_negative_values(-np.abs(value), integer_bits + 1))
     return np.where(value == 0, 0, np.where(value > 0, positive, -positive))
+
+
+def logistic_int16(a: IntLike) -> IntArray:
+    """int16 ``Logistic`` of ``integer_ops/logistic.h``: 1 / (1 + exp(-a)) in Q0.15, from 1 to 32767.
+
+    `a` counts in units of 1 / (3 * 4096): three times a value in Q3.12. A table is interpolated.
+    """
+    value = np.asarray(a, np.int64)
+    magnitude = _interpolated_sigmoid(np.abs(value), 9, 0x7FFF << 10)
+    return np.where(value >= 0, magnitude + (1 << 9), (1 << 25) - magnitude + (1 << 9) - 1) >> 10
+
+
+def tanh_int16(a: IntLike) -> IntArray:
+    """int16 ``Tanh`` of ``integer_ops/tanh.h``: in Q0.15, from -32767 to 32767, as 2 / (1 + exp(-2a)) - 1.
+
+    `a` counts in units of 1 / (3 * 4096): three times a value in Q3.12. A table is interpolated.
+    """
+    value = np.asarray(a, np.int64)
+    magnitude = _interpolated_sigmoid(np.abs(value), 8, 0xFFFF << 8) - (1 << 23)
+    return np.where(value >= 0, magnitude + (1 << 7), -magnitude + (1 << 7) - 1) >> 8
+
+
+def _interpolated_sigmoid(magnitude: IntArray, fraction_bits: int, saturated: int) -> IntArray:
+    """The table at magnitude / 2**fraction_bits, in Q0.(16 + fraction_bits); `saturated` from its last entry on."""
+    table = SIGMOID_TABLE.astype(np.int64)
+    step = np.minimum(magnitude >> fraction_bits, 254)
+    fraction = magnitude & ((1 << fraction_bits) - 1)
+    value = (table[step] << fraction_bits) + fraction * (table[step + 1] - table[step])
+    return np.where(magnitude >> fraction_bits >= 255, saturated, value)
 
 
 def calculate_input_radius(input_integer_bits: int, input_left_shift: int, total_signed_bits: int = 31) -> int:

@@ -18,6 +18,7 @@ from tinygen.layout import Layout
 from tinygen.memory import Slot
 from tinygen.ops.common import shape_text
 from tinygen.select import Step
+from tinygen.sigmoid_table import SIGMOID_TABLE
 
 _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
@@ -30,6 +31,7 @@ _HELPERS = (
     "requantise_int64",
     "taps",
     "reciprocal",
+    "sigmoid_int16",
 )
 """C helpers in the order of their definitions: later ones call earlier ones."""
 
@@ -38,6 +40,9 @@ _HELPER_NEEDS = {
     "requantise_wide": ("high_mul", "divide_by_pot"),
     "reciprocal": ("high_mul",),
 }
+
+_HELPER_TABLES: Mapping[str, Mapping[str, Array]] = {"sigmoid_int16": {"sigmoid": SIGMOID_TABLE}}
+"""Constant arrays that helpers read, once for all layers."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def generate(graph: Graph, steps: Sequence[Step], layout: Layout, name: str, ori
     layers = _layers(steps, layout, name)
     pointers = _Pointers(graph, layout)
     resets = _resets(graph, pointers)
-    constants = [*_constants(layers), *(reset.array for reset in resets if reset.array is not None)]
+    constants = [*_constants(layers, name), *(reset.array for reset in resets if reset.array is not None)]
     const_bytes = sum(constant.array.nbytes for constant in constants)
     inputs = _ports(graph, graph.inputs, name, "input")
     outputs = _ports(graph, graph.outputs, name, "output")
@@ -200,8 +205,14 @@ def _layers(steps: Sequence[Step], layout: Layout, name: str) -> list[_Layer]:
     return layers
 
 
-def _constants(layers: Sequence[_Layer]) -> list[_Constant]:
-    return [_Constant(f"{layer.id}_{role}", array) for layer in layers for role, array in layer.body.constants.items()]
+def _constants(layers: Sequence[_Layer], name: str) -> list[_Constant]:
+    shared = [
+        _Constant(f"{name}_{role}", array)
+        for helper in _needed_helpers(layers)
+        for role, array in _HELPER_TABLES.get(helper, {}).items()
+    ]
+    own = [_Constant(f"{layer.id}_{role}", array) for layer in layers for role, array in layer.body.constants.items()]
+    return shared + own
 
 
 def _needed_helpers(layers: Sequence[_Layer]) -> list[str]:
