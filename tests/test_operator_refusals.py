@@ -32,11 +32,35 @@ PADS = CaseTensor((4, 2), "int32", data=np.array([[0, 0], [1, 1], [1, 1], [0, 0]
 PADDED = CaseTensor((1, 6, 6, 2), scale=0.1, zero_point=3)
 MEAN_OF = CaseTensor((1, 2), scale=0.1, zero_point=3)
 
+WIDE = CaseTensor((1, 4, 4, 2), "int16", scale=0.001)
+SHIFTED = CaseTensor((1, 4, 4, 2), "int16", scale=0.001, zero_point=3)
+UNIT = CaseTensor((1, 4, 4, 2), "int16", scale=1 / 32768)
+NEARLY_ONE = 1 - 2.0**-23  # alpha, of scales whose quotient is nearly its reciprocal
+ABOVE = CaseTensor((1, 4, 4, 2), scale=(1 + 2.0**-23) / 64)
+
 REFUSALS: dict[str, tuple[Case, str]] = {
     "logistic to another scale": (Case("", "LOGISTIC", (X,), (X,)), "LOGISTIC: .*scale"),
     "tanh to another scale": (Case("", "TANH", (X,), (PROBABILITY,)), "TANH: .*scale"),
     "relu6 that rescales": (Case("", "RELU6", (X,), (OTHER,)), "RELU6: .*different scales"),
-    "negative slope": (Case("", "LEAKY_RELU", (X,), (X,), {"alpha": -0.25}), "LEAKY_RELU: .*alpha"),
+    "slope that is not finite": (Case("", "LEAKY_RELU", (X,), (X,), {"alpha": np.inf}), "LEAKY_RELU: .*alpha"),
+    "slope that the runtime takes for its opposite": (
+        Case("", "LEAKY_RELU", (ABOVE,), (CaseTensor((1, 4, 4, 2), scale=1 / 64),), {"alpha": -NEARLY_ONE}),
+        "LEAKY_RELU: .*power of two",
+    ),
+    "int16 logistic with a zero point": (Case("", "LOGISTIC", (SHIFTED,), (UNIT,)), "LOGISTIC: .*zero point 3"),
+    "int16 logistic to another scale": (Case("", "LOGISTIC", (WIDE,), (WIDE,)), "LOGISTIC: .*1/32768"),
+    "int16 tanh of a coarse scale": (
+        Case("", "TANH", (CaseTensor((1, 4, 4, 2), "int16", scale=2.7),), (UNIT,)),
+        "TANH: .*too coarse",
+    ),
+    "int16 tanh of a fine scale": (
+        Case("", "TANH", (CaseTensor((1, 4, 4, 2), "int16", scale=3e-14),), (UNIT,)),
+        "TANH: .*too fine",
+    ),
+    "int16 relu with a zero point": (Case("", "RELU", (WIDE,), (SHIFTED,)), "RELU: .*zero point 3"),
+    "int16 abs with a zero point": (Case("", "ABS", (SHIFTED,), (WIDE,)), "ABS: .*zero point 3"),
+    "int16 hard swish": (Case("", "HARD_SWISH", (WIDE,), (WIDE,)), "HARD_SWISH: .*int16"),
+    "int16 that becomes int8": (Case("", "RELU", (WIDE,), (CaseTensor((1, 4, 4, 2), scale=0.1),)), "RELU: .*int8"),
     "maximum of two scales": (Case("", "MAXIMUM", (X, OTHER), (X,)), "MAXIMUM: .*scales"),
     "minimum of two scales": (Case("", "MINIMUM", (X, OTHER), (X,)), "MINIMUM: .*scales"),
     "product of shapes that do not broadcast": (

@@ -1,9 +1,10 @@
-"""Operators that map one int8 value to one int8 value: a table of their exact reference, computed on generation."""
+"""Operators that map value to value; for int8 a table of their exact reference, computed on generation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,19 +14,20 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.common import INT8, Clamp
 
-_LARGEST_DIFFERENCE = 255  # of an int8 value and a zero point
-
 
 class Lookup(Op):
-    """y[i] = f(x[i]), int8 to int8; `reference` works value by value."""
+    """y[i] = f(x[i]), of the input's dtype; `reference` works value by value."""
+
+    dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
+    """Of the input; what is not int8 needs a kernel of its own."""
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype."""
-        yield from common.expect_dtype(inputs[0], "input", INT8)
+        yield from common.expect_dtype(inputs[0], "input", *self.dtypes)
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """As the input."""
-        return (TensorType(inputs[0].shape, INT8),)
+        return (inputs[0].type,)
 
     def table(self) -> Array:
         """The results for -128, -127, …, 127."""
@@ -33,14 +35,17 @@ class Lookup(Op):
         return y
 
 
-def gain_problems(requant: Requant) -> Iterator[str]:
-    """A problem when rescaling a difference of int8 values could leave int32."""
+def largest_difference(x: Tensor) -> int:
+    """Between two values of an integer tensor, its zero point among them."""
+    low, high = common.full_range(x.dtype)
+    return high - low
+
+
+def gain_problems(requant: Requant, difference: int = 255) -> Iterator[str]:
+    """A problem when rescaling a difference, of int8 values unless stated, could leave int32."""
     limit = int(requant.largest_accumulator()[0])
-    if limit < _LARGEST_DIFFERENCE:
-        yield (
-            f"the output's scale is too fine: a difference of {_LARGEST_DIFFERENCE} is rescaled beyond int32 "
-            f"(limit {limit})"
-        )
+    if limit < difference:
+        yield f"the output's scale is too fine: a difference of {difference} is rescaled beyond int32 (limit {limit})"
 
 
 @dataclass(frozen=True)
@@ -55,17 +60,17 @@ class Rescale(Lookup):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and the gain that int32 leaves."""
         yield from super().problems(inputs)
-        yield from gain_problems(self.requant)
+        yield from gain_problems(self.requant, largest_difference(inputs[0]))
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Exact integers."""
         y = self.requant.apply(inputs[0].astype(np.int64) - self.zero_point) + self.output_zero_point
-        return (np.clip(y, *self.clamp).astype(np.int8),)
+        return (np.clip(y, *self.clamp).astype(inputs[0].dtype),)
 
 
 def lookup_kernel(op: type[Lookup]) -> Kernel:
-    """The kernel of such an operator."""
-    return Kernel("lookup.table", op, _prepare)
+    """The kernel of such an operator, int8 to int8."""
+    return Kernel("lookup.table", op, _prepare, accepts=lambda site: site.inputs[0].dtype == INT8)
 
 
 def _prepare(site: Site) -> Body:

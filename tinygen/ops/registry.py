@@ -21,6 +21,7 @@ from tinygen.ops import (
     quantize,
     reduce,
     reshape,
+    sigmoid,
     softmax,
     strided_copy,
 )
@@ -39,6 +40,7 @@ MODULES: tuple[ModuleType, ...] = (
     quantize,
     reduce,
     reshape,
+    sigmoid,
     softmax,
     strided_copy,
 )

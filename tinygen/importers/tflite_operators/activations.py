@@ -1,4 +1,4 @@
-"""Activations that are operators of their own, int8 to int8."""
+"""Activations that are operators of their own, and softmax."""
 
 from __future__ import annotations
 
@@ -16,16 +16,34 @@ from tinygen.importers.tflite_call import (
     Refused,
     scale_and_zero_point,
 )
-from tinygen.ops.activations import (
-    SIGMOID_INTEGER_BITS,
-    Abs,
-    HardSwish,
-    LeakyRelu,
-    Logistic,
-    Relu,
-    Relu6,
-    Tanh,
-)
+from tinygen.ir import Tensor
+from tinygen.ops.activations import Abs, HardSwish, LeakyRelu, Relu, Relu6
+from tinygen.ops.common import INT16, full_range
+from tinygen.ops.sigmoid import SIGMOID_INTEGER_BITS, Logistic, LogisticInt16, Tanh, TanhInt16
+
+_INT16_ARGUMENT_UNITS = 3 * 4096  # in one, of the int16 table's argument
+_Q3_12 = -12  # log2 of the scale
+_Q0_15 = -15
+
+
+def _expect_zero_points(x: Tensor, y: Tensor) -> None:
+    """int16 of most activations has no zero points."""
+    for tensor, role in ((x, "input"), (y, "output")):
+        zero_point = scale_and_zero_point(tensor, role)[1]
+        if zero_point:
+            raise Refused(f"the {role} has the zero point {zero_point}, int16 must have 0")
+
+
+def _expect_output(y: Tensor, scale: float, zero_point: int) -> None:
+    if scale_and_zero_point(y, "output") != (scale, zero_point):
+        raise Refused(f"the output must have scale 1/{1 / scale:g} and zero point {zero_point}")
+
+
+def _power_of_two(scale: float) -> int | None:
+    """``CheckedLog2``: the exponent of a scale that is a power of two within 0.07 %, in float32."""
+    exponent = np.log(np.float32(scale)) * (np.float32(1) / np.log(np.float32(2)))
+    nearest = fixedpoint.round_half_away(float(exponent))
+    return nearest if abs(exponent - np.float32(nearest)) < np.float32(1e-3) else None
 
 
 def _sigmoid(call: Call, op: type[Logistic] | type[Tanh]) -> Converted:
@@ -36,15 +54,35 @@ def _sigmoid(call: Call, op: type[Logistic] | type[Tanh]) -> Converted:
     return Converted(op(zero_point, Requant((multiplier,), (shift,)), radius), (x,))
 
 
+def _sigmoid_int16(
+    call: Call, op: type[LogisticInt16] | type[TanhInt16], exact_exponents: tuple[int, ...]
+) -> Converted:
+    x, y = call.input(0, "input"), call.output
+    _expect_zero_points(x, y)
+    if _power_of_two(scale_and_zero_point(y, "output")[0]) != _Q0_15:
+        raise Refused("the output must have scale 1/32768")
+    scale, _ = scale_and_zero_point(x, "input")
+    exponent = _power_of_two(scale)
+    if exponent in exact_exponents:
+        return Converted(op(3 << (exponent - _Q3_12), 0), (x,))
+    # A 15-bit multiplier; its fraction is cut off.
+    multiplier, right_shift = scale * _INT16_ARGUMENT_UNITS, 0
+    while multiplier <= fixedpoint.INT16_MAX / 2 and right_shift <= 30:
+        multiplier, right_shift = multiplier * 2, right_shift + 1
+    return Converted(op(int(min(multiplier, 2.0**31)), right_shift), (x,))
+
+
 def _logistic(call: Call) -> Converted:
-    if scale_and_zero_point(call.output, "output") != (1 / 256, -128):
-        raise Refused("the output must have scale 1/256 and zero point -128")
+    if call.input(0, "input").dtype == INT16:
+        return _sigmoid_int16(call, LogisticInt16, (_Q3_12,))
+    _expect_output(call.output, 1 / 256, -128)
     return _sigmoid(call, Logistic)
 
 
 def _tanh(call: Call) -> Converted:
-    if scale_and_zero_point(call.output, "output") != (1 / 128, 0):
-        raise Refused("the output must have scale 1/128 and zero point 0")
+    if call.input(0, "input").dtype == INT16:
+        return _sigmoid_int16(call, TanhInt16, (_Q3_12, _Q3_12 + 1))
+    _expect_output(call.output, 1 / 128, 0)
     return _sigmoid(call, Tanh)
 
 
@@ -52,7 +90,10 @@ def _relu(call: Call) -> Converted:
     x, y = call.input(0, "input"), call.output
     scale, zero_point = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
-    return Converted(Relu(zero_point, y_zero, Requant.from_scales(scale / y_scale), (y_zero, 127)), (x,))
+    if x.dtype == INT16:
+        _expect_zero_points(x, y)
+    clamp = (y_zero, full_range(y.dtype)[1])
+    return Converted(Relu(zero_point, y_zero, Requant.from_scales(scale / y_scale), clamp), (x,))
 
 
 def _relu6(call: Call) -> Converted:
@@ -61,8 +102,8 @@ def _relu6(call: Call) -> Converted:
     if scale_and_zero_point(y, "output") != (scale, zero_point):
         raise Refused("input and output have different scales or zero points, which the runtimes ignore")
     # FloatToQuantizedType; the bound keeps tiny scales within what can be rounded.
-    six = min(fixedpoint.round_half_away(min(float(np.float32(6) / np.float32(scale)), 2.0**20)) + zero_point, 127)
-    return Converted(Relu6((zero_point, six)), (x,))
+    six = fixedpoint.round_half_away(min(float(np.float32(6) / np.float32(scale)), 2.0**20)) + zero_point
+    return Converted(Relu6((zero_point, min(six, full_range(x.dtype)[1]))), (x,))
 
 
 def _leaky_relu(call: Call) -> Converted:
@@ -70,13 +111,20 @@ def _leaky_relu(call: Call) -> Converted:
     scale, zero_point = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
     alpha = float(np.float32(call.option("alpha")))
-    if not 0 <= alpha < math.inf:
-        raise Refused(f"alpha is {alpha:g}, it must not be negative")
+    if not math.isfinite(alpha):
+        raise Refused(f"alpha is {alpha:g}")
+    slope = abs(scale * alpha / y_scale)
+    if alpha < 0 and fixedpoint.round_half_away(math.frexp(slope)[0] * 2**31) == 2**31:
+        raise Refused(
+            "the negative alpha becomes a power of two by rounding, which the runtime takes for a positive one",
+            "choose an alpha that differs by a millionth",
+        )
     op = LeakyRelu(
         zero_point=zero_point,
         output_zero_point=y_zero,
         requant=Requant.from_scales(scale / y_scale),
-        negative_requant=Requant.from_scales(scale * alpha / y_scale),
+        negative_requant=Requant.from_scales(slope),
+        sign=-1 if alpha < 0 else 1,
     )
     return Converted(op, (x,))
 
@@ -103,6 +151,8 @@ def _abs(call: Call) -> Converted:
     x, y = call.input(0, "input"), call.output
     scale, zero_point = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
+    if x.dtype == INT16:
+        _expect_zero_points(x, y)
     return Converted(Abs(zero_point, y_zero, Requant.from_scales(scale / y_scale)), (x,))
 
 
