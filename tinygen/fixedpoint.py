@@ -274,6 +274,11 @@ class Requant:
         """Whether channels differ in their scale."""
         return len(self.multiplier) > 1
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether the result is the accumulator."""
+        return (self.multiplier, self.shift, self.rounding) == ((1 << 30,), (1,), Rounding.DOUBLE)
+
     @cached_property
     def _arrays(self) -> tuple[IntArray, IntArray]:
         return np.array(self.multiplier, np.int64), np.array(self.shift, np.int64)

@@ -92,6 +92,7 @@ class Finish:
     acc_type: str
     y_type: str
     helper: str
+    """Empty where accumulator and output have the same scale."""
     per_channel: bool
     multiplier: int
     shift: int
@@ -112,6 +113,8 @@ def finish(
         # Where no shift goes left, the helper takes the right shift itself.
         helper, acc_type = ("requantise_wide" if shift.max() > 0 else "requantise"), "int32_t"
         shift = shift if shift.max() > 0 else -shift
+        if requant.is_identity:
+            helper = ""
     values = Finish(
         acc_type=acc_type,
         y_type=C_TYPES[str(y_dtype)],
@@ -124,7 +127,7 @@ def finish(
         high=clamp[1],
     )
     constants: dict[str, Array] = {"multiplier": multiplier, "shift": shift} if requant.per_channel else {}
-    return values, constants, frozenset({values.helper, "clamp"})
+    return values, constants, frozenset({"clamp", helper} - {""})
 
 
 def blocks(filters: int, run: int, objective: str) -> dict[str, int]:
