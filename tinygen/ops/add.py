@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
 from tinygen.ops.case import Case
-from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.common import INT8, INT16, Clamp, differences
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 
 
@@ -33,16 +33,18 @@ class _Sum(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, shapes, and the sum's bound."""
         a, b = inputs
-        yield from operand_problems(a, b)
-        # Each side is at most half of 255 << left_shift after its rescaling.
-        bound, limit = 255 << self.left_shift, int(self.requant.largest_accumulator()[0])
-        if bound > limit:
-            yield f"the sum can reach {bound}, its scale leaves {limit} of int32"
+        broken = list(operand_problems(a, b, INT8, INT16))
+        yield from broken
+        if not broken:
+            # Rescaling at least halves each side.
+            widest = max(map(abs, (*differences(a, self.a_zero_point), *differences(b, self.b_zero_point))))
+            bound = widest << self.left_shift
+            yield from common.rescaling_problems("the sum", -bound, bound, self.requant)
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The broadcast shape."""
         a, b = inputs
-        return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, INT8),)
+        return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, a.dtype),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Exact integers."""
@@ -50,14 +52,14 @@ class _Sum(Op):
         scaled_a = self.a_requant.apply((a - self.a_zero_point) << self.left_shift)
         scaled_b = self.b_requant.apply((b - self.b_zero_point) << self.left_shift)
         y = self.requant.apply(scaled_a + self.sign * scaled_b) + self.output_zero_point
-        return (np.clip(y, *self.clamp).astype(np.int8),)
+        return (np.clip(y, *self.clamp).astype(inputs[0].dtype),)
 
 
 @dataclass(frozen=True)
 class Add(_Sum):
     """y = clamp(requant(a_requant((a - a_zero_point) << left_shift) + b_requant(…)) + output_zero_point).
 
-    Both inputs int8, of shapes that broadcast; both are brought to twice the larger scale first.
+    Both inputs int8 or both int16, of shapes that broadcast; both are brought to twice the larger scale first.
     """
 
     name: ClassVar[str] = "ADD"
@@ -68,7 +70,7 @@ class Add(_Sum):
 class Sub(_Sum):
     """y = clamp(requant(a_requant((a - a_zero_point) << left_shift) - b_requant(…)) + output_zero_point).
 
-    Both inputs int8, of shapes that broadcast; both are brought to twice the larger scale first.
+    Both inputs int8 or both int16, of shapes that broadcast; both are brought to twice the larger scale first.
     """
 
     name: ClassVar[str] = "SUB"
@@ -78,7 +80,7 @@ class Sub(_Sum):
 def _prepare(site: Site) -> Body:
     op: Add | Sub = site.op
     a, b = site.inputs
-    final, _, helpers = common.finish(op.requant, op.output_zero_point, op.clamp)
+    final, _, helpers = common.finish(op.requant, op.output_zero_point, op.clamp, a.dtype)
     a_final, _, a_helpers = common.finish(op.a_requant, 0, op.clamp)
     b_final, _, b_helpers = common.finish(op.b_requant, 0, op.clamp)
     return Body(
@@ -102,6 +104,22 @@ KERNELS = (
 )
 
 
+_NO_ZEROS = (0, 0, 0)
+_INT16_CASES: Mapping[str, tuple[Shape, Shape, dict[str, Any]]] = {
+    "int16": ((1, 4, 3, 41), (1, 4, 3, 41), {}),
+    # Like all cases, with the option of power-of-two scales on: the runtime does not look at it.
+    "int16_pot_scale": ((1, 4, 3, 41), (1, 4, 3, 41), {"a_scale": 1 / 4096, "b_scale": 1 / 1024, "output_scale": 1e-3}),
+    "int16_scalar": ((1, 4, 3, 5), (), {}),
+    "int16_per_channel": ((1, 4, 3, 5), (5,), {"constant": True}),
+    "int16_both_broadcast": ((1, 4, 1, 5), (1, 1, 3, 1), {}),
+    "int16_first_is_smaller": ((1, 1, 1, 5), (1, 4, 3, 5), {}),
+    "int16_relu6": ((1, 400), (1, 400), {"activation": "RELU6", "output_scale": 0.0003}),
+    "int16_far_scales": ((1, 400), (1, 400), {"a_scale": 3.0, "b_scale": 0.0004, "output_scale": 2.9}),
+    "int16_fine_output": ((1, 400), (1, 400), {"output_scale": 0.0001}),
+    "int16_zero_points": ((1, 400), (1, 400), {"zero_points": (-32768, 32767, 1000)}),
+}
+
+
 def cases() -> tuple[Case, ...]:
     """Named edges, as single-operator models."""
     return (
@@ -122,9 +140,14 @@ def cases() -> tuple[Case, ...]:
         operand_case("SUB", "sub_constant", (1, 4, 3, 5), (1, 4, 3, 5), constant=True),
         operand_case("SUB", "sub_relu6", (1, 17), (1, 17), activation="RELU6"),
         operand_case("SUB", "sub_far_scales", (1, 33), (1, 33), a_scale=3.0, b_scale=0.0004),
+        *(
+            operand_case(op, f"{op.lower()}_{name}", a, b, dtype="int16", **{"zero_points": _NO_ZEROS, **arguments})
+            for op in ("ADD", "SUB")
+            for name, (a, b, arguments) in _INT16_CASES.items()
+        ),
     )
 
 
 def random_case(rng: np.random.Generator) -> Case:
     """A random addition or subtraction."""
-    return random_operand_case(rng, str(rng.choice(["ADD", "SUB"])))
+    return random_operand_case(rng, str(rng.choice(["ADD", "SUB"])), dtype=str(rng.choice(["int8", "int16"])))

@@ -9,7 +9,6 @@ import numpy as np
 
 from tinygen.ir import Shape, Tensor
 from tinygen.ops import common
-from tinygen.ops.common import INT8
 
 
 class Loop(NamedTuple):
@@ -28,10 +27,12 @@ def broadcast_shape(a: Shape, b: Shape) -> Shape | None:
         return None
 
 
-def operand_problems(a: Tensor, b: Tensor) -> Iterator[str]:
-    """Problems of two operands that are not int8, or do not broadcast."""
-    yield from common.expect_dtype(a, "first input", INT8)
-    yield from common.expect_dtype(b, "second input", INT8)
+def operand_problems(a: Tensor, b: Tensor, *allowed: np.dtype[np.generic]) -> Iterator[str]:
+    """Problems of two operands that are not both of one of the dtypes, or do not broadcast."""
+    yield from common.expect_dtype(a, "first input", *allowed)
+    yield from common.expect_dtype(b, "second input", *allowed)
+    if a.dtype != b.dtype:
+        yield f"the inputs are {a.dtype} and {b.dtype}, supported are two of one type"
     if broadcast_shape(a.shape, b.shape) is None:
         yield f"the shapes {a.shape} and {b.shape} do not broadcast"
 

@@ -58,6 +58,21 @@ def filter_problems(x: Tensor, weights: Tensor, bias: Tensor, rank: int) -> list
     ]
 
 
+def differences(tensor: Tensor, zero_point: int) -> tuple[int, int]:
+    """The least and the greatest x - zero_point: of a constant's values, or of all values of the dtype."""
+    low, high = full_range(tensor.dtype)
+    if tensor.data is not None:
+        low, high = int(tensor.data.min()), int(tensor.data.max())
+    return low - zero_point, high - zero_point
+
+
+def rescaling_problems(what: str, low: int, high: int, requant: Requant) -> Iterator[str]:
+    """A problem when a value from low to high, rescaled, could leave the accumulator's type on the way."""
+    limit = int(requant.largest_accumulator()[0])
+    if low < -limit - 1 or high > limit:
+        yield f"{what} can reach {low if -low > high else high}, its scale leaves {limit} of int32"
+
+
 def channel_problems(bias: Tensor, requant: Requant, channels: int) -> Iterator[str]:
     """Problems of a bias or scales that are not one per output channel."""
     if bias.shape != (channels,):

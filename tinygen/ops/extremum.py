@@ -12,7 +12,7 @@ from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
 from tinygen.ops.case import Case
-from tinygen.ops.common import INT8
+from tinygen.ops.common import FLOAT32, INT8, INT16, INT32
 from tinygen.ops.operand_cases import operand_case, random_shapes
 
 
@@ -23,17 +23,17 @@ class _Extremum(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes and shapes."""
         a, b = inputs
-        yield from operand_problems(a, b)
+        yield from operand_problems(a, b, INT8, INT16, INT32, FLOAT32)
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The broadcast shape."""
         a, b = inputs
-        return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, INT8),)
+        return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, a.dtype),)
 
 
 @dataclass(frozen=True)
 class Maximum(_Extremum):
-    """y = the larger of a and b, on raw values."""
+    """y = the larger of a and b, on raw values; b where they do not compare. All of one type."""
 
     name: ClassVar[str] = "MAXIMUM"
     comparison: ClassVar[str] = ">"
@@ -41,12 +41,12 @@ class Maximum(_Extremum):
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Raw values."""
         a, b = inputs
-        return (np.maximum(a, b),)
+        return (np.where(a > b, a, b),)
 
 
 @dataclass(frozen=True)
 class Minimum(_Extremum):
-    """y = the smaller of a and b, on raw values."""
+    """y = the smaller of a and b, on raw values; b where they do not compare. All of one type."""
 
     name: ClassVar[str] = "MINIMUM"
     comparison: ClassVar[str] = "<"
@@ -54,7 +54,7 @@ class Minimum(_Extremum):
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Raw values."""
         a, b = inputs
-        return (np.minimum(a, b),)
+        return (np.where(a < b, a, b),)
 
 
 def _prepare(site: Site) -> Body:
@@ -79,15 +79,48 @@ def cases() -> tuple[Case, ...]:
         _case("minimum", "MINIMUM", (1, 4, 3, 5), (1, 4, 3, 5)),
         _case("minimum_scalar", "MINIMUM", (1, 4, 3, 5), ()),
         _case("minimum_first_is_smaller", "MINIMUM", (1, 1, 1, 5), (1, 4, 3, 5)),
+        *(
+            _case(f"{op.lower()}_{dtype}{suffix}", op, (1, 4, 1, 5), (1, 1, 3, 1), dtype=dtype, scale=scale)
+            for op in ("MAXIMUM", "MINIMUM")
+            for dtype, suffix, scale in (
+                ("int8", "_no_scale", None),
+                ("int16", "", 0.031),
+                ("int32", "", 0.031),
+                ("int32", "_no_scale", None),
+                ("float32", "", None),
+            )
+        ),
+        _case("maximum_int16_constant", "MAXIMUM", (1, 4, 3, 5), (5,), constant=True, dtype="int16"),
     )
 
 
 def random_case(rng: np.random.Generator) -> Case:
     """A random maximum or minimum."""
     a, b = random_shapes(rng)
-    return _case(f"random_{rng.integers(1 << 30)}", str(rng.choice(["MAXIMUM", "MINIMUM"])), a, b)
+    op, dtype = str(rng.choice(["MAXIMUM", "MINIMUM"])), str(rng.choice(["int8", "int16", "int32"]))
+    return _case(f"random_{rng.integers(1 << 30)}", op, a, b, dtype=dtype)
 
 
-def _case(name: str, op: str, a: Shape, b: Shape, *, constant: bool = False) -> Case:
-    scales = {"a_scale": 0.031, "b_scale": 0.031, "output_scale": 0.031}
-    return operand_case(op, name, a, b, activation=None, zero_points=(-3, -3, -3), constant=constant, **scales)
+def _case(
+    name: str,
+    op: str,
+    a: Shape,
+    b: Shape,
+    *,
+    constant: bool = False,
+    dtype: str = "int8",
+    scale: float | None = 0.031,
+) -> Case:
+    return operand_case(
+        op,
+        name,
+        a,
+        b,
+        activation=None,
+        a_scale=scale,
+        b_scale=scale,
+        output_scale=scale,
+        zero_points=(-3, -3, -3),
+        constant=constant,
+        dtype=dtype,
+    )

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygen.ir import Shape
 from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.common import full_range
 
 
 def operand_case(
@@ -17,23 +18,24 @@ def operand_case(
     b: Shape,
     *,
     activation: str | None = "NONE",
-    a_scale: float = 0.031,
-    b_scale: float = 0.052,
-    output_scale: float = 0.071,
+    a_scale: float | None = 0.031,
+    b_scale: float | None = 0.052,
+    output_scale: float | None = 0.071,
     zero_points: tuple[int, ...] = (-3, 12, 5),
     constant: bool = False,
+    dtype: str = "int8",
 ) -> Case:
     """`op` of a and b, which broadcast; `constant` makes b one. None as activation: the operator has no such option."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    data = rng.integers(-128, 127, b, np.int8, endpoint=True) if constant else None
+    data = rng.integers(*full_range(np.dtype(dtype)), b, dtype, endpoint=True) if constant else None
     return Case(
         name,
         op,
         (
-            CaseTensor(a, scale=a_scale, zero_point=zero_points[0]),
-            CaseTensor(b, scale=b_scale, zero_point=zero_points[1], data=data),
+            CaseTensor(a, dtype, scale=a_scale, zero_point=zero_points[0]),
+            CaseTensor(b, dtype, scale=b_scale, zero_point=zero_points[1], data=data),
         ),
-        (CaseTensor(np.broadcast_shapes(a, b), scale=output_scale, zero_point=zero_points[2]),),
+        (CaseTensor(np.broadcast_shapes(a, b), dtype, scale=output_scale, zero_point=zero_points[2]),),
         {} if activation is None else {"fused_activation_function": activation},
     )
 
@@ -44,8 +46,15 @@ def random_shapes(rng: np.random.Generator) -> tuple[Shape, Shape]:
     return shape, tuple(dim if rng.random() < 0.7 else 1 for dim in shape)
 
 
-def random_operand_case(rng: np.random.Generator, op: str, output_scale: float | None = None) -> Case:
+def random_operand_case(
+    rng: np.random.Generator,
+    op: str,
+    output_scale: float | None = None,
+    dtype: str = "int8",
+    zero_points: bool = True,
+) -> Case:
     """A random operation; the output's scale is drawn like the inputs', unless it is a factor of their product."""
+    zeros = rng.integers(*full_range(np.dtype(dtype)), 3, endpoint=True)
     a_scale, b_scale, drawn = (float(scale) for scale in np.exp(rng.uniform(np.log(0.005), np.log(0.5), 3)))
     return operand_case(
         op,
@@ -55,5 +64,6 @@ def random_operand_case(rng: np.random.Generator, op: str, output_scale: float |
         a_scale=a_scale,
         b_scale=b_scale,
         output_scale=drawn if output_scale is None else a_scale * b_scale * output_scale,
-        zero_points=tuple(int(zero) for zero in rng.integers(-128, 128, 3)),
+        zero_points=tuple(int(zero) for zero in zeros) if zero_points else (0, 0, 0),
+        dtype=dtype,
     )

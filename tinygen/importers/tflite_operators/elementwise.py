@@ -18,13 +18,13 @@ from tinygen.importers.tflite_call import (
     scale_and_zero_point,
 )
 from tinygen.ops.add import Add, Sub
-from tinygen.ops.common import FLOAT32
+from tinygen.ops.common import FLOAT32, INT8, INT16
 from tinygen.ops.extremum import Maximum, Minimum
 from tinygen.ops.mul import Mul
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
 from tinygen.ops.softmax import Softmax
 
-_SUM_LEFT_SHIFT = 20  # of int8 operands: headroom before the common scale
+_SUM_LEFT_SHIFTS = {INT8: 20, INT16: 15}  # headroom before the common scale
 
 
 def _sum(call: Call, op: type[Add] | type[Sub]) -> Converted:
@@ -33,14 +33,15 @@ def _sum(call: Call, op: type[Add] | type[Sub]) -> Converted:
     b_scale, b_zero = scale_and_zero_point(b, "second input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
     twice_larger = 2 * max(a_scale, b_scale)
+    left_shift = _SUM_LEFT_SHIFTS.get(a.dtype, 0)  # other types are refused by the operator
     converted = op(
         a_zero_point=a_zero,
         b_zero_point=b_zero,
         output_zero_point=y_zero,
-        left_shift=_SUM_LEFT_SHIFT,
+        left_shift=left_shift,
         a_requant=Requant.from_scales(a_scale / twice_larger),
         b_requant=Requant.from_scales(b_scale / twice_larger),
-        requant=Requant.from_scales(twice_larger / ((1 << _SUM_LEFT_SHIFT) * y_scale)),
+        requant=Requant.from_scales(twice_larger / ((1 << left_shift) * y_scale)),
         clamp=clamp(call, y),
     )
     return Converted(converted, (a, b))
@@ -59,6 +60,10 @@ def _mul(call: Call) -> Converted:
     a_scale, a_zero = scale_and_zero_point(a, "first input")
     b_scale, b_zero = scale_and_zero_point(b, "second input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
+    if a.dtype == INT16 and (a_zero or b_zero or y_zero):
+        raise Refused(
+            f"the zero points are {a_zero}, {b_zero} and {y_zero}, the runtimes multiply int16 only when all are 0"
+        )
     op = Mul(
         a_zero_point=a_zero,
         b_zero_point=b_zero,
@@ -72,7 +77,9 @@ def _mul(call: Call) -> Converted:
 def _extremum(call: Call, op: type[Maximum] | type[Minimum]) -> Converted:
     a, b = call.input(0, "first input"), call.input(1, "second input")
     tensors = {"first input": a, "second input": b, "output": call.output}
-    if len({scale_and_zero_point(tensor, role) for role, tensor in tensors.items()}) != 1:
+    # Float32 has no scale; integers need none, raw values are compared.
+    scales = {tensor.quant and scale_and_zero_point(tensor, role) for role, tensor in tensors.items()}
+    if a.dtype != FLOAT32 and len(scales) != 1:
         raise Refused("inputs and output have different scales or zero points, which the runtimes ignore")
     return Converted(op(), (a, b))
 
