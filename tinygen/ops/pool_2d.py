@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import ClassVar
 
 import numpy as np
 
+from tinygen.fixedpoint import INT32_MAX
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.common import INT8, INT16, Clamp, full_range
 from tinygen.ops.window import Window, WindowLoops, same_padding
 
 
@@ -24,26 +26,46 @@ class _Pool2D(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, rank and size."""
         (x,) = inputs
-        broken = [*common.expect_dtype(x, "input", INT8), *common.expect_rank(x, "input", 4)]
+        broken = [*common.expect_dtype(x, "input", INT8, INT16), *common.expect_rank(x, "input", 4)]
         yield from broken
         if not broken and min(self.window.output_size(*x.shape[1:3])) < 1:
             yield f"the {self.window.describe()} does not fit into the input {x.shape}"
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """(n, oh, ow, c) int8."""
+        """(n, oh, ow, c), of the input's dtype."""
         (x,) = inputs
-        return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), x.shape[3]), INT8),)
+        return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), x.shape[3]), x.dtype),)
 
     def describe(self) -> str:
         """Window in words."""
         return self.window.describe()
 
 
+class Ties(Enum):
+    """Which way a mean goes that lies half-way between two integers; the values are for people."""
+
+    AWAY_FROM_ZERO = "ties away from zero"
+    UP = "ties up"
+    """As a sum of values without sign, which half the divisor is added to: models of uint8."""
+
+
 @dataclass(frozen=True)
 class AveragePool2D(_Pool2D):
-    """y = clamp(sum of the taps inside / their number), on raw values, ties away from zero."""
+    """y = clamp(sum of the taps inside / their number), rounded to the nearest, on raw values."""
 
     name: ClassVar[str] = "AVERAGE_POOL_2D"
+    ties: Ties = Ties.AWAY_FROM_ZERO
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype, rank and size, and the sum's bound."""
+        broken = list(super().problems(inputs))
+        yield from broken
+        if not broken:
+            low, high = full_range(inputs[0].dtype)
+            # The sum of values counted from the least, with half the divisor for rounding.
+            bound = self.window.taps * (high - low + 1)
+            if bound > INT32_MAX:
+                yield f"the sum of {self.window.taps} taps can reach {bound}, more than int32"
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Sums and counts over the padded image."""
@@ -56,8 +78,17 @@ class AveragePool2D(_Pool2D):
         inside = self.window.pad(np.ones((1, *x.shape[1:3], 1), np.int64), 0)
         for _, _, view in self.window.tap_views(inside, height, width):
             count += view
+        return (np.clip(self._divided(total, count), *self.clamp).astype(x.dtype),)
+
+    def _divided(self, total: Array, count: Array) -> Array:
+        if self.ties is Ties.UP:
+            return np.asarray((total + count // 2) // count)
         magnitude = (np.abs(total) + count // 2) // count
-        return (np.clip(np.where(total > 0, magnitude, -magnitude), *self.clamp).astype(np.int8),)
+        return np.asarray(np.where(total > 0, magnitude, -magnitude))
+
+    def describe(self) -> str:
+        """Window in words, and ties where they are not the usual ones."""
+        return super().describe() + (f", {self.ties.value}" if self.ties is Ties.UP else "")
 
 
 @dataclass(frozen=True)
@@ -70,18 +101,20 @@ class MaxPool2D(_Pool2D):
         """Running maximum over the image padded with the smallest value."""
         (x,) = inputs
         height, width = self.window.output_size(*x.shape[1:3])
-        padded = self.window.pad(x, -128)
-        largest = np.full((x.shape[0], height, width, x.shape[3]), -128, np.int8)
+        lowest, _ = full_range(x.dtype)
+        padded = self.window.pad(x, lowest)
+        largest = np.full((x.shape[0], height, width, x.shape[3]), lowest, x.dtype)
         for _, _, view in self.window.tap_views(padded, height, width):
             largest = np.maximum(largest, view)
-        return (np.clip(largest, *self.clamp).astype(np.int8),)
+        return (np.clip(largest, *self.clamp).astype(x.dtype),)
 
 
 def _prepare(site: Site) -> Body:
     op: _Pool2D = site.op
     (x,) = site.inputs
     low, high = op.clamp
-    clamps = (low, high) != (-128, 127)
+    lowest, _ = full_range(x.dtype)
+    clamps = op.clamp != full_range(x.dtype)
     loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
     helpers = {name for name, used in (("clamp", clamps), ("taps", loops.has_edge)) if used}
     return Body(
@@ -91,6 +124,9 @@ def _prepare(site: Site) -> Body:
             "low": low,
             "high": high,
             "clamps": clamps,
+            "lowest": lowest,
+            "lowest_name": f"{x.dtype}_MIN".upper(),
+            "ties_up": isinstance(op, AveragePool2D) and op.ties is Ties.UP,
         },
         helpers=frozenset(helpers),
     )
@@ -116,6 +152,10 @@ def cases() -> tuple[Case, ...]:
             "relu6": {"x": (1, 4, 4, 3), "kernel": (2, 2), "activation": "RELU6"},
             "batch": {"x": (2, 4, 4, 3), "kernel": (3, 3)},
             "one_pixel": {"x": (1, 1, 1, 1), "kernel": (1, 1)},
+            "int16": {"x": (1, 6, 4, 5), "kernel": (2, 2), "stride": (2, 2), "dtype": "int16"},
+            "int16_global": {"x": (1, 9, 7, 3), "kernel": (9, 7), "padding": "VALID", "dtype": "int16"},
+            "int16_same_odd_total": {"x": (1, 5, 6, 3), "kernel": (4, 2), "dtype": "int16"},
+            "int16_relu6": {"x": (1, 4, 4, 3), "kernel": (2, 2), "activation": "RELU6", "dtype": "int16"},
         }.items()
     )
 
@@ -131,6 +171,7 @@ def random_case(rng: np.random.Generator) -> Case:
         stride=(int(rng.integers(1, 4)), int(rng.integers(1, 4))),
         padding=str(rng.choice(["SAME", "VALID"])),
         activation=str(rng.choice(["NONE", "RELU", "RELU6"])),
+        dtype=str(rng.choice(["int8", "int16"])),
     )
 
 
@@ -143,16 +184,18 @@ def _case(
     stride: tuple[int, int] = (1, 1),
     padding: str = "SAME",
     activation: str = "NONE",
+    dtype: str = "int8",
 ) -> Case:
     size = tuple(
         (length + (sum(same_padding(length, taps, step)) if padding == "SAME" else 0) - taps) // step + 1
         for length, taps, step in zip(x[1:3], kernel, stride, strict=True)
     )
+    scale = 0.05 if dtype == "int8" else 0.0002
     return Case(
         f"{op.split('_')[0].lower()}_{name}",
         op,
-        (CaseTensor(x, scale=0.05, zero_point=-11),),
-        (CaseTensor((x[0], *size, x[3]), scale=0.05, zero_point=-11),),
+        (CaseTensor(x, dtype, scale=scale, zero_point=-11),),
+        (CaseTensor((x[0], *size, x[3]), dtype, scale=scale, zero_point=-11),),
         {
             "padding": padding,
             "filter_height": kernel[0],

@@ -1,10 +1,10 @@
-"""MEAN, SUM, REDUCE_MAX and REDUCE_MIN over any axes, int8 to int8."""
+"""MEAN, SUM, REDUCE_MAX and REDUCE_MIN over any axes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,21 +13,22 @@ from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import INT8
+from tinygen.ops.common import INT8, INT16, full_range
 
 
 @dataclass(frozen=True)
 class _Reduction(Op):
+    dtypes: ClassVar[tuple[np.dtype[Any], ...]]
     axes: tuple[int, ...]  # ascending, from 0
     keep_dims: bool
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype."""
-        yield from common.expect_dtype(inputs[0], "input", INT8)
+        yield from common.expect_dtype(inputs[0], "input", *self.dtypes)
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """Without the reduced dimensions, or with ones in their place."""
-        return (TensorType(_reduced_shape(inputs[0].shape, self.axes, self.keep_dims), INT8),)
+        return (TensorType(_reduced_shape(inputs[0].shape, self.axes, self.keep_dims), inputs[0].dtype),)
 
     def describe(self) -> str:
         """Axes."""
@@ -39,17 +40,19 @@ class _Reduction(Op):
 class _Total(_Reduction):
     """y = clamp(requant(sum of (x - zero_point)) + output_zero_point)."""
 
+    dtypes = (INT8, INT16)
     zero_point: int
     output_zero_point: int
     requant: Requant
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and the sum's bound, with the zero point in every term or subtracted at the end."""
-        yield from super().problems(inputs)
-        bound = _count(inputs[0].shape, self.axes) * (128 + abs(self.zero_point))
-        limit = int(self.requant.largest_accumulator()[0])
-        if bound > limit:
-            yield f"the sum can reach {bound}, its scale leaves {limit} of int32"
+        broken = list(super().problems(inputs))
+        yield from broken
+        if not broken:
+            lowest, _ = full_range(inputs[0].dtype)
+            bound = _count(inputs[0].shape, self.axes) * (abs(self.zero_point) - lowest)
+            yield from common.rescaling_problems("the sum", -bound, bound, self.requant)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Exact integers."""
@@ -57,7 +60,7 @@ class _Total(_Reduction):
         total = (x.astype(np.int64) - self.zero_point).sum(axis=self.axes, keepdims=self.keep_dims)
         y = self.requant.apply(np.asarray(total, np.int64)) + self.output_zero_point
         # One multiplier for all gives a scalar one dimension.
-        return (np.clip(y, -128, 127).astype(np.int8).reshape(np.shape(total)),)
+        return (np.clip(y, *full_range(x.dtype)).astype(x.dtype).reshape(np.shape(total)),)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class ReduceMax(_Reduction):
     """y = the largest x; input and output share scale and zero point."""
 
     name: ClassVar[str] = "REDUCE_MAX"
+    dtypes = (INT8,)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """The maximum."""
@@ -90,6 +94,7 @@ class ReduceMin(_Reduction):
     """y = the smallest x; input and output share scale and zero point."""
 
     name: ClassVar[str] = "REDUCE_MIN"
+    dtypes = (INT8,)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """The minimum."""
@@ -153,8 +158,9 @@ def _prepare(site: Site) -> Body:
 
 def _prepare_total(site: Site) -> Body:
     op: _Total = site.op
-    final, constants, helpers = common.finish(op.requant, op.output_zero_point, (-128, 127))
-    count = _count(site.inputs[0].shape, op.axes)
+    (x, *_) = site.inputs
+    final, constants, helpers = common.finish(op.requant, op.output_zero_point, full_range(x.dtype), x.dtype)
+    count = _count(x.shape, op.axes)
     return Body(
         {**_loop_values(site), "start": -op.zero_point * count, "finish": final},
         constants,
@@ -214,7 +220,21 @@ def cases() -> tuple[Case, ...]:
     long = tuple(_case(f"{op.lower()}_long", op, (1, 90, 90, 2), (1, 2), output_scale=0.9) for op in ("MEAN", "SUM"))
     # 255 * 8190 * 2**10, the multiplier's shift, is within a percent of int32.
     limit = _case("sum_near_int32", "SUM", (1, 90, 91), (1, 2), scale=0.5, output_scale=0.0007, zero_points=(-128, 6))
-    return (*shared, *totals, ties, *long, limit)
+    int16 = tuple(
+        _case(f"{op.lower()}_int16{name}", op, dtype="int16", **arguments)  # type: ignore[arg-type]
+        for op in ("MEAN", "SUM")
+        for name, arguments in {
+            "": {"x": (1, 5, 6, 3), "axes": (1, 2)},
+            "_no_zero_points": {"x": (1, 5, 6, 30), "axes": (1, 2), "zero_points": (0, 0), "keep_dims": True},
+            "_zero_points": {"x": (2, 5, 7), "axes": (1,), "zero_points": (-32768, 32767)},
+            "_same_scale": {"x": (1, 4, 6, 33), "axes": (1, 2), "scale": 0.05, "output_scale": 0.05},
+            "_coarse_output": {"x": (1, 7, 9, 40), "axes": (1, 2), "output_scale": 3.0},
+            "_channels": {"x": (1, 4, 30, 7), "axes": (-1,)},
+            # 32 768 * 65 472 is within a percent of int32.
+            "_long": {"x": (1, 372, 176), "axes": (1, 2), "zero_points": (0, 0), "output_scale": 0.3},
+        }.items()
+    )
+    return (*shared, *totals, ties, *long, limit, *int16)
 
 
 def random_case(rng: np.random.Generator) -> Case:
@@ -223,16 +243,19 @@ def random_case(rng: np.random.Generator) -> Case:
     count = int(rng.integers(1, min(len(shape), 2) + 1))
     axes = rng.choice(len(shape), count, replace=False) - len(shape) * rng.integers(0, 2, count)
     scales = np.exp(rng.uniform(np.log(0.005), np.log(0.5), 2))
-    zeros = rng.integers(-128, 128, 2)
+    op = str(rng.choice(_OPS))
+    dtype = str(rng.choice(["int8", "int16"])) if op in ("MEAN", "SUM") else "int8"
+    zeros = rng.integers(*full_range(np.dtype(dtype)), 2, endpoint=True)
     return _case(
         f"random_{rng.integers(1 << 30)}",
-        str(rng.choice(_OPS)),
+        op,
         shape,
         tuple(int(axis) for axis in axes),
         keep_dims=bool(rng.random() < 0.5),
         scale=float(scales[0]),
         output_scale=float(scales[1]),
         zero_points=(int(zeros[0]), int(zeros[1])),
+        dtype=dtype,
     )
 
 
@@ -247,6 +270,7 @@ def _case(
     scale: float = 0.05,
     output_scale: float = 0.031,
     zero_points: tuple[int, int] = (-11, 6),
+    dtype: str = "int8",
 ) -> Case:
     y = _reduced_shape(x, [axis % len(x) for axis in axes] if x else (), keep_dims)
     wanted = np.array(axes[0] if scalar_axis else axes, np.int32)
@@ -254,10 +278,11 @@ def _case(
     return Case(
         name,
         op,
-        (CaseTensor(x, scale=scale, zero_point=zero_points[0]), CaseTensor(wanted.shape, "int32", data=wanted)),
+        (CaseTensor(x, dtype, scale=scale, zero_point=zero_points[0]), CaseTensor(wanted.shape, "int32", data=wanted)),
         (
             CaseTensor(
                 y,
+                dtype,
                 scale=output_scale if rescales else scale,
                 zero_point=zero_points[1 if rescales else 0],
             ),
