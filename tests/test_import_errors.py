@@ -259,7 +259,7 @@ REFUSALS: dict[str, tuple[Callable[[], bytes], Sequence[str]]] = {
     ),
     "requantisation that overflows": (
         lambda: unary("QUANTIZE", ROW, dataclasses.replace(ROW, scale=1e-10)),
-        ["QUANTIZE: the output's scale is too fine"],
+        ["QUANTIZE: the difference to the zero point can reach"],
     ),
     "sum that overflows": (
         lambda: build_model([ROW, ROW, dataclasses.replace(ROW, scale=1e-9)], [("ADD", [0, 1], [2], {})], [0, 1], [2]),

@@ -70,7 +70,7 @@ def rescaling_problems(what: str, low: int, high: int, requant: Requant) -> Iter
     """A problem when a value from low to high, rescaled, could leave the accumulator's type on the way."""
     limit = int(requant.largest_accumulator()[0])
     if low < -limit - 1 or high > limit:
-        yield f"{what} can reach {low if -low > high else high}, its scale leaves {limit} of int32"
+        yield f"{what} can reach {low if -low > high else high}, the scales leave {limit} of int32"
 
 
 def channel_problems(bias: Tensor, requant: Requant, channels: int) -> Iterator[str]:

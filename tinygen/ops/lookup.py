@@ -12,7 +12,7 @@ from tinygen.fixedpoint import Requant
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
-from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.common import INT8, UINT8, Clamp
 
 
 class Lookup(Op):
@@ -28,11 +28,6 @@ class Lookup(Op):
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """As the input."""
         return (inputs[0].type,)
-
-    def table(self) -> Array:
-        """The results for -128, -127, …, 127."""
-        (y,) = self.reference(np.arange(-128, 128).astype(np.int8))
-        return y
 
 
 def largest_difference(x: Tensor) -> int:
@@ -68,11 +63,14 @@ class Rescale(Lookup):
         return (np.clip(y, *self.clamp).astype(inputs[0].dtype),)
 
 
-def lookup_kernel(op: type[Lookup]) -> Kernel:
-    """The kernel of such an operator, int8 to int8."""
-    return Kernel("lookup.table", op, _prepare, accepts=lambda site: site.inputs[0].dtype == INT8)
+def lookup_kernel(op: type[Op]) -> Kernel:
+    """The kernel of an operator whose `reference` works value by value, for inputs of one byte."""
+    return Kernel("lookup.table", op, _prepare, accepts=lambda site: site.inputs[0].dtype in (INT8, UINT8))
 
 
 def _prepare(site: Site) -> Body:
-    op: Lookup = site.op
-    return Body({"elements": site.inputs[0].elements}, {"table": op.table()})
+    op: Op = site.op
+    x = site.inputs[0]
+    low, high = common.full_range(x.dtype)
+    (table,) = op.reference(np.arange(low, high + 1).astype(x.dtype))
+    return Body({"elements": x.elements, "offset": -low}, {"table": table})

@@ -112,9 +112,9 @@ def _quantize(call: Call) -> Converted:
     x, y = call.input(0, "input"), call.output
     scale, zero_point = scale_and_zero_point(y, "output")
     if x.dtype == FLOAT32:
-        return Converted(Quantize(scale, zero_point), (x,))
+        return Converted(Quantize(scale, zero_point, y.dtype), (x,))
     x_scale, x_zero = scale_and_zero_point(x, "input")
-    return Converted(Requantize(x_zero, zero_point, Requant.from_scales(x_scale / scale), (-128, 127)), (x,))
+    return Converted(Requantize(x_zero, zero_point, Requant.from_scales(x_scale / scale), y.dtype), (x,))
 
 
 def _dequantize(call: Call) -> Converted:
