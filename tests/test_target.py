@@ -24,7 +24,7 @@ def changed(old, new):
 
 
 def test_the_shipped_boards_are_listed():
-    assert {"qemu-mps2-an386", "netduino2plus"} <= set(list_boards())
+    assert {"qemu-mps2-an386", "netduino2plus", "microbit"} <= set(list_boards())
     assert list_boards() == sorted(list_boards())
 
 
@@ -44,6 +44,12 @@ def test_the_netduino_has_the_memory_of_an_stm32f405():
     board = load_board("netduino2plus")
     assert (board.flash_bytes, board.ram_bytes, board.clock_hz) == (1024 * 1024, 128 * 1024, 168_000_000)
     assert load_core(board.core).features >= {"dsp", "fpu"}
+
+
+def test_the_microbit_has_the_memory_of_an_nrf51822():
+    board = load_board("microbit")
+    assert (board.flash_bytes, board.ram_bytes, board.clock_hz) == (256 * 1024, 16 * 1024, 16_000_000)
+    assert load_core(board.core).features == set()  # no division, no unaligned access
 
 
 def test_an_unknown_board_names_the_known_ones_and_the_closest():
@@ -89,7 +95,7 @@ def test_a_real_board_names_its_framework(tmp_path):
         (changed("clock_hz = 25_000_000\n", ""), ["clock_hz is missing", "whole number"]),
         (changed("baud = 115_200", "baud = 115_200\nbaudrate = 1"), ["unknown key baudrate", "Did you mean baud?"]),
         (changed("uart_irq = 0", "uart_irq = 240"), ["emulator.uart_irq", "240", "239"]),
-        (changed('uart = "cmsdk"', 'uart = "pl011"'), ["emulator.uart", "pl011", "cmsdk, stm32f"]),
+        (changed('uart = "cmsdk"', 'uart = "pl011"'), ["emulator.uart", "pl011", "cmsdk, nrf51, stm32f"]),
         (changed('machine = "mps2-an386"', 'machine = "a; rm -rf x"'), ["emulator.machine", "a; rm -rf x"]),
         (changed("[regions.ram]", "[regions.sram]"), ["regions.ram is missing"]),
         (changed("address = 0x2000_0000", "address = 0x1_0000_0000"), ["regions.ram.address", "4294967296"]),
