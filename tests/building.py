@@ -40,20 +40,24 @@ class Built:
         return self.library / f"{self.manifest.name}.c"
 
 
-def build_file(path: Path, out: Path, name: str | None = None, objective: str = "balanced") -> Built:
+def build_file(
+    path: Path, out: Path, name: str | None = None, objective: str = "balanced", board: str = BOARD
+) -> Built:
     """Read a model file, build it, and write the output folder."""
     model = pipeline.read(path)
-    build = pipeline.build(model, BOARD, name, objective)
+    build = pipeline.build(model, board, name, objective)
     output.write(build.files, out)
     return Built(model, out, build.manifest)
 
 
-def build_bytes(data: bytes, folder: Path, name: str | None = "kws", objective: str = "balanced") -> Built:
+def build_bytes(
+    data: bytes, folder: Path, name: str | None = "kws", objective: str = "balanced", board: str = BOARD
+) -> Built:
     """The same for a model in memory; everything is written below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "case.tflite"
     path.write_bytes(data)
-    return build_file(path, folder / f"out-{objective}", name, objective)
+    return build_file(path, folder / f"out-{objective}", name, objective, board)
 
 
 _WIDE = 50.0  # standard deviation: uniform int8 has 74, the Gaussian samples 21, all elements equal 0

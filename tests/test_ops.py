@@ -9,21 +9,18 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from building import Built, assert_exact, build_bytes, differences, host, varied
-from tflite_builder import build_case, build_model
+from building import assert_exact, build_bytes, differences, host, varied
+from operator_cases import NAMED, build, cases_of_each_kernel, family, kernels_of
+from tflite_builder import build_model
 
-from tinygen import pipeline, reference
+from tinygen import reference
 from tinygen.ops import registry
 from tinygen.ops.case import Case
-from tinygen.select import OBJECTIVES, select
+from tinygen.select import OBJECTIVES
 from tinygen.target import list_boards, load_board, load_core
 
 RANDOM_CASES = 12
 SAMPLES = 8
-
-
-def named_cases() -> dict[str, Case]:
-    return {f"{family(module)}-{case.name}": case for module in registry.MODULES for case in module.cases()}
 
 
 def random_cases(module: ModuleType) -> dict[str, Case]:
@@ -34,23 +31,7 @@ def random_cases(module: ModuleType) -> dict[str, Case]:
     }
 
 
-def family(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
-
-
-NAMED = named_cases()
 RANDOM = {name: case for module in registry.MODULES for name, case in random_cases(module).items()}
-
-
-def build(case: Case, folder: Path, objective: str = "balanced") -> Built:
-    return build_bytes(build_case(case), folder, objective=objective)
-
-
-def kernels_of(case: Case, folder: Path, features: frozenset[str] = frozenset()) -> set[str]:
-    path = folder / "kernels.tflite"
-    path.write_bytes(build_case(case))
-    graph = pipeline.read(path).graph
-    return {step.kernel.name for objective in OBJECTIVES for step in select(graph, features, objective)}
 
 
 def test_case_names_are_unique() -> None:
@@ -92,22 +73,12 @@ def test_every_kernel_is_exercised(tmp_path: Path) -> None:
     assert used == {kernel.name for kernel in registry.KERNELS}
 
 
-def case_for_each_kernel(folder: Path) -> dict[str, str]:
-    """The first named case of each portable kernel that leaves code for it."""
-    first: dict[str, str] = {}
-    for name, case in NAMED.items():
-        for kernel in sorted(kernels_of(case, folder) - set(first)):
-            if build(case, folder / name).manifest.layers:
-                first[kernel] = name
-    return first
-
-
 def test_clang_agrees_on_every_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "clang")
-    chosen = case_for_each_kernel(tmp_path)
+    chosen = cases_of_each_kernel(NAMED, tmp_path)
     assert len(chosen) >= 10
-    for kernel, name in chosen.items():
-        built = build(NAMED[name], tmp_path / kernel)
+    for kernel, (name, *_) in chosen.items():
+        built = build(NAMED[name], tmp_path / name)
         with host(built) as peer:
             assert "clang" in peer.name
         assert differences(built, varied(built, SAMPLES), host(built)) == [], kernel

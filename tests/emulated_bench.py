@@ -1,0 +1,98 @@
+"""Many models on an emulated board, one after the other, without PlatformIO in between.
+
+The firmware is the same one: the runner and the emulated boards' start-up code and drivers, compiled once for a board.
+Only the model's library is compiled again, and linked. test_on_board.py goes the whole way through PlatformIO.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from building import Built
+
+from tinygen.board import BoardPeer
+from tinygen.link import open_link
+from tinygen.resources import resource
+from tinygen.session import Session
+from tinygen.target import EMULATED_PLATFORM, load_board, load_core
+
+_PLATFORM = ("firmware", "platforms", EMULATED_PLATFORM)
+
+
+class Bench:
+    """An emulated board, whose firmware waits for a model."""
+
+    def __init__(self, board: str, folder: Path) -> None:
+        self.board = load_board(board)
+        self._core = load_core(self.board.core)
+        self._folder = folder
+        emulator = self.board.emulator
+        assert emulator is not None
+        self._emulator = emulator
+        core = resource(*_PLATFORM, "core")
+        drivers = (f"uart_{emulator.uart}.c", f"ticks_{emulator.ticks}.c")
+        sources = [
+            *sorted(resource("firmware", "runner").glob("*.c")),
+            *(core / name for name in ("startup.c", "port.c", *drivers)),
+        ]
+        defines = (
+            f"-DBOARD_CLOCK_HZ={self.board.clock_hz}u",
+            f"-DBOARD_BAUD={self.board.baud}u",
+            f"-DUART_BASE={emulator.uart_address:#x}u",
+            f"-DUART_IRQ={emulator.uart_irq}",
+            f"-DTICKS_BASE={emulator.ticks_address:#x}u",
+        )
+        self._gcc("-Os", "-c", *defines, f"-I{resource('firmware')}", *map(str, sources))
+        self._objects = sorted(map(str, folder.glob("*.o")))
+
+    @contextlib.contextmanager
+    def running(self, built: Built) -> Iterator[BoardPeer]:
+        """The board, running a model that was built for it."""
+        state = self._folder / "state"
+        arguments = ["--program", self._emulator.program, "--machine", self._emulator.machine]
+        arguments += ["--icount-shift", str(self._emulator.icount_shift), str(self._link(built))]
+        self._control(state, "start", *arguments)
+        try:
+            with open_link(self._control(state, "port").strip(), self.board.baud) as link:
+                session = Session(link)
+                session.check_model(built.manifest)
+                yield BoardPeer(built.manifest, session)
+        finally:
+            self._control(state, "stop")
+
+    def _link(self, built: Built) -> Path:
+        image = self._folder / "firmware.elf"
+        places = [
+            f"-Wl,--defsym=board_{region.name}_{key}={value}"
+            for region in self.board.regions
+            for key, value in (("address", region.address), ("bytes", region.bytes))
+        ]
+        self._gcc(
+            *(flag for flag in built.manifest.cflags if flag not in self._core.flags),
+            *(f"-I{path}" for path in (resource("firmware"), built.library)),
+            *(str(built.out / path) for path in (*built.manifest.sources, "src/runner_model.c")),
+            *self._objects,
+            *("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections", "-lm"),
+            *(f"-T{resource(*_PLATFORM, 'core', 'link.ld')}", f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}"),
+            *places,
+            *("-o", str(image)),
+        )
+        return image
+
+    def _gcc(self, *arguments: str) -> None:
+        sections = ("-ffunction-sections", "-fdata-sections")
+        _run([f"{self._core.toolchain}gcc", *self._core.flags, *sections, *arguments], self._folder)
+
+    def _control(self, state: Path, *arguments: str) -> str:
+        tool = resource(*_PLATFORM, "tools", "emulator.py")
+        return _run([sys.executable, str(tool), "--state", str(state), *arguments], self._folder)
+
+
+def _run(command: Sequence[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
+    return done.stdout
