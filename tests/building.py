@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -86,17 +87,34 @@ def host(built: Built) -> AbstractContextManager[Peer]:
     return host_peer(built.out, built.manifest)
 
 
+# Besides the default. Where int, long and pointers have 32 bits, as on boards; on x86 they do for the asking, with
+# floats computed as floats. Unoptimised, because that is what the others are not.
+_OTHER_COMPILERS: list[tuple[str, tuple[str, ...]]] = [("clang", ())]
+if platform.machine() in ("x86_64", "AMD64"):
+    _OTHER_COMPILERS.append(("gcc", ("-m32", "-msse2", "-mfpmath=sse", "-O0")))
+
+
+def other_hosts(built: Built) -> list[AbstractContextManager[Peer]]:
+    """The same from other compilers. One that is not installed is an error."""
+    return [host_peer(built.out, built.manifest, compiler, flags) for compiler, flags in _OTHER_COMPILERS]
+
+
 def tflm(built: Built) -> AbstractContextManager[Peer]:
     """TensorFlow Lite Micro's interpreter."""
     return tflm_peer(built.out, built.manifest)
 
 
-def assert_exact(built: Built, inputs: Sequence[Sample], no_flat_inputs: str = "") -> None:
-    """Reference, host C and the original runtime give the same bytes, layer by layer.
+def assert_exact(
+    built: Built,
+    inputs: Sequence[Sample],
+    no_flat_inputs: str = "",
+    others: Sequence[AbstractContextManager[Peer]] = (),
+) -> None:
+    """Reference, host C, the original runtime and `others` give the same bytes, layer by layer.
 
     Where `no_flat_inputs` says why, the original runtime is only asked about inputs that are anything but flat.
     """
     theirs = [sample for sample in inputs if is_wide(sample)] if no_flat_inputs else inputs
     assert theirs, "nothing is left to ask the original runtime about"
-    assert differences(built, inputs, host(built)) == []
+    assert differences(built, inputs, host(built), *others) == []
     assert differences(built, theirs, tflm(built)) == []

@@ -9,8 +9,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from building import assert_exact, build_bytes, differences, host, varied
-from operator_cases import NAMED, build, cases_of_each_kernel, family, kernels_of
+from building import assert_exact, build_bytes, differences, host, other_hosts, varied
+from operator_cases import NAMED, build, family, kernels_of
 from tflite_builder import build_model
 
 from tinygen import reference
@@ -44,7 +44,8 @@ def test_case_names_are_unique() -> None:
 def test_everybody_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     case = (NAMED | RANDOM)[name]
     built = build(case, tmp_path)
-    assert_exact(built, varied(built, SAMPLES), case.no_flat_inputs)
+    others = other_hosts(built) if name in NAMED else []
+    assert_exact(built, varied(built, SAMPLES), case.no_flat_inputs, others)
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -71,17 +72,6 @@ def test_every_kernel_is_exercised(tmp_path: Path) -> None:
     features = {frozenset[str](), *(load_core(core).features for core in cores)}
     used = {kernel for case in NAMED.values() for each in features for kernel in kernels_of(case, tmp_path, each)}
     assert used == {kernel.name for kernel in registry.KERNELS}
-
-
-def test_clang_agrees_on_every_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", "clang")
-    chosen = cases_of_each_kernel(NAMED, tmp_path)
-    assert len(chosen) >= 10
-    for kernel, (name, *_) in chosen.items():
-        built = build(NAMED[name], tmp_path / name)
-        with host(built) as peer:
-            assert "clang" in peer.name
-        assert differences(built, varied(built, SAMPLES), host(built)) == [], kernel
 
 
 # --- absent inputs ---------------------------------------------------------------------------------------------------

@@ -67,10 +67,15 @@ def compile_host(out: Path, manifest: Manifest, folder: Path, compiler: str, fla
 
 
 @contextlib.contextmanager
-def host_peer(out: Path, manifest: Manifest) -> Iterator[PipePeer]:
-    """The library as it lies in `out`, compiled and running with address and undefined-behaviour sanitizers."""
-    compiler = find_compiler()
+def host_peer(
+    out: Path, manifest: Manifest, compiler: str | None = None, flags: Sequence[str] = ()
+) -> Iterator[PipePeer]:
+    """The library as it lies in `out`, compiled and running with address and undefined-behaviour sanitizers.
+
+    Without a name, the compiler is the one of find_compiler().
+    """
+    compiler = compiler or find_compiler()
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
-        program = compile_host(out, manifest, Path(folder), compiler)
-        with pipe_peer(f"host C ({compiler}, sanitized)", [str(program)], manifest) as peer:
+        program = compile_host(out, manifest, Path(folder), compiler, flags)
+        with pipe_peer(f"host C ({' '.join([compiler, *flags])}, sanitized)", [str(program)], manifest) as peer:
             yield peer
