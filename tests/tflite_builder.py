@@ -185,9 +185,19 @@ def _tensor(tensor: CaseTensor, name: str, buffer: int, is_variable: bool) -> sc
 
 def _bytes_of(tensor: CaseTensor) -> bytes:
     data = np.asarray(tensor.data)
+    if tensor.dtype == "int4":
+        return _nibbles(data)
     if (data.dtype.name, data.shape) != (tensor.dtype, tensor.shape):
         raise ValueError(f"a tensor of {tensor.dtype} {tensor.shape} has data of {data.dtype} {data.shape}")
     return data.tobytes()
+
+
+def _nibbles(data: np.ndarray) -> bytes:
+    """Two values to a byte, the first in the low half."""
+    halves = [int(value) & 15 for value in data.reshape(-1)]
+    if len(halves) % 2:
+        halves.append(0)
+    return bytes(low | high << 4 for low, high in zip(halves[0::2], halves[1::2], strict=True))
 
 
 def _buffer(data: bytes | None) -> schema.BufferT:

@@ -28,6 +28,8 @@ def _breaches(graph: Graph) -> Iterator[str]:
                 yield f"constant {name!r} is {tensor.data.dtype}{tensor.data.shape}, declared {tensor.type}"
             if tensor.data.flags.writeable:
                 yield f"constant {name!r} is writable"
+        if tensor.packed and (tensor.data is None or tensor.data.min() < -8 or tensor.data.max() > 7):
+            yield f"{name!r} is packed, but no constant of values from -8 to 7"
     constants = {name for name, tensor in graph.tensors.items() if tensor.data is not None}
     known = constants | set(graph.inputs) | {state.read for state in graph.states}
     for name in graph.inputs:

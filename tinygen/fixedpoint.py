@@ -290,10 +290,13 @@ class Requant:
         return multiply_by_quantized_multiplier(acc, *self._arrays)
 
     def largest_accumulator(self) -> IntArray:
-        """The largest |accumulator| per channel that the rule is defined for."""
+        """The largest |accumulator| per channel that the rule is defined for: no intermediate leaves its C type."""
+        multiplier, shift = self._arrays
         if self.rounding is Rounding.INT64:
-            return np.full(len(self.shift), (1 << 47) - 1)
-        return INT32_MAX >> np.maximum(self._arrays[1], 0)
+            # The result is cast to int32. A shift of 15 or more would leave none to round with.
+            fits = (np.int64(INT32_MAX) << np.clip(15 - shift, 0, 31)) // np.maximum(reduced_multiplier(multiplier), 1)
+            return np.where(shift < 15, np.minimum(fits, (1 << 47) - 1), 0)
+        return INT32_MAX >> np.maximum(shift, 0)
 
 
 def quantize_f32(x: npt.NDArray[np.float32], scale: np.float32, zero_point: int, low: int, high: int) -> IntArray:

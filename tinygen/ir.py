@@ -43,6 +43,8 @@ class Tensor:
     dtype: np.dtype[Any]
     quant: Quant | None = None
     data: Array | None = None
+    packed: bool = False
+    """An int8 constant of values from -8 to 7, which is stored two to a byte. `data` are the values themselves."""
 
     @property
     def elements(self) -> int:
@@ -52,7 +54,7 @@ class Tensor:
     @property
     def bytes(self) -> int:
         """Size in memory."""
-        return self.elements * self.dtype.itemsize
+        return (self.elements + 1) // 2 if self.packed else self.elements * self.dtype.itemsize
 
     @property
     def type(self) -> TensorType:
@@ -139,3 +141,16 @@ def read_only(array: Array) -> Array:
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view
+
+
+def packed(values: Array) -> Array:
+    """Values from -8 to 7, two to a byte of a uint8 (n,), the first in the low half; a last half may stay empty."""
+    halves = np.resize(values.reshape(-1).astype(np.uint8) & 15, (values.size + 1) // 2 * 2)
+    halves[values.size :] = 0
+    return np.asarray(halves[0::2] | halves[1::2] << 4)
+
+
+def unpacked(data: Array, shape: Shape) -> Array:
+    """The int8 values of such bytes."""
+    halves = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)[: int(np.prod(shape, dtype=np.int64))]
+    return ((halves.astype(np.int8) ^ 8) - 8).reshape(shape)

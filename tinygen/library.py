@@ -24,12 +24,14 @@ _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float3
 
 _HELPERS = (
     "clamp",
+    "int4",
     "high_mul",
     "divide_by_pot",
     "requantise",
     "requantise_wide",
     "requantise_int64",
     "taps",
+    "sources",
     "reciprocal",
     "sigmoid_int16",
 )

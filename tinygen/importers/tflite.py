@@ -15,13 +15,15 @@ from tinygen.errors import Problem, UnsupportedModel
 from tinygen.importers import OutlineRow, tflite_variables
 from tinygen.importers.tflite_call import LARGEST_TENSOR, QUANTISE, Call, Converted, Refused
 from tinygen.importers.tflite_file import ABSENT, RawModel, RawOperator, RawSubgraph, RawTensor, read_tflite
-from tinygen.importers.tflite_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY
+from tinygen.importers.tflite_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY, PACKED_INPUTS
 from tinygen.importers.tflite_variables import Variables
-from tinygen.ir import Graph, Node, Quant, State, Tensor, read_only
+from tinygen.ir import Graph, Node, Quant, State, Tensor, read_only, unpacked
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8
 
 INTERFACE_TYPES = (INT8, UINT8, INT16, INT32, FLOAT32)
 """What inputs and outputs of a model can be."""
+PACKED = "int4"
+"""The type of constants that the file and the generated C hold two to a byte."""
 
 
 def read(data: bytes, source: str) -> Graph:
@@ -151,6 +153,7 @@ class _Importer:
             if convert is None:
                 self._lacks_operator = True
                 raise Refused("the operator is not supported", INSTEAD.get(raw.op, INSTEAD_OF_ANY))
+            self._check_packed(raw)
             call = Call(
                 raw,
                 tuple(None if i == ABSENT else self._tensor(i) for i in raw.inputs),
@@ -179,6 +182,12 @@ class _Importer:
             converted = self._variables.read(raw, self._tensor(raw.outputs[0]))
             return [self._checked(place, converted, raw.op, ())]
         return []
+
+    def _check_packed(self, raw: RawOperator) -> None:
+        packed = {at for at, i in enumerate(raw.inputs) if i != ABSENT and self._subgraph.tensors[i].dtype == PACKED}
+        for position in packed - PACKED_INPUTS.get(raw.op, frozenset()):
+            name = self._names[raw.inputs[position]]
+            raise Refused(f"it reads {name!r}, which is {PACKED}: only filters of {', '.join(PACKED_INPUTS)} can be")
 
     def _checked(self, place: str, converted: Converted, op: str, outputs: tuple[Tensor, ...]) -> Node:
         problems = list(converted.op.problems(converted.inputs))
@@ -235,8 +244,9 @@ def _unique_names(subgraph: RawSubgraph) -> list[str]:
 
 
 def _convert_tensor(name: str, raw: RawTensor) -> Tensor:
+    packed = raw.dtype == PACKED and raw.data is not None
     try:
-        dtype = np.dtype(raw.dtype)
+        dtype = INT8 if packed else np.dtype(raw.dtype)
     except TypeError:
         raise Refused(f"tensor {name!r} has the type {raw.dtype}, which is not supported") from None
     if any(dim < 1 for dim in raw.shape):
@@ -244,7 +254,8 @@ def _convert_tensor(name: str, raw: RawTensor) -> Tensor:
     quant = None
     if raw.quantization is not None:
         quant = Quant(raw.quantization.scale, raw.quantization.zero_point, raw.quantization.axis)
-    tensor = Tensor(name, raw.shape, dtype, quant, None if raw.data is None else read_only(raw.data))
+    data = unpacked(raw.data, raw.shape) if packed and raw.data is not None else raw.data
+    tensor = Tensor(name, raw.shape, dtype, quant, None if data is None else read_only(data), packed)
     if tensor.bytes > LARGEST_TENSOR:
         raise Refused(f"tensor {name!r} takes {tensor.bytes} bytes, the limit is {LARGEST_TENSOR}")
     return tensor

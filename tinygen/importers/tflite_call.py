@@ -124,13 +124,13 @@ def clamp(call: Call, output: Tensor) -> Clamp:
     return max(low, lowest), min(high, highest)
 
 
-def bias(call: Call, filters: int) -> Tensor:
-    """The bias that is given, or zeros (filters,)."""
-    given = call.inputs[2] if len(call.inputs) > 2 else None
+def bias(call: Call, filters: int, index: int = 2, dtype: np.dtype[np.generic] = INT32) -> Tensor:
+    """The bias that is given as input `index`, or zeros (filters,) of the dtype."""
+    given = call.inputs[index] if len(call.inputs) > index else None
     if given is not None:
         return given
-    zeros = read_only(np.zeros(filters, np.int32))
-    return Tensor(f"{call.output.name}/no_bias", (filters,), INT32, None, zeros)
+    zeros = read_only(np.zeros(filters, dtype))
+    return Tensor(f"{call.output.name}/no_bias", (filters,), np.dtype(dtype), None, zeros)
 
 
 _LARGEST_STEP = 32767

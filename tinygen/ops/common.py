@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, Requant, Rounding, reduced_multiplier
+from tinygen.fixedpoint import INT32_MAX, IntArray, Requant, Rounding, reduced_multiplier
 from tinygen.ir import Array, Tensor
 
 INT8 = np.dtype(np.int8)
@@ -47,11 +47,14 @@ def expect_constant(tensor: Tensor, role: str) -> Iterator[str]:
 
 
 def filter_problems(x: Tensor, weights: Tensor, bias: Tensor, rank: int) -> list[str]:
-    """Problems of an int8 input, a constant int8 filter of that rank, and a constant int32 bias."""
+    """Problems of an int8 or int16 input, a constant int8 filter of that rank, and a constant bias.
+
+    The bias is int32; beside an int16 input it may be int64.
+    """
     return [
-        *expect_dtype(x, "input", INT8),
+        *expect_dtype(x, "input", INT8, INT16),
         *expect_dtype(weights, "filter", INT8),
-        *expect_dtype(bias, "bias", INT32),
+        *expect_dtype(bias, "bias", INT32, *([INT64] if x.dtype == INT16 else [])),
         *expect_rank(weights, "filter", rank),
         *expect_constant(weights, "filter"),
         *expect_constant(bias, "bias"),
@@ -81,18 +84,31 @@ def channel_problems(bias: Tensor, requant: Requant, channels: int) -> Iterator[
         yield f"{len(requant.multiplier)} filter scales for {channels} output channels"
 
 
-def accumulator_problems(
-    weights: Array, bias: Array, zero_point: int, weight_zero_point: int, requant: Requant
-) -> Iterator[str]:
-    """A problem when some input could overflow an accumulator.
+def accumulator_bound(
+    weights: Array, bias: Array, zero_point: int, weight_zero_point: int, x_dtype: np.dtype[np.generic] = INT8
+) -> IntArray:
+    """What the |accumulator| of each channel can reach: |b| + sum |w| (largest |x| + |zero point|).
 
     `weights` is (channels, taps), `bias` (channels,). The bound also covers every partial sum, with the input's zero
-    point folded into the bias or not: |b| + sum |w| (128 + |zero point|).
+    point folded into the bias or not.
     """
     magnitude = np.abs(weights.astype(np.int64) - weight_zero_point).sum(axis=1)
     if weight_zero_point:  # the kernels may sum w and the zero point apart
         magnitude += weights.shape[1] * abs(weight_zero_point)
-    bound = np.abs(bias.astype(np.int64)) + magnitude * (128 + abs(zero_point))
+    largest = -full_range(x_dtype)[0] + abs(zero_point)
+    return np.asarray(np.abs(bias.astype(np.int64)) + magnitude * largest, np.int64)
+
+
+def accumulator_problems(
+    weights: Array,
+    bias: Array,
+    zero_point: int,
+    weight_zero_point: int,
+    requant: Requant,
+    x_dtype: np.dtype[np.generic] = INT8,
+) -> Iterator[str]:
+    """A problem when some input could take an accumulator beyond what its rescaling is defined for."""
+    bound = accumulator_bound(weights, bias, zero_point, weight_zero_point, x_dtype)
     limit = np.broadcast_to(requant.largest_accumulator(), bound.shape)
     worst = int(np.argmax(bound - limit))
     if bound[worst] > limit[worst]:

@@ -8,12 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case
-from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.window import Axis, Window, WindowLoops
 
@@ -21,42 +20,20 @@ _POINT = Window(Axis(1, 1), Axis(1, 1))
 
 
 @dataclass(frozen=True)
-class Conv2D(Op):
-    """y[n,i,j,o] = clamp(requant(sum (x - zero_point) * w[o,ky,kx,c] + b[o]) + output_zero_point).
+class Conv2D(Convolution):
+    """y[n,i,j,o] = clamp(requant(sum (x - zero_point) * (w[o,ky,kx,c] - weight_zero_point) + b[o]) + …).
 
-    x int8 (n, h, w, c), weights int8 (o, kh, kw, c / groups), bias int32 (o); taps outside the image count as zero.
+    x (n, h, w, c), weights (o, kh, kw, c / groups), bias (o); dtypes as in `Weighted`.
     """
 
     name: ClassVar[str] = "CONV_2D"
-    window: Window
-    zero_point: int
-    output_zero_point: int
-    requant: Requant
-    clamp: Clamp
+    filter_axis: ClassVar[int] = 0
 
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtypes, ranks, channel counts and accumulator bounds."""
-        x, weights, bias = inputs
-        broken = [*common.expect_rank(x, "input", 4), *common.filter_problems(x, weights, bias, rank=4)]
-        yield from broken
-        if broken or weights.data is None or bias.data is None:
-            return
-        filters, depth = weights.shape[0], weights.shape[3]
-        broken = list(common.channel_problems(bias, self.requant, filters))
-        if broken:
-            yield from broken
-        elif depth == 0 or x.shape[3] % depth or filters % (x.shape[3] // depth):
-            yield f"{x.shape[3]} input channels and {filters} filters of depth {depth} make no groups"
-        elif min(self.window.output_size(*x.shape[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
-        else:
-            flat = weights.data.reshape(filters, -1)
-            yield from common.accumulator_problems(flat, bias.data, self.zero_point, 0, self.requant)
-
-    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """(n, oh, ow, o) int8."""
-        x, weights, _ = inputs
-        return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), weights.shape[0]), INT8),)
+    def depth_problems(self, channels: int, weights: Sequence[int]) -> Iterator[str]:
+        """Filters that make no groups."""
+        filters, depth = weights[0], weights[3]
+        if depth == 0 or channels % depth or filters % (channels // depth):
+            yield f"{channels} input channels and {filters} filters of depth {depth} make no groups"
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """im2col and one exact matrix product per group."""
@@ -68,52 +45,35 @@ class Conv2D(Op):
         views = [view for _, _, view in self.window.tap_views(self.window.pad(centred, 0), height, width)]
         patches = np.stack(views, axis=3)  # (n, oh, ow, taps, c)
         per_group = filters // groups
-        flat = weights.reshape(filters, -1)
+        flat = weights.reshape(filters, -1).astype(np.int32) - self.weight_zero_point
         columns = []
         for group in range(groups):
             patch = patches[..., group * depth : (group + 1) * depth].reshape(*patches.shape[:3], -1)
             columns.append(common.trailing_matmul(patch, flat[group * per_group : (group + 1) * per_group]))
-        acc = np.concatenate(columns, axis=-1) + bias
-        y = np.clip(self.requant.apply(acc) + self.output_zero_point, *self.clamp)
-        return (y.astype(np.int8),)
+        return (self.finished(np.concatenate(columns, axis=-1) + bias, x.dtype),)
 
     def macs(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
         """Every output element is a full window over its group's channels."""
         return outputs[0].elements * self.window.taps * inputs[1].shape[3]
 
-    def describe(self) -> str:
-        """Window in words."""
-        return self.window.describe()
-
 
 def _prepare(site: Site) -> Body:
     op: Conv2D = site.op
-    x, weights, bias = site.inputs
-    assert weights.data is not None and bias.data is not None
+    x, weights, _ = site.inputs
     filters, kernel_h, kernel_w, depth = weights.shape
     groups = x.shape[3] // depth
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
-    final, constants, helpers = common.finish(op.requant, op.output_zero_point, op.clamp)
-    tap_sums = weights.data.astype(np.int64).sum(axis=(1, 2, 3))
-    biases = {"bias": (bias.data - op.zero_point * tap_sums).astype(np.int32)} if loops.has_inside else {}
-    if loops.has_edge:
-        biases["edge_bias"] = bias.data
-    return Body(
-        values={
-            "window": loops,
-            "batch": x.shape[0],
-            "zero_point": op.zero_point,
+    return convolution_body(
+        site,
+        WindowLoops.of(op.window, x.shape, site.outputs[0].shape),
+        {
             "depth": depth,
             "groups": groups,
             "group_filters": filters // groups,
             "filter_size": kernel_h * kernel_w * depth,
             "run": kernel_w * depth,
             "flat_pixels": 0 if op.window != _POINT else x.elements // depth,
-            "finish": final,
             **common.blocks(filters, kernel_w * depth, site.objective),
         },
-        constants={"weights": weights.data, **biases, **constants},
-        helpers=helpers | ({"taps"} if loops.has_edge else frozenset()),
     )
 
 
@@ -157,6 +117,51 @@ def cases() -> tuple[Case, ...]:
         convolution_case("tiny_scale", x=(1, 4, 4, 2), filters=4, kernel=(3, 3), output_scale=900.0),
         convolution_case("zero_point_zero", x=(1, 4, 4, 2), filters=4, kernel=(3, 3), zero_point=0),
         convolution_case("zero_point_127", x=(1, 4, 4, 2), filters=4, kernel=(3, 3), zero_point=127),
+        convolution_case("int16", x=(1, 6, 7, 3), filters=6, kernel=(4, 2), dtype="int16"),
+        convolution_case("int16_pointwise", x=(1, 5, 5, 8), filters=7, kernel=(1, 1), dtype="int16"),
+        convolution_case(
+            "int16_per_tensor", x=(1, 6, 7, 3), filters=5, kernel=(3, 3), dtype="int16", per_channel=False
+        ),
+        convolution_case("int16_grouped", x=(1, 5, 5, 6), filters=9, kernel=(3, 3), dtype="int16", groups=3),
+        convolution_case("int16_dilated", x=(1, 9, 8, 3), filters=5, kernel=(3, 2), dtype="int16", dilation=(2, 3)),
+        convolution_case("int16_no_bias", x=(1, 4, 5, 4), filters=6, kernel=(2, 2), dtype="int16", bias=False),
+        convolution_case("int16_relu6", x=(1, 4, 4, 4), filters=8, kernel=(3, 3), dtype="int16", activation="RELU6"),
+        # The runtime sums in int32, and rounds twice, where the bias is int32.
+        convolution_case(
+            "int16_bias_int32", x=(1, 4, 5, 4), filters=6, kernel=(2, 2), dtype="int16", bias_dtype="int32"
+        ),
+        convolution_case("int16_sums_int64", x=(1, 3, 4, 128), filters=5, kernel=(3, 3), dtype="int16"),
+        convolution_case(
+            "int16_sums_int64_general", x=(1, 7, 7, 128), filters=3, kernel=(3, 3), dtype="int16", dilation=(2, 2)
+        ),
+        convolution_case(
+            "int16_bias_beyond_int32",
+            x=(1, 4, 4, 3),
+            filters=4,
+            kernel=(1, 1),
+            dtype="int16",
+            bias_limit=2**36,
+            output_scale=900.0,
+        ),
+        convolution_case(
+            "int16_gain_above_one", x=(1, 4, 4, 2), filters=4, kernel=(1, 1), dtype="int16", output_scale=1e-4
+        ),
+        convolution_case("int4", x=(1, 6, 7, 3), filters=5, kernel=(3, 3), filter_dtype="int4", output_scale=0.05),
+        convolution_case(
+            "int4_pointwise", x=(1, 5, 5, 7), filters=5, kernel=(1, 1), filter_dtype="int4", output_scale=0.05
+        ),
+        convolution_case(
+            "int4_per_tensor",
+            x=(1, 5, 5, 2),
+            filters=7,
+            kernel=(3, 2),
+            filter_dtype="int4",
+            per_channel=False,
+            output_scale=0.05,
+        ),
+        convolution_case(
+            "int4_grouped", x=(1, 5, 5, 9), filters=9, kernel=(3, 3), filter_dtype="int4", groups=3, output_scale=0.05
+        ),
     )
 
 

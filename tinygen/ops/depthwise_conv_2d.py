@@ -8,56 +8,31 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.ops import common
 from tinygen.ops.case import Case
-from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
-from tinygen.ops.window import Window, WindowLoops
+from tinygen.ops.window import WindowLoops
 
 _UNROLLED_TAPS = 9
 """Windows up to 3x3 are written out; the loops of larger ones cost little beside their taps."""
 
 
 @dataclass(frozen=True)
-class DepthwiseConv2D(Op):
-    """y[n,i,j,c*m+k] = clamp(requant(sum (x[..,c] - zero_point) * w[ky,kx,c*m+k] + b[c*m+k]) + output_zero_point).
+class DepthwiseConv2D(Convolution):
+    """y[n,i,j,c*m+k] = clamp(requant(sum (x[..,c] - zero_point) * (w[ky,kx,c*m+k] - weight_zero_point) + b) + …).
 
-    x int8 (n, h, w, c), weights int8 (1, kh, kw, c * m), bias int32 (c * m); taps outside the image count as zero.
+    x (n, h, w, c), weights (1, kh, kw, c * m), bias (c * m); dtypes as in `Weighted`.
     """
 
     name: ClassVar[str] = "DEPTHWISE_CONV_2D"
-    window: Window
-    zero_point: int
-    output_zero_point: int
-    requant: Requant
-    clamp: Clamp
+    filter_axis: ClassVar[int] = 3
 
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtypes, ranks, channel counts and accumulator bounds."""
-        x, weights, bias = inputs
-        broken = [*common.expect_rank(x, "input", 4), *common.filter_problems(x, weights, bias, rank=4)]
-        yield from broken
-        if broken or weights.data is None or bias.data is None:
-            return
-        filters = weights.shape[3]
-        broken = list(common.channel_problems(bias, self.requant, filters))
-        if broken:
-            yield from broken
-        elif weights.shape[0] != 1 or x.shape[3] == 0 or filters % x.shape[3]:
-            yield f"a filter of shape {weights.shape} does not divide into {x.shape[3]} input channels"
-        elif min(self.window.output_size(*x.shape[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
-        else:
-            flat = weights.data.reshape(-1, filters).T
-            yield from common.accumulator_problems(flat, bias.data, self.zero_point, 0, self.requant)
-
-    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """(n, oh, ow, c * m) int8."""
-        x, weights, _ = inputs
-        return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), weights.shape[3]), INT8),)
+    def depth_problems(self, channels: int, weights: Sequence[int]) -> Iterator[str]:
+        """Filters that do not divide into channels."""
+        if weights[0] != 1 or channels == 0 or weights[3] % channels:
+            yield f"a filter of shape {tuple(weights)} does not divide into {channels} input channels"
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """One multiply-add of whole images per tap."""
@@ -68,40 +43,25 @@ class DepthwiseConv2D(Op):
         repeated = np.repeat(padded, filters // x.shape[3], axis=3)
         acc = np.zeros((x.shape[0], height, width, filters), np.int64) + bias
         for ky, kx, view in self.window.tap_views(repeated, height, width):
-            acc += view * weights[0, ky, kx].astype(np.int64)
-        y = np.clip(self.requant.apply(acc) + self.output_zero_point, *self.clamp)
-        return (y.astype(np.int8),)
+            acc += view * (weights[0, ky, kx].astype(np.int64) - self.weight_zero_point)
+        return (self.finished(acc, x.dtype),)
 
     def macs(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
         """Every output element is a window over one channel."""
         return outputs[0].elements * self.window.taps
 
-    def describe(self) -> str:
-        """Window in words."""
-        return self.window.describe()
-
 
 def _prepare(site: Site) -> Body:
     op: DepthwiseConv2D = site.op
-    x, weights, bias = site.inputs
-    assert weights.data is not None and bias.data is not None
+    x, weights, _ = site.inputs
     loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
-    final, constants, helpers = common.finish(op.requant, op.output_zero_point, op.clamp)
-    tap_sums = weights.data.astype(np.int64).sum(axis=(0, 1, 2))
-    biases = {"bias": (bias.data - op.zero_point * tap_sums).astype(np.int32)} if loops.has_inside else {}
-    if loops.has_edge:
-        biases["edge_bias"] = bias.data
-    return Body(
-        values={
-            "window": loops,
-            "batch": x.shape[0],
-            "zero_point": op.zero_point,
+    return convolution_body(
+        site,
+        loops,
+        {
             "multiplier": weights.shape[3] // x.shape[3],
             "unrolled": loops.taps <= _UNROLLED_TAPS and site.objective != "size",
-            "finish": final,
         },
-        constants={"weights": weights.data, **biases, **constants},
-        helpers=helpers | ({"taps"} if loops.has_edge else frozenset()),
     )
 
 
@@ -126,6 +86,32 @@ def cases() -> tuple[Case, ...]:
         _case("batch", x=(2, 4, 3, 5), filters=5, kernel=(3, 3)),
         _case("zero_point_minus_128", x=(1, 4, 4, 2), filters=4, kernel=(3, 3), zero_point=-128),
         _case("gain_above_one", x=(1, 4, 4, 2), filters=2, kernel=(1, 1), output_scale=1e-4),
+        _case("int16", x=(1, 5, 6, 7), filters=7, kernel=(3, 3), dtype="int16"),
+        _case("int16_large_kernel", x=(1, 9, 9, 3), filters=6, kernel=(5, 4), dtype="int16", stride=(2, 2)),
+        _case("int16_per_tensor", x=(1, 5, 6, 3), filters=3, kernel=(3, 3), dtype="int16", per_channel=False),
+        _case("int16_dilated", x=(1, 9, 8, 3), filters=3, kernel=(3, 2), dtype="int16", dilation=(2, 3)),
+        _case("int16_no_bias", x=(1, 4, 5, 4), filters=4, kernel=(2, 2), dtype="int16", bias=False),
+        _case("int16_relu", x=(1, 4, 4, 4), filters=4, kernel=(3, 3), dtype="int16", activation="RELU"),
+        _case(
+            "int16_sums_int64",
+            x=(1, 4, 4, 3),
+            filters=3,
+            kernel=(3, 3),
+            dtype="int16",
+            bias_limit=2**36,
+            output_scale=900.0,
+        ),
+        _case("int4", x=(1, 5, 6, 3), filters=3, kernel=(3, 3), filter_dtype="int4", output_scale=0.02),
+        _case("int4_large_kernel", x=(1, 9, 9, 1), filters=3, kernel=(5, 5), filter_dtype="int4", output_scale=0.02),
+        _case(
+            "int4_per_tensor",
+            x=(1, 5, 6, 4),
+            filters=8,
+            kernel=(3, 3),
+            filter_dtype="int4",
+            per_channel=False,
+            output_scale=0.02,
+        ),
     )
 
 

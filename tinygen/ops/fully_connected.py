@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,62 +11,46 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
-from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.case import Case
+from tinygen.ops.convolution_cases import filter_and_bias, input_tensor, output_tensor, random_dtypes
+from tinygen.ops.weighted import Weighted, weighted_body
 
 
 @dataclass(frozen=True)
-class FullyConnected(Op):
+class FullyConnected(Weighted):
     """y[r,o] = clamp(requant(sum (x[r,i] - zero_point) * (w[o,i] - weight_zero_point) + b[o]) + output_zero_point).
 
-    x int8 of any shape, read as rows of i elements; weights int8 (o, i); bias int32 (o).
+    x of any shape, read as rows of i elements; weights (o, i); bias (o); dtypes as in `Weighted`.
     """
 
     name: ClassVar[str] = "FULLY_CONNECTED"
-    zero_point: int
-    weight_zero_point: int
-    output_zero_point: int
-    requant: Requant
-    clamp: Clamp
+    filter_rank: ClassVar[int] = 2
+    filter_axis: ClassVar[int] = 0
     keep_num_dims: bool = False
 
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtypes, row length and accumulator bounds."""
-        x, weights, bias = inputs
-        broken = common.filter_problems(x, weights, bias, rank=2)
-        yield from broken
-        if broken or weights.data is None or bias.data is None:
-            return
-        filters, depth = weights.shape
-        broken = list(common.channel_problems(bias, self.requant, filters))
-        if broken:
-            yield from broken
-        elif depth == 0 or x.elements % depth or (self.keep_num_dims and x.shape[-1] != depth):
-            yield f"the input {x.shape} does not divide into rows of {depth}"
-        else:
-            yield from common.accumulator_problems(
-                weights.data, bias.data, self.zero_point, self.weight_zero_point, self.requant
-            )
+    def shape_problems(self, x: Sequence[int], weights: Sequence[int]) -> Iterator[str]:
+        """Inputs that are no rows."""
+        depth = weights[1]
+        if depth == 0 or math.prod(x) % depth or (self.keep_num_dims and tuple(x[-1:]) != (depth,)):
+            yield f"the input {tuple(x)} does not divide into rows of {depth}"
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """(rows, o) int8, or the input's shape with its last dimension replaced."""
+        """(rows, o), or the input's shape with its last dimension replaced, of the input's dtype."""
         x, weights, _ = inputs
         filters, depth = weights.shape
         shape: Shape = (*x.shape[:-1], filters) if self.keep_num_dims else (x.elements // depth, filters)
-        return (TensorType(shape, INT8),)
+        return (TensorType(shape, x.dtype),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """One exact matrix product."""
         x, weights, bias = inputs
         rows = x.reshape(-1, weights.shape[1]).astype(np.int32) - self.zero_point
         acc = common.trailing_matmul(rows, weights.astype(np.int32) - self.weight_zero_point) + bias
-        y = np.clip(self.requant.apply(acc) + self.output_zero_point, *self.clamp)
-        shape = (*x.shape[:-1], weights.shape[0]) if self.keep_num_dims else y.shape
-        return (y.astype(np.int8).reshape(shape),)
+        shape = (*x.shape[:-1], weights.shape[0]) if self.keep_num_dims else acc.shape
+        return (self.finished(acc, x.dtype).reshape(shape),)
 
     def macs(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
         """Every output element is a row's dot product."""
@@ -76,24 +62,13 @@ def _prepare(site: Site) -> Body:
     x, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None
     filters, depth = weights.shape
-    final, constants, helpers = common.finish(op.requant, op.output_zero_point, op.clamp)
-    weight_sums = (weights.data.astype(np.int64) - op.weight_zero_point).sum(axis=1)
-    return Body(
-        values={
-            "rows": x.elements // depth,
-            "depth": depth,
-            "filters_count": filters,
-            "weight_zero_point": op.weight_zero_point,
-            "finish": final,
-            **common.blocks(filters, depth, site.objective),
-        },
-        constants={
-            "weights": weights.data,
-            "bias": (bias.data - op.zero_point * weight_sums).astype(np.int32),
-            **constants,
-        },
-        helpers=helpers,
-    )
+    values = {
+        "rows": x.elements // depth,
+        "depth": depth,
+        "filters_count": filters,
+        **common.blocks(filters, depth, site.objective),
+    }
+    return weighted_body(site, values, {"bias": op.folded_bias(weights.data, bias.data)})
 
 
 KERNELS = (Kernel("fully_connected.direct", FullyConnected, _prepare),)
@@ -113,6 +88,17 @@ def cases() -> tuple[Case, ...]:
         _case("weight_zero_point", (2, 11), 6, weight_zero_point=5),
         _case("per_channel", (2, 11), 6, per_channel=True),
         _case("gain_above_one", (1, 4), 4, output_scale=1e-4),
+        _case("int16", (3, 13), 9, dtype="int16"),
+        _case("int16_per_channel", (2, 11), 6, dtype="int16", per_channel=True),
+        _case("int16_weight_zero_point", (2, 11), 6, dtype="int16", weight_zero_point=5),
+        _case("int16_no_bias", (1, 12), 8, dtype="int16", bias=False),
+        _case("int16_relu6", (1, 12), 8, dtype="int16", activation="RELU6"),
+        # The runtime sums in int32, and rounds twice, where the bias is int32.
+        _case("int16_bias_int32", (2, 12), 8, dtype="int16", bias_dtype="int32"),
+        _case("int16_sums_int64", (1, 1500), 5, dtype="int16"),
+        _case("int4", (2, 13), 9, filter_dtype="int4", output_scale=0.05),
+        _case("int4_weight_zero_point", (1, 12), 5, filter_dtype="int4", weight_zero_point=2, output_scale=0.05),
+        _case("int4_no_bias", (1, 11), 5, filter_dtype="int4", bias=False, output_scale=0.05),
     )
 
 
@@ -126,6 +112,7 @@ def random_case(rng: np.random.Generator) -> Case:
         bias=bool(rng.random() < 0.8),
         zero_point=int(rng.integers(-128, 128)),
         output_scale=float(np.exp(rng.uniform(np.log(1e-3), np.log(5.0)))),
+        **random_dtypes(rng, packed=True),
     )
 
 
@@ -141,26 +128,31 @@ def _case(
     zero_point: int = -5,
     weight_zero_point: int = 0,
     per_channel: bool = False,
+    dtype: str = "int8",
+    filter_dtype: str = "int8",
+    bias_dtype: str = "",
     output_scale: float = 0.6,
 ) -> Case:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     depth = depth or x[-1]
-    weight_scale = tuple(float(v) for v in rng.uniform(0.002, 0.03, filters)) if per_channel else 0.013
-    weights = CaseTensor(
+    weights, biases = filter_and_bias(
+        rng,
         (filters, depth),
-        scale=weight_scale,
-        zero_point=weight_zero_point,
-        data=rng.integers(-127, 127, (filters, depth), np.int8, endpoint=True),
+        0,
+        dtype=dtype,
+        filter_dtype=filter_dtype,
+        per_channel=per_channel,
+        bias_dtype=bias_dtype,
     )
-    bias_scale = tuple(0.04 * v for v in weight_scale) if isinstance(weight_scale, tuple) else 0.04 * weight_scale
-    biases = CaseTensor(
-        (filters,), "int32", bias_scale, data=rng.integers(-4000, 4000, filters, np.int32, endpoint=True)
-    )
-    rows = int(np.prod(x)) // depth
+    y = (*x[:-1], filters) if keep_num_dims else (math.prod(x) // depth, filters)
     return Case(
         name,
         "FULLY_CONNECTED",
-        (CaseTensor(x, scale=0.04, zero_point=zero_point), weights, biases if bias else None),
-        (CaseTensor((*x[:-1], filters) if keep_num_dims else (rows, filters), scale=output_scale, zero_point=-9),),
+        (
+            input_tensor(x, dtype, zero_point),
+            dataclasses.replace(weights, zero_point=weight_zero_point),
+            biases if bias else None,
+        ),
+        (output_tensor(y, dtype, output_scale, -9),),
         {"fused_activation_function": activation, "keep_num_dims": keep_num_dims},
     )

@@ -24,6 +24,7 @@ from tinygen.ops import (
     sigmoid,
     softmax,
     strided_copy,
+    transpose_conv,
 )
 
 MODULES: tuple[ModuleType, ...] = (
@@ -43,6 +44,7 @@ MODULES: tuple[ModuleType, ...] = (
     sigmoid,
     softmax,
     strided_copy,
+    transpose_conv,
 )
 """One module per operator family: KERNELS, cases() and random_case(rng)."""
 

@@ -16,6 +16,9 @@ CONVERTERS: Mapping[str, Converter] = {
     **reductions.CONVERTERS,
 }
 
+PACKED_INPUTS: Mapping[str, frozenset[int]] = convolutions.PACKED_INPUTS
+"""Inputs (by index) that can be int4, by operator; of all others, none can."""
+
 INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"
 INSTEAD: Mapping[str, str] = {
     "PRELU": "train with RELU",
