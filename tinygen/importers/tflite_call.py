@@ -10,8 +10,10 @@ import numpy as np
 
 from tinygen import fixedpoint
 from tinygen.importers.tflite_file import RawOperator
-from tinygen.ir import Op, State, Tensor, read_only
-from tinygen.ops.common import FLOAT32, INT32, Clamp, full_range
+from tinygen.ir import Op, Shape, State, Tensor, read_only
+from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, Clamp, full_range
+from tinygen.ops.strided_copy import StridedCopy, regular_loops, row_major
+from tinygen.ops.table_copy import TableCopy
 from tinygen.ops.window import Axis, Window, same_padding
 
 LARGEST_TENSOR = 2**30
@@ -131,6 +133,49 @@ def bias(call: Call, filters: int, index: int = 2, dtype: np.dtype[np.generic] =
         return given
     zeros = read_only(np.zeros(filters, dtype))
     return Tensor(f"{call.output.name}/no_bias", (filters,), np.dtype(dtype), None, zeros)
+
+
+def input_and_output(call: Call) -> tuple[Tensor, Tensor]:
+    """Input and output of an operator that moves values as they are."""
+    x, y = call.input(0, "input"), call.output
+    same_scale(x, "input", y, "output")
+    return x, y
+
+
+def same_scale(x: Tensor, x_role: str, y: Tensor, y_role: str) -> None:
+    """Where values move as they are, both sides have one scale and zero point, if any; what is int8 must have them."""
+    is_quantised = x.dtype == INT8 or (x.dtype in (UINT8, INT16) and (x.quant, y.quant) != (None, None))
+    if is_quantised and scale_and_zero_point(x, x_role) != scale_and_zero_point(y, y_role):
+        raise Refused(f"{x_role} and {y_role} have different scales or zero points, which the runtimes ignore")
+
+
+def integers(call: Call, index: int, role: str, shape: tuple[int, ...], *dtypes: np.dtype[np.generic]) -> list[int]:
+    """The values of a constant input of that shape, flat; it is int32, or has one of the dtypes."""
+    given = call.input(index, role)
+    allowed = dtypes or (INT32,)
+    if given.data is None:
+        raise Refused(f"the {role} is computed at run time, supported is a constant")
+    if given.dtype not in allowed:
+        raise Refused(f"the {role} is {given.dtype}, supported is {' or '.join(map(str, allowed))}")
+    if given.shape != shape:
+        raise Refused(f"the {role} has shape {given.shape}, expected is {shape}")
+    return [int(value) for value in given.data.reshape(-1)]
+
+
+def picked(
+    x: Tensor,
+    shape: Shape,
+    indices: Sequence[Sequence[int]],
+    regular: type[StridedCopy],
+    irregular: type[TableCopy],
+) -> StridedCopy | TableCopy:
+    """y[i, j, …] = x[indices[0][i], indices[1][j], …] under `shape`: in steps where the indices allow."""
+    steps = row_major(x.shape)
+    loops = [regular_loops(taken, step) for taken, step in zip(indices, steps, strict=True)]
+    if None in loops:
+        return irregular(shape, tuple(indices))
+    offset = sum(taken[0] * step for taken, step in zip(indices, steps, strict=True))
+    return regular(shape, offset, tuple(loop for found in loops if found is not None for loop in found))
 
 
 _LARGEST_STEP = 32767

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -14,23 +14,23 @@ from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import FLOAT32, INT8, INT32
+from tinygen.ops.common import FLOAT32, INT8, INT16, INT32
 
 
 @dataclass(frozen=True)
 class Pad(Op):
-    """y[i] = x[i - before] where that is inside x, else `value`; int8, int32 or float32."""
+    """y[i] = x[i - before] where that is inside x, else `value`; int8, int16, int32 or float32."""
 
     name: ClassVar[str] = "PAD"
     before: tuple[int, ...]
     after: tuple[int, ...]
     value: float
-    """A raw value: of int8 tensors the zero point of the output, or the constant given."""
+    """A raw value: the zero point of a quantised output, or the constant given."""
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and paddings per dimension, none negative."""
         (x,) = inputs
-        yield from common.expect_dtype(x, "input", INT8, INT32, FLOAT32)
+        yield from common.expect_dtype(x, "input", INT8, INT16, INT32, FLOAT32)
         if not len(self.before) == len(self.after) == len(x.shape):
             yield f"{len(self.before)} paddings for {len(x.shape)} dimensions {x.shape}"
         if min((*self.before, *self.after), default=0) < 0:
@@ -83,7 +83,13 @@ def _prepare(site: Site) -> Body:
     return Body({"levels": levels, "run": run, "value": value})
 
 
-KERNELS = (Kernel("pad.direct", Pad, _prepare),)
+def _aliases(site: Site) -> Mapping[int, int]:
+    """Where nothing is added, the output is the input."""
+    op: Pad = site.op
+    return {} if any((*op.before, *op.after)) else {0: 0}
+
+
+KERNELS = (Kernel("pad.direct", Pad, _prepare, aliases=_aliases),)
 
 
 def cases() -> tuple[Case, ...]:
@@ -99,6 +105,10 @@ def cases() -> tuple[Case, ...]:
         _case("vector", (7,), ((3, 2),)),
         _case("five_dimensions", (1, 2, 3, 2, 2), ((0, 0), (1, 0), (0, 0), (0, 1), (1, 1))),
         _case("float", image, ((0, 0), (1, 1), (1, 1), (0, 0)), dtype="float32"),
+        _case("int16", (1, 1, 7, 4), ((0, 0), (0, 0), (3, 1), (0, 0)), dtype="int16"),
+        _case("int16_given", image, ((0, 0), (1, 1), (1, 2), (0, 0)), value=-32768, dtype="int16"),
+        _case("int32", image, ((0, 0), (1, 1), (1, 2), (0, 0)), dtype="int32"),
+        _case("int32_given", image, ((0, 0), (1, 1), (1, 2), (0, 0)), value=-(2**31), dtype="int32"),
         _case("given_value", image, ((0, 0), (1, 1), (1, 2), (0, 0)), value=-128),
         _case("given_float", image, ((0, 0), (1, 1), (1, 2), (0, 0)), value=-0.1, dtype="float32"),
     )
@@ -126,9 +136,9 @@ def _case(
     zero_point: int = -17,
 ) -> Case:
     def tensor(shape: Shape, data: Array | None = None) -> CaseTensor:
-        if dtype == "float32":
-            return CaseTensor(shape, dtype, data=data)
-        return CaseTensor(shape, dtype, scale=0.05, zero_point=zero_point, data=data)
+        if dtype == "int8":
+            return CaseTensor(shape, dtype, scale=0.05, zero_point=zero_point, data=data)
+        return CaseTensor(shape, dtype, scale=0.05 if dtype == "int16" else None, data=data)
 
     y = tuple(before + size + after for size, (before, after) in zip(x, borders, strict=True))
     given = () if value is None else (tensor((1,), np.array([value], dtype)),)

@@ -1,11 +1,11 @@
-"""What copies elements at regular distances: slices, transposition, blocks to channels and back, enlarging."""
+"""What copies elements at regular distances: slices, transposition, blocks to channels and back, repetition."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import FLOAT32, INT8, INT32
+from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8
 
 
 class Loop(NamedTuple):
@@ -32,9 +32,11 @@ def row_major(shape: Shape) -> tuple[int, ...]:
 class StridedCopy(Op):
     """y, in the order of its elements, = x[offset + i0 * stride0 + i1 * stride1 + …] for nested loops over i0, i1, ….
 
-    `loops` are outermost first, their strides in elements; int8, int32 or float32.
+    `loops` are outermost first, their strides in elements.
     """
 
+    dtypes: ClassVar[tuple[np.dtype[Any], ...]]
+    """What the runtime copies."""
     shape: Shape
     offset: int
     loops: tuple[Loop, ...]
@@ -42,7 +44,8 @@ class StridedCopy(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and nothing read outside of the input."""
         (x,) = inputs
-        yield from common.expect_dtype(x, "input", INT8, INT32, FLOAT32)
+        if x.data is None:  # constants are copied while importing, whatever they are
+            yield from common.expect_dtype(x, "input", *self.dtypes)
         reach = [(loop.trips - 1) * loop.stride for loop in self.loops]
         first = self.offset + sum(step for step in reach if step < 0)
         last = self.offset + sum(step for step in reach if step > 0)
@@ -86,12 +89,14 @@ class Slice(StridedCopy):
     """A box of the input."""
 
     name: ClassVar[str] = "SLICE"
+    dtypes = (INT8, INT16, INT32, FLOAT32)
 
 
 class StridedSlice(StridedCopy):
     """Every so many elements of a box."""
 
     name: ClassVar[str] = "STRIDED_SLICE"
+    dtypes = (INT8, INT16, INT32, FLOAT32)
 
 
 class Split(StridedCopy):
@@ -110,24 +115,50 @@ class Transpose(StridedCopy):
     """Dimensions in another order."""
 
     name: ClassVar[str] = "TRANSPOSE"
+    dtypes = (INT8, INT16, FLOAT32)
 
 
 class SpaceToDepth(StridedCopy):
     """Blocks of pixels become channels."""
 
     name: ClassVar[str] = "SPACE_TO_DEPTH"
+    dtypes = (INT8, FLOAT32)
 
 
 class DepthToSpace(StridedCopy):
     """Channels become blocks of pixels."""
 
     name: ClassVar[str] = "DEPTH_TO_SPACE"
+    dtypes = (INT8, FLOAT32)
 
 
-class ResizeNearestNeighbor(StridedCopy):
-    """Every pixel becomes a block of equal ones."""
+class BroadcastTo(StridedCopy):
+    """Dimensions of one, repeated."""
 
-    name: ClassVar[str] = "RESIZE_NEAREST_NEIGHBOR"
+    name: ClassVar[str] = "BROADCAST_TO"
+    dtypes = (INT8, UINT8, INT16, INT32, FLOAT32)
+
+
+def regular_loops(indices: Sequence[int], stride: int) -> tuple[Loop, ...] | None:
+    """One loop, or two, that yield ``(index - indices[0]) * stride`` in order; None where the indices are irregular.
+
+    >>> regular_loops([4, 4, 5, 5, 6, 6], 10)
+    (Loop(trips=3, stride=10), Loop(trips=2, stride=0))
+    """
+    if isinstance(indices, range):
+        return (Loop(len(indices), indices.step * stride),)
+    differences = np.diff(indices)
+    if len(differences) == 0:
+        return (Loop(1, stride),)
+    changes = np.flatnonzero(differences != differences[0])
+    run = int(changes[0]) + 1 if len(changes) else len(indices)
+    starts = indices[::run]
+    step = starts[1] - starts[0] if len(starts) > 1 else 0
+    loops = (Loop(len(starts), step), Loop(run, int(differences[0])))
+    expected = [i * step + j * loops[1].stride for i in range(len(starts)) for j in range(run)]
+    if expected != [index - indices[0] for index in indices]:
+        return None
+    return tuple(Loop(loop.trips, loop.stride * stride) for loop in loops if loop.trips > 1)
 
 
 def _prepare(site: Site) -> Body:
@@ -165,7 +196,7 @@ def strided_copy_kernel(op: type[StridedCopy]) -> Kernel:
 
 KERNELS = tuple(
     strided_copy_kernel(op)
-    for op in (Slice, StridedSlice, Transpose, SpaceToDepth, DepthToSpace, ResizeNearestNeighbor, Split, Unpack)
+    for op in (Slice, StridedSlice, Transpose, SpaceToDepth, DepthToSpace, BroadcastTo, Split, Unpack)
 )
 
 
@@ -201,20 +232,37 @@ def cases() -> tuple[Case, ...]:
         _blocks("space_to_depth_batch", "SPACE_TO_DEPTH", (2, 3, 6, 2), 3),
         _blocks("depth_to_space", "DEPTH_TO_SPACE", (1, 3, 4, 12), 2),
         _blocks("depth_to_space_batch", "DEPTH_TO_SPACE", (2, 2, 3, 9), 3),
-        _resize("resize_twice", (1, 3, 5, 4), (2, 2)),
-        _resize("resize_uneven", (2, 3, 2, 1), (1, 3)),
-        _resize("resize_half_pixel", (1, 3, 4, 2), (3, 2), half_pixel_centers=True),
+        _slice("slice_int16", image, (0, 1, 2, 1), (1, 3, 2, 2), dtype="int16"),
+        _slice("slice_int32", image, (0, 1, 2, 1), (1, 3, 2, 2), dtype="int32"),
+        _slice("slice_int64_indices", image, (0, 1, 2, 1), (1, 3, 2, -1), index="int64"),
+        _strided("strided_int16", (1, 1, 9, 6), (0, 0, 2, 0), (0, 0, 0, 0), (1, 1, 1, 1), end_mask=15, dtype="int16"),
+        _strided("strided_int32", (9,), (7,), (1,), (-3,), dtype="int32"),
+        _strided("strided_dropped_first", image, (0, 3, 0, 0), (1, 0, 6, 4), (1, 1, 1, 1), begin_mask=2, shrink=2),
+        _transpose("transpose_int16", image, (0, 3, 1, 2), dtype="int16"),
+        _transpose("transpose_ones", (1, 5, 1, 4), (1, 0, 3, 2)),
+        _blocks("space_to_depth_float", "SPACE_TO_DEPTH", (1, 4, 6, 1), 2, dtype="float32"),
+        _blocks("space_to_depth_of_one", "SPACE_TO_DEPTH", (1, 4, 6, 3), 1),
+        _blocks("depth_to_space_float", "DEPTH_TO_SPACE", (1, 1, 2, 4), 2, dtype="float32"),
+        _broadcast("broadcast_rows", (1, 1, 5, 3), (2, 4, 5, 3)),
+        _broadcast("broadcast_columns", (3, 1), (3, 7)),
+        _broadcast("broadcast_apart", (2, 1, 3, 1), (2, 4, 3, 5), dtype="int16"),
+        _broadcast("broadcast_more_dimensions", (3,), (2, 5, 3), dtype="int32"),
+        _broadcast("broadcast_scalar", (), (2, 3), dtype="float32"),
+        _broadcast("broadcast_nothing", (2, 3), (2, 3), dtype="uint8"),
+        _broadcast("broadcast_int64_shape", (1, 2, 1, 2, 1), (2, 2, 2, 2, 2), index="int64"),
     )
 
 
 def random_case(rng: np.random.Generator) -> Case:
-    """A random slice or transposition."""
+    """A random slice, transposition or broadcast."""
     name = f"random_{rng.integers(1 << 30)}"
-    rank = int(rng.integers(1, 6))
+    kind = rng.choice(["SLICE", "STRIDED_SLICE", "TRANSPOSE", "BROADCAST_TO"])
+    rank = int(rng.integers(1, 5 if kind == "STRIDED_SLICE" else 6))
     shape = tuple(int(dim) for dim in rng.integers(1, 7, rank))
-    kind = rng.choice(["SLICE", "STRIDED_SLICE", "TRANSPOSE"])
     if kind == "TRANSPOSE":
         return _transpose(name, shape, tuple(int(axis) for axis in rng.permutation(rank)))
+    if kind == "BROADCAST_TO":
+        return _broadcast(name, tuple(dim if rng.random() < 0.5 else 1 for dim in shape), shape)
     first = tuple(int(rng.integers(0, size)) for size in shape)
     last = tuple(int(rng.integers(start, size)) for start, size in zip(first, shape, strict=True))
     if kind == "SLICE":
@@ -231,16 +279,19 @@ def random_case(rng: np.random.Generator) -> Case:
 
 
 def _tensor(shape: Shape, dtype: str = "int8") -> CaseTensor:
-    return CaseTensor(shape, dtype) if dtype == "float32" else CaseTensor(shape, dtype, scale=0.05, zero_point=-11)
+    if dtype == "int8":
+        return CaseTensor(shape, dtype, scale=0.05, zero_point=-11)
+    return CaseTensor(shape, dtype, scale=0.05 if dtype == "int16" else None)
 
 
-def _indices(values: Sequence[int]) -> CaseTensor:
-    return CaseTensor((len(values),), "int32", data=np.array(values, np.int32))
+def _indices(values: Sequence[int], dtype: str = "int32") -> CaseTensor:
+    return CaseTensor((len(values),), dtype, data=np.array(values, dtype))
 
 
-def _slice(name: str, x: Shape, begin: Shape, size: Shape, dtype: str = "int8") -> Case:
+def _slice(name: str, x: Shape, begin: Shape, size: Shape, dtype: str = "int8", index: str = "int32") -> Case:
     y = tuple(dim - start if count == -1 else count for dim, start, count in zip(x, begin, size, strict=True))
-    return Case(name, "SLICE", (_tensor(x, dtype), _indices(begin), _indices(size)), (_tensor(y, dtype),))
+    limits = (_indices(begin, index), _indices(size, index))
+    return Case(name, "SLICE", (_tensor(x, dtype), *limits), (_tensor(y, dtype),))
 
 
 def _strided(
@@ -256,7 +307,7 @@ def _strided(
     dtype: str = "int8",
 ) -> Case:
     index = tuple(
-        begin[axis]
+        (0 if begin_mask >> axis & 1 else begin[axis])
         if shrink >> axis & 1
         else slice(
             None if begin_mask >> axis & 1 else begin[axis],
@@ -280,16 +331,14 @@ def _transpose(name: str, x: Shape, order: Shape, dtype: str = "int8") -> Case:
     return Case(name, "TRANSPOSE", (_tensor(x, dtype), _indices(order)), (_tensor(y, dtype),))
 
 
-def _blocks(name: str, op: str, x: Shape, block: int) -> Case:
+def _blocks(name: str, op: str, x: Shape, block: int, dtype: str = "int8") -> Case:
     batch, height, width, channels = x
     if op == "SPACE_TO_DEPTH":
         y = (batch, height // block, width // block, channels * block * block)
     else:
         y = (batch, height * block, width * block, channels // (block * block))
-    return Case(name, op, (_tensor(x),), (_tensor(y),), {"block_size": block})
+    return Case(name, op, (_tensor(x, dtype),), (_tensor(y, dtype),), {"block_size": block})
 
 
-def _resize(name: str, x: Shape, factors: tuple[int, int], **options: bool) -> Case:
-    size = (x[1] * factors[0], x[2] * factors[1])
-    y = (x[0], *size, x[3])
-    return Case(name, "RESIZE_NEAREST_NEIGHBOR", (_tensor(x), _indices(size)), (_tensor(y),), options)
+def _broadcast(name: str, x: Shape, y: Shape, dtype: str = "int8", index: str = "int32") -> Case:
+    return Case(name, "BROADCAST_TO", (_tensor(x, dtype), _indices(y, index)), (_tensor(y, dtype),))

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tinygen.importers.tflite_call import Converter
-from tinygen.importers.tflite_operators import activations, convolutions, elementwise, moves, pools, reductions
+from tinygen.importers.tflite_operators import (
+    activations,
+    convolutions,
+    elementwise,
+    images,
+    joins,
+    moves,
+    pools,
+    reductions,
+)
 
 CONVERTERS: Mapping[str, Converter] = {
     **activations.CONVERTERS,
     **convolutions.CONVERTERS,
     **elementwise.CONVERTERS,
+    **images.CONVERTERS,
+    **joins.CONVERTERS,
     **moves.CONVERTERS,
     **pools.CONVERTERS,
     **reductions.CONVERTERS,
@@ -22,6 +33,5 @@ PACKED_INPUTS: Mapping[str, frozenset[int]] = convolutions.PACKED_INPUTS
 INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"
 INSTEAD: Mapping[str, str] = {
     "PRELU": "train with RELU",
-    "SHAPE": "convert with a fixed batch size: input_shape=(1, …)",
 }
 """What people can do in their model instead."""
