@@ -77,7 +77,9 @@ def test_every_kernel_is_exercised(tmp_path: Path) -> None:
 # --- absent inputs ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name, case in NAMED.items() if case.inputs[-1] is None])
+@pytest.mark.parametrize(
+    "name", [name for name, case in NAMED.items() if len(case.inputs) == 3 and case.inputs[2] is None]
+)
 def test_an_absent_bias_may_be_spelt_or_left_out(name: str, tmp_path: Path) -> None:
     case = NAMED[name]
     given = [tensor for tensor in case.inputs if tensor is not None]

@@ -32,6 +32,9 @@ _OPTION_TABLES = {
     "UNIDIRECTIONAL_SEQUENCE_RNN": "SequenceRNNOptions",
 }
 
+# Operators whose absent inputs converters spell as -1 up to the last.
+_SPELT_IN_FULL = {"UNIDIRECTIONAL_SEQUENCE_LSTM"}
+
 # Enumerations of option fields; fields called ..._type are TensorType.
 _ENUMERATIONS = {
     "fused_activation_function": schema.ActivationFunctionType,
@@ -44,19 +47,20 @@ _ENUMERATIONS = {
 def build_case(case: Case) -> bytes:
     """A model of one operator. Inputs that are not constant become the model's inputs, in order.
 
-    Absent inputs at the end are left out, as converters do; to spell them as -1, use build_model.
+    Absent inputs at the end are left out, as converters do for most operators; to spell them as -1, use build_model.
     """
     inputs = [tensor for tensor in case.inputs if tensor is not None]
     ids = iter(range(len(inputs)))
     input_ids = [-1 if tensor is None else next(ids) for tensor in case.inputs]
-    while input_ids and input_ids[-1] == -1:
+    while case.op not in _SPELT_IN_FULL and input_ids and input_ids[-1] == -1:
         input_ids.pop()
     output_ids = range(len(inputs), len(inputs) + len(case.outputs))
     return build_model(
         tensors=[*inputs, *case.outputs],
         operators=[(case.op, input_ids, output_ids, case.options)],
-        inputs=[index for index, tensor in enumerate(inputs) if tensor.data is None],
+        inputs=[index for index, tensor in enumerate(inputs) if tensor.data is None and not tensor.is_variable],
         outputs=output_ids,
+        variables=[index for index, tensor in enumerate(inputs) if tensor.is_variable],
     )
 
 

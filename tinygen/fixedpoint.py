@@ -119,6 +119,11 @@ def reduced_multiplier(multiplier: IntLike) -> IntArray:
     return np.where(value < 0x7FFF0000, (value + (1 << 15)) >> 16, INT16_MAX)
 
 
+def wrap_int32(x: IntLike) -> IntArray:
+    """What is left of a sum in 32 bits of two's complement."""
+    return ((np.asarray(x, np.int64) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+
+
 def saturating_left_shift(x: IntLike, bits: int) -> IntArray:
     """x * 2**bits, saturated to int32."""
     return np.asarray(np.clip(np.asarray(x, np.int64) << bits, INT32_MIN, INT32_MAX), np.int64)

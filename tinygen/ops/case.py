@@ -22,6 +22,8 @@ class CaseTensor:
     zero_point: int = 0
     axis: int = 0
     data: np.ndarray | None = None
+    is_variable: bool = False
+    """Keeps its value from one invocation to the next: no input of the model."""
 
 
 @dataclass(frozen=True)
