@@ -18,9 +18,9 @@ from tinygen.importers.tflite_file import ABSENT, RawModel, RawOperator, RawSubg
 from tinygen.importers.tflite_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY, PACKED_INPUTS
 from tinygen.importers.tflite_variables import Variables
 from tinygen.ir import Graph, Node, Quant, State, Tensor, read_only, unpacked
-from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8
+from tinygen.ops.common import FLOAT32, INT8, STORED
 
-INTERFACE_TYPES = (INT8, UINT8, INT16, INT32, FLOAT32)
+STORED = STORED
 """What inputs and outputs of a model can be."""
 PACKED = "int4"
 """The type of constants that the file and the generated C hold two to a byte."""
@@ -126,8 +126,8 @@ class _Importer:
         except Refused as refused:
             self._refuse(self._label(index), "", refused.reason, refused.remedy)
             return self._names[index]
-        if tensor.dtype not in INTERFACE_TYPES:
-            supported = ", ".join(str(dtype) for dtype in INTERFACE_TYPES)
+        if tensor.dtype not in STORED:
+            supported = ", ".join(str(dtype) for dtype in STORED)
             self._refuse(self._label(index), "", f"the {role} is {tensor.dtype}, supported are {supported}", QUANTISE)
         return tensor.name
 

@@ -19,6 +19,9 @@ INT32 = np.dtype(np.int32)
 INT64 = np.dtype(np.int64)
 FLOAT32 = np.dtype(np.float32)
 
+STORED = (INT8, UINT8, INT16, INT32, FLOAT32)
+"""What tensors between operators can be."""
+
 Clamp = tuple[int, int]
 
 

@@ -13,7 +13,6 @@ from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Concatenation(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Equal dtypes, and as many elements as the output has."""
         for index, x in enumerate(inputs):
-            yield from common.expect_dtype(x, f"input {index}", INT8, UINT8, INT16, INT32, FLOAT32)
+            yield from common.expect_dtype(x, f"input {index}", *common.STORED)
         dtypes = {str(x.dtype) for x in inputs}
         if len(dtypes) > 1:
             yield f"the inputs are {' and '.join(sorted(dtypes))}, they must be the same"

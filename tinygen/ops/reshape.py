@@ -16,6 +16,8 @@ from tinygen.ops.strided_copy import Loop, StridedCopy, strided_copy_kernel
 
 @dataclass(frozen=True)
 class _SameBytes(StridedCopy):
+    dtypes = common.STORED
+
     @classmethod
     def to(cls, shape: Shape) -> _SameBytes:
         """All elements in their order."""

@@ -13,7 +13,7 @@ from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8
+from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, STORED, UINT8
 
 
 class Loop(NamedTuple):
@@ -103,12 +103,14 @@ class Split(StridedCopy):
     """One of the parts of the input along an axis."""
 
     name: ClassVar[str] = "SPLIT"
+    dtypes = STORED
 
 
 class Unpack(StridedCopy):
     """The input at one index of an axis."""
 
     name: ClassVar[str] = "UNPACK"
+    dtypes = STORED
 
 
 class Transpose(StridedCopy):
