@@ -111,7 +111,7 @@ def port(name: str, symbol: str) -> Port:
 
 
 def manifest(board: str) -> Manifest:
-    output = LayerOutput("t", "int8", (BYTES,), BYTES, 0)
+    output = LayerOutput("t", "int8", (BYTES,), BYTES, "arena", 0)
     return Manifest(
         schema=SCHEMA,
         tinygen="0",

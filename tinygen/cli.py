@@ -15,6 +15,7 @@ import click
 from rich.console import Console, RenderableType
 
 from tinygen.errors import TinygenError, UnsupportedModel, UsageError
+from tinygen.options import PROFILES, Options
 from tinygen.report.plain import plain
 from tinygen.report.progress import Report, progress_on
 from tinygen.version import VERSION
@@ -31,6 +32,13 @@ _BOARD = click.option(
 )
 _PORT = click.option(
     "--port", metavar="PORT", help="Serial port or pyserial URL: /dev/ttyACM0, COM3, socket://127.0.0.1:4000."
+)
+_PROFILE = click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    default=PROFILES[0],
+    show_default=True,
+    help="Whose arithmetic to follow, to the last bit.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
@@ -64,8 +72,9 @@ def app() -> None:
     show_default=True,
     help="What the kernels are chosen and written for.",
 )
+@_PROFILE
 @_JSON
-def build(model: Path, out: Path, board: str, name: str | None, optimize: str, as_json: bool) -> None:
+def build(model: Path, out: Path, board: str, name: str | None, optimize: str, profile: str, as_json: bool) -> None:
     """Generate C and a PlatformIO project from a model.
 
     \b
@@ -75,7 +84,7 @@ def build(model: Path, out: Path, board: str, name: str | None, optimize: str, a
     from tinygen import output, pipeline
     from tinygen.report import tables
 
-    built = pipeline.build(pipeline.read(model), board, name, optimize)
+    built = pipeline.build(pipeline.read(model, Options(profile)), board, name, optimize)
     output.write(built.files, out)
     if as_json:
         _print_json({"out": str(out), "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})
@@ -264,8 +273,9 @@ def boards(as_json: bool) -> None:
 @app.command()
 @_MODEL
 @_BOARD
+@_PROFILE
 @_JSON
-def inspect(model: Path, board: str, as_json: bool) -> None:
+def inspect(model: Path, board: str, profile: str, as_json: bool) -> None:
     """Show a model's graph, shapes, MACs and sizes, and what in it cannot be built and why.
 
     The exit code is 1 when something cannot be built.
@@ -278,7 +288,7 @@ def inspect(model: Path, board: str, as_json: bool) -> None:
     from tinygen.report import tables
 
     try:
-        built = pipeline.build(pipeline.read(model), board)
+        built = pipeline.build(pipeline.read(model, Options(profile)), board)
     except UnsupportedModel as unsupported:
         rows = pipeline.outline(model)
         if as_json:

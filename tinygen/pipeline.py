@@ -20,6 +20,7 @@ from tinygen.ir import Graph
 from tinygen.layout import Layout, lay_out
 from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
+from tinygen.options import PROFILES, Options
 from tinygen.project import project_files
 from tinygen.select import OBJECTIVES, Step, select
 from tinygen.target import Board, Core, load_board, load_core
@@ -27,9 +28,6 @@ from tinygen.version import VERSION
 
 IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
 """One importer for each file suffix."""
-
-PROFILE = "tflm"
-"""The arithmetic of generated code: TensorFlow Lite Micro's."""
 
 _OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os"}
 """On Cortex-M, -O3 is slower than -O2 for these loops: it spills."""
@@ -43,6 +41,7 @@ class Model:
 
     file: str
     data: bytes
+    options: Options
     graph: Graph
 
     @property
@@ -61,17 +60,20 @@ class Build:
     layout: Layout
 
 
-def read(path: Path) -> Model:
+def read(path: Path, options: Options | None = None) -> Model:
     """Read a model file and run all passes.
 
-    Raises InvalidModel or UnsupportedModel, with every reason.
+    Raises InvalidModel or UnsupportedModel, with every reason; UsageError for options that there are not.
     """
+    options = options or Options()
+    if options.profile not in PROFILES:
+        raise UsageError(f"unknown profile {options.profile!r}", f"Choose one of {', '.join(PROFILES)}.")
     importer, data = _importer(path), _content(path)
     name = os.fsencode(path.name).decode(errors="replace")
-    graph = check(importer.read(data, name))
+    graph = check(importer.read(data, name, options))
     for graph_pass in passes.PASSES:
         graph = check(graph_pass(graph))
-    return Model(name, data, graph)
+    return Model(name, data, options, graph)
 
 
 def outline(path: Path) -> list[OutlineRow]:
@@ -100,7 +102,7 @@ def build(model: Model, board_name: str, name: str | None = None, objective: str
     prefix = library_name(name, Path(model.file).stem)
     steps = select(model.graph, core.features, objective)
     layout = lay_out(model.graph, steps)
-    origin = Origin(model.file, model.sha256, PROFILE, board.name, objective)
+    origin = Origin(model.file, model.sha256, model.options.profile, board.name, objective)
     library = generate(model.graph, steps, layout, prefix, origin)
     report = fit(library, layout, steps, board, model.file)
     return _assemble(model, prefix, objective, board, core, library, layout, report, steps)
@@ -124,7 +126,7 @@ def _assemble(
         tinygen=VERSION,
         name=name,
         model=manifest.Model(model.file, model.sha256, f"model/{name}.tflite"),
-        profile=PROFILE,
+        profile=model.options.profile,
         optimize=objective,
         board=board.name,
         core=core.name,

@@ -15,6 +15,7 @@ from tinygen import pipeline, reference
 from tinygen.errors import OutputError
 from tinygen.ir import Array, Graph
 from tinygen.manifest import Layer, Manifest
+from tinygen.options import Options
 from tinygen.peer import Answer, Peer
 from tinygen.samples import Sample
 
@@ -71,7 +72,7 @@ def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
 
     Raises OutputError when the copy in the folder is not the one that the manifest names.
     """
-    model = pipeline.read(out / manifest.model.path)
+    model = pipeline.read(out / manifest.model.path, Options(manifest.profile))
     if model.sha256 != manifest.model.sha256:
         raise OutputError(
             f"{out / manifest.model.path} is not the model that {out} was built from (sha256 {model.sha256[:12]}, "

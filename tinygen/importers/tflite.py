@@ -19,6 +19,7 @@ from tinygen.importers.tflite_operators import CONVERTERS, INSTEAD, INSTEAD_OF_A
 from tinygen.importers.tflite_variables import Variables
 from tinygen.ir import Graph, Node, Quant, State, Tensor, read_only, unpacked
 from tinygen.ops.common import FLOAT32, INT8, STORED
+from tinygen.options import Options
 
 STORED = STORED
 """What inputs and outputs of a model can be."""
@@ -26,14 +27,14 @@ PACKED = "int4"
 """The type of constants that the file and the generated C hold two to a byte."""
 
 
-def read(data: bytes, source: str) -> Graph:
+def read(data: bytes, source: str, options: Options) -> Graph:
     """Decode the bytes of a .tflite file; `source` is its name, for messages.
 
     Raises InvalidModel when the file is not readable, UnsupportedModel with every reason when parts of it cannot be
     built.
     """
     raw = read_tflite(data, source)
-    return _Importer(source, raw).graph()
+    return _Importer(source, raw, options).graph()
 
 
 _OUTLINED_TENSORS = 3
@@ -56,8 +57,9 @@ def outline(data: bytes, source: str) -> list[OutlineRow]:
 
 
 class _Importer:
-    def __init__(self, source: str, model: RawModel) -> None:
+    def __init__(self, source: str, model: RawModel, options: Options) -> None:
         self._source = source
+        self._options = options
         self._subgraph = model.subgraphs[0]
         self._names = _unique_names(self._subgraph)
         self._variables = Variables(model)
@@ -158,6 +160,7 @@ class _Importer:
                 raw,
                 tuple(None if i == ABSENT else self._tensor(i) for i in raw.inputs),
                 tuple(self._tensor(i) for i in raw.outputs),
+                self._options.profile,
             )
             parts = _parts(convert(call))
             held = {state.read for part in parts for state in part.states}

@@ -53,6 +53,8 @@ class Call:
     raw: RawOperator
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
+    profile: str
+    """Whose arithmetic the operator gets."""
 
     def input(self, index: int, role: str) -> Tensor:
         """An input that must be there."""

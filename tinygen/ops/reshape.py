@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir import Shape
+from tinygen.ir import Shape, Tensor
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.strided_copy import Loop, StridedCopy, strided_copy_kernel
@@ -22,6 +23,15 @@ class _SameBytes(StridedCopy):
     def to(cls, shape: Shape) -> _SameBytes:
         """All elements in their order."""
         return cls(shape, 0, (Loop(math.prod(shape), 1),))
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype, and equal numbers of elements."""
+        (x,) = inputs
+        wanted = math.prod(self.shape)
+        if wanted != x.elements:
+            yield f"{x.elements} elements {x.shape} do not become {wanted} {self.shape}"
+        else:
+            yield from super().problems(inputs)
 
     def describe(self) -> str:
         """The new shape."""
