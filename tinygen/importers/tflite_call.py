@@ -81,8 +81,8 @@ Converter = Callable[[Call], Converted | Sequence[Converted]]
 
 def scale_and_zero_point(tensor: Tensor, role: str) -> tuple[float, int]:
     """Scale (as float64) and zero point of a tensor that must have one of each."""
-    if tensor.dtype == FLOAT32:
-        raise Refused(f"the {role} {tensor.name!r} is float32, supported is int8", QUANTISE)
+    if tensor.dtype.kind not in "iu":
+        raise Refused(f"the {role} {tensor.name!r} is {tensor.dtype}, supported is int8", QUANTISE)
     if tensor.quant is None:
         raise Refused(f"the {role} {tensor.name!r} has no scale", QUANTISE)
     if tensor.quant.scale.size != 1:
