@@ -141,19 +141,24 @@ def reduction_loops(shape: Shape, axes: Sequence[int]) -> tuple[Loop, ...]:
     return tuple(loops)
 
 
-def _loop_values(site: Site) -> dict[str, object]:
-    op: _Reduction = site.op
-    loops = reduction_loops(site.inputs[0].shape, op.axes)
+def element(loops: Sequence[Loop]) -> str:
+    """The C expression of the input's element inside the loops."""
     terms = [f"{loop.variable} * {loop.stride}" if loop.stride > 1 else loop.variable for loop in loops]
+    return f"x[{' + '.join(terms) or '0'}]"
+
+
+def loop_values(loops: Sequence[Loop]) -> dict[str, object]:
+    """What the template `reduce` needs: the loops apart, and the element inside them."""
     return {
         "kept": [loop for loop in loops if not loop.is_reduced],
         "reduced": [loop for loop in loops if loop.is_reduced],
-        "value": f"x[{' + '.join(terms) or '0'}]",
+        "value": element(loops),
     }
 
 
 def _prepare(site: Site) -> Body:
-    return Body(_loop_values(site))
+    op: _Reduction = site.op
+    return Body(loop_values(reduction_loops(site.inputs[0].shape, op.axes)))
 
 
 def _prepare_total(site: Site) -> Body:
@@ -162,7 +167,7 @@ def _prepare_total(site: Site) -> Body:
     final, constants, helpers = common.finish(op.requant, op.output_zero_point, full_range(x.dtype), x.dtype)
     count = _count(x.shape, op.axes)
     return Body(
-        {**_loop_values(site), "start": -op.zero_point * count, "finish": final},
+        {**loop_values(reduction_loops(x.shape, op.axes)), "start": -op.zero_point * count, "finish": final},
         constants,
         helpers,
     )

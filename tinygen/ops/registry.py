@@ -10,6 +10,8 @@ from tinygen.kernel import Kernel
 from tinygen.ops import (
     activations,
     add,
+    arg_extremum,
+    cast,
     concatenation,
     conv_2d,
     depthwise_conv_2d,
@@ -20,6 +22,7 @@ from tinygen.ops import (
     mul,
     pad,
     pool_2d,
+    prelu,
     quantize,
     reduce,
     reshape,
@@ -35,6 +38,8 @@ from tinygen.ops import (
 MODULES: tuple[ModuleType, ...] = (
     activations,
     add,
+    arg_extremum,
+    cast,
     concatenation,
     conv_2d,
     depthwise_conv_2d,
@@ -45,6 +50,7 @@ MODULES: tuple[ModuleType, ...] = (
     mul,
     pad,
     pool_2d,
+    prelu,
     quantize,
     reduce,
     reshape,

@@ -32,6 +32,9 @@ PACKED_INPUTS: Mapping[str, frozenset[int]] = convolutions.PACKED_INPUTS
 
 INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"
 INSTEAD: Mapping[str, str] = {
-    "PRELU": "train with RELU",
+    "BIDIRECTIONAL_SEQUENCE_LSTM": "train two layers, one of them on the reversed sequence",
+    "GELU": "train with RELU or HARD_SWISH",
+    "TOPK_V2": "ARG_MAX finds the first; or let the caller sort the output",
+    "WHILE": "convert a recurrent layer with unroll=True",
 }
 """What people can do in their model instead."""

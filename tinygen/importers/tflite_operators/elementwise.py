@@ -18,9 +18,11 @@ from tinygen.importers.tflite_call import (
     scale_and_zero_point,
 )
 from tinygen.ops.add import Add, Sub
+from tinygen.ops.cast import Cast
 from tinygen.ops.common import FLOAT32, INT8, INT16
 from tinygen.ops.extremum import Maximum, Minimum
 from tinygen.ops.mul import Mul
+from tinygen.ops.prelu import Prelu
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
 from tinygen.ops.softmax import Softmax
 
@@ -122,12 +124,34 @@ def _dequantize(call: Call) -> Converted:
     return Converted(Dequantize(*scale_and_zero_point(x, "input")), (x,))
 
 
+def _cast(call: Call) -> Converted:
+    # Like the runtimes, by the tensors' types; the options repeat them.
+    return Converted(Cast(call.output.dtype), (call.input(0, "input"),))
+
+
+def _prelu(call: Call) -> Converted:
+    x, alpha, y = call.input(0, "input"), call.input(1, "slope"), call.output
+    x_scale, x_zero = scale_and_zero_point(x, "input")
+    alpha_scale, alpha_zero = scale_and_zero_point(alpha, "slope")
+    y_scale, y_zero = scale_and_zero_point(y, "output")
+    op = Prelu(
+        zero_point=x_zero,
+        alpha_zero_point=alpha_zero,
+        output_zero_point=y_zero,
+        requant=Requant.from_scales(x_scale / y_scale),
+        negative_requant=Requant.from_scales(x_scale * alpha_scale / y_scale),
+    )
+    return Converted(op, (x, alpha))
+
+
 CONVERTERS: Mapping[str, Converter] = {
     "ADD": _add,
+    "CAST": _cast,
     "DEQUANTIZE": _dequantize,
     "MAXIMUM": _maximum,
     "MINIMUM": _minimum,
     "MUL": _mul,
+    "PRELU": _prelu,
     "QUANTIZE": _quantize,
     "SOFTMAX": _softmax,
     "SUB": _sub,

@@ -15,6 +15,7 @@ from tinygen.importers.tflite_call import (
     scale_and_zero_point,
 )
 from tinygen.ir import Tensor
+from tinygen.ops.arg_extremum import ArgMax, ArgMin
 from tinygen.ops.common import INT32
 from tinygen.ops.reduce import Mean, ReduceMax, ReduceMin, Sum
 
@@ -86,7 +87,27 @@ def _reduce_min(call: Call) -> Converted:
     return _extreme(call, ReduceMin)
 
 
+def _arg_extremum(call: Call, op: type[ArgMax] | type[ArgMin]) -> Converted:
+    x, y = call.input(0, "input"), call.output
+    axes = _axes(call, x)
+    if len(axes) != 1:
+        raise Refused(f"{len(axes)} axes are given for the input {x.shape}, expected is one")
+    if y.dtype != INT32:
+        raise Refused(f"the output is {y.dtype}, supported is int32", "tf.argmax(…, output_type=tf.int32)")
+    return Converted(op(axes[0]), (x,))
+
+
+def _arg_max(call: Call) -> Converted:
+    return _arg_extremum(call, ArgMax)
+
+
+def _arg_min(call: Call) -> Converted:
+    return _arg_extremum(call, ArgMin)
+
+
 CONVERTERS: Mapping[str, Converter] = {
+    "ARG_MAX": _arg_max,
+    "ARG_MIN": _arg_min,
     "MEAN": _mean,
     "REDUCE_MAX": _reduce_max,
     "REDUCE_MIN": _reduce_min,
