@@ -59,6 +59,19 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     ),
     "int16 relu with a zero point": (Case("", "RELU", (WIDE,), (SHIFTED,)), "RELU: .*zero point 3"),
     "int16 abs with a zero point": (Case("", "ABS", (SHIFTED,), (WIDE,)), "ABS: .*zero point 3"),
+    "int16 softmax with a zero point": (Case("", "SOFTMAX", (SHIFTED,), (UNIT,), {"beta": 1.0}), "SOFTMAX: .*point 3"),
+    "int16 softmax of a coarse scale": (
+        Case("", "SOFTMAX", (CaseTensor((1, 4, 4, 2), "int16", scale=6.0),), (UNIT,), {"beta": 1.0}),
+        "SOFTMAX: .*beyond int32",
+    ),
+    "softmax from int16 to int8": (
+        Case("", "SOFTMAX", (WIDE,), (PROBABILITY,), {"beta": 1.0}),
+        "SOFTMAX: .*zero point",
+    ),
+    "softmax from int8 to int16 of another scale": (
+        Case("", "SOFTMAX", (X,), (UNIT,), {"beta": 1.0}),
+        "SOFTMAX: .*1/65536 and zero point -32768",
+    ),
     "int16 hard swish": (Case("", "HARD_SWISH", (WIDE,), (WIDE,)), "HARD_SWISH: .*int16"),
     "int16 that becomes int8": (Case("", "RELU", (WIDE,), (CaseTensor((1, 4, 4, 2), scale=0.1),)), "RELU: .*int8"),
     "maximum of two scales": (Case("", "MAXIMUM", (X, OTHER), (X,)), "MAXIMUM: .*scales"),

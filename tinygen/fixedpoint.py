@@ -245,6 +245,14 @@ def _interpolated_sigmoid(magnitude: IntArray, fraction_bits: int, saturated: in
     return np.where(magnitude >> fraction_bits >= 255, saturated, value)
 
 
+def interpolate_int16(table: npt.NDArray[np.int16], x: IntLike) -> IntArray:
+    """``LUTLookup``: a table of 513 entries for int16 values, linearly interpolated between its steps of 128."""
+    value, entries = np.asarray(x, np.int64), table.astype(np.int64)
+    step = 256 + (value >> 7)
+    slope = entries[step + 1] - entries[step]
+    return np.asarray(entries[step] + ((slope * (value & 127) + 64) >> 7), np.int64)
+
+
 def calculate_input_radius(input_integer_bits: int, input_left_shift: int, total_signed_bits: int = 31) -> int:
     """``CalculateInputRadius``: the largest |difference| that still has the given integer bits when rescaled."""
     largest = ((1 << input_integer_bits) - 1) * 2.0 ** (total_signed_bits - input_integer_bits)

@@ -19,6 +19,7 @@ from tinygen.memory import Slot
 from tinygen.ops.common import shape_text
 from tinygen.select import Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
+from tinygen.softmax_tables import EXP_TABLE, RECIPROCAL_TABLE
 
 _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
@@ -34,6 +35,7 @@ _HELPERS = (
     "sources",
     "reciprocal",
     "sigmoid_int16",
+    "interpolate_int16",
 )
 """C helpers in the order of their definitions: later ones call earlier ones."""
 
@@ -43,7 +45,10 @@ _HELPER_NEEDS = {
     "reciprocal": ("high_mul",),
 }
 
-_HELPER_TABLES: Mapping[str, Mapping[str, Array]] = {"sigmoid_int16": {"sigmoid": SIGMOID_TABLE}}
+_HELPER_TABLES: Mapping[str, Mapping[str, Array]] = {
+    "sigmoid_int16": {"sigmoid_table": SIGMOID_TABLE},
+    "interpolate_int16": {"exp_table": EXP_TABLE, "reciprocal_table": RECIPROCAL_TABLE},
+}
 """Constant arrays that helpers read, once for all layers."""
 
 

@@ -31,6 +31,7 @@ from tinygen.ops import (
     sigmoid,
     softmax,
     space_to_batch,
+    softmax_int16,
     strided_copy,
     transpose_conv,
 )
@@ -59,6 +60,7 @@ MODULES: tuple[ModuleType, ...] = (
     sigmoid,
     softmax,
     space_to_batch,
+    softmax_int16,
     strided_copy,
     transpose_conv,
 )

@@ -1,4 +1,4 @@
-"""SOFTMAX over the last dimension, int8 to int8."""
+"""SOFTMAX over the last dimension, int8 to int8 or int16."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import INT8
+from tinygen.ops.common import INT8, INT16, full_range
 
 _DIFFERENCE_INTEGER_BITS = 5  # of the scaled difference, Q5.26
 _SUM_INTEGER_BITS = 12  # of the sum of exponentials, Q12.19
@@ -22,8 +22,9 @@ _LONGEST_ROW = 2**_SUM_INTEGER_BITS - 1
 
 @dataclass(frozen=True)
 class Softmax(Op):
-    """exp(x - max) / sum, in gemmlowp's fixed point; the output has scale 1/256 and zero point -128.
+    """exp(x - max) / sum, in gemmlowp's fixed point.
 
+    The output's scale is 1/256 or 1/65536 and its zero point the lowest value, so that its range stands for 0 to 1.
     A difference d = x - max counts as exp(d * multiplier * 2**(left_shift - 31) in Q5.26); below `smallest_difference`
     it counts as zero.
     """
@@ -32,6 +33,7 @@ class Softmax(Op):
     multiplier: int
     left_shift: int
     smallest_difference: int
+    dtype: np.dtype[np.generic] = INT8
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and the length that the sum's fixed point holds."""
@@ -43,8 +45,8 @@ class Softmax(Op):
             yield f"rows of {x.shape[-1]} overflow the sum, the limit is {_LONGEST_ROW}"
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """As the input."""
-        return (TensorType(inputs[0].shape, INT8),)
+        """The input's shape."""
+        return (TensorType(inputs[0].shape, self.dtype),)
 
     def exponentials(self) -> Array:
         """exp(-d) in Q0.31, int32, for d = 0, 1, … as far as a difference of int8 values reaches or counts."""
@@ -66,23 +68,30 @@ class Softmax(Op):
         headroom = np.array([[32 - int(value).bit_length()] for value in total[:, 0]], np.int64)
         reciprocal = fixedpoint.one_over_one_plus_x_for_x_in_0_1((total << headroom) - 2**31)
         product = fixedpoint.saturating_rounding_doubling_high_mul(reciprocal, exp)
-        y = fixedpoint.rounding_divide_by_pot(product, _SUM_INTEGER_BITS - headroom + 31 - 8) - 128
-        y = np.where(counts[difference], np.clip(y, -128, 127), -128)
-        return (y.astype(np.int8).reshape(x.shape),)
+        low, high = full_range(self.dtype)
+        exponent = _SUM_INTEGER_BITS - headroom + 31 - 8 * self.dtype.itemsize
+        y = fixedpoint.rounding_divide_by_pot(product, exponent) + low
+        y = np.where(counts[difference], np.clip(y, low, high), low)
+        return (y.astype(self.dtype).reshape(x.shape),)
 
 
 def _prepare(site: Site) -> Body:
     op: Softmax = site.op
     (x,) = site.inputs
     table = op.exponentials()
+    low, high = full_range(op.dtype)
     return Body(
         values={
             "rows": x.elements // x.shape[-1],
             "depth": x.shape[-1],
             "entries": len(table),
             "sum_integer_bits": _SUM_INTEGER_BITS,
-            # Only with hundreds of equal maxima is the final shift beyond the width of int32.
-            "can_vanish": x.shape[-1] >= 2 ** (_SUM_INTEGER_BITS - 3),
+            "y_bits": 8 * op.dtype.itemsize,
+            "span": high - low,
+            "low": low,
+            "high": high,
+            # Only with hundreds of equal maxima is the final shift of an int8 beyond the width of int32.
+            "can_vanish": op.dtype == INT8 and x.shape[-1] >= 2 ** (_SUM_INTEGER_BITS - 3),
         },
         constants={"exp": table},
         helpers=frozenset({"high_mul", "divide_by_pot", "reciprocal"}),
@@ -105,21 +114,30 @@ def cases() -> tuple[Case, ...]:
         _case("beta", (1, 10), 0.1, beta=0.5),
         _case("long", (1, 600), 0.02),
         _case("very_long", (1, 1500), 0.02),
+        _case("to_int16", (3, 10), 0.1, output=INT16),
+        _case("to_int16_one_class", (1, 1), 0.1, output=INT16),
+        _case("to_int16_steep", (3, 10), 12.0, output=INT16),
+        _case("to_int16_flat", (1, 10), 1e-5, output=INT16),
+        _case("to_int16_beta", (3, 10), 0.1, beta=2.0, output=INT16),
+        _case("to_int16_long", (1, 1500), 0.02, output=INT16),
     )
 
 
 def random_case(rng: np.random.Generator) -> Case:
     """A random softmax."""
     shape = (int(rng.integers(1, 4)), int(rng.integers(1, 40)))
-    return _case(f"random_{rng.integers(1 << 30)}", shape, float(np.exp(rng.uniform(np.log(1e-3), np.log(2.0)))))
+    scale = float(np.exp(rng.uniform(np.log(1e-3), np.log(2.0))))
+    return _case(f"random_{rng.integers(1 << 30)}", shape, scale, output=(INT8, INT16)[int(rng.integers(2))])
 
 
-def _case(name: str, shape: Shape, scale: float, beta: float = 1.0) -> Case:
+def _case(name: str, shape: Shape, scale: float, beta: float = 1.0, output: np.dtype[np.generic] = INT8) -> Case:
+    low, high = full_range(output)
+    aborts = output == INT8 and shape[-1] >= 512
     return Case(
         name,
         "SOFTMAX",
         (CaseTensor(shape, scale=scale, zero_point=4),),
-        (CaseTensor(shape, scale=1 / 256, zero_point=-128),),
+        (CaseTensor(shape, str(output), 1 / (high - low + 1), low),),
         {"beta": beta},
-        no_flat_inputs="it aborts when the sum of exponentials reaches 512" if shape[-1] >= 512 else "",
+        no_flat_inputs="it aborts when the sum of exponentials reaches 512" if aborts else "",
     )

@@ -18,8 +18,10 @@ from tinygen.importers.tflite_call import (
 )
 from tinygen.ir import Tensor
 from tinygen.ops.activations import Abs, HardSwish, LeakyRelu, Relu, Relu6
-from tinygen.ops.common import INT16, full_range
+from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.sigmoid import SIGMOID_INTEGER_BITS, Logistic, LogisticInt16, Tanh, TanhInt16
+from tinygen.ops.softmax import Softmax
+from tinygen.ops.softmax_int16 import SoftmaxInt16
 
 _INT16_ARGUMENT_UNITS = 3 * 4096  # in one, of the int16 table's argument
 _Q3_12 = -12  # log2 of the scale
@@ -30,7 +32,7 @@ def _expect_zero_points(x: Tensor, y: Tensor) -> None:
     """int16 of most activations has no zero points."""
     for tensor, role in ((x, "input"), (y, "output")):
         zero_point = scale_and_zero_point(tensor, role)[1]
-        if zero_point:
+        if zero_point and tensor.dtype == INT16:
             raise Refused(f"the {role} has the zero point {zero_point}, int16 must have 0")
 
 
@@ -156,6 +158,33 @@ def _abs(call: Call) -> Converted:
     return Converted(Abs(zero_point, y_zero, Requant.from_scales(scale / y_scale)), (x,))
 
 
+def _softmax(call: Call) -> Converted:
+    x, y = call.input(0, "input"), call.output
+    scale, _ = scale_and_zero_point(x, "input")
+    beta = float(np.float32(call.option("beta")))
+    if not 0 < beta < math.inf:
+        raise Refused(f"beta is {beta:g}, it must be positive")
+    if x.dtype == INT16:
+        _expect_zero_points(x, y)
+        _expect_output(y, 1 / 32768, 0)
+        return Converted(SoftmaxInt16(Requant.from_scales(scale * beta / (10 / 65535))), (x,))
+    if y.dtype == INT16:
+        _expect_output(y, 1 / 65536, -32768)
+    else:
+        _expect_output(y, 1 / 256, -128)
+    multiplier, left_shift, smallest_difference = _softmax_scaling(scale, beta)
+    return Converted(Softmax(multiplier, left_shift, smallest_difference, INT16 if y.dtype == INT16 else INT8), (x,))
+
+
+def _softmax_scaling(scale: float, beta: float) -> tuple[int, int, int]:
+    """``PreprocessSoftmaxScaling``: multiplier and left shift of a difference to Q5.26; the smallest that counts."""
+    real = min(beta * scale * (1 << 26), 2**31 - 1.0)
+    if real <= 1.0:
+        raise Refused(f"beta times the input's scale is {real / (1 << 26):g}, too small for the runtimes")
+    multiplier, left_shift = fixedpoint.quantize_multiplier(real)
+    return multiplier, left_shift, -fixedpoint.calculate_input_radius(5, left_shift)
+
+
 CONVERTERS: Mapping[str, Converter] = {
     "ABS": _abs,
     "HARD_SWISH": _hard_swish,
@@ -163,5 +192,6 @@ CONVERTERS: Mapping[str, Converter] = {
     "LOGISTIC": _logistic,
     "RELU": _relu,
     "RELU6": _relu6,
+    "SOFTMAX": _softmax,
     "TANH": _tanh,
 }

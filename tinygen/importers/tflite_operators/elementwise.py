@@ -1,13 +1,9 @@
-"""What works value by value, and softmax."""
+"""What works value by value."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-import numpy as np
-
-from tinygen import fixedpoint
 from tinygen.fixedpoint import Requant
 from tinygen.importers.tflite_call import (
     Call,
@@ -24,7 +20,6 @@ from tinygen.ops.extremum import Maximum, Minimum
 from tinygen.ops.mul import Mul
 from tinygen.ops.prelu import Prelu
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
-from tinygen.ops.softmax import Softmax
 
 _SUM_LEFT_SHIFTS = {INT8: 20, INT16: 15}  # headroom before the common scale
 
@@ -94,22 +89,6 @@ def _minimum(call: Call) -> Converted:
     return _extremum(call, Minimum)
 
 
-def _softmax(call: Call) -> Converted:
-    x, y = call.input(0, "input"), call.output
-    scale, _ = scale_and_zero_point(x, "input")
-    if scale_and_zero_point(y, "output") != (1 / 256, -128):
-        raise Refused("the output must have scale 1/256 and zero point -128")
-    # PreprocessSoftmaxScaling, in Q5.26.
-    beta = float(np.float32(call.option("beta")))
-    if not 0 < beta < math.inf:
-        raise Refused(f"beta is {beta:g}, it must be positive")
-    real = min(beta * scale * (1 << 26), 2**31 - 1.0)
-    if real <= 1.0:
-        raise Refused(f"beta times the input's scale is {real / (1 << 26):g}, too small for the runtimes")
-    multiplier, left_shift = fixedpoint.quantize_multiplier(real)
-    return Converted(Softmax(multiplier, left_shift, -fixedpoint.calculate_input_radius(5, left_shift)), (x,))
-
-
 def _quantize(call: Call) -> Converted:
     x, y = call.input(0, "input"), call.output
     scale, zero_point = scale_and_zero_point(y, "output")
@@ -153,6 +132,5 @@ CONVERTERS: Mapping[str, Converter] = {
     "MUL": _mul,
     "PRELU": _prelu,
     "QUANTIZE": _quantize,
-    "SOFTMAX": _softmax,
     "SUB": _sub,
 }
