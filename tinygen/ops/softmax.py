@@ -120,6 +120,7 @@ def cases() -> tuple[Case, ...]:
         _case("to_int16_flat", (1, 10), 1e-5, output=INT16),
         _case("to_int16_beta", (3, 10), 0.1, beta=2.0, output=INT16),
         _case("to_int16_long", (1, 1500), 0.02, output=INT16),
+        _case("to_int16_65535", (1, 2), 0.07, output=INT16, steps=65535),
     )
 
 
@@ -130,14 +131,21 @@ def random_case(rng: np.random.Generator) -> Case:
     return _case(f"random_{rng.integers(1 << 30)}", shape, scale, output=(INT8, INT16)[int(rng.integers(2))])
 
 
-def _case(name: str, shape: Shape, scale: float, beta: float = 1.0, output: np.dtype[np.generic] = INT8) -> Case:
+def _case(
+    name: str,
+    shape: Shape,
+    scale: float,
+    beta: float = 1.0,
+    output: np.dtype[np.generic] = INT8,
+    steps: int | None = None,
+) -> Case:
     low, high = full_range(output)
     aborts = output == INT8 and shape[-1] >= 512
     return Case(
         name,
         "SOFTMAX",
         (CaseTensor(shape, scale=scale, zero_point=4),),
-        (CaseTensor(shape, str(output), 1 / (high - low + 1), low),),
+        (CaseTensor(shape, str(output), 1 / (steps or high - low + 1), low),),
         {"beta": beta},
         no_flat_inputs="it aborts when the sum of exponentials reaches 512" if aborts else "",
     )
