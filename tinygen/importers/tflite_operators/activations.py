@@ -19,6 +19,7 @@ from tinygen.importers.tflite_call import (
 from tinygen.ir import Tensor
 from tinygen.ops.activations import Abs, HardSwish, LeakyRelu, Relu, Relu6
 from tinygen.ops.common import INT8, INT16, full_range
+from tinygen.ops.float_curves import Elu
 from tinygen.ops.sigmoid import SIGMOID_INTEGER_BITS, Logistic, LogisticInt16, Tanh, TanhInt16
 from tinygen.ops.softmax import Softmax
 from tinygen.ops.softmax_int16 import SoftmaxInt16
@@ -134,6 +135,11 @@ def _leaky_relu(call: Call) -> Converted:
     return Converted(op, (x,))
 
 
+def _elu(call: Call) -> Converted:
+    x = call.input(0, "input")
+    return Converted(Elu(*scale_and_zero_point(x, "input"), *scale_and_zero_point(call.output, "output")), (x,))
+
+
 def _hard_swish(call: Call) -> Converted:
     x, y = call.input(0, "input"), call.output
     scale, zero_point = scale_and_zero_point(x, "input")
@@ -190,6 +196,7 @@ def _softmax_scaling(scale: float, beta: float) -> tuple[int, int, int]:
 
 CONVERTERS: Mapping[str, Converter] = {
     "ABS": _abs,
+    "ELU": _elu,
     "HARD_SWISH": _hard_swish,
     "LEAKY_RELU": _leaky_relu,
     "LOGISTIC": _logistic,
