@@ -202,6 +202,39 @@ def one_minus_x_over_one_plus_x_for_x_in_0_1(a: IntLike) -> IntArray:
     return saturating_left_shift(_two_over_one_plus_x_for_x_in_0_1(a) - (1 << 29), 2)
 
 
+def log_x_for_x_greater_than_or_equal_to_1(a: IntLike) -> IntArray:
+    """``log_x_for_x_greater_than_or_equal_to_1``: log(a) in Q5.26 for a in Q12.19.
+
+    a = 2**power * r with r around sqrt(sqrt(1/2)); log(r) is a rational function of 2 (r - sqrt(sqrt(1/2))).
+    """
+    high_mul = saturating_rounding_doubling_high_mul
+    value = np.asarray(a, np.int64)
+    sqrt_half, sqrt_sqrt_half, log_2 = 1518500250, 1805811301, 1488522236
+    integer_bits, one, quarter = 12, 1 << 25, 1 << 23  # of the power, Q6.25
+    # Two ways to split a; the runtime takes the smaller r with the larger power.
+    zeros = _leading_zeros(value)
+    first = saturating_left_shift(high_mul(value << (zeros - 1), sqrt_half), 1)
+    zeros_of_second = _leading_zeros(high_mul(value, sqrt_half))
+    second = np.minimum(value << (zeros_of_second - 1), INT32_MAX)
+    r = np.minimum(first, second)
+    power = np.maximum(
+        (integer_bits - zeros) * one + quarter,
+        (integer_bits + 1 - zeros_of_second) * one - quarter,
+    )
+    p = rounding_half_sum(r, sqrt_sqrt_half)
+    q = 2 * (r - sqrt_sqrt_half)
+    q_squared = high_mul(q, q)
+    numerator = high_mul(q, r) + high_mul(high_mul(q, q_squared), 117049297)
+    denominator_minus_1 = high_mul(p, 1057819769 + q + high_mul(127690142, q_squared)) + high_mul(638450708, q)
+    log_r = high_mul(rounding_divide_by_pot(numerator, 6), one_over_one_plus_x_for_x_in_0_1(denominator_minus_1))
+    return saturating_left_shift(high_mul(power, log_2) + log_r, 1)
+
+
+def _leading_zeros(value: IntArray) -> IntArray:
+    """Of positive int32 values: ``CountLeadingZeros``."""
+    return 32 - np.frexp(value.astype(np.float64))[1].astype(np.int64)
+
+
 def logistic(a: IntLike, integer_bits: int) -> IntArray:
     """``logistic``: 1 / (1 + exp(-a)) in Q0.31 for a in Q(integer_bits).(31 - integer_bits)."""
     value = np.asarray(a, np.int64)

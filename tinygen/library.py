@@ -34,6 +34,7 @@ _HELPERS = (
     "taps",
     "sources",
     "reciprocal",
+    "log",
     "sigmoid_int16",
     "interpolate_int16",
 )
@@ -43,6 +44,7 @@ _HELPER_NEEDS = {
     "requantise": ("high_mul", "divide_by_pot"),
     "requantise_wide": ("high_mul", "divide_by_pot"),
     "reciprocal": ("high_mul",),
+    "log": ("high_mul", "divide_by_pot", "reciprocal"),
 }
 
 _HELPER_TABLES: Mapping[str, Mapping[str, Array]] = {

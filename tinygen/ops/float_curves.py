@@ -48,7 +48,7 @@ class _FloatCurve(Lookup):
 class Elu(_FloatCurve):
     """y = clamp(round(elu(scale * (x - zero_point)) / output_scale) + output_zero_point), elu(x) = exp(x) - 1 below 0.
 
-    The same in TensorFlow Lite and TensorFlow Lite Micro: ``PopulateLookupTable``.
+    TensorFlow Lite Micro's ``PopulateLookupTable``; TensorFlow Lite's own differs in 2 of 128 000 entries.
     """
 
     name: ClassVar[str] = "ELU"

@@ -9,31 +9,29 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen import fixedpoint
+from tinygen.fixedpoint import IntArray
 from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, full_range
 
-_DIFFERENCE_INTEGER_BITS = 5  # of the scaled difference, Q5.26
-_SUM_INTEGER_BITS = 12  # of the sum of exponentials, Q12.19
-_LONGEST_ROW = 2**_SUM_INTEGER_BITS - 1
+DIFFERENCE_INTEGER_BITS = 5  # of the scaled difference, Q5.26
+SUM_INTEGER_BITS = 12  # of the sum of exponentials, Q12.19
+_LONGEST_ROW = 2**SUM_INTEGER_BITS - 1
 
 
 @dataclass(frozen=True)
-class Softmax(Op):
-    """exp(x - max) / sum, in gemmlowp's fixed point.
+class RowExponentials(Op):
+    """What works with exp(x - max) of rows of int8 values, in gemmlowp's fixed point.
 
-    The output's scale is 1/256 or 1/65536 and its zero point the lowest value, so that its range stands for 0 to 1.
     A difference d = x - max counts as exp(d * multiplier * 2**(left_shift - 31) in Q5.26); below `smallest_difference`
     it counts as zero.
     """
 
-    name: ClassVar[str] = "SOFTMAX"
     multiplier: int
     left_shift: int
     smallest_difference: int
-    dtype: np.dtype[np.generic] = INT8
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and the length that the sum's fixed point holds."""
@@ -44,15 +42,29 @@ class Softmax(Op):
         elif x.shape[-1] > _LONGEST_ROW:
             yield f"rows of {x.shape[-1]} overflow the sum, the limit is {_LONGEST_ROW}"
 
+    def scaled_differences(self) -> IntArray:
+        """-d in Q5.26 for d = 0, 1, … as far as a difference of int8 values reaches or counts."""
+        differences = -np.arange(min(255, -self.smallest_difference) + 1, dtype=np.int64)
+        return fixedpoint.saturating_rounding_doubling_high_mul(differences << self.left_shift, self.multiplier)
+
+    def exponentials(self) -> Array:
+        """exp(-d) in Q0.31, int32, of the same d."""
+        return fixedpoint.exp_on_negative_values(self.scaled_differences(), DIFFERENCE_INTEGER_BITS).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Softmax(RowExponentials):
+    """exp(x - max) / sum, in gemmlowp's fixed point; int8, or int16 if `dtype` says so.
+
+    The output's scale is 1/256 or 1/65536 and its zero point the lowest value, so that its range stands for 0 to 1.
+    """
+
+    name: ClassVar[str] = "SOFTMAX"
+    dtype: np.dtype[np.generic] = INT8
+
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The input's shape."""
         return (TensorType(inputs[0].shape, self.dtype),)
-
-    def exponentials(self) -> Array:
-        """exp(-d) in Q0.31, int32, for d = 0, 1, … as far as a difference of int8 values reaches or counts."""
-        differences = -np.arange(min(255, -self.smallest_difference) + 1, dtype=np.int64)
-        scaled = fixedpoint.saturating_rounding_doubling_high_mul(differences << self.left_shift, self.multiplier)
-        return fixedpoint.exp_on_negative_values(scaled, _DIFFERENCE_INTEGER_BITS).astype(np.int32)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Exact integers, by the table of exponentials."""
@@ -64,12 +76,12 @@ class Softmax(Op):
         counts = np.arange(256) < len(exponentials)
         difference = rows.max(axis=1, keepdims=True) - rows
         exp = table[difference]
-        total = fixedpoint.rounding_divide_by_pot(exp, _SUM_INTEGER_BITS).sum(axis=1, keepdims=True)
+        total = fixedpoint.rounding_divide_by_pot(exp, SUM_INTEGER_BITS).sum(axis=1, keepdims=True)
         headroom = np.array([[32 - int(value).bit_length()] for value in total[:, 0]], np.int64)
         reciprocal = fixedpoint.one_over_one_plus_x_for_x_in_0_1((total << headroom) - 2**31)
         product = fixedpoint.saturating_rounding_doubling_high_mul(reciprocal, exp)
         low, high = full_range(self.dtype)
-        exponent = _SUM_INTEGER_BITS - headroom + 31 - 8 * self.dtype.itemsize
+        exponent = SUM_INTEGER_BITS - headroom + 31 - 8 * self.dtype.itemsize
         y = fixedpoint.rounding_divide_by_pot(product, exponent) + low
         y = np.where(counts[difference], np.clip(y, low, high), low)
         return (y.astype(self.dtype).reshape(x.shape),)
@@ -85,13 +97,13 @@ def _prepare(site: Site) -> Body:
             "rows": x.elements // x.shape[-1],
             "depth": x.shape[-1],
             "entries": len(table),
-            "sum_integer_bits": _SUM_INTEGER_BITS,
+            "sum_integer_bits": SUM_INTEGER_BITS,
             "y_bits": 8 * op.dtype.itemsize,
             "span": high - low,
             "low": low,
             "high": high,
             # Only with hundreds of equal maxima is the final shift of an int8 beyond the width of int32.
-            "can_vanish": op.dtype == INT8 and x.shape[-1] >= 2 ** (_SUM_INTEGER_BITS - 3),
+            "can_vanish": op.dtype == INT8 and x.shape[-1] >= 2 ** (SUM_INTEGER_BITS - 3),
         },
         constants={"exp": table},
         helpers=frozenset({"high_mul", "divide_by_pot", "reciprocal"}),

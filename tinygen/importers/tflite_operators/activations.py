@@ -20,6 +20,7 @@ from tinygen.ir import Tensor
 from tinygen.ops.activations import Abs, HardSwish, LeakyRelu, Relu, Relu6
 from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.float_curves import Elu
+from tinygen.ops.log_softmax import LogSoftmax
 from tinygen.ops.sigmoid import SIGMOID_INTEGER_BITS, Logistic, LogisticInt16, Tanh, TanhInt16
 from tinygen.ops.softmax import Softmax
 from tinygen.ops.softmax_int16 import SoftmaxInt16
@@ -185,6 +186,13 @@ def _softmax(call: Call) -> Converted:
     return Converted(Softmax(multiplier, left_shift, smallest_difference, INT16 if y.dtype == INT16 else INT8), (x,))
 
 
+def _log_softmax(call: Call) -> Converted:
+    x = call.input(0, "input")
+    scale, _ = scale_and_zero_point(x, "input")
+    _expect_output(call.output, 1 / 16, 127)
+    return Converted(LogSoftmax(*_softmax_scaling(scale, 1.0)), (x,))
+
+
 def _softmax_scaling(scale: float, beta: float) -> tuple[int, int, int]:
     """``PreprocessSoftmaxScaling``: multiplier and left shift of a difference to Q5.26; the smallest that counts."""
     real = min(beta * scale * (1 << 26), 2**31 - 1.0)
@@ -200,6 +208,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "HARD_SWISH": _hard_swish,
     "LEAKY_RELU": _leaky_relu,
     "LOGISTIC": _logistic,
+    "LOG_SOFTMAX": _log_softmax,
     "RELU": _relu,
     "RELU6": _relu6,
     "SOFTMAX": _softmax,
