@@ -1,4 +1,4 @@
-"""What multiplies by weights: convolutions and dense layers."""
+"""What multiplies matrices: convolutions, dense layers, and products of two operands."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tinygen.importers.tflite_call import (
     window,
 )
 from tinygen.ir import Tensor, read_only
+from tinygen.ops.batch_matmul import BatchMatmul
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, INT64
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -148,7 +149,26 @@ def _fully_connected(call: Call) -> Converted:
     return Converted(op, (x, weights, biases))
 
 
+def _batch_matmul(call: Call) -> Converted:
+    a, b, y = call.input(0, "first input"), call.input(1, "second input"), call.output
+    a_scale, a_zero = _activation(a, "first input")
+    b_scale, b_zero = _activation(b, "second input")
+    y_scale, y_zero = _activation(y, "output")
+    op = BatchMatmul(
+        transposed_a=bool(call.option("adj_x")),
+        transposed_b=bool(call.option("adj_y")),
+        a_zero_point=a_zero,
+        b_zero_point=b_zero,
+        output_zero_point=y_zero,
+        requant=Requant.from_scales(
+            a_scale * b_scale / y_scale, Rounding.INT64 if a.dtype == INT16 else Rounding.DOUBLE
+        ),
+    )
+    return Converted(op, (a, b))
+
+
 CONVERTERS: Mapping[str, Converter] = {
+    "BATCH_MATMUL": _batch_matmul,
     "CONV_2D": _conv_2d,
     "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
     "FULLY_CONNECTED": _fully_connected,
