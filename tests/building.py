@@ -45,7 +45,13 @@ def build_file(
     path: Path, out: Path, name: str | None = None, objective: str = "balanced", board: str = BOARD
 ) -> Built:
     """Read a model file, build it, and write the output folder."""
-    model = pipeline.read(path)
+    return build_read(pipeline.read(path), out, name, objective, board)
+
+
+def build_read(
+    model: pipeline.Model, out: Path, name: str | None = None, objective: str = "balanced", board: str = BOARD
+) -> Built:
+    """The same for a model that has been read."""
     build = pipeline.build(model, board, name, objective)
     output.write(build.files, out)
     return Built(model, out, build.manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tflite_builder import build_case
 
 from tinygen import pipeline
 from tinygen.errors import UnsupportedModel
+from tinygen.ops import registry
 from tinygen.ops.case import Case, CaseTensor
 
 X = CaseTensor((1, 4, 4, 2), scale=0.1, zero_point=3)
@@ -38,7 +40,138 @@ UNIT = CaseTensor((1, 4, 4, 2), "int16", scale=1 / 32768)
 NEARLY_ONE = 1 - 2.0**-23  # alpha, of scales whose quotient is nearly its reciprocal
 ABOVE = CaseTensor((1, 4, 4, 2), scale=(1 + 2.0**-23) / 64)
 
+
+def named(family: str, name: str) -> Case:
+    (module,) = (each for each in registry.MODULES if each.__name__ == f"tinygen.ops.{family}")
+    (case,) = (each for each in module.cases() if each.name == name)
+    return case
+
+
+def with_input(case: Case, operand: int, **changes: object) -> Case:
+    inputs = list(case.inputs)
+    inputs[operand] = dataclasses.replace(inputs[operand], **changes)  # type: ignore[type-var,arg-type]
+    return dataclasses.replace(case, inputs=tuple(inputs))
+
+
+def with_output(case: Case, **changes: object) -> Case:
+    return dataclasses.replace(case, outputs=(dataclasses.replace(case.outputs[0], **changes),))  # type: ignore[arg-type]
+
+
+def with_bias(case: Case, operand: int, value: int, dtype: str) -> Case:
+    bias = case.inputs[operand]
+    assert bias is not None
+    return with_input(case, operand, dtype=dtype, data=np.full(bias.shape, value, dtype))
+
+
+def product(a: CaseTensor, b: CaseTensor, *shape: int) -> Case:
+    return Case("", "BATCH_MATMUL", (a, b), (CaseTensor(shape, a.dtype, 0.2),), {})
+
+
+CONV = named("conv_2d", "int16")
+POINTWISE = named("conv_2d", "int16_pointwise")
+DEPTHWISE = named("depthwise_conv_2d", "int16")
+DENSE = named("fully_connected", "int16")
+PACKED = named("fully_connected", "int4")
+TRANSPOSED = named("transpose_conv", "int16")
+INT8_TRANSPOSED = named("transpose_conv", "valid")
+MATRIX = CaseTensor((2, 4, 4), scale=0.1)
+INT16_MATRIX = CaseTensor((2, 4, 4), "int16", scale=0.1)
+
 REFUSALS: dict[str, tuple[Case, str]] = {
+    "int16 input with a zero point": (
+        with_input(CONV, 0, zero_point=3),
+        "CONV_2D: the input is int16 with the zero point 3, which the runtimes take to be 0",
+    ),
+    "int16 output with a zero point": (
+        with_output(DENSE, zero_point=-1),
+        "FULLY_CONNECTED: the output is int16 with the zero point -1",
+    ),
+    "int16 input, int8 output": (
+        with_output(CONV, dtype="int8"),
+        "CONV_2D: its inputs make int16 .* its output is declared int8",
+    ),
+    "depthwise bias that the runtime misreads": (
+        with_bias(DEPTHWISE, 2, 5, "int32"),
+        "DEPTHWISE_CONV_2D: the bias is int32, which the runtimes read as int64.* int64 biases",
+    ),
+    "transposed bias that the runtime misreads": (
+        with_bias(TRANSPOSED, 3, 5, "int32"),
+        "TRANSPOSE_CONV: the bias is int32, which the runtimes read as int64",
+    ),
+    "int16 bias of a convolution": (with_bias(CONV, 2, 5, "int16"), "CONV_2D: the bias is int16"),
+    "int32 sums that overflow": (
+        with_bias(CONV, 2, 2**31 - 1, "int32"),
+        "CONV_2D: the accumulator of channel .* more than int32",
+    ),
+    "bias beyond 48 bits": (with_bias(CONV, 2, 2**47, "int64"), "CONV_2D: the accumulator of channel .* can reach"),
+    "the least bias": (with_bias(CONV, 2, -(2**63), "int64"), "CONV_2D: the accumulator of channel .* can reach"),
+    "int16 gain beyond int32": (
+        with_output(CONV, scale=1e-9),
+        "CONV_2D: the accumulator of channel .* what its scale leaves of int32",
+    ),
+    "int16 gain without a bit to round": (
+        with_output(POINTWISE, scale=1e-13),
+        "CONV_2D: the accumulator of channel .* more than 0, what its scale leaves of int32",
+    ),
+    "int4 filter of an int16 convolution": (
+        with_input(CONV, 1, dtype="int4"),
+        "CONV_2D: the filter is int4, the input int16: the runtimes have int4 filters for int8 inputs only",
+    ),
+    "int4 filter of an int16 layer": (with_input(DENSE, 1, dtype="int4"), "FULLY_CONNECTED: the filter is int4"),
+    "int4 filter with scales for channels": (
+        with_input(PACKED, 1, scale=(0.01,) * 9),
+        "FULLY_CONNECTED: the filter is int4 with a scale for each channel, which the runtimes refuse",
+    ),
+    "int4 filter of a transposed convolution": (
+        with_input(INT8_TRANSPOSED, 1, dtype="int4"),
+        "TRANSPOSE_CONV: it reads 'tensor1', which is int4: only filters of CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONN",
+    ),
+    "int4 operand": (
+        Case("", "ADD", (X, dataclasses.replace(X, dtype="int4", data=np.ones(X.shape, np.int8))), (X,)),
+        "ADD: it reads 'tensor1', which is int4: only filters",
+    ),
+    "int4 filter computed at run time": (with_input(PACKED, 1, data=None), "'tensor1' has the type int4"),
+    "transposed to another shape than declared": (
+        with_input(INT8_TRANSPOSED, 0, data=np.array([1, 9, 12, 4], np.int32)),
+        r"TRANSPOSE_CONV: the output shape \[1, 9, 12, 4\] is not that of the output tensor, \(1, 9, 12, 5\)",
+    ),
+    "transposed with filters of another depth": (
+        with_input(INT8_TRANSPOSED, 2, shape=(1, 4, 5, 4)),
+        "TRANSPOSE_CONV: the input has 4 channels, the filters have a depth of 3",
+    ),
+    "transposed into less than a window": (
+        with_output(with_input(INT8_TRANSPOSED, 0, data=np.array([1, 2, 12, 5], np.int32)), shape=(1, 2, 12, 5)),
+        r"TRANSPOSE_CONV: the kernel 3x4, stride 2x2 does not fit into the output of \(2, 12\) pixels",
+    ),
+    "transposed filter computed at run time": (
+        with_input(INT8_TRANSPOSED, 1, data=None, scale=0.1),
+        "TRANSPOSE_CONV: the filter is computed at run time",
+    ),
+    "matrices of two types": (product(MATRIX, INT16_MATRIX, 2, 4, 4), "BATCH_MATMUL: the second input is int16"),
+    "int16 matrix with a zero point": (
+        product(INT16_MATRIX, dataclasses.replace(INT16_MATRIX, zero_point=1), 2, 4, 4),
+        "BATCH_MATMUL: the second input is int16 with the zero point 1",
+    ),
+    "a vector and a matrix": (
+        product(CaseTensor((4,), scale=0.1), MATRIX, 2, 4),
+        r"BATCH_MATMUL: the first input has 1 dimensions \(4,\), expected are 2 to 5",
+    ),
+    "matrices in six dimensions": (
+        product(CaseTensor((1, 1, 1, 1, 4, 4), scale=0.1), MATRIX, 1, 1, 1, 2, 4, 4),
+        "BATCH_MATMUL: the first input has 6 dimensions",
+    ),
+    "matrices that do not multiply": (
+        product(MATRIX, CaseTensor((2, 3, 4), scale=0.1), 2, 4, 4),
+        r"BATCH_MATMUL: the matrices \(2, 4, 4\) and \(2, 3, 4\) cannot be multiplied",
+    ),
+    "batches that do not broadcast": (
+        product(MATRIX, CaseTensor((3, 4, 4), scale=0.1), 2, 4, 4),
+        "BATCH_MATMUL: the matrices .* cannot be multiplied",
+    ),
+    "product whose scale overflows": (
+        with_output(product(MATRIX, MATRIX, 2, 4, 4), scale=1e-9),
+        "BATCH_MATMUL: sums of 4 products can reach 65536, their scale leaves",
+    ),
     "logistic to another scale": (Case("", "LOGISTIC", (X,), (X,)), "LOGISTIC: .*scale"),
     "tanh to another scale": (Case("", "TANH", (X,), (PROBABILITY,)), "TANH: .*scale"),
     "relu6 that rescales": (Case("", "RELU6", (X,), (OTHER,)), "RELU6: .*different scales"),

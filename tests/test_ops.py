@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import zlib
 from pathlib import Path
@@ -9,11 +10,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from building import assert_exact, build_bytes, differences, host, other_hosts, varied
+from building import assert_exact, build_bytes, build_read, differences, host, other_hosts, varied
 from operator_cases import NAMED, build, family, kernels_of
-from tflite_builder import build_model
+from tflite_builder import build_case, build_model
 
-from tinygen import reference
+from tinygen import pipeline, reference
+from tinygen.check import check
 from tinygen.ops import registry
 from tinygen.ops.case import Case
 from tinygen.select import OBJECTIVES
@@ -96,6 +98,40 @@ def test_an_absent_bias_may_be_spelt_or_left_out(name: str, tmp_path: Path) -> N
         (ours,) = reference.outputs(spelt.model.graph, sample.arrays)
         (theirs,) = reference.outputs(left_out.model.graph, sample.arrays)
         assert ours.tobytes() == theirs.tobytes()
+
+
+# --- what no runtime is asked about ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv_2d-pointwise",
+        "conv_2d-same_odd_total",
+        "conv_2d-grouped",
+        "conv_2d-int4",
+        "depthwise_conv_2d-3x3",
+        "depthwise_conv_2d-int4_large_kernel",
+        "transpose_conv-same",
+    ],
+)
+def test_filter_zero_points_of_convolutions(name: str, objective: str, tmp_path: Path) -> None:
+    """TensorFlow Lite Micro ignores them, so that no file with one is imported: only the C can be compared."""
+    path = tmp_path / "case.tflite"
+    path.write_bytes(build_case(NAMED[name]))
+    model = pipeline.read(path)
+    (node,) = model.graph.nodes
+    shifted = dataclasses.replace(node, op=dataclasses.replace(node.op, weight_zero_point=-6))  # type: ignore[type-var]
+    built = build_read(
+        dataclasses.replace(model, graph=check(dataclasses.replace(model.graph, nodes=(shifted,)))),
+        tmp_path / "out",
+        objective=objective,
+    )
+    samples = varied(built, SAMPLES)
+    assert differences(built, samples, host(built)) == []
+    (plain,), (moved,) = (reference.outputs(graph, samples[2].arrays) for graph in (model.graph, built.model.graph))
+    assert plain.tobytes() != moved.tobytes()
 
 
 # --- the comparison notices ------------------------------------------------------------------------------------------

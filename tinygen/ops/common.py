@@ -87,6 +87,9 @@ def channel_problems(bias: Tensor, requant: Requant, channels: int) -> Iterator[
         yield f"{len(requant.multiplier)} filter scales for {channels} output channels"
 
 
+_FAR = 2**62
+
+
 def accumulator_bound(
     weights: Array, bias: Array, zero_point: int, weight_zero_point: int, x_dtype: np.dtype[np.generic] = INT8
 ) -> IntArray:
@@ -99,7 +102,8 @@ def accumulator_bound(
     if weight_zero_point:  # the kernels may sum w and the zero point apart
         magnitude += weights.shape[1] * abs(weight_zero_point)
     largest = -full_range(x_dtype)[0] + abs(zero_point)
-    return np.asarray(np.abs(bias.astype(np.int64)) + magnitude * largest, np.int64)
+    # Clipped, the bound stays within int64, and still beyond what any rescaling takes.
+    return np.asarray(np.abs(np.clip(bias.astype(np.int64), -_FAR, _FAR)) + magnitude * largest, np.int64)
 
 
 def accumulator_problems(

@@ -33,8 +33,8 @@ from tinygen.ops import (
     resize_nearest_neighbor,
     sigmoid,
     softmax,
-    space_to_batch,
     softmax_int16,
+    space_to_batch,
     strided_copy,
     transpose_conv,
 )

@@ -36,10 +36,10 @@ PACKED_INPUTS: Mapping[str, frozenset[int]] = {
 """Inputs that can be int4, by operator."""
 
 
-def _activation(tensor: Tensor, role: str) -> tuple[float, int]:
-    """Scale and zero point of an input or output."""
+def _activation(tensor: Tensor, role: str, x: Tensor) -> tuple[float, int]:
+    """Scale and zero point of an input or output of a layer whose first input is x."""
     scale, zero_point = scale_and_zero_point(tensor, role)
-    if tensor.dtype == INT16 and zero_point:
+    if tensor.dtype == x.dtype == INT16 and zero_point:
         raise Refused(f"the {role} is int16 with the zero point {zero_point}, which the runtimes take to be 0")
     return scale, zero_point
 
@@ -74,8 +74,8 @@ def _convolution(call: Call, op: type[Conv2D] | type[DepthwiseConv2D], *, int32:
     x, weights, y = call.input(0, "input"), call.input(1, "filter"), call.output
     _check_filter_rank(weights)
     _check_packed(x, weights)
-    x_scale, x_zero = _activation(x, "input")
-    y_scale, y_zero = _activation(y, "output")
+    x_scale, x_zero = _activation(x, "input", x)
+    y_scale, y_zero = _activation(y, "output", x)
     dilation = (int(call.option("dilation_h_factor")), int(call.option("dilation_w_factor")))
     biases, rounding = _bias(call, x, weights.shape[op.filter_axis], int32=int32)
     converted = op(
@@ -103,8 +103,8 @@ def _transpose_conv(call: Call) -> Converted:
     # The output's size is that of its tensor, also where the output shape is an input of the model.
     if shape.data is not None and tuple(shape.data.reshape(-1)) != y.shape:
         raise Refused(f"the output shape {shape.data.tolist()} is not that of the output tensor, {y.shape}")
-    x_scale, x_zero = _activation(x, "input")
-    y_scale, y_zero = _activation(y, "output")
+    x_scale, x_zero = _activation(x, "input", x)
+    y_scale, y_zero = _activation(y, "output", x)
     biases, rounding = _bias(call, x, weights.shape[0], 3, int32=False)
     if biases.dtype == INT16 and biases.data is not None:
         wide = read_only(biases.data.astype(np.int64))
@@ -126,8 +126,8 @@ def _fully_connected(call: Call) -> Converted:
     if call.option("weights_format") != "DEFAULT":
         raise Refused(f"the weights format {call.option('weights_format')} is not supported")
     _check_packed(x, weights)
-    x_scale, x_zero = _activation(x, "input")
-    y_scale, y_zero = _activation(y, "output")
+    x_scale, x_zero = _activation(x, "input", x)
+    y_scale, y_zero = _activation(y, "output", x)
     if weights.dtype == FLOAT32 or weights.quant is None:
         raise Refused(f"the filter {weights.name!r} is not quantised", QUANTISE)
     zero_points = np.unique(weights.quant.zero_point)
@@ -151,9 +151,9 @@ def _fully_connected(call: Call) -> Converted:
 
 def _batch_matmul(call: Call) -> Converted:
     a, b, y = call.input(0, "first input"), call.input(1, "second input"), call.output
-    a_scale, a_zero = _activation(a, "first input")
-    b_scale, b_zero = _activation(b, "second input")
-    y_scale, y_zero = _activation(y, "output")
+    a_scale, a_zero = _activation(a, "first input", a)
+    b_scale, b_zero = _activation(b, "second input", a)
+    y_scale, y_zero = _activation(y, "output", a)
     op = BatchMatmul(
         transposed_a=bool(call.option("adj_x")),
         transposed_b=bool(call.option("adj_y")),
