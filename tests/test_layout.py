@@ -421,6 +421,14 @@ def assigned_twice() -> Network:
     return net
 
 
+def assigned_a_constant() -> Network:
+    net = Network()
+    last = net.variable("last")
+    net.outputs = [net.add(net.read(last, (1, 6)), net.input((1, 6)))]
+    net.assign(last, net.constant((1, 6)))
+    return net
+
+
 def only_read() -> Network:
     net = Network()
     net.outputs = [net.add(net.read(net.variable("never assigned"), (1, 6)), net.input((1, 6)))]
@@ -444,6 +452,7 @@ WITH_STATE = (
     a_delay_line,
     read_after_assigning,
     assigned_twice,
+    assigned_a_constant,
 )
 
 WITH_LAYERS = (

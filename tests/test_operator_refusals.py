@@ -32,6 +32,10 @@ BOX = {"begin": integers(0, 0, 0, 0), "end": integers(1, 2, 2, 2), "strides": in
 QUARTER = CaseTensor((1, 2, 2, 2), scale=0.1, zero_point=3)
 PADS = CaseTensor((4, 2), "int32", data=np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))
 PADDED = CaseTensor((1, 6, 6, 2), scale=0.1, zero_point=3)
+PLAIN = CaseTensor((1, 4, 4, 2), "int16", scale=0.1)
+PADS_OF_TWO = CaseTensor((1, 2), "int32", data=np.array([[2, 2]], np.int32))
+NO_PADS = CaseTensor((2, 2), "int32", data=np.zeros((2, 2), np.int32))
+PHASES = CaseTensor((4, 2, 2, 2), scale=0.1, zero_point=3)
 MEAN_OF = CaseTensor((1, 2), scale=0.1, zero_point=3)
 
 WIDE = CaseTensor((1, 4, 4, 2), "int16", scale=0.001)
@@ -235,6 +239,143 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     "slice that rescales": (
         Case("", "SLICE", (X, integers(0, 0, 0, 0), integers(1, 4, 4, 2)), (OTHER,)),
         "SLICE: .*scales",
+    ),
+    "slice of five dimensions": (
+        Case(
+            "",
+            "STRIDED_SLICE",
+            (CaseTensor((1,) * 5, scale=0.1), *(integers(*[step] * 5) for step in (0, 1, 1))),
+            (CaseTensor((1,) * 5, scale=0.1),),
+        ),
+        "STRIDED_SLICE: the input has 5 dimensions .* supported are 1 to 4",
+    ),
+    "dropped dimension walked backwards": (
+        Case(
+            "",
+            "STRIDED_SLICE",
+            (X, integers(0, 3, 0, 0), integers(1, 2, 4, 2), integers(1, -1, 1, 1)),
+            (CaseTensor((1, 4, 2), scale=0.1, zero_point=3),),
+            {"shrink_axis_mask": 2},
+        ),
+        "STRIDED_SLICE: dimension 1 is dropped with a negative stride",
+    ),
+    "int16 padded with another value than its zero": (
+        Case(
+            "",
+            "PAD",
+            (CaseTensor((1, 4, 4, 2), "int16", scale=0.1, zero_point=7), PADS),
+            (CaseTensor((1, 6, 6, 2), "int16", scale=0.1, zero_point=7),),
+        ),
+        "PAD: the zero point is 7, but the runtime pads int16 with 0",
+    ),
+    "int32 transposition": (
+        Case("", "TRANSPOSE", (CaseTensor((2, 3), "int32"), integers(1, 0)), (CaseTensor((3, 2), "int32"),)),
+        "TRANSPOSE: the input is int32, supported is int8 or int16 or float32",
+    ),
+    "int64 permutation": (Case("", "TRANSPOSE", (X, integers(0, 1, 2, 3, dtype="int64")), (X,)), "TRANSPOSE: .*int64"),
+    "int32 with a dimension more": (
+        Case("", "EXPAND_DIMS", (CaseTensor((2,), "int32"), integers(0)), (CaseTensor((1, 2), "int32"),)),
+        "EXPAND_DIMS: the input is int32, supported is int8 or int16 or float32",
+    ),
+    "int16 blocks to channels": (
+        Case("", "SPACE_TO_DEPTH", (PLAIN,), (CaseTensor((1, 2, 2, 8), "int16", scale=0.1),), {"block_size": 2}),
+        "SPACE_TO_DEPTH: the input is int16, supported is int8 or float32",
+    ),
+    "uint8 slice": (
+        Case("", "SLICE", (CaseTensor((3,), "uint8"), integers(0), integers(2)), (CaseTensor((2,), "uint8"),)),
+        "SLICE: the input is uint8",
+    ),
+    "mirror of more than there is": (
+        Case("", "MIRROR_PAD", (CaseTensor((2,), scale=0.1), PADS_OF_TWO), (CaseTensor((6,), scale=0.1),)),
+        "MIRROR_PAD: dimension 0 of 2 is padded by 2 and 2, but can be mirrored by 0 to 1",
+    ),
+    "int16 mirror": (
+        Case(
+            "",
+            "MIRROR_PAD",
+            (CaseTensor((3,), "int16", scale=0.1), PADS_OF_TWO),
+            (CaseTensor((7,), "int16", scale=0.1),),
+        ),
+        "MIRROR_PAD: the input is int16, supported is int8 or float32",
+    ),
+    "index beyond the dimension": (
+        Case("", "GATHER", (X, integers(0, 4)), (CaseTensor((1, 2, 4, 2), scale=0.1, zero_point=3),), {"axis": 1}),
+        "GATHER: the index 4 is not in dimension 1, which has 4: 0 to 3",
+    ),
+    "negative index": (
+        Case("", "GATHER", (X, integers(0, -1)), (CaseTensor((1, 2, 4, 2), scale=0.1, zero_point=3),), {"axis": 1}),
+        "GATHER: the index -1 is not in dimension 1",
+    ),
+    "gather beyond the rank": (
+        Case("", "GATHER", (X, integers(0)), (X,), {"axis": 4}),
+        "GATHER: axis 4 after 0 batch dimensions is not in the input",
+    ),
+    "gather of other batches": (
+        Case("", "GATHER", (X, CaseTensor((2, 1), "int32")), (X,), {"axis": 1, "batch_dims": 1}),
+        "GATHER: .*differ in a batch dimension",
+    ),
+    "int16 gather": (
+        Case("", "GATHER", (PLAIN, integers(0, 1, 2, 3)), (PLAIN,), {"axis": 1}),
+        "GATHER: the input is int16, supported is int8 or float32",
+    ),
+    "int64 indices": (Case("", "GATHER", (X, integers(0, dtype="int64")), (X,), {"axis": 0}), "GATHER: .*int64"),
+    "nothing to broadcast": (
+        Case("", "BROADCAST_TO", (X, integers(1, 4, 4, 3)), (CaseTensor((1, 4, 4, 3), scale=0.1, zero_point=3),)),
+        r"BROADCAST_TO: the shape .* does not broadcast to \(1, 4, 4, 3\)",
+    ),
+    "size computed at run time": (
+        Case("", "RESIZE_BILINEAR", (X, CaseTensor((2,), "int32")), (X,)),
+        "RESIZE_BILINEAR: the size is computed at run time, supported is a constant",
+    ),
+    "centres that are both": (
+        Case("", "RESIZE_BILINEAR", (X, integers(4, 4)), (X,), {"align_corners": True, "half_pixel_centers": True}),
+        "RESIZE_BILINEAR: align_corners and half_pixel_centers are both set",
+    ),
+    "interpolation beyond the image": (
+        Case("", "RESIZE_BILINEAR", (X, integers(1575, 4)), (CaseTensor((1, 1575, 4, 2), scale=0.1, zero_point=3),)),
+        "RESIZE_BILINEAR: .*reads beyond the image",
+    ),
+    "int16 interpolation": (
+        Case("", "RESIZE_BILINEAR", (PLAIN, integers(4, 4)), (PLAIN,)),
+        "RESIZE_BILINEAR: the input is int16, supported is int8",
+    ),
+    "no pixels": (
+        Case("", "RESIZE_NEAREST_NEIGHBOR", (X, integers(0, 4)), (X,)),
+        "RESIZE_NEAREST_NEIGHBOR: the new size is 0 x 4",
+    ),
+    "phases padded with another value than their zero": (
+        Case(
+            "",
+            "SPACE_TO_BATCH_ND",
+            (X, integers(2, 2), CaseTensor((2, 2), "int32", data=np.full((2, 2), 2, np.int32))),
+            (CaseTensor((4, 4, 4, 2), scale=0.1, zero_point=3),),
+        ),
+        "SPACE_TO_BATCH_ND: it pads, and the zero point is 3: the runtime pads with 0",
+    ),
+    "pixels that make no blocks": (
+        Case("", "SPACE_TO_BATCH_ND", (X, integers(3, 2), NO_PADS), (PHASES,)),
+        "SPACE_TO_BATCH_ND: 4 x 4 pixels, with padding, are not made of blocks",
+    ),
+    "images that make no blocks": (
+        Case("", "BATCH_TO_SPACE_ND", (PHASES, integers(3, 1), NO_PADS), (X,)),
+        "BATCH_TO_SPACE_ND: 4 images do not make blocks",
+    ),
+    "int16 phases": (
+        Case(
+            "",
+            "SPACE_TO_BATCH_ND",
+            (PLAIN, integers(2, 2), NO_PADS),
+            (CaseTensor((4, 2, 2, 2), "int16", scale=0.1),),
+        ),
+        "SPACE_TO_BATCH_ND: the input is int16, supported is int8 or float32",
+    ),
+    "shape as int64": (
+        Case("", "SHAPE", (X,), (CaseTensor((4,), "int64"),)),
+        r"SHAPE: its inputs make int32 \(4,\), its output is declared int64 \(4,\)",
+    ),
+    "shape as an output": (
+        Case("", "SHAPE", (X,), (CaseTensor((4,), "int32"),)),
+        "it is an output, but has the same value always",
     ),
     "transposition that is none": (
         Case("", "TRANSPOSE", (X, integers(0, 1, 1, 2)), (X,)),

@@ -1,11 +1,13 @@
 """TensorFlow Lite to IR, in the arithmetic of TensorFlow Lite Micro.
 
 What a file means is decided by the functions in `tflite_operators`, one per operator: there, multipliers, paddings,
-clamps and zero points become explicit attributes. Here, tensors and nodes become a graph.
+clamps and zero points become explicit attributes. Here, tensors and nodes become a graph. What reads nothing but
+constants is evaluated, so that shapes and indices which the file computes are constants to the operators behind.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -115,6 +117,12 @@ class _Importer:
                 self._refuse(self._label(index), "", "it is an output, but no operator writes it")
             elif index not in depends:
                 self._refuse(self._label(index), "", "it is an output, but depends on no input", "leave it out")
+            elif index not in self._subgraph.inputs and self._is_constant(index):
+                self._refuse(self._label(index), "", "it is an output, but has the same value always", "leave it out")
+
+    def _is_constant(self, index: int) -> bool:
+        tensor = self._tensors.get(self._names[index])
+        return tensor is not None and tensor.data is not None
 
     def _refuse(self, place: str, operator: str, reason: str, remedy: str = "") -> None:
         self._problems.append(Problem(place, operator, reason, remedy))
@@ -172,7 +180,7 @@ class _Importer:
             return []
         for part in parts:
             self._states += part.states
-        return [self._checked(place, part, raw.op, call.outputs) for part in parts]
+        return self._evaluated(place, parts, raw.op, call.outputs)
 
     def _variable_nodes(self, raw: RawOperator, place: str) -> list[Node]:
         if raw.op == "VAR_HANDLE":
@@ -183,7 +191,7 @@ class _Importer:
             self._variables.assign(raw, self._tensor(raw.inputs[1]))
         else:
             converted = self._variables.read(raw, self._tensor(raw.outputs[0]))
-            return [self._checked(place, converted, raw.op, ())]
+            return self._evaluated(place, [converted], raw.op, ())
         return []
 
     def _check_packed(self, raw: RawOperator) -> None:
@@ -192,22 +200,35 @@ class _Importer:
             name = self._names[raw.inputs[position]]
             raise Refused(f"it reads {name!r}, which is {PACKED}: only filters of {', '.join(PACKED_INPUTS)} can be")
 
+    def _evaluated(self, place: str, parts: Sequence[Converted], op: str, outputs: tuple[Tensor, ...]) -> list[Node]:
+        """The nodes; those that read nothing but constants are evaluated here and now."""
+        nodes = []
+        for part in parts:
+            node = self._checked(place, part, op, outputs)
+            constants = [data for name in node.inputs if (data := self._tensors[name].data) is not None]
+            if len(constants) < len(node.inputs) or self._problems:
+                nodes.append(node)
+                continue
+            for name, value in zip(node.outputs, node.op.reference(*constants), strict=True):
+                self._tensors[name] = dataclasses.replace(self._tensors[name], data=read_only(value))
+        return nodes
+
     def _checked(self, place: str, converted: Converted, op: str, outputs: tuple[Tensor, ...]) -> Node:
-        problems = list(converted.op.problems(converted.inputs))
+        inputs = tuple(self._tensors.setdefault(tensor.name, tensor) for tensor in converted.inputs)
         outputs = outputs if converted.outputs is None else converted.outputs
+        problems = list(converted.op.problems(inputs))
         if not problems:
-            expected = converted.op.output_types(converted.inputs)
+            expected = converted.op.output_types(inputs)
             found = tuple(tensor.type for tensor in outputs)
             if expected != found:
                 shapes = [f"{t.dtype} {t.shape}" for t in (*expected, *found)]
                 problems.append(f"its inputs make {shapes[0]}, its output is declared {shapes[-1]}")
         for problem in problems:
-            is_float = any(t.dtype == FLOAT32 for t in converted.inputs)
+            is_float = any(t.dtype == FLOAT32 for t in inputs)
             self._refuse(place, op, problem, QUANTISE if is_float else "")
-        for tensor in (*converted.inputs, *outputs):
+        for tensor in outputs:
             self._tensors.setdefault(tensor.name, tensor)
-        names = tuple(tensor.name for tensor in converted.inputs)
-        return Node(place, converted.op, names, tuple(tensor.name for tensor in outputs))
+        return Node(place, converted.op, tuple(t.name for t in inputs), tuple(t.name for t in outputs))
 
 
 def _parts(converted: Converted | Sequence[Converted]) -> Sequence[Converted]:

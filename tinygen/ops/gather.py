@@ -47,7 +47,8 @@ class Gather(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, and dimensions that are there and agree."""
         x, indices = inputs
-        yield from common.expect_dtype(x, "input", INT8, FLOAT32)
+        if x.data is None or indices.data is None:  # constants are gathered while importing, whatever they are
+            yield from common.expect_dtype(x, "input", INT8, FLOAT32)
         yield from common.expect_dtype(indices, "indices", INT32)
         if not 0 <= self.batch_dims <= self.axis < len(x.shape) or self.batch_dims > len(indices.shape):
             yield (

@@ -53,8 +53,14 @@ class TableCopy(Op):
 
     def describe(self) -> str:
         """Along which dimensions elements are picked."""
-        axes = [str(axis) for axis, taken in enumerate(self.indices) if regular_loops(taken, 1) is None]
+        axes = [str(axis) for axis, taken in enumerate(self.indices) if _step(taken) is None]
         return f"indices from tables for {'axis' if len(axes) == 1 else 'axes'} {' and '.join(axes)}"
+
+
+def _step(taken: Sequence[int]) -> int | None:
+    """From each index to the next, where one loop does without a table."""
+    loops = regular_loops(taken, 1)
+    return loops[0].stride if loops and len(loops) == 1 and loops[0].stride > 0 else None
 
 
 class _Level(NamedTuple):
@@ -71,15 +77,14 @@ def _levels(op: TableCopy, x: Shape) -> tuple[int, list[_Level], dict[str, Array
     levels: list[_Level] = []
     tables: dict[str, Array] = {}
     for taken, stride in zip(op.indices, row_major(x), strict=True):
-        loops = regular_loops(taken, stride)
-        if loops is None:
+        step = _step(taken)
+        if step is None:
             name = f"offsets_{len(tables)}"
             tables[name] = offset_table(taken, stride)
             levels.append(_Level(len(taken), 0, name))
             continue
         offset += taken[0] * stride
-        for loop in loops:
-            _append(levels, loop)
+        _append(levels, Loop(len(taken), step * stride))
     return offset, levels, tables
 
 

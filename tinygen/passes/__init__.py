@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tinygen.ir import Graph
-from tinygen.passes.fold_constants import fold_constants
+from tinygen.passes.fuse_dilation import fuse_dilation
 from tinygen.passes.remove_unused import remove_unused
 
-PASSES: tuple[Callable[[Graph], Graph], ...] = (fold_constants, remove_unused)
+PASSES: tuple[Callable[[Graph], Graph], ...] = (fuse_dilation, remove_unused)
