@@ -33,6 +33,14 @@ SHARED = (
     "tflm/micro_speech_quantized",
 )
 
+OPERATORS = (
+    "seanet/pad0",
+    "seanet/pad18",
+    "seanet/strided_slice0",
+    "seanet/strided_slice33",
+)
+"""Models of one operator."""
+
 SMALLEST_ARENAS = {
     "mlperf/kws_ds_cnn": 16_000,
     "mlperf/vww_mobilenet_v1": 55_296,
@@ -81,6 +89,13 @@ def optimised(built: Built, folder: Path) -> AbstractContextManager[Peer]:
 def test_shared_models_are_exact(name: str, tmp_path: Path) -> None:
     built = build_shared(name, tmp_path)
     assert len(built.manifest.layers) >= 3
+    assert_exact(built, varied(built, SAMPLES))
+
+
+@needs_shared_models
+@pytest.mark.parametrize("name", OPERATORS)
+def test_shared_operators_are_exact(name: str, tmp_path: Path) -> None:
+    built = build_shared(name, tmp_path)
     assert_exact(built, varied(built, SAMPLES))
 
 

@@ -105,6 +105,14 @@ DILATIONS: dict[str, dict[str, object]] = {
     "cropped before": {"size": (7, 6), "block": (2, 2), "pads": ((3, 2), (2, 2)), "crops": ((1, 0), (2, 1))},
     "batch": {"size": (8, 6), "block": (2, 2), "batch": 2},
     "zero point, no padding": {"size": (8, 10), "block": (2, 2), "zero_point": -17},
+    # What is padded is cropped again: its value does not matter.
+    "zero point, odd size": {
+        "size": (9, 7),
+        "block": (2, 2),
+        "pads": ((0, 1), (0, 1)),
+        "crops": ((0, 1), (0, 1)),
+        "zero_point": -128,
+    },
 }
 
 
@@ -186,6 +194,25 @@ def test_a_shape_that_is_padded_leaves_no_code(tmp_path: Path) -> None:
     built = build_bytes(build_model(tensors, operators, [0], [9]), tmp_path)
     assert layers(built) == ["QUANTIZE"]
     assert_exact(built, varied(built, SAMPLES))
+
+
+def test_a_shape_may_be_gathered(tmp_path: Path) -> None:
+    tensors = [
+        CaseTensor((7, 3), scale=0.1),
+        CaseTensor((2,), "int32"),
+        integers(1, 0),
+        CaseTensor((2,), "int32"),
+        CaseTensor((3, 7), scale=0.1),
+    ]
+    operators: list[OperatorSpec] = [
+        ("SHAPE", [0], [1], {}),
+        ("GATHER", [1, 2], [3], {}),
+        ("RESHAPE", [0, 3], [4], {}),
+    ]
+    built = build_bytes(build_model(tensors, operators, [0], [4]), tmp_path)
+    assert layers(built) == []
+    # The runtime does not gather int32.
+    assert differences(built, varied(built, SAMPLES), host(built)) == []
 
 
 def test_a_shape_gives_the_borders_of_a_slice(tmp_path: Path) -> None:

@@ -67,6 +67,13 @@ def cases() -> tuple[Case, ...]:
         Case("squeeze", "SQUEEZE", (_tensor((1, 3, 1, 5)),), (_tensor((1, 3, 5)),), {"squeeze_dims": (2,)}),
         Case("squeeze_all", "SQUEEZE", (_tensor((1, 3, 1, 5)),), (_tensor((3, 5)),)),
         Case("expand_dims", "EXPAND_DIMS", (_tensor((1, 3, 5)), _axis(-1)), (_tensor((1, 3, 5, 1)),)),
+        _case("int16", (1, 3, 4, 5), (1, 60), dtype="int16"),
+        _case("int32", (1, 3, 4, 5), (5, 12), dtype="int32"),
+        _case("uint8", (1, 3, 4, 5), (60,), dtype="uint8"),
+        _case("float", (1, 3, 4, 5), (1, 60), dtype="float32"),
+        Case("squeeze_int16", "SQUEEZE", (_tensor((1, 3, 1, 5), "int16"),), (_tensor((3, 5), "int16"),)),
+        Case("expand_dims_int16", "EXPAND_DIMS", (_tensor((3, 5), "int16"), _axis(1)), (_tensor((3, 1, 5), "int16"),)),
+        Case("expand_dims_float", "EXPAND_DIMS", (_tensor((3,), "float32"), _axis(1)), (_tensor((3, 1), "float32"),)),
         Case("expand_dims_first", "EXPAND_DIMS", (_tensor((3, 5)), _axis(0)), (_tensor((1, 3, 5)),)),
     )
 
@@ -77,20 +84,22 @@ def random_case(rng: np.random.Generator) -> Case:
     return _case(f"random_{rng.integers(1 << 30)}", (1, *shape), (1, int(np.prod(shape))))
 
 
-def _tensor(shape: Shape) -> CaseTensor:
-    return CaseTensor(shape, scale=0.1, zero_point=2)
+def _tensor(shape: Shape, dtype: str = "int8") -> CaseTensor:
+    if dtype in ("int8", "uint8"):
+        return CaseTensor(shape, dtype, scale=0.1, zero_point=2)
+    return CaseTensor(shape, dtype, scale=0.1 if dtype == "int16" else None)
 
 
 def _axis(axis: int) -> CaseTensor:
     return CaseTensor((1,), "int32", data=np.array([axis], np.int32))
 
 
-def _case(name: str, x: Shape, y: Shape, stated: Shape | None = None) -> Case:
+def _case(name: str, x: Shape, y: Shape, stated: Shape | None = None, dtype: str = "int8") -> Case:
     wanted = np.array(stated or y, np.int32)
     return Case(
         name,
         "RESHAPE",
-        (_tensor(x), CaseTensor((len(wanted),), "int32", data=wanted)),
-        (_tensor(y),),
+        (_tensor(x, dtype), CaseTensor((len(wanted),), "int32", data=wanted)),
+        (_tensor(y, dtype),),
         {"new_shape": tuple(int(dim) for dim in wanted)},
     )

@@ -66,8 +66,14 @@ class SpaceToBatch(_Blocks):
     """y[(dy * block_w + dx) * n + b, i, j] = padded x[b, i * block_h + dy, j * block_w + dx]."""
 
     name: ClassVar[str] = "SPACE_TO_BATCH_ND"
+    zero_point: int
     value: int
-    """What the padding consists of: a raw value."""
+    """What the runtime pads with: a raw value."""
+
+    @property
+    def pads_with_another_value(self) -> bool:
+        """Whether there is padding, and it stands for anything but zero."""
+        return self.value != self.zero_point and any((*self.rows, *self.columns))
 
     def _size_problems(self, image: Shape) -> Iterator[str]:
         height, width = self._padded(image)
@@ -164,8 +170,8 @@ KERNELS = (
 def cases() -> tuple[Case, ...]:
     """Named edges, as single-operator models.
 
-    int8 paddings are tested where the zero point is 0: there the runtime pads with it, elsewhere with 0 all the same,
-    which the importer refuses.
+    int8 paddings are tested where the zero point is 0: the runtime always pads with 0. Where that is not the zero
+    point, models are refused, unless what was padded is cropped again.
     """
     nothing = ((0, 0), (0, 0))
     shapes: tuple[tuple[str, Shape, tuple[int, ...], tuple[Pair, ...]], ...] = (

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tinygen.errors import Problem, UnsupportedModel
 from tinygen.ir import Graph, Node
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -29,8 +30,10 @@ class _Chain(NamedTuple):
 def fuse_dilation(graph: Graph) -> Graph:
     """Replace each such chain by its convolution, dilated; paddings and crops become the window's paddings.
 
-    Only where that is exact: the convolution neither strides nor pads, the padding is the zero point of its input (a
-    window counts what lies outside as zero), and no more is cropped from a side than was padded there.
+    Only where that is exact: the convolution neither strides nor pads, no more is cropped from a side than was padded
+    there, and what is left of the padding is the zero point (a window counts what lies outside as zero).
+
+    Raises UnsupportedModel where a phase stays padded with what is not the zero point.
     """
     dilated: dict[Node, Node] = {}
     gone: set[Node] = set()
@@ -40,7 +43,21 @@ def fuse_dilation(graph: Graph) -> Graph:
             dilated[chain.convolution] = node
             gone.update((chain.split, chain.join))
     nodes = tuple(dilated.get(node, node) for node in graph.nodes if node not in gone)
+    problems = [_problem(node, node.op) for node in nodes if isinstance(node.op, SpaceToBatch)]
+    if any(problems):
+        raise UnsupportedModel(graph.source, [problem for problem in problems if problem])
     return dataclasses.replace(graph, nodes=nodes)
+
+
+def _problem(node: Node, op: SpaceToBatch) -> Problem | None:
+    if not op.pads_with_another_value:
+        return None
+    return Problem(
+        node.name,
+        op.name,
+        f"it pads, and the zero point is {op.zero_point}: the runtime pads with {op.value}, which is another value",
+        "pad by PAD before it, or convert with a current converter, which makes one dilated convolution of it",
+    )
 
 
 def _chains(graph: Graph) -> Iterator[_Chain]:
@@ -70,12 +87,14 @@ def _dilated(chain: _Chain) -> Node | None:
     split, convolution, join = chain.split.op, chain.convolution.op, chain.join.op
     assert isinstance(split, SpaceToBatch) and isinstance(join, BatchToSpace)
     assert isinstance(convolution, Conv2D | DepthwiseConv2D)
-    pads = any((*split.rows, *split.columns))
-    if split.block != join.block or (pads and split.value != convolution.zero_point):
+    if split.block != join.block:
         return None
     rows = _axis(convolution.window.rows, split.block[0], split.rows, join.rows)
     columns = _axis(convolution.window.columns, split.block[1], split.columns, join.columns)
     if rows is None or columns is None:
+        return None
+    is_padded = any((rows.before, rows.after, columns.before, columns.after))
+    if is_padded and split.value != convolution.zero_point:
         return None
     op = dataclasses.replace(convolution, window=Window(rows, columns))
     inputs = (*chain.split.inputs, *chain.convolution.inputs[1:])

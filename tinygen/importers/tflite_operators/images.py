@@ -130,14 +130,8 @@ def _blocks(call: Call, x: Tensor, borders: str) -> tuple[Pair, Pair, Pair]:
 
 def _space_to_batch(call: Call) -> Converted:
     x, y = input_and_output(call)
-    op = SpaceToBatch(*_blocks(call, x, "paddings"), value=0)
     zero_point = scale_and_zero_point(y, "output")[1] if x.dtype == INT8 else 0
-    if zero_point and any((*op.rows, *op.columns)):
-        raise Refused(
-            f"it pads, and the zero point is {zero_point}: the runtime pads with 0, which is another value",
-            "pad by PAD before it, or convert with a current converter, which makes one dilated convolution of it",
-        )
-    return Converted(op, (x,))
+    return Converted(SpaceToBatch(*_blocks(call, x, "paddings"), zero_point=zero_point, value=0), (x,))
 
 
 def _batch_to_space(call: Call) -> Converted:
