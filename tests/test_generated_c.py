@@ -146,6 +146,16 @@ def test_constants_take_what_the_manifest_says(digits: Built, tmp_path: Path) ->
     assert sum(sizes) == digits.manifest.const_bytes
 
 
+def test_layers_share_the_tables_of_helpers(tmp_path: Path) -> None:
+    unit = CaseTensor((1, 40), "int16", scale=1 / 32768)
+    data = build_model([unit] * 3, [("LOGISTIC", [0], [1], {}), ("TANH", [1], [2], {})], [0], [2])
+    built = build_bytes(data, tmp_path)
+    constants = (built.library / f"{built.manifest.name}_constants.inc").read_text()
+    assert constants.count("[256] = {") == 1
+    assert built.manifest.const_bytes == 512
+    assert differences(built, varied(built, 4), host(built)) == []
+
+
 def test_the_only_headers_are_the_models_own_and_stdint(digits: Built) -> None:
     texts = [path.read_text() for path in sorted(digits.library.iterdir())]
     included = {name for text in texts for name in re.findall(r"#\s*include\s*(\S+)", text)}

@@ -209,6 +209,25 @@ REFUSALS: dict[str, tuple[Case, str]] = {
         Case("", "SOFTMAX", (X,), (UNIT,), {"beta": 1.0}),
         "SOFTMAX: .*1/65536 and zero point -32768",
     ),
+    "int16 elu": (Case("", "ELU", (WIDE,), (WIDE,)), "ELU: .*int16"),
+    "elu to a scale beyond int32": (
+        Case("", "ELU", (OTHER,), (CaseTensor((1, 4, 4, 2), scale=1e-9),)),
+        "ELU: .*too fine",
+    ),
+    "log-softmax to another scale": (Case("", "LOG_SOFTMAX", (X,), (X,)), "LOG_SOFTMAX: .*1/16 and zero point 127"),
+    "int16 log-softmax": (
+        Case("", "LOG_SOFTMAX", (WIDE,), (CaseTensor((1, 4, 4, 2), "int16", scale=1 / 16, zero_point=127),)),
+        "LOG_SOFTMAX: .*int16",
+    ),
+    "log-softmax of a row that is too long": (
+        Case(
+            "",
+            "LOG_SOFTMAX",
+            (CaseTensor((1, 4096), scale=0.1),),
+            (CaseTensor((1, 4096), scale=1 / 16, zero_point=127),),
+        ),
+        "LOG_SOFTMAX: .*4096",
+    ),
     "int16 hard swish": (Case("", "HARD_SWISH", (WIDE,), (WIDE,)), "HARD_SWISH: .*int16"),
     "int16 that becomes int8": (Case("", "RELU", (WIDE,), (CaseTensor((1, 4, 4, 2), scale=0.1),)), "RELU: .*int8"),
     "maximum of two scales": (Case("", "MAXIMUM", (X, OTHER), (X,)), "MAXIMUM: .*scales"),

@@ -35,7 +35,8 @@ _HELPERS = (
     "sources",
     "reciprocal",
     "log",
-    "sigmoid_int16",
+    "logistic_int16",
+    "tanh_int16",
     "interpolate_int16",
 )
 """C helpers in the order of their definitions: later ones call earlier ones."""
@@ -45,13 +46,15 @@ _HELPER_NEEDS = {
     "requantise_wide": ("high_mul", "divide_by_pot"),
     "reciprocal": ("high_mul",),
     "log": ("high_mul", "divide_by_pot", "reciprocal"),
+    "sigmoid_int16": ("logistic_int16", "tanh_int16"),  # a name for both
 }
 
 _HELPER_TABLES: Mapping[str, Mapping[str, Array]] = {
-    "sigmoid_int16": {"sigmoid_table": SIGMOID_TABLE},
+    "logistic_int16": {"sigmoid_table": SIGMOID_TABLE},
+    "tanh_int16": {"sigmoid_table": SIGMOID_TABLE},
     "interpolate_int16": {"exp_table": EXP_TABLE, "reciprocal_table": RECIPROCAL_TABLE},
 }
-"""Constant arrays that helpers read, once for all layers."""
+"""Constant arrays that helpers read, each there once for all helpers and layers."""
 
 
 @dataclass(frozen=True)
@@ -215,13 +218,11 @@ def _layers(steps: Sequence[Step], layout: Layout, name: str) -> list[_Layer]:
 
 
 def _constants(layers: Sequence[_Layer], name: str) -> list[_Constant]:
-    shared = [
-        _Constant(f"{name}_{role}", array)
-        for helper in _needed_helpers(layers)
-        for role, array in _HELPER_TABLES.get(helper, {}).items()
-    ]
+    shared = {
+        role: array for helper in _needed_helpers(layers) for role, array in _HELPER_TABLES.get(helper, {}).items()
+    }
     own = [_Constant(f"{layer.id}_{role}", array) for layer in layers for role, array in layer.body.constants.items()]
-    return shared + own
+    return [_Constant(f"{name}_{role}", array) for role, array in shared.items()] + own
 
 
 def _needed_helpers(layers: Sequence[_Layer]) -> list[str]:

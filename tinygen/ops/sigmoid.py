@@ -138,7 +138,7 @@ def _prepare(site: Site) -> Body:
             "rounding": op.rounding,
             "right_shift": op.right_shift,
         },
-        helpers=frozenset({"sigmoid_int16"}),
+        helpers=frozenset({f"{op.name.lower()}_int16"}),
     )
 
 
