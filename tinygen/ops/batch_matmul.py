@@ -47,7 +47,7 @@ class BatchMatmul(Op):
         yield from broken
         if broken:
             return
-        (_, depth), (b_depth, _) = self._matrix(a.shape, b.shape)
+        (_, depth), (b_depth, _) = self.matrices(a.shape, b.shape)
         if depth != b_depth or broadcast_shape(a.shape[:-2], b.shape[:-2]) is None:
             yield f"the matrices {a.shape} and {b.shape} cannot be multiplied"
         elif self.bound(inputs) > (limit := int(self.requant.largest_accumulator()[0])):
@@ -56,11 +56,11 @@ class BatchMatmul(Op):
     def bound(self, inputs: Sequence[Tensor]) -> int:
         """What the |sum| can reach."""
         a, b = inputs
-        (_, depth), _ = self._matrix(a.shape, b.shape)
+        (_, depth), _ = self.matrices(a.shape, b.shape)
         largest = -common.full_range(a.dtype)[0]
         return depth * (largest + abs(self.a_zero_point)) * (largest + abs(self.b_zero_point))
 
-    def _matrix(self, a: Shape, b: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
+    def matrices(self, a: Shape, b: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
         """Rows and columns of both operands, as they are multiplied."""
         (rows, depth), (b_depth, columns) = a[-2:], b[-2:]
         return (
@@ -71,7 +71,7 @@ class BatchMatmul(Op):
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(.., i, j) of the operands' dtype."""
         a, b = inputs
-        (rows, _), (_, columns) = self._matrix(a.shape, b.shape)
+        (rows, _), (_, columns) = self.matrices(a.shape, b.shape)
         batch = broadcast_shape(a.shape[:-2], b.shape[:-2]) or ()
         return (TensorType((*batch, rows, columns), a.dtype),)
 
@@ -89,7 +89,7 @@ class BatchMatmul(Op):
     def macs(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
         """Every output element is a dot product."""
         a, b = inputs
-        (_, depth), _ = self._matrix(a.shape, b.shape)
+        (_, depth), _ = self.matrices(a.shape, b.shape)
         return outputs[0].elements * depth
 
     def describe(self) -> str:
@@ -101,7 +101,7 @@ class BatchMatmul(Op):
 def _prepare(site: Site) -> Body:
     op: BatchMatmul = site.op
     a, b = site.inputs
-    (rows, depth), (_, columns) = op._matrix(a.shape, b.shape)
+    (rows, depth), (_, columns) = op.matrices(a.shape, b.shape)
     final, constants, helpers = common.finish(
         op.requant, op.output_zero_point, common.full_range(a.dtype), site.outputs[0].dtype
     )
