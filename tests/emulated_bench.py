@@ -14,10 +14,8 @@ from pathlib import Path
 
 from building import Built
 
-from tinygen.board import BoardPeer
-from tinygen.link import open_link
+from tinygen.board import BoardPeer, connected
 from tinygen.resources import resource
-from tinygen.session import Session
 from tinygen.target import EMULATED_PLATFORM, load_board, load_core
 
 _PLATFORM = ("firmware", "platforms", EMULATED_PLATFORM)
@@ -57,10 +55,8 @@ class Bench:
         arguments += ["--icount-shift", str(self._emulator.icount_shift), str(self._link(built))]
         self._control(state, "start", *arguments)
         try:
-            with open_link(self._control(state, "port").strip(), self.board.baud) as link:
-                session = Session(link)
-                session.check_model(built.manifest)
-                yield BoardPeer(built.manifest, session)
+            with connected(built.out, built.manifest, self._control(state, "port").strip()) as peer:
+                yield peer
         finally:
             self._control(state, "stop")
 

@@ -53,7 +53,7 @@ def kernels_of(case: Case, folder: Path, features: frozenset[str] = frozenset())
 def cases_of_each_kernel(
     cases: Collection[str], folder: Path, features: frozenset[str] = frozenset()
 ) -> dict[tuple[str, str], list[str]]:
-    """Each kernel that leaves code, for each dtype of its input: those of the cases that it is chosen for, in order."""
+    """Each kernel, for each dtype of its input: those of the cases that it is chosen for, in order."""
     chosen: dict[tuple[str, str], list[str]] = {}
     for name in cases:
         dtype = next(tensor.dtype for tensor in NAMED[name].inputs if tensor is not None)

@@ -29,6 +29,8 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
     features = load_core(bench.board.core).features
     for kernel, names in cases_of_each_kernel(named_cases(family), tmp_path, features).items():
         name, built = first_that_fits(bench, names, tmp_path)
+        if not built.manifest.layers:
+            continue  # the output is the input's memory: no code
         found = differences(built, varied(built, SAMPLES), bench.running(built))
         assert found == [], f"{kernel}: {name}"
 
