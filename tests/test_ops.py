@@ -4,50 +4,66 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tempfile
 import zlib
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from building import assert_exact, build_bytes, build_read, differences, host, other_hosts, varied
-from operator_cases import NAMED, build, family, kernels_of
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+from operator_cases import FAMILIES, NAMED, build, kernels_of
 from tflite_builder import build_case, build_model
 
 from tinygen import pipeline, reference
 from tinygen.check import check
 from tinygen.ops import registry
-from tinygen.ops.case import Case
 from tinygen.select import OBJECTIVES
 from tinygen.target import list_boards, load_board, load_core
 
-RANDOM_CASES = 12
 SAMPLES = 8
-
-
-def random_cases(module: ModuleType) -> dict[str, Case]:
-    seed = zlib.crc32(family(module).encode())
-    return {
-        f"{family(module)}-random-{index}": module.random_case(np.random.default_rng([seed, index]))
-        for index in range(RANDOM_CASES)
-    }
-
-
-RANDOM = {name: case for module in registry.MODULES for name, case in random_cases(module).items()}
 
 
 def test_case_names_are_unique() -> None:
     # A name twice would drop a case without a word.
     assert len(NAMED) == sum(len(module.cases()) for module in registry.MODULES)
-    assert len(RANDOM) == RANDOM_CASES * len(registry.MODULES)
 
 
-@pytest.mark.parametrize("name", [*NAMED, *RANDOM])
+@pytest.mark.parametrize("name", NAMED)
 def test_everybody_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
-    case = (NAMED | RANDOM)[name]
+    case = NAMED[name]
     built = build(case, tmp_path)
-    others = other_hosts(built) if name in NAMED else []
-    assert_exact(built, varied(built, SAMPLES), case.no_flat_inputs, others)
+    assert_exact(built, varied(built, SAMPLES), case.no_flat_inputs, other_hosts(built))
+
+
+def check_random_case(family: str, seed: int) -> None:
+    """The same for random_case(seed) of a family. It is printed when it fails: its family and seed make it again."""
+    case = FAMILIES[family].random_case(np.random.default_rng([zlib.crc32(family.encode()), seed]))
+    note(f"{family}: {case}")
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
+        built = build(case, Path(folder))
+        assert_exact(built, varied(built, SAMPLES), case.no_flat_inputs)
+
+
+# A smaller seed is not a simpler case: nothing to shrink.
+RANDOM = settings(max_examples=12, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@RANDOM
+@given(seed=SEEDS)
+def test_everybody_gives_the_same_bytes_for_random_cases(family: str, seed: int) -> None:
+    check_random_case(family, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(RANDOM, max_examples=500, derandomize=False)
+@given(seed=SEEDS)
+def test_everybody_gives_the_same_bytes_for_many_random_cases(family: str, seed: int) -> None:
+    check_random_case(family, seed)
 
 
 @pytest.mark.parametrize("name", NAMED)
