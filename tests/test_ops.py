@@ -152,36 +152,7 @@ def test_filter_zero_points_of_convolutions(name: str, objective: str, tmp_path:
 
 # --- the comparison notices ------------------------------------------------------------------------------------------
 
-MUTATIONS = {
-    "rounding to nearest": ("conv_2d-same_odd_total", ".c", r"\(INT64_C\(1\) << 30\)", "0"),
-    "ties": ("conv_2d-per_tensor", ".c", r"> threshold", ">= threshold"),
-    "upper clamp": ("conv_2d-relu6", ".c", r"(_clamp\(y, -?\d+), \d+\)", r"\1, 5)"),
-    "lower clamp": ("fully_connected-relu", ".c", r"_clamp\(y, -?\d+,", "_clamp(y, -128,"),
-    "output zero point": ("add-same_shape", ".c", r"(layer_00_finish.*\n.*\n.*) \+ 5;", r"\1 + 6;"),
-    "operand zero point": ("add-same_shape", ".c", r"b - 12\)", "b - 11)"),
-    "padding value": ("conv_2d-same_odd_total", ".c", r"\(x\[row \+ i\] \+ 7\)", "(x[row + i] + 6)"),
-    "padding before": ("conv_2d-same_odd_total", ".c", r"iy = oy - 1;", "iy = oy - 2;"),
-    "taps outside": ("depthwise_conv_2d-3x3", ".c", r"(origin < 0 \?) [^:]+:", r"\1 0 - origin + 1 :"),
-    "divisor": ("pool_2d-average_same_odd_total", ".c", r"(ky1 - ky0\)) \* ", r"\1 + "),
-    "one bias": ("conv_2d-same_odd_total", "_constants.inc", r"(layer_00_bias\[4\] = \{\s+)7761", r"\g<1>9761"),
-    "one weight": ("fully_connected-plain", "_constants.inc", r"(layer_00_weights\[\d+\] = \{\s+)-?\d+", r"\g<1>127"),
-    "one table entry": ("quantize-requantize", "_constants.inc", r"(table\[256\] = \{\s+)-?\d+", r"\g<1>77"),
-    "sum of exponentials": ("softmax-ten_classes", ".c", r"largest - x\[i\]\), 12\)", "largest - x[i]), 13)"),
-}
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_one_changed_token_is_noticed_and_placed(mutation: str, tmp_path: Path) -> None:
-    name, suffix, pattern, replacement = MUTATIONS[mutation]
-    built = build(NAMED[name], tmp_path)
-    file = built.library / f"{built.manifest.name}{suffix}"
-    before = file.read_text()
-    after = re.sub(pattern, replacement, before)
-    assert after != before, f"nothing in {file.name} matches {pattern}"
-    file.write_text(after)
-    found = differences(built, varied(built, SAMPLES), host(built))
-    assert found
-    assert all(f"layer 0 {NAMED[name].op}" in difference for difference in found)
+# One changed token at a time: test_mutations.py.
 
 
 def test_a_wrong_output_pointer_is_noticed(tmp_path: Path) -> None:

@@ -1,0 +1,174 @@
+"""One wrong rounding, pad side, clamp or index at a time, and the comparisons of test_ops.py notice it.
+
+A family of operators needs an entry in each of two tables; the values are a case, where to change what (a regular
+expression), and what to put there:
+
+- C: in the generated C. Its bytes then differ from the reference's, in the changed layer.
+- PYTHON: in the references and what they are computed from. The original runtime's bytes then differ.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+import pytest
+from building import differences, host, tflm, varied
+from operator_cases import FAMILIES, NAMED, build
+
+from tinygen import fixedpoint
+from tinygen.ops import (
+    activations,
+    add,
+    concatenation,
+    depthwise_conv_2d,
+    extremum,
+    mirror_pad,
+    mul,
+    pad,
+    pool_2d,
+    quantize,
+    reduce,
+    resize_bilinear,
+    resize_nearest_neighbor,
+    softmax,
+    space_to_batch,
+    strided_copy,
+    table_copy,
+    transpose_conv,
+    weighted,
+    window,
+)
+
+SAMPLES = 8
+CODE, CONSTANTS = ".c", "_constants.inc"
+
+C = {
+    "rounding to nearest": ("conv_2d-same_odd_total", CODE, r"\(INT64_C\(1\) << 30\)", "0"),
+    "ties": ("conv_2d-per_tensor", CODE, r"> threshold", ">= threshold"),
+    "upper clamp": ("conv_2d-relu6", CODE, r"(_clamp\(y, -?\d+), \d+\)", r"\1, 5)"),
+    "lower clamp": ("fully_connected-relu", CODE, r"_clamp\(y, -?\d+,", "_clamp(y, -128,"),
+    "output zero point": ("add-same_shape", CODE, r"(layer_00_finish.*\n.*\n.*) \+ 5;", r"\1 + 6;"),
+    "operand zero point": ("add-same_shape", CODE, r"b - 12\)", "b - 11)"),
+    "factor's zero point": ("mul-same_shape", CODE, r"\(a \+ 3\)", "(a + 2)"),
+    "padding value": ("conv_2d-same_odd_total", CODE, r"\(x\[row \+ i\] \+ 7\)", "(x[row + i] + 6)"),
+    "padding before": ("conv_2d-same_odd_total", CODE, r"iy = oy - 1;", "iy = oy - 2;"),
+    "padding before a transposed window": ("transpose_conv-same", CODE, r"oy, ox \+ 1\)", "oy, ox)"),
+    "border": ("pad-same_border", CODE, r"\*y\+\+ = -17;", "*y++ = -16;"),
+    "taps outside": ("depthwise_conv_2d-3x3", CODE, r"(origin < 0 \?) [^:]+:", r"\1 0 - origin + 1 :"),
+    "divisor": ("pool_2d-average_same_odd_total", CODE, r"(ky1 - ky0\)) \* ", r"\1 + "),
+    "number of terms": ("reduce-mean_image", CODE, r"r0 < 30;", "r0 < 29;"),
+    "comparison": ("extremum-maximum", CODE, r"a > b \?", "a < b ?"),
+    "one bias": ("conv_2d-same_odd_total", CONSTANTS, r"(layer_00_bias\[4\] = \{\s+)7761", r"\g<1>9761"),
+    "one weight": ("fully_connected-plain", CONSTANTS, r"(layer_00_weights\[\d+\] = \{\s+)-?\d+", r"\g<1>127"),
+    "one table entry": ("quantize-requantize", CONSTANTS, r"(table\[256\] = \{\s+)-?\d+", r"\g<1>77"),
+    "one of an activation": ("activations-leaky_relu", CONSTANTS, r"(table\[256\] = \{\s+)-?\d+", r"\g<1>77"),
+    "rounding before a curve": ("sigmoid-logistic_int16", CODE, r" \+ 4096\) >> 13", ") >> 13"),
+    "sum of exponentials": ("softmax-ten_classes", CODE, r"largest - x\[i\]\), 12\)", "largest - x[i]), 13)"),
+    "part": ("concatenation-channels", CODE, r"y\[4\] = x1\[0\]", "y[4] = x0[0]"),
+    "index": ("gather-columns", CONSTANTS, r"(offsets_0\[5\] = \{\s+)\d+, \d+,", r"\g<1>3, 3,"),
+    "edge": ("mirror_pad-reflect", CONSTANTS, r"(offsets_1\[7\] = \{\s+)\d+,", r"\g<1>0,"),
+    "ties of weighted means": ("resize_bilinear-twice", CODE, r"sum \+ 524288", "sum + 524287"),
+    "row": ("resize_nearest_neighbor-twice", CODE, r"i0 \* 20", "i1 * 20"),
+    "phase": ("space_to_batch-space_to_batch_nd_plain", CODE, r"oy \* 2 \+ dy", "oy * 2 + 1 - dy"),
+    "first element": ("strided_copy-slice_box", CODE, r"x\[33 \+", "x[32 +"),
+}
+
+PYTHON: Mapping[str, tuple[str, ModuleType, str, str]] = {
+    "rounding to nearest": ("conv_2d-same_odd_total", fixedpoint, r"\(product \+ \(1 << 30\)\) >> 31", "product >> 31"),
+    "ties": ("conv_2d-per_tensor", fixedpoint, r"> threshold", ">= threshold"),
+    "upper clamp": ("conv_2d-relu6", weighted, r"\*self\.clamp\)", "self.clamp[0], self.clamp[1] - 1)"),
+    "lower clamp": ("fully_connected-relu", weighted, r"\*self\.clamp\)", "self.clamp[0] - 1, self.clamp[1])"),
+    "pad side": ("conv_2d-same_odd_total", window, r"return (total // 2), (total - total // 2)", r"return \2, \1"),
+    "cropped side": ("transpose_conv-same", transpose_conv, r"rows\.before :, ", "rows.after :, "),
+    "order of taps": ("depthwise_conv_2d-3x3", depthwise_conv_2d, r"weights\[0, ky, kx\]", "weights[0, kx, ky]"),
+    "headroom": ("add-same_shape", add, r"(a_zero_point\)) << self\.left_shift", r"\1 << (self.left_shift - 1)"),
+    "zero point": ("mul-same_shape", mul, r"a - self\.a_zero_point", "a - self.a_zero_point - 1"),
+    "border": ("pad-uneven_border", pad, r"zip\(self\.before, self\.after,", "zip(self.after, self.before,"),
+    "divisor": ("pool_2d-average_same_odd_total", pool_2d, r"(self\.window\.pad\(np\.ones\(.*), 0\)", r"\1, 1)"),
+    "sum's zero point": ("reduce-mean_image", reduce, r" - self\.zero_point\)\.sum", ").sum"),
+    "comparison": ("extremum-maximum", extremum, r"a > b", "a < b"),
+    "requantised zero point": ("quantize-requantize", quantize, r"(difference = .*) - self\.zero_point", r"\1"),
+    "slope": ("activations-leaky_relu", activations, r"self\.negative_requant", "self.requant"),
+    "symmetry of a curve": ("sigmoid-logistic", fixedpoint, r"INT32_MAX - positive", "positive"),
+    "units of the sum": ("softmax-ten_classes", softmax, r"headroom \+ 31 - 8", "headroom + 31 - 9"),
+    "order of parts": (
+        "concatenation-channels",
+        concatenation,
+        r"np\.concatenate\(rows,",
+        "np.concatenate(rows[::-1],",
+    ),
+    "index": ("gather-columns", table_copy, r"\(x\[np\.ix_", "(x[::-1, ::-1, ::-1][np.ix_"),
+    "edge": ("mirror_pad-reflect", mirror_pad, r"0 if repeats_edge else 1", "1 if repeats_edge else 0"),
+    "ties of weighted means": ("resize_bilinear-twice", resize_bilinear, r"(half = ONE \* ONE // 2)", r"\1 - 1"),
+    "half pixels": (
+        "resize_nearest_neighbor-larger_half_pixel",
+        resize_nearest_neighbor,
+        r"0\.5 if half_pixel_centers else 0\.0",
+        "0.0",
+    ),
+    "phases": ("space_to_batch-space_to_batch_nd_plain", space_to_batch, r"transpose\(2, 4,", "transpose(4, 2,"),
+    "first element": ("strided_copy-slice_box", strided_copy, r"np\.array\(self\.offset,", "np.array(self.offset - 1,"),
+}
+
+# Families that compute nothing: the output is the input's memory.
+NOTHING_TO_CHANGE = {"reshape"}
+
+
+@pytest.mark.parametrize("table", [C, PYTHON], ids=["C", "Python"])
+def test_every_family_is_changed(table: Mapping[str, tuple[str, ...]]) -> None:
+    changed = {name.partition("-")[0] for name, *_ in table.values()}
+    missing = set(FAMILIES) - changed - NOTHING_TO_CHANGE
+    assert not missing, f"add an entry for {', '.join(sorted(missing))}"
+
+
+@pytest.mark.parametrize("mutation", C)
+def test_a_change_of_the_c_is_noticed_and_placed(mutation: str, tmp_path: Path) -> None:
+    name, suffix, pattern, replacement = C[mutation]
+    built = build(NAMED[name], tmp_path)
+    file = built.library / f"{built.manifest.name}{suffix}"
+    file.write_text(changed_text(file.read_text(), pattern, replacement, file.name))
+    found = differences(built, varied(built, SAMPLES), host(built))
+    assert found
+    assert all(f"layer 0 {NAMED[name].op}" in difference for difference in found)
+
+
+@pytest.mark.parametrize("mutation", PYTHON)
+def test_a_change_of_the_reference_is_noticed(mutation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, module, pattern, replacement = PYTHON[mutation]
+    change_code(monkeypatch, module, pattern, replacement)
+    built = build(NAMED[name], tmp_path)
+    assert differences(built, varied(built, SAMPLES), tflm(built))
+
+
+def changed_text(text: str, pattern: str, replacement: str, where: str) -> str:
+    changed = re.sub(pattern, replacement, text)
+    assert changed != text, f"nothing in {where} matches {pattern}"
+    return changed
+
+
+def change_code(patch: pytest.MonkeyPatch, module: ModuleType, pattern: str, replacement: str) -> None:
+    """Give a module's functions the code of its changed source, for everybody who imported them."""
+    text = changed_text(inspect.getsource(module), pattern, replacement, module.__name__)
+    namespace: dict[str, object] = {"__name__": module.__name__}
+    exec(compile(text, str(module.__file__), "exec", dont_inherit=True), namespace)
+    new = dict(functions(namespace, module.__name__))
+    changed = [(old, new[name]) for name, old in functions(vars(module), module.__name__)]
+    changed = [(old, new) for old, new in changed if old.__code__ != new.__code__]
+    assert changed, f"{pattern} matches no function of {module.__name__}"
+    for old, new_function in changed:
+        patch.setattr(old, "__code__", new_function.__code__)
+
+
+def functions(namespace: Mapping[str, object], module: str) -> Iterator[tuple[str, FunctionType]]:
+    """The functions and methods that a module defines, by qualified name."""
+    for value in list(namespace.values()):
+        if getattr(value, "__module__", None) != module:
+            continue
+        if isinstance(value, FunctionType):
+            yield value.__qualname__, value
+        elif isinstance(value, type):
+            yield from functions(vars(value), module)
