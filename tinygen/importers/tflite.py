@@ -171,16 +171,27 @@ class _Importer:
                 self._options.profile,
             )
             parts = _parts(convert(call))
-            held = {state.read for part in parts for state in part.states}
-            for index in raw.inputs:
-                if index != ABSENT and self._subgraph.tensors[index].is_variable and names[index] not in held:
-                    raise Refused(f"it reads the variable tensor {names[index]!r}, which is not supported there")
+            self._check_states(raw, {state.read for part in parts for state in part.states})
         except Refused as refused:
             self._refuse(place, raw.op, refused.reason, refused.remedy)
             return []
         for part in parts:
             self._states += part.states
         return self._evaluated(place, parts, raw.op, call.outputs)
+
+    def _check_states(self, raw: RawOperator, held: set[str]) -> None:
+        """Variable tensors are states, and states are variable tensors, each of one operator."""
+        taken = {state.read for state in self._states} | {self._names[index] for index in self._subgraph.inputs}
+        for index in raw.inputs:
+            if index == ABSENT:
+                continue
+            name, is_variable = self._names[index], self._subgraph.tensors[index].is_variable
+            if is_variable and name not in held:
+                raise Refused(f"it reads the variable tensor {name!r}, which is not supported there")
+            if name in held and not is_variable:
+                raise Refused(f"its state {name!r} is no variable tensor, which the runtime refuses")
+            if name in held and name in taken:
+                raise Refused(f"its state {name!r} is that of another operator, or an input of the model")
 
     def _variable_nodes(self, raw: RawOperator, place: str) -> list[Node]:
         if raw.op == "VAR_HANDLE":

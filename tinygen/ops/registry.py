@@ -21,6 +21,7 @@ from tinygen.ops import (
     fully_connected,
     gather,
     log_softmax,
+    lstm,
     mirror_pad,
     mul,
     pad,
@@ -36,6 +37,7 @@ from tinygen.ops import (
     softmax_int16,
     space_to_batch,
     strided_copy,
+    svdf,
     transpose_conv,
 )
 
@@ -53,6 +55,7 @@ MODULES: tuple[ModuleType, ...] = (
     fully_connected,
     gather,
     log_softmax,
+    lstm,
     mirror_pad,
     mul,
     pad,
@@ -68,6 +71,7 @@ MODULES: tuple[ModuleType, ...] = (
     space_to_batch,
     softmax_int16,
     strided_copy,
+    svdf,
     transpose_conv,
 )
 """One module per operator family: KERNELS, cases() and random_case(rng)."""

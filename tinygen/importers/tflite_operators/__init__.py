@@ -13,6 +13,7 @@ from tinygen.importers.tflite_operators import (
     joins,
     moves,
     pools,
+    recurrent,
     reductions,
 )
 
@@ -24,6 +25,7 @@ CONVERTERS: Mapping[str, Converter] = {
     **joins.CONVERTERS,
     **moves.CONVERTERS,
     **pools.CONVERTERS,
+    **recurrent.CONVERTERS,
     **reductions.CONVERTERS,
 }
 

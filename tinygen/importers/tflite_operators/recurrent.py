@@ -33,14 +33,13 @@ def _state(tensor: Tensor, role: str, written: str, value: int) -> tuple[Tensor,
 def _symmetric_scale(tensor: Tensor, role: str) -> float:
     scale, zero_point = scale_and_zero_point(tensor, role)
     if zero_point:
-        raise Refused(f"the {role} has the zero point {zero_point}, supported is 0")
+        raise Refused(f"the zero point of the {role} is {zero_point}, supported is 0")
     return scale
 
 
-_BIAS_TOLERANCE = 1e-5
-
-
 _SVDF_INPUTS = 5
+_BIAS_TOLERANCE = 1e-5
+"""How far the runtime lets the bias's scale be from the product that it stands for."""
 
 
 def _svdf(call: Call) -> Converted:
@@ -50,7 +49,7 @@ def _svdf(call: Call) -> Converted:
     weights_feature, weights_time = call.input(1, "feature filter"), call.input(2, "time filter")
     state = call.input(4, "state")
     if call.inputs[3] is None:
-        raise Refused("it has no bias, which the runtime refuses", "give it a bias of zeros")
+        raise Refused("it has no bias, on which the runtime crashes", "give it a bias of zeros")
     bias = call.inputs[3]
     x_scale, x_zero = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
@@ -144,6 +143,8 @@ def _unidirectional_sequence_lstm(call: Call) -> Converted:
         raise Refused("hidden state and output have different scales or zero points, which the runtime ignores")
     if call.option("fused_activation_function") != "TANH":
         raise Refused(f"its activation is {call.option('fused_activation_function')}, supported is TANH")
+    if call.option("diagonal_recurrent_tensors"):
+        raise Refused("its recurrent weights are diagonal, which the runtime ignores", "use a plain LSTM layer")
     cell_clip = float(np.float32(call.option("cell_clip")))
     if not 0 <= cell_clip < math.inf:
         raise Refused(f"the cell state is clipped to {cell_clip:g}, which must not be negative")
