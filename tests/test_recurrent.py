@@ -137,6 +137,10 @@ REFUSALS: dict[str, tuple[Case, str]] = {
         changed(LSTM_INT16, x12=vector(5, "int32")),
         "LSTM: the input gate's bias is int32 .*, expected is int64",
     ),
+    "lstm of int16 with endless biases": (
+        changed(LSTM_INT16, x12={"data": np.full(5, -(2**63), np.int64)}),
+        "LSTM: the input gate's sum over the input can reach .*, its scale leaves",
+    ),
     "lstm of float32": (changed(LSTM, x0={"dtype": "float32", "scale": None}), "LSTM: the input .* is float32"),
     "lstm whose state is no variable": (changed(LSTM, x18={"is_variable": False}), "LSTM: .* is no variable"),
     "lstm whose sums overflow": (

@@ -69,7 +69,7 @@ class UnidirectionalSequenceLstm(Op):
                 ("input", weights, self.zero_point, bias, gate.from_input),
                 ("hidden state", recurrent, self.hidden_zero_point, np.zeros_like(bias), gate.from_hidden),
             ):
-                bound = _largest_sum(operand, offset, zero_point, inputs[0].dtype)
+                bound = int(common.accumulator_bound(operand, offset, zero_point, 0, inputs[0].dtype).max())
                 limit = int(requant.largest_accumulator()[0])
                 if bound > limit:
                     yield f"the {name} gate's sum over the {sum_} can reach {bound}, its scale leaves {limit}"
@@ -171,12 +171,6 @@ def _gate_tensors(inputs: Sequence[Tensor], index: int) -> tuple[Array, Array, A
     weights, recurrent, bias = (inputs[3 + 4 * kind + index].data for kind in range(3))
     assert weights is not None and recurrent is not None and bias is not None
     return weights, recurrent, bias
-
-
-def _largest_sum(weights: Array, bias: Array, zero_point: int, dtype: np.dtype[np.generic]) -> int:
-    """The largest |partial sum| over inputs of that dtype, with the zero point folded into the bias or not."""
-    magnitude = np.abs(weights.astype(np.int64)).sum(axis=1) * (abs(zero_point) - full_range(dtype)[0])
-    return max(int(m) + abs(int(b)) for m, b in zip(magnitude, bias, strict=True))
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,8 @@ class Svdf(Op):
         """The largest |sum over time| of any unit, with every feature saturated."""
         _, state, _, weights_time, bias = inputs
         assert weights_time.data is not None and bias.data is not None
-        magnitude = np.abs(weights_time.data.astype(np.int64)).reshape(bias.elements, -1).sum(axis=1)
-        largest = np.abs(bias.data.astype(np.int64)) - magnitude * full_range(state.dtype)[0]
-        return int(largest.max())
+        weights = weights_time.data.reshape(bias.elements, -1)
+        return int(common.accumulator_bound(weights, bias.data, 0, 0, state.dtype).max())
 
     def wraps(self, inputs: Sequence[Tensor]) -> bool:
         """Whether the sum over time can reach beyond int32."""
