@@ -91,6 +91,11 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     ),
     "svdf of another rank": (changed(SVDF, {"rank": 3}), "SVDF: 10 filters do not make units of rank 3"),
     "svdf of rank 0": (changed(SVDF, {"rank": 0}), "SVDF: 10 filters do not make units of rank 0"),
+    "svdf of int16": (changed(SVDF, x0={"dtype": "int16"}), "SVDF: the input is int16, supported is int8"),
+    "svdf of another output": (
+        changed(SVDF, y0={"shape": (1, 4)}),
+        r"SVDF: its inputs make int8 \(1, 5\), its output is declared int8 \(1, 4\)",
+    ),
     "svdf of float32": (changed(SVDF, x0={"dtype": "float32", "scale": None}), "SVDF: the input .* is float32"),
     "svdf whose state is no variable": (changed(SVDF, x4={"is_variable": False}), "SVDF: .* is no variable"),
     "svdf with a constant state": (
@@ -140,6 +145,10 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     "lstm of int16 with endless biases": (
         changed(LSTM_INT16, x12={"data": np.full(5, -(2**63), np.int64)}),
         "LSTM: the input gate's sum over the input can reach .*, its scale leaves",
+    ),
+    "lstm of another output": (
+        changed(LSTM, y0={"shape": (3, 1, 5)}),
+        r"LSTM: its inputs make int8 \(1, 3, 5\), its output is declared int8 \(3, 1, 5\)",
     ),
     "lstm of float32": (changed(LSTM, x0={"dtype": "float32", "scale": None}), "LSTM: the input .* is float32"),
     "lstm whose state is no variable": (changed(LSTM, x18={"is_variable": False}), "LSTM: .* is no variable"),

@@ -46,7 +46,6 @@ _HELPER_NEEDS = {
     "requantise_wide": ("high_mul", "divide_by_pot"),
     "reciprocal": ("high_mul",),
     "log": ("high_mul", "divide_by_pot", "reciprocal"),
-    "sigmoid_int16": ("logistic_int16", "tanh_int16"),  # a name for both
 }
 
 _HELPER_TABLES: Mapping[str, Mapping[str, Array]] = {

@@ -23,8 +23,6 @@ from tinygen.ir import Graph, Node, Quant, State, Tensor, read_only, unpacked
 from tinygen.ops.common import FLOAT32, INT8, STORED
 from tinygen.options import Options
 
-STORED = STORED
-"""What inputs and outputs of a model can be."""
 PACKED = "int4"
 """The type of constants that the file and the generated C hold two to a byte."""
 
@@ -230,10 +228,12 @@ class _Importer:
         problems = list(converted.op.problems(inputs))
         if not problems:
             expected = converted.op.output_types(inputs)
-            found = tuple(tensor.type for tensor in outputs)
-            if expected != found:
-                shapes = [f"{t.dtype} {t.shape}" for t in (*expected, *found)]
-                problems.append(f"its inputs make {shapes[0]}, its output is declared {shapes[-1]}")
+            if len(expected) != len(outputs):
+                problems.append(f"its inputs make {len(expected)} outputs, it declares {len(outputs)}")
+            for made, output in zip(expected, outputs, strict=False):
+                if made != output.type:
+                    found = f"{output.dtype} {output.shape}"
+                    problems.append(f"its inputs make {made.dtype} {made.shape}, its output is declared {found}")
         for problem in problems:
             is_float = any(t.dtype == FLOAT32 for t in inputs)
             self._refuse(place, op, problem, QUANTISE if is_float else "")

@@ -190,7 +190,7 @@ def _prepare(site: Site) -> Body:
     units = hidden.shape[1]
     gates: list[GateText] = []
     constants: dict[str, Array] = {}
-    helpers: frozenset[str] = frozenset({"sigmoid_int16"})
+    helpers: frozenset[str] = frozenset({"logistic_int16", "tanh_int16"})
     for index, (name, gate) in enumerate(zip(GATES, op.gates, strict=True)):
         weights, recurrent, bias = _gate_tensors(site.inputs, index)
         from_input, _, input_helpers = common.finish(gate.from_input, 0, full_range(INT16), INT16)
