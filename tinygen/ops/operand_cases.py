@@ -53,7 +53,10 @@ def random_operand_case(
     dtype: str = "int8",
     zero_points: bool = True,
 ) -> Case:
-    """A random operation; the output's scale is drawn like the inputs', unless it is a factor of their product."""
+    """A random operation on operands of one dtype; without `zero_points`, all are 0.
+
+    The output's scale is drawn like the inputs', unless `output_scale` gives it as a factor of their product.
+    """
     zeros = rng.integers(*full_range(np.dtype(dtype)), 3, endpoint=True)
     a_scale, b_scale, drawn = (float(scale) for scale in np.exp(rng.uniform(np.log(0.005), np.log(0.5), 3)))
     return operand_case(
