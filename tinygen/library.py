@@ -239,9 +239,13 @@ class _Pointers:
         self._layout = layout
 
     def of(self, name: str) -> str:
+        return "{} + {}".format(*self.element(name))
+
+    def element(self, name: str) -> tuple[str, int]:
+        """The array that a tensor lies in, and the index of its first element."""
         dtype = self._graph.tensors[name].dtype
         place = self._layout.places[name]
-        return f"{place.memory}.{_MEMBERS[str(dtype)]} + {place.offset // dtype.itemsize}"
+        return f"{place.memory}.{_MEMBERS[str(dtype)]}", place.offset // dtype.itemsize
 
     def members(self, memory: str, size: int) -> list[dict[str, object]]:
         places = self._layout.places.items()
@@ -355,7 +359,8 @@ def _rows(slots: Sequence[Slot]) -> list[str]:
 class _Reset:
     """A state's first value: one for all elements, or a constant array."""
 
-    pointer: str
+    memory: str
+    first: int
     count: int
     value: int | float
     array: _Constant | None
@@ -367,7 +372,7 @@ def _resets(graph: Graph, pointers: _Pointers) -> list[_Reset]:
         first = state.initial.flat[0]
         uniform = bool(np.all(state.initial == first))
         array = None if uniform else _Constant(f"initial_{index}", state.initial)
-        found.append(_Reset(pointers.of(state.read), state.initial.size, first.item(), array))
+        found.append(_Reset(*pointers.element(state.read), state.initial.size, first.item(), array))
     return found
 
 
