@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shared import shared_models
+from tflite_builder import OperatorSpec, build_model
 
 from tinygen import cli
+from tinygen.ops.case import CaseTensor
 from tinygen.resources import resource
 
 DIGITS = resource("examples", "digits", "digits.tflite")
@@ -254,14 +255,15 @@ def test_run_without_a_flashed_board(tinygen: Run, built: Path, tmp_path: Path) 
 
 
 def test_unsupported_operators_are_listed_all_at_once(tinygen: Run, tmp_path: Path) -> None:
-    models = shared_models()
-    if models is None:
-        pytest.skip("no shared models")
-    lstm = models / "tflm" / "trained_lstm_int8.tflite"
-    outcome = tinygen("build", lstm, "-o", tmp_path / "out")
+    values = CaseTensor((1, 4), scale=0.1)
+    operators: list[OperatorSpec] = [("EXP", [0], [1], {}), ("GELU", [1], [2], {}), ("ABS", [2], [3], {})]
+    model = tmp_path / "exotic.tflite"
+    model.write_bytes(build_model([values] * 4, operators, [0], [3]))
+    outcome = tinygen("build", model, "-o", tmp_path / "out")
     assert outcome.code == 1
-    assert "UNIDIRECTIONAL_SEQUENCE_LSTM: the operator is not supported" in outcome.err
-    shown = tinygen("inspect", lstm, "--json")
+    assert "EXP: the operator is not supported" in outcome.err
+    assert "GELU: the operator is not supported (train with RELU or HARD_SWISH)" in outcome.err
+    shown = tinygen("inspect", model, "--json")
     assert shown.code == 1
     assert json.loads(shown.out)["supported"] is False
 
