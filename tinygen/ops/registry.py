@@ -38,6 +38,7 @@ FAMILIES = (
     "softmax",
     "softmax_int16",
     "space_to_batch",
+    "squared_difference",
     "strided_copy",
     "svdf",
     "transpose_conv",

@@ -20,6 +20,7 @@ from tinygen.ops.extremum import Maximum, Minimum
 from tinygen.ops.mul import Mul
 from tinygen.ops.prelu import Prelu
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
+from tinygen.ops.squared_difference import SquaredDifference
 
 _SUM_LEFT_SHIFTS = {INT8: 20, INT16: 15}  # headroom before the common scale
 
@@ -50,6 +51,30 @@ def _add(call: Call) -> Converted:
 
 def _sub(call: Call) -> Converted:
     return _sum(call, Sub)
+
+
+_SQUARE_LEFT_SHIFTS = {INT8: 7, INT16: 0}  # so that the square fits int32
+
+
+def _squared_difference(call: Call) -> Converted:
+    a, b, y = call.input(0, "first input"), call.input(1, "second input"), call.output
+    a_scale, a_zero = scale_and_zero_point(a, "first input")
+    b_scale, b_zero = scale_and_zero_point(b, "second input")
+    y_scale, y_zero = scale_and_zero_point(y, "output")
+    if a.dtype == INT16 and (a_zero or b_zero or y_zero):
+        raise Refused(f"the zero points are {a_zero}, {b_zero} and {y_zero}, of int16 all must be 0")
+    twice_larger = 2 * max(a_scale, b_scale)
+    left_shift = _SQUARE_LEFT_SHIFTS.get(a.dtype, 0)  # other types are refused by the operator
+    op = SquaredDifference(
+        a_zero_point=a_zero,
+        b_zero_point=b_zero,
+        output_zero_point=y_zero,
+        left_shift=left_shift,
+        a_requant=Requant.from_scales(a_scale / twice_larger),
+        b_requant=Requant.from_scales(b_scale / twice_larger),
+        requant=Requant.from_scales(twice_larger * twice_larger / ((1 << 2 * left_shift) * y_scale)),
+    )
+    return Converted(op, (a, b))
 
 
 def _mul(call: Call) -> Converted:
@@ -132,5 +157,6 @@ CONVERTERS: Mapping[str, Converter] = {
     "MUL": _mul,
     "PRELU": _prelu,
     "QUANTIZE": _quantize,
+    "SQUARED_DIFFERENCE": _squared_difference,
     "SUB": _sub,
 }
