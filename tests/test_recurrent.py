@@ -91,6 +91,15 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     ),
     "svdf of another rank": (changed(SVDF, {"rank": 3}), "SVDF: 10 filters do not make units of rank 3"),
     "svdf of rank 0": (changed(SVDF, {"rank": 0}), "SVDF: 10 filters do not make units of rank 0"),
+    "svdf whose wrapping sum overflows with its zero point": (
+        changed(
+            SVDF,
+            x2={"scale": 1.0, "data": np.full((10, 5), 32767, np.int16)},
+            x3={"scale": 0.0011},
+            y0={"scale": 0.00110000001},
+        ),
+        "SVDF: the sum over time can reach 2147483647, its scale and zero point leave",
+    ),
     "svdf of int16": (changed(SVDF, x0={"dtype": "int16"}), "SVDF: the input is int16, supported is int8"),
     "svdf of another output": (
         changed(SVDF, y0={"shape": (1, 4)}),
@@ -105,7 +114,7 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     "svdf of filters per channel": (changed(SVDF, x1={"scale": (0.01,) * 10}), "SVDF: .*10 scales, expected is one"),
     "svdf whose sum overflows its rescaling": (
         changed(SVDF, x2={"scale": 1.0}, x3={"scale": 0.0011}, y0={"scale": 1e-5}),
-        "SVDF: the sum over time can reach .*, its scale leaves",
+        "SVDF: the sum over time can reach .*, its scale and zero point leave",
     ),
     "lstm with peepholes": (changed(LSTM, x10=vector(5)), "LSTM: it has peephole connections"),
     "lstm with a projection": (changed(LSTM, x16=vector(5)), "LSTM: it has a projection"),

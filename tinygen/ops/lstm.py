@@ -282,6 +282,13 @@ def cases() -> tuple[Case, ...]:
             "left_shifts": {"depth": 2, "units": 2, "scale": 4.0, "weight_scale": 0.9},
             "nearly_closed_scales": {"weight_scale": 1e-6},
             "vanishing_scales": {"weight_scale": 1e-16},
+            # One step of the sums is one of Q3.12.
+            "unit_scales": {
+                "scale": 2.0**-6 if dtype == "int8" else 2.0**2,
+                "weight_scale": 2.0**-6,
+                "weight_spread": 0.0,
+                "hidden_scale": 2.0**-6 if dtype == "int8" else 2.0**2,
+            },
             "fine_hidden": {"hidden_scale": 0.0005 if dtype == "int8" else 2e-6},
             "coarse_hidden": {"hidden_scale": 0.9},
         }.items()
@@ -328,6 +335,7 @@ def _case(
     hidden_zero_point: int = 3,
     scale: float = 0.04,
     weight_scale: float = 0.009,
+    weight_spread: float = 0.3,
     hidden_scale: float = 0.0078,
     cell_scale_log2: int = -12,
 ) -> Case:
@@ -344,7 +352,7 @@ def _case(
                 scale=weight_scale * float(factor),
                 data=rng.integers(-127, 127, (units, columns), np.int8, endpoint=True),
             )
-            for factor in rng.uniform(0.7, 1.1, len(GATES))
+            for factor in rng.uniform(1 - weight_spread, 1 + weight_spread, len(GATES))
         ]
 
     from_input, from_hidden = weights(depth), weights(units)

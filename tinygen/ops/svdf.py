@@ -49,8 +49,8 @@ class Svdf(Op):
         yield from common.accumulator_problems(weights_feature.data, no_bias, self.zero_point, 0, self.feature_requant)
         bound = min(self._largest_sum(inputs), INT32_MAX)
         limit = int(self.requant.largest_accumulator()[0])
-        if bound > limit:
-            yield f"the sum over time can reach {bound}, its scale leaves {limit} of int32"
+        if bound > limit or int(self.requant.apply(np.array([bound]))[0]) > INT32_MAX - full_range(INT8)[1]:
+            yield f"the sum over time can reach {bound}, its scale and zero point leave {limit} of int32 or less"
 
     def _tensor_problems(
         self, x: Tensor, state: Tensor, weights_feature: Tensor, weights_time: Tensor, bias: Tensor
@@ -180,6 +180,8 @@ def cases() -> tuple[Case, ...]:
         _case("coarse_output", output_scale=500.0),
         # Left shifts in both rescalings.
         _case("left_shifts", depth=3, state_scale=4e-4, state_dtype="int8", time_scale=3.0, output_scale=1e-4),
+        # One step of a feature's sum is one of the state.
+        _case("unit_scale", depth=3, scale=2.0**-5, feature_scale=2.0**-7, state_scale=2.0**-12, output_scale=0.07),
         # Full int16 weights on a saturated memory: the sum over time wraps, as in the runtime.
         _case(
             "wrapping_sum", memory=12, filters=6, rank=2, state_scale=1e-7, largest_time_weight=32767, output_scale=3e-4
