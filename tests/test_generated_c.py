@@ -13,7 +13,7 @@ import pytest
 from building import BOARD, DIGITS, Built, assert_exact, build_bytes, build_file, differences, host, varied
 from tflite_builder import build_case, build_model
 
-from tinygen.ops import conv_2d, fully_connected, svdf, transpose_conv
+from tinygen.ops import conv_2d, fully_connected, lstm, svdf, transpose_conv
 from tinygen.ops.case import Case, CaseTensor
 
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
@@ -218,6 +218,7 @@ GOLDEN = Path(__file__).parent / "golden"
 GOLDENS: dict[str, Case] = {
     "conv_2d.direct": next(case for case in conv_2d.cases() if case.name == "same_odd_total"),
     "fully_connected.direct": next(case for case in fully_connected.cases() if case.name == "plain"),
+    "lstm.direct": next(case for case in lstm.cases() if case.name == "plain"),
     "svdf.direct": next(case for case in svdf.cases() if case.name == "rank_2"),
     "transpose_conv.direct": next(case for case in transpose_conv.cases() if case.name == "int16"),
 }

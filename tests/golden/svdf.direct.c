@@ -124,7 +124,7 @@ const int8_t *kws_output(void)
 void kws_reset(void)
 {
     for (int32_t i = 0; i < 50; i++) {
-        (state.i16 + 0)[i] = 0;
+        state.i16[i] = 0;
     }
     has_state = 1;
 }
