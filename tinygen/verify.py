@@ -94,6 +94,7 @@ def verify(
         opened = [stack.enter_context(peer) for peer in peers]
         found: list[list[Difference]] = [[] for _ in opened]
         differing = [0] * len(opened)
+        compared: list[set[int]] = [set() for _ in opened]
         states = reference.initial_states(model.graph)
         for done, sample in enumerate(samples, 1):
             reset = sample.reset or done == 1
@@ -102,20 +103,25 @@ def verify(
             values = reference.evaluate(model.graph, sample.arrays, states)
             states = reference.next_states(model.graph, values)
             for index, peer in enumerate(opened):
-                difference = compare(sample.name, model.graph, manifest, values, peer.run(sample.bytes, reset))
+                answer = peer.run(sample.bytes, reset)
+                compared[index].update(layer for layer, crc in enumerate(answer.layer_crcs) if crc is not None)
+                difference = compare(sample.name, model.graph, manifest, values, answer)
                 if difference is not None:
                     differing[index] += 1
                     found[index] += [difference] if len(found[index]) < _KEPT_DIFFERENCES else []
             progress(done, len(samples))
-    compared = len(samples) * _bytes_compared(manifest)
+    outputs = sum(port.bytes for port in manifest.outputs)
     return [
-        PeerReport(peer.name, len(samples), len(manifest.layers), compared, count, tuple(differences))
-        for peer, count, differences in zip(opened, differing, found, strict=True)
+        PeerReport(
+            peer=peer.name,
+            samples=len(samples),
+            layers=len(layers),
+            bytes=len(samples) * (outputs + sum(manifest.layers[layer].output.bytes for layer in layers)),
+            differing=count,
+            differences=tuple(differences),
+        )
+        for peer, layers, count, differences in zip(opened, compared, differing, found, strict=True)
     ]
-
-
-def _bytes_compared(manifest: Manifest) -> int:
-    return sum(layer.output.bytes for layer in manifest.layers) + sum(port.bytes for port in manifest.outputs)
 
 
 def compare(

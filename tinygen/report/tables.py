@@ -40,6 +40,7 @@ def build_table(build: Build) -> Table:
         ("model", f"{content.model.file} as {content.name}, {_ports(content)}"),
         ("work", f"{content.macs:,} MACs in {len(content.layers)} layers, arithmetic of {content.profile}"),
         ("arena", f"{content.arena_bytes:,} bytes ({least}), peak at {fit.peak}"),
+        *([("state", f"{content.state_bytes:,} bytes, kept until {content.reset}()")] if content.reset else []),
         ("constants", f"{content.const_bytes:,} bytes"),
         ("board", f"{content.board} ({content.core})"),
         ("RAM", f"{fit.ram_needed:,} of {fit.ram_available:,} bytes, stack and runner included"),
