@@ -181,7 +181,7 @@ def test_data_arrive_intact_or_an_error_is_raised(runner, plan, seed):
         (0x06, b"\x02\x00\x00\x00", "no such input"),
         (0x06, b"\x01\x00\x00\x00", "out of order"),
         (0x07, b"\x00\x00\x00\x00\x01\x00", "out of order"),
-        (0x0A, b"", "does not know this request"),
+        (0x0C, b"", "does not know this request"),
         (0x7F, b"x" * 240, "does not know this request"),
     ],
 )
