@@ -24,10 +24,10 @@ from tinygen import fixedpoint
 from tinygen.errors import ToolFailed
 from tinygen.ops import (
     activations,
-    add,
     arg_extremum,
     batch_matmul,
     cast,
+    common_scale,
     concatenation,
     depthwise_conv_2d,
     extremum,
@@ -107,9 +107,14 @@ PYTHON: Mapping[str, tuple[str, ModuleType, str, str]] = {
     "pad side": ("conv_2d-same_odd_total", window, r"return (total // 2), (total - total // 2)", r"return \2, \1"),
     "cropped side": ("transpose_conv-same", transpose_conv, r"rows\.before :, ", "rows.after :, "),
     "order of taps": ("depthwise_conv_2d-3x3", depthwise_conv_2d, r"weights\[0, ky, kx\]", "weights[0, kx, ky]"),
-    "headroom": ("add-same_shape", add, r"(a_zero_point\)) << self\.left_shift", r"\1 << (self.left_shift - 1)"),
+    "headroom": (
+        "add-same_shape",
+        common_scale,
+        r"(a_zero_point\)) << self\.left_shift",
+        r"\1 << (self.left_shift - 1)",
+    ),
     "zero point": ("mul-same_shape", mul, r"a - self\.a_zero_point", "a - self.a_zero_point - 1"),
-    "square": ("squared_difference-same_shape", squared_difference, r"\*\* 2", "* 2"),
+    "square": ("squared_difference-same_shape", squared_difference, r"difference\*\*2", "difference * 2"),
     "border": ("pad-uneven_border", pad, r"zip\(self\.before, self\.after,", "zip(self.after, self.before,"),
     "divisor": ("pool_2d-average_same_odd_total", pool_2d, r"(self\.window\.pad\(np\.ones\(.*), 0\)", r"\1, 1)"),
     "sum's zero point": ("reduce-mean_image", reduce, r" - self\.zero_point\)\.sum", ").sum"),

@@ -433,7 +433,7 @@ TYPE_REFUSALS: dict[str, tuple[Case, str]] = {
     ),
     "difference that overflows": (
         Case("", "SUB", (SHORT, SHORT), (typed("int16", 1e-6),)),
-        "SUB: the sum can reach 1073741824, the scales leave",
+        "SUB: the result can reach 1073741824, the scales leave",
     ),
     "product of int16 with zero points": (
         Case("", "MUL", (SHORT, typed("int16", 0.1, 5)), (SHORT,)),

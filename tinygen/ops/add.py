@@ -2,105 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
-from tinygen.ops import common
-from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
+from tinygen.fixedpoint import IntArray
+from tinygen.ir import Shape
+from tinygen.kernel import Kernel
 from tinygen.ops.case import Case
-from tinygen.ops.common import INT8, INT16, Clamp, differences
+from tinygen.ops.common_scale import CommonScale, prepare
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 
 
 @dataclass(frozen=True)
-class _Sum(Op):
-    sign: ClassVar[int]
-    a_zero_point: int
-    b_zero_point: int
-    output_zero_point: int
-    left_shift: int
-    a_requant: Requant
-    b_requant: Requant
-    requant: Requant
-    clamp: Clamp
-
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtypes, shapes, and the sum's bound."""
-        a, b = inputs
-        broken = list(operand_problems(a, b, INT8, INT16))
-        yield from broken
-        if not broken:
-            # Rescaling at least halves each side.
-            widest = max(map(abs, (*differences(a, self.a_zero_point), *differences(b, self.b_zero_point))))
-            bound = widest << self.left_shift
-            yield from common.rescaling_problems("the sum", -bound, bound, self.requant)
-
-    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """The broadcast shape."""
-        a, b = inputs
-        return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, a.dtype),)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """Exact integers."""
-        a, b = (x.astype(np.int64) for x in inputs)
-        scaled_a = self.a_requant.apply((a - self.a_zero_point) << self.left_shift)
-        scaled_b = self.b_requant.apply((b - self.b_zero_point) << self.left_shift)
-        y = self.requant.apply(scaled_a + self.sign * scaled_b) + self.output_zero_point
-        return (np.clip(y, *self.clamp).astype(inputs[0].dtype),)
-
-
-@dataclass(frozen=True)
-class Add(_Sum):
-    """y = clamp(requant(a_requant((a - a_zero_point) << left_shift) + b_requant(…)) + output_zero_point).
-
-    Both inputs int8 or both int16, of shapes that broadcast; both are brought to twice the larger scale first.
-    """
+class Add(CommonScale):
+    """y = clamp(requant(a_requant((a - a_zero_point) << left_shift) + b_requant(…)) + output_zero_point)."""
 
     name: ClassVar[str] = "ADD"
-    sign: ClassVar[int] = 1
+
+    def combined(self, a: IntArray, b: IntArray) -> IntArray:
+        """The sum."""
+        return a + b
 
 
 @dataclass(frozen=True)
-class Sub(_Sum):
-    """y = clamp(requant(a_requant((a - a_zero_point) << left_shift) - b_requant(…)) + output_zero_point).
-
-    Both inputs int8 or both int16, of shapes that broadcast; both are brought to twice the larger scale first.
-    """
+class Sub(CommonScale):
+    """y = clamp(requant(a_requant((a - a_zero_point) << left_shift) - b_requant(…)) + output_zero_point)."""
 
     name: ClassVar[str] = "SUB"
-    sign: ClassVar[int] = -1
 
-
-def _prepare(site: Site) -> Body:
-    op: Add | Sub = site.op
-    a, b = site.inputs
-    final, _, helpers = common.finish(op.requant, op.output_zero_point, op.clamp, a.dtype)
-    a_final, _, a_helpers = common.finish(op.a_requant, 0, op.clamp)
-    b_final, _, b_helpers = common.finish(op.b_requant, 0, op.clamp)
-    return Body(
-        values={
-            **broadcast_values(a.shape, b.shape),
-            "sign": op.sign,
-            "factor": 1 << op.left_shift,
-            "a_zero_point": op.a_zero_point,
-            "b_zero_point": op.b_zero_point,
-            "a_finish": a_final,
-            "b_finish": b_final,
-            "finish": final,
-        },
-        helpers=helpers | a_helpers | b_helpers,
-    )
+    def combined(self, a: IntArray, b: IntArray) -> IntArray:
+        """The difference."""
+        return a - b
 
 
 KERNELS = (
-    Kernel("add.direct", Add, _prepare, parameters=("a", "b")),
-    Kernel("sub.direct", Sub, _prepare, parameters=("a", "b")),
+    Kernel("add.direct", Add, prepare, parameters=("a", "b")),
+    Kernel("sub.direct", Sub, prepare, parameters=("a", "b")),
 )
 
 

@@ -2,85 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
-from tinygen.ops import common
-from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
+from tinygen.fixedpoint import IntArray
+from tinygen.kernel import Kernel
 from tinygen.ops.case import Case
-from tinygen.ops.common import INT8, INT16, differences, full_range
+from tinygen.ops.common import full_range
+from tinygen.ops.common_scale import CommonScale, prepare
 from tinygen.ops.operand_cases import operand_case, random_shapes
 
 
 @dataclass(frozen=True)
-class SquaredDifference(Op):
+class SquaredDifference(CommonScale):
     """y = clamp(requant((a_requant((a - a_zero_point) << left_shift) - b_requant(…)) ** 2) + output_zero_point).
 
-    Both inputs int8 or both int16, of shapes that broadcast; both are brought to twice the larger scale first. Source:
-    TensorFlow Lite Micro's ``squared_difference.cc``.
+    Source: TensorFlow Lite Micro's ``squared_difference.cc``.
     """
 
     name: ClassVar[str] = "SQUARED_DIFFERENCE"
-    a_zero_point: int
-    b_zero_point: int
-    output_zero_point: int
-    left_shift: int
-    a_requant: Requant
-    b_requant: Requant
-    requant: Requant
 
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtypes, shapes, and the square's bound."""
-        a, b = inputs
-        broken = list(operand_problems(a, b, INT8, INT16))
-        yield from broken
-        if not broken:
-            # Rescaling at least halves each side.
-            widest = max(map(abs, (*differences(a, self.a_zero_point), *differences(b, self.b_zero_point))))
-            yield from common.rescaling_problems("the square", 0, (widest << self.left_shift) ** 2, self.requant)
+    def reach(self, widest: int) -> tuple[int, int]:
+        """Squares are not negative."""
+        return 0, widest**2
 
-    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """The broadcast shape."""
-        a, b = inputs
-        return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, a.dtype),)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """Exact integers."""
-        a, b = (x.astype(np.int64) for x in inputs)
-        scaled_a = self.a_requant.apply((a - self.a_zero_point) << self.left_shift)
-        scaled_b = self.b_requant.apply((b - self.b_zero_point) << self.left_shift)
-        y = self.requant.apply((scaled_a - scaled_b) ** 2) + self.output_zero_point
-        return (np.clip(y, *full_range(inputs[0].dtype)).astype(inputs[0].dtype),)
+    def combined(self, a: IntArray, b: IntArray) -> IntArray:
+        """The difference's square."""
+        difference = a - b
+        return difference**2
 
 
-def _prepare(site: Site) -> Body:
-    op: SquaredDifference = site.op
-    a, b = site.inputs
-    limits = full_range(a.dtype)
-    final, _, helpers = common.finish(op.requant, op.output_zero_point, limits, a.dtype)
-    a_final, _, a_helpers = common.finish(op.a_requant, 0, limits)
-    b_final, _, b_helpers = common.finish(op.b_requant, 0, limits)
-    return Body(
-        values={
-            **broadcast_values(a.shape, b.shape),
-            "factor": 1 << op.left_shift,
-            "a_zero_point": op.a_zero_point,
-            "b_zero_point": op.b_zero_point,
-            "a_finish": a_final,
-            "b_finish": b_final,
-            "finish": final,
-        },
-        helpers=helpers | a_helpers | b_helpers,
-    )
-
-
-KERNELS = (Kernel("squared_difference.direct", SquaredDifference, _prepare, parameters=("a", "b")),)
+KERNELS = (Kernel("squared_difference.direct", SquaredDifference, prepare, parameters=("a", "b")),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from tinygen.fixedpoint import Requant
 from tinygen.importers.tflite_call import (
@@ -15,23 +19,25 @@ from tinygen.importers.tflite_call import (
 )
 from tinygen.ops.add import Add, Sub
 from tinygen.ops.cast import Cast
-from tinygen.ops.common import FLOAT32, INT8, INT16
+from tinygen.ops.common import FLOAT32, INT8, INT16, Clamp, full_range
+from tinygen.ops.common_scale import CommonScale
 from tinygen.ops.extremum import Maximum, Minimum
 from tinygen.ops.mul import Mul
 from tinygen.ops.prelu import Prelu
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
 from tinygen.ops.squared_difference import SquaredDifference
 
-_SUM_LEFT_SHIFTS = {INT8: 20, INT16: 15}  # headroom before the common scale
 
-
-def _sum(call: Call, op: type[Add] | type[Sub]) -> Converted:
+def _common_scale(
+    call: Call, op: type[CommonScale], left_shifts: Mapping[np.dtype[Any], int], power: int, limits: Clamp
+) -> Converted:
+    """Both operands in twice the larger scale; the result is of that scale to the `power`."""
     a, b, y = call.input(0, "first input"), call.input(1, "second input"), call.output
     a_scale, a_zero = scale_and_zero_point(a, "first input")
     b_scale, b_zero = scale_and_zero_point(b, "second input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
     twice_larger = 2 * max(a_scale, b_scale)
-    left_shift = _SUM_LEFT_SHIFTS.get(a.dtype, 0)  # other types are refused by the operator
+    left_shift = left_shifts.get(a.dtype, 0)  # other types are refused by the operator
     converted = op(
         a_zero_point=a_zero,
         b_zero_point=b_zero,
@@ -39,42 +45,30 @@ def _sum(call: Call, op: type[Add] | type[Sub]) -> Converted:
         left_shift=left_shift,
         a_requant=Requant.from_scales(a_scale / twice_larger),
         b_requant=Requant.from_scales(b_scale / twice_larger),
-        requant=Requant.from_scales(twice_larger / ((1 << left_shift) * y_scale)),
-        clamp=clamp(call, y),
+        requant=Requant.from_scales(math.prod([twice_larger] * power) / ((1 << power * left_shift) * y_scale)),
+        clamp=limits,
     )
     return Converted(converted, (a, b))
 
 
+_SUM_LEFT_SHIFTS: Mapping[np.dtype[Any], int] = {INT8: 20, INT16: 15}  # headroom before the common scale
+_SQUARE_LEFT_SHIFTS: Mapping[np.dtype[Any], int] = {INT8: 7, INT16: 0}  # so that the square fits int32
+
+
 def _add(call: Call) -> Converted:
-    return _sum(call, Add)
+    return _common_scale(call, Add, _SUM_LEFT_SHIFTS, 1, clamp(call, call.output))
 
 
 def _sub(call: Call) -> Converted:
-    return _sum(call, Sub)
-
-
-_SQUARE_LEFT_SHIFTS = {INT8: 7, INT16: 0}  # so that the square fits int32
+    return _common_scale(call, Sub, _SUM_LEFT_SHIFTS, 1, clamp(call, call.output))
 
 
 def _squared_difference(call: Call) -> Converted:
-    a, b, y = call.input(0, "first input"), call.input(1, "second input"), call.output
-    a_scale, a_zero = scale_and_zero_point(a, "first input")
-    b_scale, b_zero = scale_and_zero_point(b, "second input")
-    y_scale, y_zero = scale_and_zero_point(y, "output")
-    if a.dtype == INT16 and (a_zero or b_zero or y_zero):
-        raise Refused(f"the zero points are {a_zero}, {b_zero} and {y_zero}, of int16 all must be 0")
-    twice_larger = 2 * max(a_scale, b_scale)
-    left_shift = _SQUARE_LEFT_SHIFTS.get(a.dtype, 0)  # other types are refused by the operator
-    op = SquaredDifference(
-        a_zero_point=a_zero,
-        b_zero_point=b_zero,
-        output_zero_point=y_zero,
-        left_shift=left_shift,
-        a_requant=Requant.from_scales(a_scale / twice_larger),
-        b_requant=Requant.from_scales(b_scale / twice_larger),
-        requant=Requant.from_scales(twice_larger * twice_larger / ((1 << 2 * left_shift) * y_scale)),
-    )
-    return Converted(op, (a, b))
+    tensors = {"first input": call.input(0, "first input"), "second input": call.input(1, "second input")}
+    zero_points = [scale_and_zero_point(x, role)[1] for role, x in {**tensors, "output": call.output}.items()]
+    if call.output.dtype == INT16 and any(zero_points):
+        raise Refused(f"the zero points are {', '.join(map(str, zero_points))}; of int16 all must be 0")
+    return _common_scale(call, SquaredDifference, _SQUARE_LEFT_SHIFTS, 2, full_range(call.output.dtype))
 
 
 def _mul(call: Call) -> Converted:
