@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_builder import OperatorSpec, build_model
+from tflite_builder import OperatorSpec, build_model, build_object, pack
 
 from tinygen import cli
 from tinygen.ops.case import CaseTensor
@@ -80,6 +81,9 @@ def test_help_of_every_command_has_an_example(tinygen: Run) -> None:
         ("verify", "x", "--samples", "-1"),
         ("verify", "x", "--samples", "many"),
         ("build", DIGITS, "-o", "x", "--name", "int"),
+        ("build", DIGITS, "-o", "x", "--io", "float"),
+        ("build", DIGITS, "-o", "x", "--batch", "0"),
+        ("inspect", DIGITS, "--batch", "many"),
         ("build", DIGITS, "-o", "x", "--name", "Ünsinn"),
         ("build", DIGITS, "-o", "x", "--name", "a__b"),
     ],
@@ -168,6 +172,52 @@ def test_verify_on_another_board_than_built_for(tinygen: Run, built: Path) -> No
     outcome = tinygen("verify", built, "--on", "netduino2plus")
     assert outcome.code == 2
     assert "was built for qemu-mps2-an386" in outcome.err
+
+
+EDGES = [CaseTensor((1, 6), "float32"), CaseTensor((1, 6), "int8", 0.25, 3), CaseTensor((1, 6), "int8", 0.5, -7)]
+
+
+def open_model(path: Path, file_batch: int) -> Path:
+    """QUANTIZE and ADD of a float32 input, whose batch is open."""
+    tensors = [dataclasses.replace(tensor, shape=(file_batch, 6)) for tensor in EDGES]
+    model = build_object(tensors, [("QUANTIZE", [0], [1], {}), ("ADD", [1, 1], [2], {})], [0], [2])
+    for tensor in model.subgraphs[0].tensors:
+        tensor.shapeSignature = [-1, 6]
+    path.write_bytes(pack(model))
+    return path
+
+
+def test_the_interface_is_chosen_and_kept(tinygen: Run, tmp_path: Path) -> None:
+    model, out = open_model(tmp_path / "net.tflite", 1), tmp_path / "out"
+    outcome = tinygen("build", model, "-o", out, "--io", "int8", "--batch", 4)
+    assert outcome.code == 0
+    for fragment in ("int8 4x6, q = round(real / 0.25) + 3", "int8 4x6, q = round(real / 0.5) - 7"):
+        assert fragment in outcome.out
+    report = json.loads(tinygen("verify", out, "--samples", 4, "--against", "tflm", "--json").out)
+    assert (report["equal"], len(report["peers"]), report["not_compared"]) == (True, 2, None)
+    shown = tinygen("inspect", model, "--io", "int8", "--batch", 4, "--json")
+    assert json.loads(shown.out)["manifest"]["inputs"] == json.loads((out / "manifest.json").read_text())["inputs"]
+    np.save(tmp_path / "x.npy", np.zeros((8, 6), np.int8))
+    two = json.loads(tinygen("verify", out, "--samples", 0, "--inputs", tmp_path / "x.npy", "--json").out)
+    assert two["peers"][0]["samples"] == 2
+
+
+def test_who_cannot_be_asked_is_named(tinygen: Run, tmp_path: Path) -> None:
+    model, out = open_model(tmp_path / "net.tflite", 2), tmp_path / "out"
+    assert tinygen("build", model, "-o", out, "--batch", 3).code == 0
+    outcome = tinygen("verify", out, "--samples", 4)
+    assert outcome.code == 0
+    assert "Not compared with TensorFlow Lite Micro: the file has batches of 2" in outcome.out
+    insisted = tinygen("verify", out, "--samples", 4, "--against", "tflm")
+    assert insisted.code == 1
+    assert "the file has batches of 2" in insisted.err
+
+
+def test_a_batch_or_interface_that_cannot_be_is_refused(tinygen: Run, tmp_path: Path) -> None:
+    outcome = tinygen("build", DIGITS, "-o", tmp_path / "out", "--batch", 4)
+    assert outcome.code == 1
+    assert "the file fixes their shape, (1, 8, 8, 1): it cannot be built with --batch 4" in outcome.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_inspect_shows_layers(tinygen: Run) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shlex
 import sys
 from contextlib import AbstractContextManager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console, RenderableType
 
-from tinygen.errors import TinygenError, UnsupportedModel, UsageError
-from tinygen.options import PROFILES, Options
+from tinygen.errors import CannotCompare, TinygenError, UnsupportedModel, UsageError
+from tinygen.options import INTERFACES, PROFILES, Options
 from tinygen.report.plain import plain
 from tinygen.report.progress import Report, progress_on
 from tinygen.version import VERSION
@@ -39,6 +39,18 @@ _PROFILE = click.option(
     default=PROFILES[0],
     show_default=True,
     help="Whose arithmetic to follow, to the last bit.",
+)
+_BATCH = click.option(
+    "--batch",
+    type=click.IntRange(1, 65_535),
+    help="Inferences in one invoke, for models whose batch is open; by default as many as the file says, which is one.",
+)
+_IO = click.option(
+    "--io",
+    type=click.Choice(INTERFACES),
+    default=INTERFACES[0],
+    show_default=True,
+    help="int8: take the integers behind float32 and uint8 inputs and outputs, without QUANTIZE and DEQUANTIZE.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
@@ -73,18 +85,31 @@ def app() -> None:
     help="What the kernels are chosen and written for.",
 )
 @_PROFILE
+@_IO
+@_BATCH
 @_JSON
-def build(model: Path, out: Path, board: str, name: str | None, optimize: str, profile: str, as_json: bool) -> None:
+def build(
+    model: Path,
+    out: Path,
+    board: str,
+    name: str | None,
+    optimize: str,
+    profile: str,
+    io: str,
+    batch: int | None,
+    as_json: bool,
+) -> None:
     """Generate C and a PlatformIO project from a model.
 
     \b
     tinygen build kws.tflite --board qemu-mps2-an386 -o out
     tinygen build kws.tflite -o out --name kws --optimize size
+    tinygen build kws.tflite -o out --io int8 --batch 4
     """
     from tinygen import output, pipeline
     from tinygen.report import tables
 
-    built = pipeline.build(pipeline.read(model, Options(profile)), board, name, optimize)
+    built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board, name, optimize)
     output.write(built.files, out)
     if as_json:
         _print_json({"out": str(out), "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})
@@ -161,8 +186,15 @@ def verify(
     model = verification.model_of(out, content)
     with _progress() as report:
         peers: list[Any] = [host.host_peer(out, content)]
+        silent = None
         if against == "tflm" or tflm.is_installed():
-            peers.append(tflm.tflm_peer(out, content))
+            try:
+                tflm.ask(out, content)
+                peers.append(tflm.tflm_peer(out, content))
+            except CannotCompare as reason:
+                if against == "tflm":
+                    raise
+                silent = f"Not compared with TensorFlow Lite Micro: {reason}."
         if on != "host":
             peers.append(boards.flashed(out, content, port, report.line(f"building and flashing {content.board}")))
         report.stage("compiling the generated C")
@@ -171,12 +203,20 @@ def verify(
         )
     equal = all(found.equal for found in reports)
     if as_json:
-        _print_json({"equal": equal, "peers": [plain(found) | {"equal": found.equal} for found in reports]})
+        _print_json(
+            {
+                "equal": equal,
+                "peers": [plain(found) | {"equal": found.equal} for found in reports],
+                "not_compared": silent,
+            }
+        )
     else:
         _print(tables.verify_table(reports))
         for found in reports:
             for difference in found.differences[:3]:
                 _print(f"\n{found.peer}: {difference}")
+        if silent:
+            _print(f"\n{silent}")
         _print("\nEvery byte is equal." if equal else "\nNOT equal: see the first differing layers above.")
     if not equal:
         raise click.exceptions.Exit(1)
@@ -274,8 +314,10 @@ def boards(as_json: bool) -> None:
 @_MODEL
 @_BOARD
 @_PROFILE
+@_IO
+@_BATCH
 @_JSON
-def inspect(model: Path, board: str, profile: str, as_json: bool) -> None:
+def inspect(model: Path, board: str, profile: str, io: str, batch: int | None, as_json: bool) -> None:
     """Show a model's graph, shapes, MACs and sizes, and what in it cannot be built and why.
 
     The exit code is 1 when something cannot be built.
@@ -288,7 +330,7 @@ def inspect(model: Path, board: str, profile: str, as_json: bool) -> None:
     from tinygen.report import tables
 
     try:
-        built = pipeline.build(pipeline.read(model, Options(profile)), board)
+        built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board)
     except UnsupportedModel as unsupported:
         rows = pipeline.outline(model)
         if as_json:
@@ -338,7 +380,7 @@ def demo(out: Path, board: str, images: int, port: str | None, as_json: bool) ->
 
 def main() -> None:
     """Entry point: errors become text and an exit code, 1 for failure and 2 for wrong usage."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
         code = _run()

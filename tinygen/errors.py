@@ -10,6 +10,7 @@
     ├── DoesNotFit              the model needs more than the board has
     ├── OutputError             the output folder: holds something else, disk full, no permission
     ├── ToolError               a program that tinygen calls
+    │   ├── CannotCompare       it has no answer to what was built: another batch, other types
     │   ├── ToolMissing         it, or a Python extra, is not installed
     │   └── ToolFailed          it ran and reported failure
     └── LinkError               the conversation with a board
@@ -93,6 +94,10 @@ class OutputError(TinygenError):
 
 class ToolError(TinygenError):
     """A program that tinygen calls."""
+
+
+class CannotCompare(ToolError):
+    """A runtime cannot be asked about what was built."""
 
 
 class ToolMissing(ToolError):

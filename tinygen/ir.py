@@ -122,6 +122,8 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     states: tuple[State, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What people should know about how the file was read."""
 
     def input_tensors(self, node: Node) -> tuple[Tensor, ...]:
         """The tensors that a node reads."""

@@ -7,6 +7,9 @@ Schema 1. All paths are relative to the folder that holds manifest.json, with fo
     name              C prefix and library name
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
     profile           arithmetic, e.g. "tflm"
+    batch             inferences in one invoke, where the user chose that, else null
+    io                "model": inputs and outputs of the file; "int8": the integers behind float32 and uint8 ones
+    notes             what to know about how the model was read, in words
     optimize          objective, e.g. "balanced"
     board, core       ids of boards/*.toml and boards/cores/*.toml
     include_dirs, sources, cflags           what the target build of the library uses
@@ -97,6 +100,9 @@ class Manifest:
     name: str
     model: Model
     profile: str
+    batch: int | None
+    io: str
+    notes: tuple[str, ...]
     optimize: str
     board: str
     core: str
@@ -152,7 +158,7 @@ def _decode(fields: dict[str, Any]) -> Manifest:
     values["model"] = Model(**fields["model"])
     for key in ("inputs", "outputs"):
         values[key] = tuple(Port(**{**port, "shape": tuple(port["shape"])}) for port in fields[key])
-    for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources"):
+    for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources", "notes"):
         values[key] = tuple(fields[key])
     values["layers"] = tuple(_decode_layer(layer) for layer in fields["layers"])
     return Manifest(**values)

@@ -4,13 +4,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinygen.errors import UsageError
+
 PROFILES = ("tflm",)
 """Whose arithmetic generated code follows: that of TensorFlow Lite Micro."""
+
+INTERFACES = ("model", "int8")
+"""Inputs and outputs as the file has them, or, where they are float32 or uint8, as the int8 or int16 behind them."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Choices that change what a model computes, or how it is talked to."""
+    """Choices that change what a model computes, or how it is talked to.
+
+    Raises UsageError for what cannot be chosen.
+    """
 
     profile: str = "tflm"
     """One of PROFILES."""
+    batch: int | None = None
+    """Inferences in one invoke; None: as many as the file fixes, or one."""
+    io: str = "model"
+    """One of INTERFACES."""
+
+    def __post_init__(self) -> None:
+        _expect("profile", self.profile, PROFILES)
+        _expect("interface", self.io, INTERFACES)
+        if self.batch is not None and self.batch < 1:
+            raise UsageError(f"a batch of {self.batch} is no batch", "Choose 1 or more.")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command line's words for what is not the default."""
+        batch = () if self.batch is None else ("--batch", str(self.batch))
+        return (*batch, *(("--io", self.io) if self.io != INTERFACES[0] else ()))
+
+
+def _expect(what: str, found: str, known: tuple[str, ...]) -> None:
+    if found not in known:
+        raise UsageError(f"unknown {what} {found!r}", f"Choose one of {', '.join(known)}.")

@@ -20,7 +20,7 @@ from tinygen.ir import Graph
 from tinygen.layout import Layout, lay_out
 from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
-from tinygen.options import PROFILES, Options
+from tinygen.options import Options
 from tinygen.project import project_files
 from tinygen.select import OBJECTIVES, Step, select
 from tinygen.target import Board, Core, load_board, load_core
@@ -63,15 +63,13 @@ class Build:
 def read(path: Path, options: Options | None = None) -> Model:
     """Read a model file and run all passes.
 
-    Raises InvalidModel or UnsupportedModel, with every reason; UsageError for options that there are not.
+    Raises InvalidModel or UnsupportedModel, with every reason.
     """
     options = options or Options()
-    if options.profile not in PROFILES:
-        raise UsageError(f"unknown profile {options.profile!r}", f"Choose one of {', '.join(PROFILES)}.")
     importer, data = _importer(path), _content(path)
     name = os.fsencode(path.name).decode(errors="replace")
     graph = check(importer.read(data, name, options))
-    for graph_pass in passes.PASSES:
+    for graph_pass in passes.wanted(options):
         graph = check(graph_pass(graph))
     return Model(name, data, options, graph)
 
@@ -102,7 +100,7 @@ def build(model: Model, board_name: str, name: str | None = None, objective: str
     prefix = library_name(name, Path(model.file).stem)
     steps = select(model.graph, core.features, objective)
     layout = lay_out(model.graph, steps)
-    origin = Origin(model.file, model.sha256, model.options.profile, board.name, objective)
+    origin = Origin(model.file, model.sha256, model.options, board.name, objective)
     library = generate(model.graph, steps, layout, prefix, origin)
     report = fit(library, layout, steps, board, model.file)
     return _assemble(model, prefix, objective, board, core, library, layout, report, steps)
@@ -127,6 +125,9 @@ def _assemble(
         name=name,
         model=manifest.Model(model.file, model.sha256, f"model/{name}.tflite"),
         profile=model.options.profile,
+        batch=model.options.batch,
+        io=model.options.io,
+        notes=model.graph.notes,
         optimize=objective,
         board=board.name,
         core=core.name,

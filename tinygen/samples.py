@@ -116,18 +116,25 @@ def _split(path: Path, array: Array, port: Port) -> Sequence[Array]:
     if array.dtype != np.dtype(port.dtype):
         hint = "Convert it first."
         if port.scale is not None and array.dtype.kind == "f":
+            info = np.iinfo(port.dtype)
+            low, high = info.min, info.max
             hint = (
-                f"Quantise it: numpy.clip(numpy.round(x / {port.scale:.7g}) + {port.zero_point}, -128, 127)"
+                f"Quantise it: numpy.clip(numpy.round(x / {port.scale:.7g}) + {port.zero_point}, {low}, {high})"
                 f".astype(numpy.{port.dtype})"
             )
         raise InputError(f"{path}: the input {port.name!r} takes {port.dtype}, the array is {array.dtype}", hint)
     if array.shape == port.shape or array.size == elements:
         return [array.reshape(port.shape)]
+    is_rows = port.shape and array.size and array.shape[1:] == port.shape[1:]
+    if is_rows and array.shape[0] % port.shape[0] == 0:  # several to a batch
+        return [batch.reshape(port.shape) for batch in np.split(array, array.shape[0] // port.shape[0])]
     count = array.shape[0] if array.ndim else 0
     if not count or array.size != count * elements:
         raise InputError(
             f"{path}: the input {port.name!r} takes {_text(port.shape)}, the array is {_text(array.shape)}",
-            f"Several samples go along the first axis: {_text((-1, *port.shape[1:]))} with any number for -1.",
+            f"Several samples go along the first axis: {_text((-1, *port.shape[1:]))} with any "
+            + (f"multiple of {port.shape[0]}" if port.shape[:1] > (1,) else "number")
+            + " for -1.",
         )
     return [row.reshape(port.shape) for row in array]
 

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tinygen import manifest as manifests
 from tinygen.errors import ToolMissing
-from tinygen.importers.tflite import tensor_indices
 from tinygen.manifest import Manifest
 from tinygen.peer import PipePeer, pipe_peer
+from tinygen.questions import Questions, questions
 
 _ARENA_BYTES = 64 * 2**20
 
@@ -28,46 +29,56 @@ def is_installed() -> bool:
     return importlib.util.find_spec("tflite_micro") is not None
 
 
-@contextlib.contextmanager
-def tflm_peer(out: Path, manifest: Manifest) -> Iterator[PipePeer]:
-    """The interpreter, running the model that `out` was built from. Raises ToolMissing without the extra."""
+def ask(out: Path, manifest: Manifest) -> Questions:
+    """What the interpreter can be asked about an output folder.
+
+    Raises ToolMissing without the extra, CannotCompare where it cannot run the model in the file.
+    """
     if not is_installed():
         raise ToolMissing(
             "TensorFlow Lite Micro's interpreter is not installed", "Install it: pip install 'tinygen[tflm]'"
         )
-    indices = tensor_indices((out / manifest.model.path).read_bytes(), manifest.model.file)
-    settings = {
-        "inputs": [(port.dtype, port.shape, port.bytes) for port in manifest.inputs],
-        "outputs": len(manifest.outputs),
-        "layers": [index for layer in manifest.layers if (index := indices.get(layer.output.tensor)) is not None],
-    }
-    lacks = [layer.index for layer in manifest.layers if layer.output.tensor not in indices]
-    command = [sys.executable, "-m", "tinygen.tflm", str(out / manifest.model.path), json.dumps(settings)]
-    with pipe_peer("TFLM interpreter", command, manifest, lacks) as peer:
+    return questions(out, manifest)
+
+
+@contextlib.contextmanager
+def tflm_peer(out: Path, manifest: Manifest) -> Iterator[PipePeer]:
+    """The interpreter, running the model that `out` was built from. Raises as `ask`."""
+    asked = ask(out, manifest)
+    command = [sys.executable, "-m", "tinygen.tflm", str(out)]
+    with pipe_peer("TFLM interpreter", command, manifest, asked.lacks) as peer:
         yield peer
 
 
-def _serve(model: str, settings: str) -> None:
+def _serve(out: Path) -> None:
     from tflite_micro.python.tflite_micro import runtime
 
-    wanted = json.loads(settings)
+    content = manifests.load(out)
+    asked = questions(out, content)
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the interpreter prints must not mix with the answers
     while reset := sys.stdin.buffer.read(1):
         if reset != b"\0":  # its own reset does not run CALL_ONCE again
             interpreter = runtime.Interpreter.from_file(
-                model, arena_size=_ARENA_BYTES, intrepreter_config=runtime.InterpreterConfig.kPreserveAllTensors
+                str(out / content.model.path),
+                arena_size=_ARENA_BYTES,
+                intrepreter_config=runtime.InterpreterConfig.kPreserveAllTensors,
             )
-        for index, (dtype, shape, size) in enumerate(wanted["inputs"]):
-            data = np.frombuffer(sys.stdin.buffer.read(size), dtype)
-            interpreter.set_input(data.reshape(shape), index)
-        interpreter.invoke()
-        for index in wanted["layers"]:
-            pipe.write(np.ascontiguousarray(interpreter.GetTensor(index, 0)["tensor_data"]).tobytes())
-        for index in range(wanted["outputs"]):
-            pipe.write(np.ascontiguousarray(interpreter.get_output(index)).tobytes())
+        given = [question.parts(sys.stdin.buffer.read(question.port.bytes), asked.runs) for question in asked.inputs]
+        answers: list[list[bytes]] = []
+        for run in range(asked.runs):
+            for index, parts in enumerate(given):
+                interpreter.set_input(parts[run], index)
+            interpreter.invoke()
+            answers.append([_tensor(interpreter, index) for index in (*asked.layers, *asked.outputs)])
+        for tensor in zip(*answers, strict=True):
+            pipe.write(b"".join(tensor))
         pipe.flush()
 
 
+def _tensor(interpreter: Any, index: int) -> bytes:
+    return np.ascontiguousarray(interpreter.GetTensor(index, 0)["tensor_data"]).tobytes()
+
+
 if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+    _serve(Path(sys.argv[1]))

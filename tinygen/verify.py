@@ -72,7 +72,7 @@ def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
 
     Raises OutputError when the copy in the folder is not the one that the manifest names.
     """
-    model = pipeline.read(out / manifest.model.path, Options(manifest.profile))
+    model = pipeline.read(out / manifest.model.path, Options(manifest.profile, manifest.batch, manifest.io))
     if model.sha256 != manifest.model.sha256:
         raise OutputError(
             f"{out / manifest.model.path} is not the model that {out} was built from (sha256 {model.sha256[:12]}, "

@@ -8,13 +8,15 @@ constants is evaluated, so that shapes and indices which the file computes are c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
 from tinygen.errors import Problem, UnsupportedModel
 from tinygen.importers import OutlineRow, tflite_variables
+from tinygen.importers.tflite_batch import file_batch, open_dimensions, with_batch
 from tinygen.importers.tflite_call import LARGEST_TENSOR, QUANTISE, Call, Converted, Refused
 from tinygen.importers.tflite_file import ABSENT, RawModel, RawOperator, RawSubgraph, RawTensor, read_tflite
 from tinygen.importers.tflite_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY, PACKED_INPUTS
@@ -34,7 +36,19 @@ def read(data: bytes, source: str, options: Options) -> Graph:
     built.
     """
     raw = read_tflite(data, source)
-    return _Importer(source, raw, options).graph()
+    wanted = with_batch(raw, options.batch)
+    try:
+        return _Importer(source, wanted, options).graph()
+    except UnsupportedModel as unsupported:
+        if wanted is raw:
+            raise
+        _Importer(source, raw, options).graph()  # raises what has nothing to do with the batch
+        raise UnsupportedModel(
+            source,
+            unsupported.problems,
+            f"This model cannot be built with --batch {options.batch}. Without, it can: the operators above keep to the"
+            " batch that they were converted with.",
+        ) from None
 
 
 _OUTLINED_TENSORS = 3
@@ -91,7 +105,10 @@ class _Importer:
             supported = f"Supported operators: {', '.join(sorted(CONVERTERS))}."
             raise UnsupportedModel(self._source, self._problems, supported if self._lacks_operator else "")
         tensors = MappingProxyType(dict(self._tensors))
-        return Graph(self._source, tensors, tuple(nodes), inputs, outputs, tuple(self._states))
+        return Graph(self._source, tensors, tuple(nodes), inputs, outputs, tuple(self._states), tuple(self._notes()))
+
+    def _notes(self) -> Iterator[str]:
+        yield from open_dimensions(self._subgraph)
 
     def _next_states(self) -> list[Node]:
         """What variables hold from the end of the invocation on."""
@@ -246,9 +263,23 @@ def _parts(converted: Converted | Sequence[Converted]) -> Sequence[Converted]:
     return [converted] if isinstance(converted, Converted) else converted
 
 
-def tensor_indices(data: bytes, source: str) -> Mapping[str, int]:
-    """Index in the file of each tensor, by the name that it has in the graph."""
-    return {name: index for index, name in enumerate(_unique_names(read_tflite(data, source).subgraphs[0]))}
+@dataclass(frozen=True)
+class FileView:
+    """A model as its file has it, for who runs the file."""
+
+    indices: Mapping[str, int]
+    """Index of each tensor, by the name that it has in the graph."""
+    tensors: Sequence[RawTensor]
+    inputs: tuple[int, ...]
+    batch: int | None
+    """The batch that the file's shapes are for, where it is open."""
+
+
+def view(data: bytes, source: str) -> FileView:
+    """The file itself, without what options make of it. Raises InvalidModel."""
+    graph = read_tflite(data, source).subgraphs[0]
+    indices = {name: index for index, name in enumerate(_unique_names(graph))}
+    return FileView(indices, graph.tensors, graph.inputs, file_batch(graph))
 
 
 def _node_label(raw: RawOperator, names: list[str]) -> str:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tinygen.ir import Graph
+from tinygen.options import Options
 from tinygen.passes.fuse_dilation import fuse_dilation
 from tinygen.passes.remove_unused import remove_unused
+from tinygen.passes.strip_interface import strip_interface
 
-PASSES: tuple[Callable[[Graph], Graph], ...] = (fuse_dilation, remove_unused)
+Pass = Callable[[Graph], Graph]
+
+PASSES: tuple[Pass, ...] = (fuse_dilation, remove_unused)
+_STRIPPING: tuple[Pass, ...] = (strip_interface, remove_unused)
+
+
+def wanted(options: Options) -> tuple[Pass, ...]:
+    """All passes over a model that is read with these options."""
+    return (*PASSES, *(_STRIPPING if options.io == "int8" else ()))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
 from tinygen.errors import Problem
 from tinygen.importers import OutlineRow
-from tinygen.manifest import Layer, Manifest
+from tinygen.manifest import Layer, Manifest, Port
 from tinygen.ops.common import shape_text
 from tinygen.pipeline import Build
 from tinygen.target import Board
@@ -46,9 +47,24 @@ def build_table(build: Build) -> Table:
         ("RAM", f"{fit.ram_needed:,} of {fit.ram_available:,} bytes, stack and runner included"),
         ("flash", f"{fit.flash_needed:,} of {fit.flash_available:,} bytes, and the layers' code on top"),
     ]
+    rows[1:1] = [
+        (role, f"{port.name.split(';')[0]}: {_port(port)}")
+        for role, ports in (("input", content.inputs), ("output", content.outputs))
+        for port in ports
+    ]
+    rows += [("note", note) for note in content.notes]
     for name, value in rows:
         table.add_row(Text(name, "bold"), Text(value))
     return table
+
+
+def _port(port: Port) -> str:
+    """A port in words, with what its numbers stand for."""
+    kind = f"{port.dtype} {shape_text(port.shape)}"
+    if port.scale is None or port.zero_point is None:
+        return kind
+    zero_point = f" {'-' if port.zero_point < 0 else '+'} {abs(port.zero_point)}" if port.zero_point else ""
+    return f"{kind}, q = round(real / {np.float32(port.scale)!s}){zero_point}"
 
 
 def _ports(content: Manifest) -> str:

@@ -1,0 +1,99 @@
+"""What to ask a runtime that runs the model as it is in its file, about what was built of it.
+
+Of an interface without its QUANTIZE and DEQUANTIZE, such a runtime gets what the inputs stand for, and is asked for the
+tensors before its outputs. Of a batch that the file does not have, it is asked for one part after the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.errors import CannotCompare
+from tinygen.importers.tflite import FileView, view
+from tinygen.ir import Array, Shape
+from tinygen.manifest import Manifest, Port
+from tinygen.ops.common import FLOAT32, UINT8
+from tinygen.ops.quantize import Dequantize
+
+
+@dataclass(frozen=True)
+class Question:
+    """One input: what is given in the port's terms, and what the file's input is."""
+
+    port: Port
+    dtype: str
+    shape: Shape
+
+    def parts(self, data: bytes, count: int) -> list[Array]:
+        """The port's bytes as the file takes them, for each of `count` runs."""
+        given = np.frombuffer(data, self.port.dtype).reshape(self.port.shape)
+        split = given.size > np.prod(self.shape, dtype=np.int64)
+        runs = np.split(given, count) if split else [given] * count
+        return [np.ascontiguousarray(self._in_file(run).reshape(self.shape)) for run in runs]
+
+    def _in_file(self, values: Array) -> Array:
+        """Quantising the result gives `values` again: what stripped the interface has made sure of it."""
+        if self.dtype == self.port.dtype:
+            return values
+        if self.dtype == UINT8:
+            return np.asarray((values.astype(np.int16) + 128).astype(np.uint8))
+        assert self.dtype == FLOAT32 and self.port.scale is not None and self.port.zero_point is not None
+        return Dequantize(self.port.scale, self.port.zero_point).reference(values)[0]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Inputs, and the file's tensors (by index) to look at."""
+
+    runs: int
+    """Parts of a batch; the bytes of each tensor follow each other."""
+    inputs: tuple[Question, ...]
+    layers: tuple[int, ...]
+    lacks: tuple[int, ...]
+    """Layers (by their own index) whose output is no tensor of the file."""
+    outputs: tuple[int, ...]
+
+
+def questions(out: Path, manifest: Manifest) -> Questions:
+    """What to ask about an output folder. Raises CannotCompare, with the reason."""
+    file = view((out / manifest.model.path).read_bytes(), manifest.model.file)
+    runs, rest = divmod(manifest.batch, file.batch) if manifest.batch and file.batch else (1, 0)
+    if rest:
+        raise CannotCompare(f"the file has batches of {file.batch}, which a batch of {manifest.batch} is not made of")
+    if runs != 1 and manifest.reset is not None:
+        raise CannotCompare(f"the model remembers: it cannot be asked for a batch of {manifest.batch} in parts")
+    answers = {
+        layer.index: file.indices[layer.output.tensor]
+        for layer in manifest.layers
+        if _is_same(file, layer.output.tensor, layer.output.dtype, layer.output.shape, runs)
+    }
+    for port in manifest.outputs:
+        if not _is_same(file, port.name, port.dtype, port.shape, runs):
+            raise CannotCompare(f"the output {port.name!r}, {port.dtype} {port.shape}, is no tensor of the file")
+    inputs = tuple(
+        Question(port, file.tensors[index].dtype, file.tensors[index].shape)
+        for port, index in zip(manifest.inputs, file.inputs, strict=True)
+    )
+    return Questions(
+        runs,
+        inputs,
+        tuple(answers.values()),
+        tuple(layer.index for layer in manifest.layers if layer.index not in answers),
+        tuple(file.indices[port.name] for port in manifest.outputs),
+    )
+
+
+def _is_same(file: FileView, name: str, dtype: str, shape: Shape, runs: int) -> bool:
+    """Whether a tensor of the graph is one of the file, or is made of `runs` of it, one behind the other."""
+    index = file.indices.get(name)
+    if index is None:
+        return False
+    tensor = file.tensors[index]
+    # Where the first dimension is more than the batch, the inferences need not lie one behind the other.
+    whole = (
+        (runs * tensor.shape[0], *tensor.shape[1:]) if runs > 1 and tensor.shape[:1] == (file.batch,) else tensor.shape
+    )
+    return (tensor.dtype, whole) == (dtype, shape)
