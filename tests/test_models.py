@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from building import DIGITS, Built, assert_exact, build_bytes, build_file, differences, varied
-from shared import needs_shared_models, shared_models
+from shared import needs_shared_models, shared_model_files, shared_models
 from tflite_builder import build_case
 
 from tinygen import reference, samples
@@ -23,23 +23,8 @@ from tinygen.samples import Sample
 SAMPLES = 20
 REAL = 20
 
-SHARED = (
-    "mlperf/kws_ds_cnn",
-    "mlperf/vww_mobilenet_v1",
-    "mlperf/ic_resnet8",
-    "mlperf/ad_autoencoder",
-    "mlperf/sww_streaming_wakeword",
-    "tflm/hello_world_int8",
-    "tflm/micro_speech_quantized",
-)
-
-OPERATORS = (
-    "seanet/pad0",
-    "seanet/pad18",
-    "seanet/strided_slice0",
-    "seanet/strided_slice33",
-)
-"""Models of one operator."""
+STEPS = 200
+"""Consecutive ones of a model with state, before a reset and again after it."""
 
 SMALLEST_ARENAS = {
     "mlperf/kws_ds_cnn": 16_000,
@@ -85,18 +70,12 @@ def optimised(built: Built, folder: Path) -> AbstractContextManager[Peer]:
 
 
 @needs_shared_models
-@pytest.mark.parametrize("name", SHARED)
-def test_shared_models_are_exact(name: str, tmp_path: Path) -> None:
-    built = build_shared(name, tmp_path)
-    assert len(built.manifest.layers) >= 3
-    assert_exact(built, varied(built, SAMPLES))
-
-
-@needs_shared_models
-@pytest.mark.parametrize("name", OPERATORS)
-def test_shared_operators_are_exact(name: str, tmp_path: Path) -> None:
-    built = build_shared(name, tmp_path)
-    assert_exact(built, varied(built, SAMPLES))
+@pytest.mark.parametrize("path", shared_model_files(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_shared_models_are_exact(path: Path, tmp_path: Path) -> None:
+    built = build_file(path, tmp_path / "out")
+    inputs = varied(built, 2 * STEPS if built.model.graph.states else SAMPLES)
+    assert [sample.reset for sample in inputs].count(True) == 2
+    assert_exact(built, inputs)
 
 
 @needs_shared_models
