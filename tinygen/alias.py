@@ -7,8 +7,8 @@ cost more memory than a copy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from tinygen.ir import Graph
@@ -57,29 +57,116 @@ class Frame:
     """Whether some of it goes from one invocation to the next."""
 
 
-@dataclass
 class _Frames:
-    """Tensors at (frame, offset). Those of one value show the same bytes wherever they overlap."""
+    """Tensors in frames, at offsets; those of one value show the same bytes wherever they overlap."""
 
-    places: dict[str, tuple[str, int]]
-    values: dict[str, str]
-    granted: set[tuple[int, int]] = field(default_factory=set)
+    def __init__(self, graph: Graph, steps: Sequence[Step], life: Mapping[str, Life]) -> None:
+        self._graph = graph
+        self._steps = steps
+        self._life = life
+        self._offset = dict.fromkeys(life, 0)
+        self._frame = {name: [name] for name in life}
+        """The members of each tensor's frame; one list for all of them."""
+        self._value = {name: [name] for name in life}
+        """The tensors that show the same bytes as each tensor; one list for all of them."""
+        self.granted: set[tuple[int, int]] = set()
+        for state in graph.states:
+            self._move(state.written, state.read, 0)
 
-    def copy(self) -> _Frames:
-        return _Frames(dict(self.places), dict(self.values), set(self.granted))
+    def grant(self, wish: Wish) -> None:
+        """Let an input lie where its step's output wants it, unless that puts two values in one place at one time."""
+        node = self._steps[wish.step].node
+        operand, output = node.inputs[wish.operand], node.outputs[0]
+        by = self._offset[output] + wish.distance - self._offset[operand]
+        if self._frame[operand] is self._frame[output]:
+            possible = by == 0 and self._value[operand] is self._value[output]
+        else:
+            possible = self._overlap_is_shared(operand, output, by) and not self._conflicts(operand, output, by)
+        if not possible:
+            return
+        self.granted.add((wish.step, wish.operand))
+        if self._frame[operand] is not self._frame[output]:
+            self._move(operand, output, wish.distance)
+        if self._value[operand] is not self._value[output]:
+            self._value[output] += self._value[operand]
+            for name in self._value[operand]:
+                self._value[name] = self._value[output]
 
-    def members(self, frame: str) -> list[str]:
-        return [name for name, (held, _) in self.places.items() if held == frame]
+    def built(self) -> list[Frame]:
+        """All frames, in the order of the tensors that were there first."""
+        states = {id(self._frame[state.read]) for state in self._graph.states}
+        return [self._built(members, id(members) in states) for members in self._distinct()]
 
-    def join(self, moved: str, fixed: str, distance: int) -> bool:
-        """Put `moved` that many bytes after `fixed`; False if they already lie otherwise."""
-        (old, here), (frame, there) = self.places[moved], self.places[fixed]
-        by = there + distance - here
-        if old == frame:
-            return by == 0
-        for name in self.members(old):
-            self.places[name] = (frame, self.places[name][1] + by)
-        return True
+    def holds_state(self, name: str) -> bool:
+        """Whether something in a tensor's frame goes from one invocation to the next."""
+        return any(self._frame[state.read] is self._frame[name] for state in self._graph.states)
+
+    def life(self, name: str) -> Life:
+        """From the first write to the last read of anything in a tensor's frame."""
+        lives = [self._life[member] for member in self._frame[name]]
+        return Life(min(life.first for life in lives), max(life.last for life in lives))
+
+    def _distinct(self) -> list[list[str]]:
+        return list({id(members): members for members in self._frame.values()}.values())
+
+    def _built(self, members: Sequence[str], is_state: bool) -> Frame:
+        spans = {name: self._span(name) for name in members}
+        lowest = min(span.start for span in spans.values())
+        return Frame(
+            {name: span.start - lowest for name, span in spans.items()},
+            max(span.stop for span in spans.values()) - lowest,
+            self.life(members[0]),
+            is_state,
+        )
+
+    def _move(self, moved: str, fixed: str, distance: int) -> None:
+        by = self._offset[fixed] + distance - self._offset[moved]
+        members, target = self._frame[moved], self._frame[fixed]
+        for name in members:
+            self._offset[name] += by
+            self._frame[name] = target
+        target += members
+
+    def _span(self, name: str, by: int = 0) -> range:
+        start = self._offset[name] + by
+        return range(start, start + self._graph.tensors[name].bytes)
+
+    def _extent(self, name: str, by: int = 0) -> range:
+        spans = [self._span(member, by) for member in self._value[name]]
+        return range(min(span.start for span in spans), max(span.stop for span in spans))
+
+    def _overlap_is_shared(self, operand: str, output: str, by: int) -> bool:
+        """Whether of the two values no more would overlap than what is the same in both."""
+        shared = _common(self._span(operand, by), self._span(output))
+        return _common(self._extent(operand, by), self._extent(output)) == shared
+
+    def _conflicts(self, operand: str, output: str, by: int) -> bool:
+        """Whether different values of the two frames would be in one place at one time."""
+        same = {*self._value[operand], *self._value[output]}
+        return any(
+            not (moved in same and fixed in same)
+            and self._life[moved].meets(self._life[fixed])
+            and len(_common(self._span(moved, by), self._span(fixed))) > 0
+            and not self._replaces(moved, fixed, self._offset[fixed] - self._offset[moved] - by)
+            and not self._replaces(fixed, moved, self._offset[moved] + by - self._offset[fixed])
+            for moved in self._frame[operand]
+            for fixed in self._frame[output]
+        )
+
+    def _replaces(self, old: str, new: str, distance: int) -> bool:
+        """Whether the step that reads `old` last may write `new` over it, `distance` bytes further."""
+        index = self._life[new].first
+        if index < 0 or self._life[old].last != index or old not in self._steps[index].node.inputs:
+            return False
+        step = self._steps[index]
+        written, read = step.node.outputs.index(new), step.node.inputs.index(old)
+        if step.kernel.in_place.get(written) == read:
+            return distance == 0
+        return written == 0 and read == 0 and distance <= 0 and step.kernel.moves_down(step.site)
+
+
+def _common(a: range, b: range) -> range:
+    return range(max(a.start, b.start), min(a.stop, b.stop))
 
 
 def frames(graph: Graph, steps: Sequence[Step]) -> tuple[list[Frame], Mapping[int, frozenset[int]]]:
@@ -91,128 +178,48 @@ def frames(graph: Graph, steps: Sequence[Step]) -> tuple[list[Frame], Mapping[in
         for operand, distance in step.kernel.aliases(step.site).items()
         if step.site.inputs[operand].data is None
     ]
-    chosen = _decide(graph, steps, life, wishes)
-    cost = _cost(graph, chosen, life, len(steps))
-    for step in _worth_a_copy(graph, steps, chosen):
+
+    def granted(wanted: Iterable[Wish]) -> _Frames:
+        found = _Frames(graph, steps, life)
+        for wish in wanted:
+            found.grant(wish)
+        return found
+
+    chosen = granted(wishes)
+    cost = _live_bytes(chosen, len(steps))
+    for step in _worth_a_copy(steps, chosen, cost):
         remaining = [wish for wish in wishes if wish.step != step]
-        other = _decide(graph, steps, life, remaining)
-        if (found := _cost(graph, other, life, len(steps))) < cost:
+        other = granted(remaining)
+        if max(found := _live_bytes(other, len(steps))) < max(cost):
             chosen, cost, wishes = other, found, remaining
-    granted = {
-        index: frozenset(operand for step, operand in chosen.granted if step == index) for index in range(len(steps))
-    }
-    return _built(graph, chosen, life), granted
+    built = chosen.built()
+    aliased: dict[int, set[int]] = {index: set() for index in range(len(steps))}
+    for step, operand in chosen.granted:
+        aliased[step].add(operand)
+    return built, {index: frozenset(operands) for index, operands in aliased.items()}
+
+
+def _live_bytes(chosen: _Frames, count: int) -> list[int]:
+    """Bytes that are needed at each step, states included."""
+    live = [0] * (count + 1)
+    for frame in chosen.built():
+        first, last = (0, count) if frame.is_state else (max(frame.life.first, 0), max(frame.life.last, 0))
+        for step in range(first, last + 1):
+            live[step] += frame.bytes
+    return live
 
 
 _MOST_TRIALS = 64
 
 
-def _worth_a_copy(graph: Graph, steps: Sequence[Step], chosen: _Frames) -> list[int]:
-    """Steps whose aliasing keeps bytes alive that nobody reads, so that a copy could take less memory."""
+def _worth_a_copy(steps: Sequence[Step], chosen: _Frames, live: Sequence[int]) -> list[int]:
+    """Steps without which less could be alive at the peak: parts and wholes, which keep each other alive there."""
+    peak = live.index(max(live))
 
-    def is_partial(step: Step) -> bool:
-        sizes = {tensor.bytes for tensor in (*step.site.inputs, *step.site.outputs)}
-        return len(step.site.inputs) > 1 or len(sizes) > 1
+    def is_worth_it(index: int) -> bool:
+        site, output = steps[index].site, steps[index].node.outputs[0]
+        sizes = {tensor.bytes for tensor in (*site.inputs, *site.outputs)}
+        is_partial = len(site.inputs) > 1 or len(sizes) > 1
+        return is_partial and chosen.life(output).meets(Life(peak, peak)) and not chosen.holds_state(output)
 
-    states = {chosen.places[state.read][0] for state in graph.states}
-    found = sorted({index for index, _ in chosen.granted if is_partial(steps[index])})
-    return [index for index in found if chosen.places[steps[index].node.outputs[0]][0] not in states][:_MOST_TRIALS]
-
-
-def _decide(graph: Graph, steps: Sequence[Step], life: Mapping[str, Life], wishes: Sequence[Wish]) -> _Frames:
-    """Grant the wishes in order, each unless it puts two values in one place."""
-    current = _Frames({name: (name, 0) for name in life}, {name: name for name in life})
-    for state in graph.states:
-        current.join(state.written, state.read, 0)
-    for wish in wishes:
-        node = steps[wish.step].node
-        trial = current.copy()
-        operand, output = node.inputs[wish.operand], node.outputs[0]
-        if not trial.join(operand, output, wish.distance):
-            continue
-        if not _unite(graph, trial, operand, output) or _conflicts(graph, steps, life, trial, trial.places[output][0]):
-            continue
-        trial.granted.add((wish.step, wish.operand))
-        current = trial
-    return current
-
-
-def _unite(graph: Graph, current: _Frames, operand: str, output: str) -> bool:
-    """Note that both show the same bytes; False if anything else of their values would overlap by that."""
-    ours, theirs = current.values[operand], current.values[output]
-    if ours == theirs:
-        return True
-    first, second = _extent(graph, current, ours), _extent(graph, current, theirs)
-    shared = _common(_span(graph, current, operand), _span(graph, current, output))
-    if _common(first, second) != shared:
-        return False
-    current.values.update((name, theirs) for name, value in current.values.items() if value == ours)
-    return True
-
-
-def _span(graph: Graph, current: _Frames, name: str) -> range:
-    offset = current.places[name][1]
-    return range(offset, offset + graph.tensors[name].bytes)
-
-
-def _extent(graph: Graph, current: _Frames, value: str) -> range:
-    spans = [_span(graph, current, name) for name, held in current.values.items() if held == value]
-    return range(min(span.start for span in spans), max(span.stop for span in spans))
-
-
-def _common(a: range, b: range) -> range:
-    return range(max(a.start, b.start), min(a.stop, b.stop))
-
-
-def _conflicts(graph: Graph, steps: Sequence[Step], life: Mapping[str, Life], current: _Frames, frame: str) -> bool:
-    """Whether two values of a frame are in one place at one time."""
-    members = current.members(frame)
-    return any(
-        current.values[a] != current.values[b]
-        and life[a].meets(life[b])
-        and len(_common(_span(graph, current, a), _span(graph, current, b))) > 0
-        and not _replaces(steps, life, current, a, b)
-        and not _replaces(steps, life, current, b, a)
-        for index, a in enumerate(members)
-        for b in members[:index]
-    )
-
-
-def _replaces(steps: Sequence[Step], life: Mapping[str, Life], current: _Frames, old: str, new: str) -> bool:
-    """Whether the step that reads `old` last may write `new` over it."""
-    index = life[new].first
-    if index < 0 or life[old].last != index or old not in steps[index].node.inputs:
-        return False
-    step, offset = steps[index], current.places[new][1] - current.places[old][1]
-    written, read = step.node.outputs.index(new), step.node.inputs.index(old)
-    if step.kernel.in_place.get(written) == read:
-        return offset == 0
-    return written == 0 and read == 0 and offset <= 0 and step.kernel.moves_down(step.site)
-
-
-def _cost(graph: Graph, chosen: _Frames, life: Mapping[str, Life], count: int) -> int:
-    """Bytes of states, and of what lives together at the worst step."""
-    built = _built(graph, chosen, life)
-    live = [0] * (count + 1)
-    for frame in built:
-        if not frame.is_state:
-            for step in range(max(frame.life.first, 0), frame.life.last + 1):
-                live[step] += frame.bytes
-    return max(live) + sum(frame.bytes for frame in built if frame.is_state)
-
-
-def _built(graph: Graph, chosen: _Frames, life: Mapping[str, Life]) -> list[Frame]:
-    states = {chosen.places[state.read][0] for state in graph.states}
-    found = []
-    for frame in dict.fromkeys(held for held, _ in chosen.places.values()):
-        spans = {name: _span(graph, chosen, name) for name in chosen.members(frame)}
-        lowest = min(span.start for span in spans.values())
-        found.append(
-            Frame(
-                {name: span.start - lowest for name, span in spans.items()},
-                max(span.stop for span in spans.values()) - lowest,
-                Life(min(life[name].first for name in spans), max(life[name].last for name in spans)),
-                frame in states,
-            )
-        )
-    return found
+    return [index for index in sorted({index for index, _ in chosen.granted}) if is_worth_it(index)][:_MOST_TRIALS]
