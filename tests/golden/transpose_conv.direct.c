@@ -63,7 +63,7 @@ static inline int16_t layer_00_finish(int64_t acc, int32_t channel)
 }
 
 /* The output pixel at row `top`, column `left` of the padded output: input pixel (iy, ix) reaches it by one tap, which
-   is row top - iy * 2, column left - ix * 2 of the filter. */
+ * is row top - iy * 2, column left - ix * 2 of the filter. */
 static inline void layer_00_pixel(const int16_t *x, int16_t *y, int32_t top, int32_t left)
 {
     const int32_t iy0 = kws_first_source(top, 3, 2);
