@@ -16,7 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import needs_shared_models, shared_model_files
-from tflite_builder import build_case, build_model, build_object, camel_case, option_enumeration, option_table, pack
+from tflite_builder import (
+    add_signature,
+    build_case,
+    build_model,
+    build_object,
+    camel_case,
+    option_enumeration,
+    option_table,
+    pack,
+)
 from tflite_micro.python.tflite_micro import runtime
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as oracle
 
@@ -58,7 +67,7 @@ def chain() -> bytes:
     """Several operators, with options of every kind: vectors, strings, floats, enumerations."""
     x, resource = CaseTensor((1, 8), scale=0.1), CaseTensor((), "resource")
     weights = CaseTensor((8, 8), scale=0.05, data=np.ones((8, 8), np.int8))
-    return build_model(
+    model = build_object(
         [x, weights, x, CaseTensor((1, 2, 4), scale=0.1), CaseTensor((1, 2, 4), scale=0.1), resource],
         [
             ("FULLY_CONNECTED", [0, 1, -1], [2], {"fused_activation_function": "RELU", "keep_num_dims": True}),
@@ -71,6 +80,8 @@ def chain() -> bytes:
         outputs=[4],
         names=["in", "weights/é", "dense", "shape", "out", "state"],
     )
+    add_signature(model, "serving_default", {"audio": 0}, {"scores": 4, "dense": 2})
+    return pack(model)
 
 
 SMALL_MODELS = {"conv": lambda: build_case(conv_case()), "chain": chain}
@@ -120,6 +131,14 @@ def check_tensor(index: int, ours: RawTensor, theirs: oracle.TensorT, buffers: l
         assert ours.data.tobytes() == bytes(raw)
 
 
+def check_signatures(ours: RawModel, theirs: oracle.ModelT) -> None:
+    for signature, expected in zip(ours.signatures, theirs.signatureDefs or [], strict=True):
+        assert signature.key == text(expected.signatureKey)
+        assert signature.subgraph == expected.subgraphIndex
+        for found, maps in ((signature.inputs, expected.inputs), (signature.outputs, expected.outputs)):
+            assert list(found.items()) == [(text(entry.name), entry.tensorIndex) for entry in maps]
+
+
 def expected_options(operator: oracle.OperatorT, op: str) -> dict[str, object]:
     """The options as the object API has them; of an absent table, its defaults."""
     builtin = tflite_schema.BuiltinOperator.__members__.get(op)
@@ -147,6 +166,7 @@ def check_against_oracle(data: bytes) -> None:
     assert ours.source == SOURCE
     assert (ours.version, ours.description) == (theirs.version, text(theirs.description))
     assert len(ours.subgraphs) == len(theirs.subgraphs)
+    check_signatures(ours, theirs)
     for our_graph, their_graph in zip(ours.subgraphs, theirs.subgraphs, strict=True):
         assert our_graph.name == text(their_graph.name)
         assert our_graph.inputs == as_tuple(their_graph.inputs)
@@ -457,7 +477,18 @@ def quantization(model: oracle.ModelT) -> oracle.QuantizationParametersT:
     return tensor_of(model, 1).quantization
 
 
+def has_signature_of_unknown_tensor(model: oracle.ModelT) -> None:
+    add_signature(model, "serve", {"audio": 0}, {"scores": 4})
+
+
+def has_signature_of_unknown_graph(model: oracle.ModelT) -> None:
+    add_signature(model, "serve", {}, {})
+    model.signatureDefs[0].subgraphIndex = 1
+
+
 BROKEN = [
+    (has_signature_of_unknown_tensor, "signature 'serve': outputs 'scores' is tensor 4, but the graph has 4 tensors"),
+    (has_signature_of_unknown_graph, "signature 'serve': it names subgraph 1, but there are 1"),
     (sets(lambda model: model, version=2), "schema version 2; only version 3 is known"),
     (sets(lambda model: model, subgraphs=[]), "the model has no subgraphs"),
     (sets(lambda model: model, subgraphs=None), "the model has no subgraphs"),
@@ -563,6 +594,9 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 def check_sane(model: RawModel) -> None:
     """What holds of everything that is read without complaint."""
     assert model.subgraphs
+    for signature in model.signatures:
+        named = {*signature.inputs.values(), *signature.outputs.values()}
+        assert named <= set(range(len(model.subgraphs[signature.subgraph].tensors)))
     for graph in model.subgraphs:
         valid = range(len(graph.tensors))
         assert all(tensor in valid for tensor in (*graph.inputs, *graph.outputs))

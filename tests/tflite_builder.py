@@ -108,6 +108,17 @@ def build_object(
     return model
 
 
+def add_signature(model: schema.ModelT, key: str, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
+    """Give tensors of the model, by index, names for its callers."""
+    signature = schema.SignatureDefT()
+    signature.signatureKey = key
+    signature.inputs, signature.outputs = (
+        [schema.TensorMapT(name=name, tensorIndex=index) for name, index in ports.items()]
+        for ports in (inputs, outputs)
+    )
+    model.signatureDefs = [*(model.signatureDefs or []), signature]
+
+
 def pack(model: schema.ModelT) -> bytes:
     """The file of an object tree."""
     builder = flatbuffers.Builder(1024)

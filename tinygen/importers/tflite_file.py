@@ -7,7 +7,7 @@ begins with the name of the source.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
@@ -100,6 +100,16 @@ class RawSubgraph:
     operators: tuple[RawOperator, ...]
 
 
+@dataclass(frozen=True)
+class RawSignature:
+    """Names for the inputs and outputs of a subgraph, each with its tensor's index."""
+
+    key: str
+    subgraph: int
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+
+
 @dataclass(frozen=True, eq=False)
 class RawModel:
     """A file; `subgraphs[0]` is what runs."""
@@ -108,6 +118,7 @@ class RawModel:
     version: int
     description: str
     subgraphs: tuple[RawSubgraph, ...]
+    signatures: tuple[RawSignature, ...]
 
 
 @dataclass(frozen=True)
@@ -173,7 +184,33 @@ def _read_model(model: Table, source: str) -> RawModel:
     )
     if not subgraphs:
         raise InvalidModel("the model has no subgraphs, hence nothing to run", _EXPORT_AGAIN)
-    return RawModel(source, version, model.string("description", 3) or "", subgraphs)
+    signatures = tuple(_read_signature_def(table, subgraphs) for table in model.tables("signature_defs", 7))
+    return RawModel(source, version, model.string("description", 3) or "", subgraphs, signatures)
+
+
+def _read_signature_def(table: Table, subgraphs: Sequence[RawSubgraph]) -> RawSignature:
+    key = table.string("signature_key", 2) or ""
+    label = f"signature {_shown(key)!r}"
+    subgraph = table.integer("subgraph_index", 4, "uint32")
+    if subgraph >= len(subgraphs):
+        raise InvalidModel(f"{label}: it names subgraph {subgraph}, but there are {len(subgraphs)}", _DAMAGED)
+    count = len(subgraphs[subgraph].tensors)
+    maps = [_read_tensor_map(label, name, table.tables(name, field), count) for field, name in enumerate(_MAPS)]
+    return RawSignature(key, subgraph, *maps)
+
+
+_MAPS = ("inputs", "outputs")
+
+
+def _read_tensor_map(label: str, role: str, entries: Iterator[Table], tensor_count: int) -> Mapping[str, int]:
+    found = {}
+    for entry in entries:
+        name, index = entry.string("name", 0) or "", entry.integer("tensor_index", 1, "uint32")
+        if index >= tensor_count:
+            what = f"{label}: {role} {_shown(name)!r} is tensor {index}, but the graph has {tensor_count} tensors"
+            raise InvalidModel(what, _DAMAGED)
+        found[name] = index
+    return MappingProxyType(found)
 
 
 def _read_operator_code(index: int, code: Table) -> _OperatorCode:
