@@ -2,6 +2,8 @@
 
     TinygenError                what was wrong, and what to do about it
     ├── UsageError              an argument that cannot be meant (exit code 2)
+    │   ├── CallError           ... of an interpreter's method: also a ValueError, as TensorFlow Lite raises
+    │   └── NotReady            a method called before its time: also a RuntimeError, for the same reason
     ├── ModelError              the model file
     │   ├── InvalidModel        not a readable model: truncated, corrupt, another format
     │   └── UnsupportedModel    readable, but with parts tinygen cannot build: all of them, listed
@@ -42,6 +44,14 @@ class TinygenError(Exception):
 
 class UsageError(TinygenError):
     """An argument that cannot be meant."""
+
+
+class CallError(UsageError, ValueError):
+    """An argument of an interpreter's method that cannot be meant."""
+
+
+class NotReady(UsageError, RuntimeError):
+    """An interpreter's method that was called before its time."""
 
 
 class ModelError(TinygenError):

@@ -1,4 +1,4 @@
-"""The generated library, compiled for this machine with sanitizers, as a peer."""
+"""The generated library, compiled for this machine: with sanitizers as a peer, or optimised as a shared library."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tinygen.emit import render
@@ -18,6 +18,7 @@ from tinygen.peer import PipePeer, pipe_peer
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 _WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion")
 _COMPILERS = ("gcc", "clang", "cc")
+_STANDARD = "-std=c99"
 
 
 def find_compiler() -> str:
@@ -54,16 +55,33 @@ def compile_host(out: Path, manifest: Manifest, folder: Path, compiler: str, fla
     program = folder / "model"
     includes = [f"-I{out / path}" for path in manifest.host_include_dirs]
     sources = [str(out / path) for path in manifest.host_sources]
-    command = [compiler, "-std=c99", "-O1", "-g", *_WARNINGS, *_SANITIZERS, *flags, *includes, *sources]
+    strict = ["-O1", "-g", *_WARNINGS, *_SANITIZERS]
+    _compile(compiler, [*strict, *flags, *includes, *sources, str(harness), "-o", str(program)])
+    return program
+
+
+def compile_shared(files: Mapping[str, str], folder: Path) -> Path:
+    """Write and compile the files of a library, optimised; the path of the shared library.
+
+    Raises ToolFailed when the compiler does, ToolMissing when there is none.
+    """
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    library = folder / "model.so"
+    sources = [str(folder / path) for path in files if path.endswith(".c")]
+    _compile(find_compiler(), ["-O2", "-shared", "-fPIC", *sources, "-o", str(library)])
+    return library
+
+
+def _compile(compiler: str, arguments: Sequence[str]) -> None:
+    command = [compiler, _STANDARD, *arguments]
     try:
-        done = subprocess.run(
-            [*command, str(harness), "-o", str(program)], capture_output=True, text=True, errors="replace", check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except FileNotFoundError:
         raise ToolMissing(f"there is no compiler {compiler}", "Install it, or name another: CC=/path/to/cc") from None
     if done.returncode:
         raise ToolFailed(f"{compiler} failed on the generated C:\n{done.stderr[-4000:]}", "See the messages above.")
-    return program
 
 
 @contextlib.contextmanager

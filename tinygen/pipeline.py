@@ -65,10 +65,14 @@ def read(path: Path, options: Options | None = None) -> Model:
 
     Raises InvalidModel or UnsupportedModel, with every reason.
     """
+    _importer(path)
+    return decode(_content(path), os.fsencode(path.name).decode(errors="replace"), options)
+
+
+def decode(data: bytes, name: str, options: Options | None = None) -> Model:
+    """The same for the content of a file of this name."""
     options = options or Options()
-    importer, data = _importer(path), _content(path)
-    name = os.fsencode(path.name).decode(errors="replace")
-    graph = check(importer.read(data, name, options))
+    graph = check(_importer(Path(name)).read(data, name, options))
     for graph_pass in passes.wanted(options):
         graph = check(graph_pass(graph))
     return Model(name, data, options, graph)
@@ -93,17 +97,27 @@ def build(model: Model, board_name: str, name: str | None = None, objective: str
 
     Raises UsageError for a name or objective that cannot be, BoardError, and DoesNotFit.
     """
-    if objective not in OBJECTIVES:
-        raise UsageError(f"unknown objective {objective!r}", f"Choose one of {', '.join(OBJECTIVES)}.")
     board = load_board(board_name)
     core = load_core(board.core)
     prefix = library_name(name, Path(model.file).stem)
-    steps = select(model.graph, core.features, objective)
-    layout = lay_out(model.graph, steps)
-    origin = Origin(model.file, model.sha256, model.options, board.name, objective)
-    library = generate(model.graph, steps, layout, prefix, origin)
+    steps, layout, library = generate_c(model, prefix, core.features, objective, board.name)
     report = fit(library, layout, steps, board, model.file)
     return _assemble(model, prefix, objective, board, core, library, layout, report, steps)
+
+
+def generate_c(
+    model: Model, prefix: str, features: frozenset[str], objective: str, target: str
+) -> tuple[tuple[Step, ...], Layout, Library]:
+    """The library for a core with such features, the kernels in it and where its tensors lie.
+
+    Raises UsageError for an objective that cannot be.
+    """
+    if objective not in OBJECTIVES:
+        raise UsageError(f"unknown objective {objective!r}", f"Choose one of {', '.join(OBJECTIVES)}.")
+    steps = select(model.graph, features, objective)
+    layout = lay_out(model.graph, steps)
+    origin = Origin(model.file, model.sha256, model.options, target, objective)
+    return steps, layout, generate(model.graph, steps, layout, prefix, origin)
 
 
 def _assemble(
