@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -484,6 +486,24 @@ def test_parts_of_a_batch() -> None:
     assert batch.pieces([0], has_state=False) == batch.pieces([], has_state=True) == []
 
 
+@needs_shared_models
+def test_accuracy_as_evaluation_scripts_measure_it() -> None:
+    models = shared_models()
+    assert models is not None
+    with np.load(models.parent / "data" / "kws01.npz") as arrays:
+        inputs, labels = arrays["inputs"], arrays["labels"]
+    with tinygen.Interpreter(str(models / "mlperf" / "kws_ds_cnn.tflite")) as interpreter:
+        interpreter.allocate_tensors()
+        input_details, output_details = interpreter.get_input_details(), interpreter.get_output_details()
+        predictions = []
+        for x in inputs:
+            interpreter.set_tensor(input_details[0]["index"], x.reshape(input_details[0]["shape"]))
+            interpreter.invoke()
+            predictions.append(interpreter.get_tensor(output_details[0]["index"]).reshape(12))
+        assert np.sum(np.argmax(predictions, axis=1) == labels.reshape(-1)) == 901
+        assert np.array_equal(interpreter.invoke_batch(inputs, processes=2), predictions)
+
+
 # --- beginning and end ----------------------------------------------------------------------------------------------
 
 
@@ -526,3 +546,18 @@ def test_a_board_answers_and_stops(keep: bool, tmp_path: Path) -> None:
         assert len(emulators(out)) == 1
     assert emulators(out) == []
     assert (out / "manifest.json").is_file()
+
+
+def test_a_script_that_ends_without_closing_leaves_no_emulator(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = f"""
+import tinygen
+interpreter = tinygen.Interpreter({str(MODEL)!r}, backend="board", board={BOARD!r}, out={str(out)!r})
+interpreter.allocate_tensors()
+interpreter.invoke()
+raise SystemExit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr
+    assert (out / "manifest.json").is_file()
+    assert emulators(out) == []
