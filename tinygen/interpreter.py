@@ -83,7 +83,7 @@ class Interpreter:
         self._model = _read(model_path, model_content, options)
         raw = read_tflite(self._model.data, self._model.file)
         graph = self._model.graph
-        names = tflite.tensor_indices(self._model.data, self._model.file)
+        names = tflite.view(self._model.data, self._model.file).indices
         self._tensors = ModelTensors(graph, raw.subgraphs[0].tensors, names)
         self._signatures = {s.key: s for s in raw.signatures if s.subgraph == 0}
         self._backend_name = backend
