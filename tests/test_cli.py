@@ -213,6 +213,18 @@ def test_who_cannot_be_asked_is_named(tinygen: Run, tmp_path: Path) -> None:
     assert "the file has batches of 2" in insisted.err
 
 
+def test_a_model_of_uint8_says_that_it_is_computed_as_int8(tinygen: Run, tmp_path: Path) -> None:
+    x, y = (CaseTensor((1, 6), "uint8", scale, 128) for scale in (0.25, 0.5))
+    (tmp_path / "old.tflite").write_bytes(pack(build_object([x, y], [("ADD", [0, 0], [1], {})], [0], [1])))
+    outcome = tinygen("build", tmp_path / "old.tflite", "-o", tmp_path / "out")
+    assert outcome.code == 0
+    assert "uint8 model, computed as int8: the same results" in outcome.out
+    assert "uint8 6, q = round(real / 0.25) + 128" in outcome.out
+    verified = tinygen("verify", tmp_path / "out", "--samples", 3)
+    assert verified.code == 0
+    assert "Not compared with TensorFlow Lite Micro" in verified.out
+
+
 def test_a_batch_or_interface_that_cannot_be_is_refused(tinygen: Run, tmp_path: Path) -> None:
     outcome = tinygen("build", DIGITS, "-o", tmp_path / "out", "--batch", 4)
     assert outcome.code == 1

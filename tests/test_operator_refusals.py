@@ -444,13 +444,12 @@ TYPE_REFUSALS: dict[str, tuple[Case, str]] = {
         "MUL: the product can reach 1073741824, the scales leave",
     ),
     "maximum of uint8": (
-        Case("", "MAXIMUM", (typed("uint8"), typed("uint8")), (typed("uint8"),)),
+        Case("", "MAXIMUM", (typed("uint8", None), typed("uint8", None)), (typed("uint8", None),)),
         "MAXIMUM: the first input is uint8, supported is int8 or int16 or int32 or float32",
     ),
     "int16 to uint8": (converted(SHORT, typed("uint8")), "int16 does not become uint8, supported is int8 or int16 or"),
     "uint8 to int16": (converted(typed("uint8"), SHORT), "uint8 does not become int16, supported is int8"),
     "int32 to int32": (converted(typed("int32"), typed("int32")), "int32 does not become int32"),
-    "float32 to uint8": (converted(typed("float32", None), typed("uint8")), "float32 does not become uint8"),
     "int32 that is scaled up": (
         converted(typed("int32"), SHORT),
         "QUANTIZE: the difference to the zero point can reach -2147483648, the scales leave 1073741823",

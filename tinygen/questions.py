@@ -55,6 +55,8 @@ class Questions:
     lacks: tuple[int, ...]
     """Layers (by their own index) whose output is no tensor of the file."""
     outputs: tuple[int, ...]
+    on_uint8: bool
+    """Whether the file's operators compute on uint8."""
 
 
 def questions(out: Path, manifest: Manifest) -> Questions:
@@ -83,6 +85,7 @@ def questions(out: Path, manifest: Manifest) -> Questions:
         tuple(answers.values()),
         tuple(layer.index for layer in manifest.layers if layer.index not in answers),
         tuple(file.indices[port.name] for port in manifest.outputs),
+        file.on_uint8,
     )
 
 

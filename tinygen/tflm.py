@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import manifest as manifests
-from tinygen.errors import ToolMissing
+from tinygen.errors import CannotCompare, ToolMissing
 from tinygen.manifest import Manifest
 from tinygen.peer import PipePeer, pipe_peer
 from tinygen.questions import Questions, questions
@@ -38,7 +38,10 @@ def ask(out: Path, manifest: Manifest) -> Questions:
         raise ToolMissing(
             "TensorFlow Lite Micro's interpreter is not installed", "Install it: pip install 'tinygen[tflm]'"
         )
-    return questions(out, manifest)
+    asked = questions(out, manifest)
+    if asked.on_uint8:
+        raise CannotCompare("TensorFlow Lite Micro does not compute on uint8 any more")
+    return asked
 
 
 @contextlib.contextmanager

@@ -20,6 +20,8 @@ from tinygen.importers.tflite_batch import file_batch, open_dimensions, with_bat
 from tinygen.importers.tflite_call import LARGEST_TENSOR, QUANTISE, Call, Converted, Refused
 from tinygen.importers.tflite_file import ABSENT, RawModel, RawOperator, RawSubgraph, RawTensor, read_tflite
 from tinygen.importers.tflite_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY, PACKED_INPUTS
+from tinygen.importers.tflite_uint8 import NOTE as UINT8_NOTE
+from tinygen.importers.tflite_uint8 import computes_on_uint8, gives_the_same, without_uint8
 from tinygen.importers.tflite_variables import Variables
 from tinygen.ir import Graph, Node, Quant, State, Tensor, read_only, unpacked
 from tinygen.ops.common import FLOAT32, INT8, STORED
@@ -35,7 +37,7 @@ def read(data: bytes, source: str, options: Options) -> Graph:
     Raises InvalidModel when the file is not readable, UnsupportedModel with every reason when parts of it cannot be
     built.
     """
-    raw = read_tflite(data, source)
+    raw = without_uint8(read_tflite(data, source))
     wanted = with_batch(raw, options.batch)
     try:
         return _Importer(source, wanted, options).graph()
@@ -56,7 +58,7 @@ _OUTLINED_TENSORS = 3
 
 def outline(data: bytes, source: str) -> list[OutlineRow]:
     """The operators of the file, for looking at models that cannot be built. Raises InvalidModel."""
-    subgraph = read_tflite(data, source).subgraphs[0]
+    subgraph = without_uint8(read_tflite(data, source)).subgraphs[0]
     names = _unique_names(subgraph)
 
     def tensors(indices: tuple[int, ...]) -> str:
@@ -108,6 +110,8 @@ class _Importer:
         return Graph(self._source, tensors, tuple(nodes), inputs, outputs, tuple(self._states), tuple(self._notes()))
 
     def _notes(self) -> Iterator[str]:
+        if any(tensor.was_uint8 for tensor in self._subgraph.tensors):
+            yield UINT8_NOTE
         yield from open_dimensions(self._subgraph)
 
     def _next_states(self) -> list[Node]:
@@ -178,12 +182,14 @@ class _Importer:
             if convert is None:
                 self._lacks_operator = True
                 raise Refused("the operator is not supported", INSTEAD.get(raw.op, INSTEAD_OF_ANY))
+            self._check_uint8(raw)
             self._check_packed(raw)
             call = Call(
                 raw,
                 tuple(None if i == ABSENT else self._tensor(i) for i in raw.inputs),
                 tuple(self._tensor(i) for i in raw.outputs),
                 self._options.profile,
+                any(self._subgraph.tensors[i].was_uint8 for i in raw.outputs),
             )
             parts = _parts(convert(call))
             self._check_states(raw, {state.read for part in parts for state in part.states})
@@ -219,6 +225,13 @@ class _Importer:
             converted = self._variables.read(raw, self._tensor(raw.outputs[0]))
             return self._evaluated(place, [converted], raw.op, ())
         return []
+
+    def _check_uint8(self, raw: RawOperator) -> None:
+        if not gives_the_same(self._subgraph, raw):
+            raise Refused(
+                "of uint8, it is not known to give the same on int8",
+                "convert the model with a current converter, which makes int8 of it",
+            )
 
     def _check_packed(self, raw: RawOperator) -> None:
         packed = {at for at, i in enumerate(raw.inputs) if i != ABSENT and self._subgraph.tensors[i].dtype == PACKED}
@@ -273,13 +286,15 @@ class FileView:
     inputs: tuple[int, ...]
     batch: int | None
     """The batch that the file's shapes are for, where it is open."""
+    on_uint8: bool
+    """Whether operators compute on uint8."""
 
 
 def view(data: bytes, source: str) -> FileView:
     """The file itself, without what options make of it. Raises InvalidModel."""
     graph = read_tflite(data, source).subgraphs[0]
     indices = {name: index for index, name in enumerate(_unique_names(graph))}
-    return FileView(indices, graph.tensors, graph.inputs, file_batch(graph))
+    return FileView(indices, graph.tensors, graph.inputs, file_batch(graph), computes_on_uint8(graph))
 
 
 def _node_label(raw: RawOperator, names: list[str]) -> str:

@@ -55,6 +55,8 @@ class Call:
     outputs: tuple[Tensor, ...]
     profile: str
     """Whose arithmetic the operator gets."""
+    was_uint8: bool = False
+    """Whether its outputs are uint8 in the file, 128 more than here."""
 
     def input(self, index: int, role: str) -> Tensor:
         """An input that must be there."""
@@ -95,14 +97,23 @@ def scale_and_zero_point(tensor: Tensor, role: str) -> tuple[float, int]:
 
 
 def filter_scales(weights: Tensor, axis: int) -> np.ndarray:
-    """Scales (float64) of a convolution's filter: zero points must be zero, per-channel ones run along `axis`."""
+    """Scales (float64) of a convolution's filter, of which per-channel ones run along `axis`."""
     if weights.dtype == FLOAT32 or weights.quant is None:
         raise Refused(f"the filter {weights.name!r} is not quantised", QUANTISE)
-    if np.any(weights.quant.zero_point):
-        raise Refused("the filter has a zero point other than 0", "convert with symmetric int8 weights")
     if weights.quant.scale.size > 1 and weights.quant.axis != axis:
         raise Refused(f"the filter's scales run along dimension {weights.quant.axis}, expected is {axis}")
     return weights.quant.scale.astype(np.float64)
+
+
+def filter_zero_point(call: Call, weights: Tensor) -> int:
+    """Zero point of a convolution's filter: 0, or one for all channels where it was uint8."""
+    assert weights.quant is not None
+    zero_points = np.unique(weights.quant.zero_point)
+    if not call.was_uint8 and np.any(zero_points):
+        raise Refused("the filter has a zero point other than 0", "convert with symmetric int8 weights")
+    if zero_points.size != 1 or not -128 <= zero_points[0] <= 127:
+        raise Refused(f"the filter has the zero points {zero_points.tolist()}, expected is one, within its type")
+    return int(zero_points[0])
 
 
 def clamp(call: Call, output: Tensor) -> Clamp:

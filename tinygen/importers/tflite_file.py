@@ -70,6 +70,8 @@ class RawTensor:
     quantization: RawQuantization | None
     data: np.ndarray | None
     is_variable: bool
+    was_uint8: bool = False
+    """Whether the file has it as uint8: values and zero points are 128 less than there."""
 
 
 @dataclass(frozen=True)

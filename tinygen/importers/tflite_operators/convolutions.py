@@ -17,6 +17,7 @@ from tinygen.importers.tflite_call import (
     bias,
     clamp,
     filter_scales,
+    filter_zero_point,
     scale_and_zero_point,
     window,
 )
@@ -78,12 +79,13 @@ def _convolution(call: Call, op: type[Conv2D] | type[DepthwiseConv2D], *, int32:
     y_scale, y_zero = _activation(y, "output", x)
     dilation = (int(call.option("dilation_h_factor")), int(call.option("dilation_w_factor")))
     biases, rounding = _bias(call, x, weights.shape[op.filter_axis], int32=int32)
+    scales = filter_scales(weights, op.filter_axis)
     converted = op(
         window=window(call, x, (weights.shape[1], weights.shape[2]), dilation),
         zero_point=x_zero,
-        weight_zero_point=0,
+        weight_zero_point=filter_zero_point(call, weights),
         output_zero_point=y_zero,
-        requant=Requant.from_scales(x_scale * filter_scales(weights, op.filter_axis) / y_scale, rounding),
+        requant=Requant.from_scales(x_scale * scales / y_scale, rounding),
         clamp=clamp(call, y),
     )
     return Converted(converted, (x, weights, biases))
@@ -109,13 +111,14 @@ def _transpose_conv(call: Call) -> Converted:
     if biases.dtype == INT16 and biases.data is not None:
         wide = read_only(biases.data.astype(np.int64))
         biases = dataclasses.replace(biases, name=f"{biases.name}/int64", dtype=INT64, data=wide)
+    scales = filter_scales(weights, 0)
     converted = TransposeConv(
         window=window(call, y, (weights.shape[1], weights.shape[2])),
         output_size=(y.shape[1], y.shape[2]),
         zero_point=x_zero,
-        weight_zero_point=0,
+        weight_zero_point=filter_zero_point(call, weights),
         output_zero_point=y_zero,
-        requant=Requant.from_scales(x_scale * filter_scales(weights, 0) / y_scale, rounding),
+        requant=Requant.from_scales(x_scale * scales / y_scale, rounding),
         clamp=clamp(call, y),
     )
     return Converted(converted, (x, weights, biases))

@@ -131,7 +131,8 @@ def _blocks(call: Call, x: Tensor, borders: str) -> tuple[Pair, Pair, Pair]:
 def _space_to_batch(call: Call) -> Converted:
     x, y = input_and_output(call)
     zero_point = scale_and_zero_point(y, "output")[1] if x.dtype == INT8 else 0
-    return Converted(SpaceToBatch(*_blocks(call, x, "paddings"), zero_point=zero_point, value=0), (x,))
+    value = zero_point if call.was_uint8 else 0
+    return Converted(SpaceToBatch(*_blocks(call, x, "paddings"), zero_point=zero_point, value=value), (x,))
 
 
 def _batch_to_space(call: Call) -> Converted:

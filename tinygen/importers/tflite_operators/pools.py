@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from tinygen.importers.tflite_call import (
     Call,
@@ -13,10 +14,12 @@ from tinygen.importers.tflite_call import (
     scale_and_zero_point,
     window,
 )
-from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D
+from tinygen.ops.common import Clamp
+from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D, Ties
+from tinygen.ops.window import Window
 
 
-def _pool(call: Call, op: type[AveragePool2D] | type[MaxPool2D]) -> Converted:
+def _pool(call: Call, op: Callable[[Window, Clamp], AveragePool2D | MaxPool2D]) -> Converted:
     x, y = call.input(0, "input"), call.output
     if scale_and_zero_point(x, "input") != scale_and_zero_point(y, "output"):
         raise Refused("input and output have different scales or zero points, which the runtimes ignore")
@@ -25,7 +28,7 @@ def _pool(call: Call, op: type[AveragePool2D] | type[MaxPool2D]) -> Converted:
 
 
 def _average_pool_2d(call: Call) -> Converted:
-    return _pool(call, AveragePool2D)
+    return _pool(call, partial(AveragePool2D, ties=Ties.UP if call.was_uint8 else Ties.AWAY_FROM_ZERO))
 
 
 def _max_pool_2d(call: Call) -> Converted:
