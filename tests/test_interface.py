@@ -284,6 +284,14 @@ def test_a_fixed_batch_is_only_its_own(tmp_path: Path) -> None:
     assert "the file fixes their shape, (2, 6): it cannot be built with --batch 3" in caught.value.message
 
 
+def test_a_batch_of_a_file_without_one_is_refused_in_words(tmp_path: Path) -> None:
+    empty = dataclasses.replace(X, shape=(0, 6))
+    with pytest.raises(UnsupportedModel, match="all dimensions must be known and positive"):
+        read(open_batch([empty, empty], [("ADD", [0, 0], [1], {})], [0], [1], [0, 1]), tmp_path, Options(batch=3))
+    with pytest.raises(UnsupportedModel, match="the limit is"):
+        read(open_batch([X, Y], [("ADD", [0, 0], [1], {})], [0], [1], [0, 1]), tmp_path, Options(batch=2**30))
+
+
 def test_a_batch_that_the_files_does_not_divide_is_not_compared(tmp_path: Path) -> None:
     pair = dataclasses.replace(X, shape=(2, 6))
     data = open_batch([pair, pair], [("ADD", [0, 0], [1], {})], [0], [1], [0, 1])

@@ -34,7 +34,7 @@ def with_batch(model: RawModel, batch: int | None) -> RawModel:
         if firsts == {(batch,)}:
             return model
         raise UnsupportedModel(model.source, [_fixed(graph, batch)])
-    if own == batch:
+    if own in (batch, 0):  # a shape without elements is refused as that
         return model
     tensors = tuple(_resized(tensor, own, batch) for tensor in graph.tensors)
     return dataclasses.replace(model, subgraphs=(dataclasses.replace(graph, tensors=tensors), *model.subgraphs[1:]))
