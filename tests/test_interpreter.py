@@ -380,6 +380,48 @@ def random_steps(content: bytes, count: int) -> list[list[Array]]:
     return found
 
 
+# --- options of reading ---------------------------------------------------------------------------------------------
+
+
+@needs_shared_models
+def test_several_inferences_in_an_invoke() -> None:
+    models = shared_models()
+    assert models is not None
+    path = models / "mlperf" / "kws_ds_cnn.tflite"
+    with np.load(models.parent / "data" / "kws01.npz") as arrays:
+        many = arrays["inputs"][:6]
+    with tinygen.Interpreter(path) as one, tinygen.Interpreter(path, options=tinygen.Options(batch=3)) as three:
+        (details,) = three.get_input_details()
+        assert details["shape"].tolist() == [3, 49, 10, 1]
+        assert details["shape_signature"].tolist() == [-1, 49, 10, 1]
+        expected = one.invoke_batch(many)
+        three.allocate_tensors()
+        three.set_tensor(details["index"], many[:3])
+        three.invoke()
+        assert np.array_equal(three.get_tensor(three.get_output_details()[0]["index"]), expected[:3])
+        assert np.array_equal(three.invoke_batch(many.reshape(2, 3, 49, 10, 1)), expected.reshape(2, 3, -1))
+
+
+@needs_shared_models
+@pytest.mark.parametrize("backend", HOST)
+def test_integers_in_place_of_floats(backend: str) -> None:
+    models = shared_models()
+    assert models is not None
+    path = models / "mltk" / "rock_paper_scissors.tflite"
+    rng = np.random.default_rng(0)
+    x = rng.integers(-128, 128, (4, 84, 84, 1)).astype(np.int8)
+    with (
+        tinygen.Interpreter(path, backend=backend) as floats,
+        tinygen.Interpreter(path, backend=backend, options=tinygen.Options(io="int8")) as integers,
+    ):
+        ports = [integers.get_input_details()[0], integers.get_output_details()[0]]
+        assert [port["dtype"] for port in ports] == [np.int8, np.int8]
+        (x_scale, x_zero), (y_scale, y_zero) = (port["quantization"] for port in ports)
+        y = integers.invoke_batch(x).astype(np.int32)
+        real = floats.invoke_batch((np.float32(x_scale) * (x.astype(np.int32) - x_zero)).astype(np.float32))
+        assert np.array_equal(real, np.float32(y_scale) * (y - y_zero).astype(np.float32))
+
+
 # --- batches --------------------------------------------------------------------------------------------------------
 
 

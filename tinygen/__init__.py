@@ -10,9 +10,21 @@ interpreter = tinygen.Interpreter("kws.tflite")         # the generated C, behin
 
 from tinygen.errors import TinygenError
 from tinygen.interpreter import Interpreter
+from tinygen.options import Options
 from tinygen.output import write
 from tinygen.pipeline import Build, Model, build, read
 from tinygen.reference import evaluate
 from tinygen.version import VERSION as __version__
 
-__all__ = ["Build", "Interpreter", "Model", "TinygenError", "__version__", "build", "evaluate", "read", "write"]
+__all__ = [
+    "Build",
+    "Interpreter",
+    "Model",
+    "Options",
+    "TinygenError",
+    "__version__",
+    "build",
+    "evaluate",
+    "read",
+    "write",
+]

@@ -29,7 +29,7 @@ from tinygen.arrays import conversion, results_of, steps_of
 from tinygen.backend import Backend, BoardBackend, CBackend, ReferenceBackend, compiled, read_reference
 from tinygen.errors import CallError, NotReady
 from tinygen.importers import tflite
-from tinygen.importers.tflite_file import RawSignature, read_tflite
+from tinygen.importers.tflite_file import RawSignature
 from tinygen.ir import Array, Tensor
 from tinygen.options import Options
 from tinygen.report.progress import progress_on
@@ -81,11 +81,9 @@ class Interpreter:
             raise CallError("delegates cannot be used: the generated C computes everything", "Leave them out.")
         _check_backend(backend, board, port, out)
         self._model = _read(model_path, model_content, options)
-        raw = read_tflite(self._model.data, self._model.file)
-        graph = self._model.graph
-        names = tflite.view(self._model.data, self._model.file).indices
-        self._tensors = ModelTensors(graph, raw.subgraphs[0].tensors, names)
-        self._signatures = {s.key: s for s in raw.signatures if s.subgraph == 0}
+        file = tflite.view(self._model.data, self._model.file)
+        self._tensors = ModelTensors(self._model.graph, file.tensors, file.indices)
+        self._signatures = {signature.key: signature for signature in file.signatures}
         self._backend_name = backend
         self._board, self._port, self._out = board, port, out
         self._optimize = optimize
@@ -167,7 +165,7 @@ class Interpreter:
             raise CallError(
                 f"input {tensor.name!r} cannot be resized from {list(tensor.shape)} to {list(tensor_size)}: "
                 "the generated C has one shape",
-                "Give inputs one by one, or many to invoke_batch().",
+                "Give inputs one by one, many to invoke_batch(), or options=Options(batch=2) to the constructor.",
             )
 
     def num_subgraphs(self) -> int:

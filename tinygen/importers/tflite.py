@@ -18,7 +18,15 @@ from tinygen.errors import Problem, UnsupportedModel
 from tinygen.importers import OutlineRow, tflite_variables
 from tinygen.importers.tflite_batch import file_batch, open_dimensions, with_batch
 from tinygen.importers.tflite_call import LARGEST_TENSOR, QUANTISE, Call, Converted, Refused
-from tinygen.importers.tflite_file import ABSENT, RawModel, RawOperator, RawSubgraph, RawTensor, read_tflite
+from tinygen.importers.tflite_file import (
+    ABSENT,
+    RawModel,
+    RawOperator,
+    RawSignature,
+    RawSubgraph,
+    RawTensor,
+    read_tflite,
+)
 from tinygen.importers.tflite_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY, PACKED_INPUTS
 from tinygen.importers.tflite_uint8 import NOTE as UINT8_NOTE
 from tinygen.importers.tflite_uint8 import computes_on_uint8, gives_the_same, without_uint8
@@ -288,13 +296,17 @@ class FileView:
     """The batch that the file's shapes are for, where it is open."""
     on_uint8: bool
     """Whether operators compute on uint8."""
+    signatures: Sequence[RawSignature]
+    """Those of the subgraph that runs."""
 
 
 def view(data: bytes, source: str) -> FileView:
     """The file itself, without what options make of it. Raises InvalidModel."""
-    graph = read_tflite(data, source).subgraphs[0]
+    model = read_tflite(data, source)
+    graph = model.subgraphs[0]
     indices = {name: index for index, name in enumerate(_unique_names(graph))}
-    return FileView(indices, graph.tensors, graph.inputs, file_batch(graph), computes_on_uint8(graph))
+    signatures = [signature for signature in model.signatures if signature.subgraph == 0]
+    return FileView(indices, graph.tensors, graph.inputs, file_batch(graph), computes_on_uint8(graph), signatures)
 
 
 def _node_label(raw: RawOperator, names: list[str]) -> str:
