@@ -13,9 +13,10 @@ import numpy as np
 from tinygen import output, pipeline, samples
 from tinygen.host import host_peer
 from tinygen.manifest import Manifest
+from tinygen.options import TFLM, Options
 from tinygen.peer import Peer
+from tinygen.runtimes import RUNTIMES
 from tinygen.samples import Sample
-from tinygen.tflm import tflm_peer
 from tinygen.verify import verify
 
 BOARD = "qemu-mps2-an386"
@@ -42,10 +43,15 @@ class Built:
 
 
 def build_file(
-    path: Path, out: Path, name: str | None = None, objective: str = "balanced", board: str = BOARD
+    path: Path,
+    out: Path,
+    name: str | None = None,
+    objective: str = "balanced",
+    board: str = BOARD,
+    profile: str = TFLM,
 ) -> Built:
     """Read a model file, build it, and write the output folder."""
-    return build_read(pipeline.read(path), out, name, objective, board)
+    return build_read(pipeline.read(path, Options(profile)), out, name, objective, board)
 
 
 def build_read(
@@ -58,13 +64,18 @@ def build_read(
 
 
 def build_bytes(
-    data: bytes, folder: Path, name: str | None = "kws", objective: str = "balanced", board: str = BOARD
+    data: bytes,
+    folder: Path,
+    name: str | None = "kws",
+    objective: str = "balanced",
+    board: str = BOARD,
+    profile: str = TFLM,
 ) -> Built:
     """The same for a model in memory; everything is written below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "case.tflite"
     path.write_bytes(data)
-    return build_file(path, folder / f"out-{objective}", name, objective, board)
+    return build_file(path, folder / f"out-{objective}", name, objective, board, profile)
 
 
 _WIDE = 50.0  # standard deviation: uniform int8 has 74, the Gaussian samples 21, all elements equal 0
@@ -107,7 +118,12 @@ def other_hosts(built: Built) -> list[AbstractContextManager[Peer]]:
 
 def tflm(built: Built) -> AbstractContextManager[Peer]:
     """TensorFlow Lite Micro's interpreter."""
-    return tflm_peer(built.out, built.manifest)
+    return RUNTIMES["tflm"].peer(built.out, built.manifest)
+
+
+def litert(built: Built) -> AbstractContextManager[Peer]:
+    """LiteRT's interpreter, with its reference kernels."""
+    return RUNTIMES["litert"].peer(built.out, built.manifest)
 
 
 def assert_exact(

@@ -13,6 +13,7 @@ from tinygen import pipeline
 from tinygen.layout import lay_out
 from tinygen.ops import registry
 from tinygen.ops.case import Case
+from tinygen.options import TFLM
 from tinygen.select import OBJECTIVES, select
 
 
@@ -31,9 +32,9 @@ def named_cases(name: str) -> dict[str, Case]:
     return {key: case for key, case in NAMED.items() if key.partition("-")[0] == name}
 
 
-def build(case: Case, folder: Path, objective: str = "balanced", board: str = BOARD) -> Built:
+def build(case: Case, folder: Path, objective: str = "balanced", board: str = BOARD, profile: str = TFLM) -> Built:
     """The output folder of a case's model."""
-    return build_bytes(build_case(case), folder, objective=objective, board=board)
+    return build_bytes(build_case(case), folder, objective=objective, board=board, profile=profile)
 
 
 def kernels_of(case: Case, folder: Path, features: frozenset[str] = frozenset()) -> set[str]:

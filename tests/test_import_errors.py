@@ -263,7 +263,7 @@ REFUSALS: dict[str, tuple[Callable[[], bytes], Sequence[str]]] = {
     ),
     "sum that overflows": (
         lambda: build_model([ROW, ROW, dataclasses.replace(ROW, scale=1e-9)], [("ADD", [0, 1], [2], {})], [0, 1], [2]),
-        ["ADD: the sum can reach"],
+        ["ADD: the result can reach"],
     ),
     "missing operand": (
         lambda: build_model([ROW, ROW], [("ADD", [0], [1], {})], [0], [1]),

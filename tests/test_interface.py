@@ -14,11 +14,12 @@ from shared import needs_shared_models, shared_models
 from tflite_builder import OperatorSpec, build_model, build_object, pack
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-from tinygen import pipeline, reference, tflm
+from tinygen import pipeline, reference
 from tinygen.errors import CannotCompare, UnsupportedModel, UsageError
 from tinygen.ir import Array
 from tinygen.ops.case import CaseTensor
 from tinygen.options import Options
+from tinygen.runtimes import RUNTIMES
 from tinygen.samples import Sample
 
 SAMPLES = 6
@@ -298,7 +299,7 @@ def test_a_batch_that_the_files_does_not_divide_is_not_compared(tmp_path: Path) 
     built = build(data, tmp_path, Options(batch=3))
     assert differences(built, varied(built, SAMPLES), host(built)) == []
     with pytest.raises(CannotCompare, match="batches of 2"):
-        tflm.ask(built.out, built.manifest)
+        RUNTIMES["tflm"].ask(built.out, built.manifest)
     twice = build(data, tmp_path, Options(batch=4))
     assert_exact(twice, varied(twice, SAMPLES))
 

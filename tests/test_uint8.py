@@ -12,13 +12,14 @@ import pytest
 from building import Built, build_read, differences, host, varied
 from tflite_builder import OperatorSpec, build_model, build_object, pack
 
-from tinygen import pipeline, reference, tflm
+from tinygen import pipeline, reference
 from tinygen.errors import CannotCompare, UnsupportedModel
 from tinygen.importers.tflite_uint8 import EXACT, NOTE
 from tinygen.ir import Array, Graph
 from tinygen.ops.case import CaseTensor
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.options import Options
+from tinygen.runtimes import RUNTIMES
 from tinygen.samples import Sample
 
 runtime = pytest.importorskip("ai_edge_litert.interpreter")
@@ -364,7 +365,7 @@ def test_the_interface_stays_uint8_or_becomes_int8(tmp_path: Path) -> None:
 def test_micros_interpreter_is_not_asked(tmp_path: Path) -> None:
     built = build(network(np.random.default_rng(4)), tmp_path)
     with pytest.raises(CannotCompare, match="uint8"):
-        tflm.ask(built.out, built.manifest)
+        RUNTIMES["tflm"].ask(built.out, built.manifest)
     assert json.loads((built.out / "manifest.json").read_text())["notes"] == [NOTE]
 
 
@@ -391,7 +392,7 @@ def test_int8_models_with_uint8_at_the_edges_stay_as_they_are(tmp_path: Path) ->
     ]
     built = build((tensors, operators, [0], [4]), tmp_path)
     assert built.manifest.notes == ()
-    assert tflm.ask(built.out, built.manifest)
+    assert RUNTIMES["tflm"].ask(built.out, built.manifest)
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------

@@ -32,6 +32,9 @@ _OPTION_TABLES = {
     "UNIDIRECTIONAL_SEQUENCE_RNN": "SequenceRNNOptions",
 }
 
+# Of operators that LiteRT has not had from the first version on; TensorFlow Lite Micro does not look at them.
+_VERSIONS = {"BROADCAST_TO": 2}
+
 # Operators whose absent inputs converters spell as -1 up to the last.
 _SPELT_IN_FULL = {"UNIDIRECTIONAL_SEQUENCE_LSTM"}
 
@@ -145,7 +148,7 @@ def camel_case(field: str) -> str:
 
 def _operator_code(op: str) -> schema.OperatorCodeT:
     code = schema.OperatorCodeT()
-    code.version = 1  # TensorFlow Lite Micro does not look at it
+    code.version = _VERSIONS.get(op, 1)
     if op.startswith("CUSTOM:"):
         code.customCode = op.removeprefix("CUSTOM:")
         op = "CUSTOM"

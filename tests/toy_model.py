@@ -137,7 +137,9 @@ def manifest(board: str) -> Manifest:
         state_bytes=1,
         const_bytes=0,
         macs=0,
-        layers=tuple(Layer(index, f"layer {index}", "TOY", f"layer_{index}", "toy", 0, output) for index in range(2)),
+        layers=tuple(
+            Layer(index, f"layer {index}", "TOY", f"layer_{index}", "toy", "exact", 0, output) for index in range(2)
+        ),
         files={},
     )
 

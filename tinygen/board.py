@@ -18,6 +18,7 @@ class BoardPeer:
 
     def __init__(self, manifest: Manifest, session: Session) -> None:
         self.name = manifest.board
+        self.profile = None
         self.session = session
         self._state_bytes = manifest.state_bytes
 

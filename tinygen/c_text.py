@@ -18,6 +18,7 @@ C_TYPES = {
     "int32": "int32_t",
     "int64": "int64_t",
     "float32": "float",
+    "float64": "double",
 }
 """C type of each dtype that generated code handles."""
 
@@ -85,6 +86,8 @@ def array_lines(array: Array) -> Sequence[str]:
         words = [_INT8_TEXT[value + 128] for value in flat.tolist()]
     elif array.dtype == np.float32:
         words = [float_literal(value) for value in flat.tolist()]
+    elif array.dtype == np.float64:
+        words = [repr(value) for value in flat.tolist()]
     else:
         words = [_integer_literal(value) for value in flat.tolist()]
     per_line = 24 if array.dtype == np.int8 else 8

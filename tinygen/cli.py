@@ -142,8 +142,8 @@ def build(
 )
 @click.option(
     "--against",
-    type=click.Choice(["tflm"]),
-    help="Insist on comparing with this runtime (tflm is compared anyway when it is installed).",
+    type=click.Choice(PROFILES),
+    help="Insist on comparing with this runtime; that of the model's profile is compared when it is installed.",
 )
 @_PORT
 @_JSON
@@ -168,10 +168,11 @@ def verify(
     tinygen verify out --on qemu-mps2-an386 --against tflm
     """
     from tinygen import board as boards
-    from tinygen import host, manifest, tflm
+    from tinygen import host, manifest
     from tinygen import samples as sampling
     from tinygen import verify as verification
     from tinygen.report import tables
+    from tinygen.runtimes import RUNTIMES
 
     content = manifest.load(out)
     if on not in ("host", content.board):
@@ -186,15 +187,16 @@ def verify(
     model = verification.model_of(out, content)
     with _progress() as report:
         peers: list[Any] = [host.host_peer(out, content)]
+        original = RUNTIMES[against or content.profile]
         silent = None
-        if against == "tflm" or tflm.is_installed():
+        if against or original.is_installed:
             try:
-                tflm.ask(out, content)
-                peers.append(tflm.tflm_peer(out, content))
+                original.ask(out, content)
+                peers.append(original.peer(out, content))
             except CannotCompare as reason:
-                if against == "tflm":
+                if against:
                     raise
-                silent = f"Not compared with TensorFlow Lite Micro: {reason}."
+                silent = f"Not compared with {original.title}: {reason}."
         if on != "host":
             peers.append(boards.flashed(out, content, port, report.line(f"building and flashing {content.board}")))
         report.stage("compiling the generated C")
@@ -202,23 +204,22 @@ def verify(
             model, content, chosen, peers, lambda done, total: report.count("comparing samples", done, total)
         )
     equal = all(found.equal for found in reports)
+    explained = all(found.equal or found.explained for found in reports)
     if as_json:
-        _print_json(
-            {
-                "equal": equal,
-                "peers": [plain(found) | {"equal": found.equal} for found in reports],
-                "not_compared": silent,
-            }
-        )
+        verdicts = [plain(found) | {"equal": found.equal, "explained": found.explained} for found in reports]
+        _print_json({"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent})
     else:
         _print(tables.verify_table(reports))
         for found in reports:
-            for difference in found.differences[:3]:
+            for difference in [] if found.explained else found.differences[:3]:
                 _print(f"\n{found.peer}: {difference}")
+            if found.causes:
+                _print(f"\nWhere the {found.peer} begins to differ, and why:\n")
+                _print(tables.causes_table(found.causes))
         if silent:
             _print(f"\n{silent}")
-        _print("\nEvery byte is equal." if equal else "\nNOT equal: see the first differing layers above.")
-    if not equal:
+        _print(f"\n{tables.verify_verdict(equal, explained, content.profile)}")
+    if not explained:
         raise click.exceptions.Exit(1)
 
 

@@ -8,9 +8,12 @@ arithmetic, so that no intermediate can wrap here where it would not wrap there.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -299,6 +302,8 @@ class Rounding(Enum):
     """``MultiplyByQuantizedMultiplier`` of an int32: rounded at bit 31, and again after the right shift."""
     INT64 = "int64, single rounding"
     """``MultiplyByQuantizedMultiplier`` of an int64: a 16-bit multiplier, rounded once, half up."""
+    REAL = "float64, single rounding"
+    """The product with a float64 factor, rounded once, ties away from zero."""
 
 
 @dataclass(frozen=True)
@@ -316,9 +321,14 @@ class Requant:
         return Requant(tuple(m for m, _ in pairs), tuple(s for _, s in pairs), rounding)
 
     @property
+    def channels(self) -> int:
+        """How many factors there are; one stands for all channels."""
+        return len(self.multiplier)
+
+    @property
     def per_channel(self) -> bool:
         """Whether channels differ in their scale."""
-        return len(self.multiplier) > 1
+        return self.channels > 1
 
     @property
     def is_identity(self) -> bool:
@@ -343,6 +353,104 @@ class Requant:
             fits = (np.int64(INT32_MAX) << np.clip(15 - shift, 0, 31)) // np.maximum(reduced_multiplier(multiplier), 1)
             return np.where(shift < 15, np.minimum(fits, (1 << 47) - 1), 0)
         return INT32_MAX >> np.maximum(shift, 0)
+
+
+@dataclass(frozen=True)
+class RealRequant:
+    """Accumulator to output scale by float64 factors, per channel of the last axis or one for all: `Rounding.REAL`.
+
+    What LiteRT's reference FULLY_CONNECTED does. `wide`: whether it sums in int64.
+    """
+
+    factors: tuple[float, ...]
+    wide: bool = False
+    rounding: ClassVar[Rounding] = Rounding.REAL
+    is_identity: ClassVar[bool] = False
+
+    @property
+    def channels(self) -> int:
+        """How many factors there are; one stands for all channels."""
+        return len(self.factors)
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether channels differ in their scale."""
+        return self.channels > 1
+
+    def apply(self, acc: IntArray) -> IntArray:
+        """Rescale int64 accumulators of shape (..., channels)."""
+        product = np.asarray(acc, np.int64).astype(np.float64) * np.array(self.factors)
+        magnitude = np.floor(np.abs(product))
+        magnitude += np.abs(product) - magnitude >= 0.5  # exact, where the sum with 0.5 might round up
+        return np.asarray(np.copysign(magnitude, product).astype(np.int64))
+
+    def largest_accumulator(self) -> IntArray:
+        """The largest |accumulator| per channel that the rule is defined for: no intermediate leaves its C type."""
+        results = np.floor((INT32_MAX - _ROOM_FOR_ZERO_POINT) / np.array(self.factors))
+        sums = _LARGEST_EXACT_FLOAT64 if self.wide else INT32_MAX
+        return np.minimum(results, sums).astype(np.int64)
+
+    def in_integers(self, bounds: IntArray, reach: int) -> tuple[IntArray, IntArray] | None:
+        """Multipliers and shifts (int64, one per factor) that give the same results in integers.
+
+        `bounds`: what each channel's |accumulator| can reach. None: for some factor there are none.
+        """
+        largest = np.asarray(bounds) if self.per_channel else np.asarray(bounds).max(keepdims=True)
+        pairs = [integer_factor(factor, int(bound), reach) for factor, bound in zip(self.factors, largest, strict=True)]
+        found = [pair for pair in pairs if pair is not None]
+        if len(found) < len(pairs):
+            return None
+        return np.array([m for m, _ in found], np.int64), np.array([s for _, s in found], np.int64)
+
+
+_ROOM_FOR_ZERO_POINT = 1 << 16
+_LARGEST_EXACT_FLOAT64 = 2**53
+
+
+@lru_cache(maxsize=4096)
+def integer_factor(factor: float, bound: int, reach: int) -> tuple[int, int] | None:
+    """The smallest multiplier, and its shift, that stand for a float64 factor.
+
+    For every |a| <= `bound`, a * multiplier * 2**-shift and the float64 product a * factor are the same when rounded
+    to integers, ties away from zero, as far as results of `reach` and beyond need not be told apart. The product with
+    the multiplier fits int64, with its rounding. None: there is no such multiplier.
+
+    Rounding keeps the order, so that a rule is known by the least accumulator of each result. The factors that have
+    the same ones form an interval, given exactly by its ends.
+    """
+    largest = min(int(RealRequant((factor,)).apply(np.array([bound]))[0]), reach)
+    halves = np.arange(1, largest + 1) - 0.5  # where results 1, 2, ... begin
+    first = np.maximum(np.ceil(halves / factor) - 2, 0)
+    while (short := first * factor < halves).any():  # the quotient is off by little, this takes few steps
+        first += short
+    least = _extreme_quotient(halves, first, max)
+    before = first > 1
+    most = _extreme_quotient(halves[before], first[before] - 1, min)
+    if largest < reach:  # the bound itself stays below the next result
+        most = min(filter(None, (most, Fraction(2 * largest + 1, 2 * max(bound, 1)))))
+    least = least or Fraction(0)
+    for shift in range(1, 63):
+        multiplier = math.ceil(least * (1 << shift))
+        if bound * multiplier + (1 << (shift - 1)) >= 1 << 63:
+            return None
+        if most is None or multiplier < most * (1 << shift):
+            return multiplier, shift
+    return None
+
+
+def _extreme_quotient(
+    halves: npt.NDArray[np.floating[Any]],
+    accumulators: npt.NDArray[np.floating[Any]],
+    choose: Callable[[Iterable[Fraction]], Fraction],
+) -> Fraction | None:
+    """The largest or smallest of exact quotients; float64 ones say which of them to look at."""
+    if not halves.size:
+        return None
+    rounded = halves / accumulators
+    extreme = rounded.max() if choose is max else rounded.min()
+    near = np.abs(rounded - extreme) <= extreme * 2.0**-50
+    pairs = zip(halves[near].tolist(), accumulators[near].tolist(), strict=True)
+    return choose(Fraction(int(2 * half), 2 * int(accumulator)) for half, accumulator in pairs)
 
 
 def quantize_f32(x: npt.NDArray[np.float32], scale: np.float32, zero_point: int, low: int, high: int) -> IntArray:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from enum import Enum
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +63,19 @@ class Tensor:
         return TensorType(self.shape, self.dtype)
 
 
+@runtime_checkable
+class Rescaling(Protocol):
+    """An attribute that takes integers to another scale: `Requant` and its like."""
+
+    @property
+    def rounding(self) -> Enum:
+        """How; the value is the rule's name."""
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing is changed."""
+
+
 class Op(ABC):
     """An operator with its attributes; subclasses are frozen dataclasses in `tinygen.ops`, one file each."""
 
@@ -87,6 +101,19 @@ class Op(ABC):
     def describe(self) -> str:
         """The attributes in a few words, for comments and reports."""
         return ""
+
+    @property
+    def rounding(self) -> str:
+        """The rule that results are rounded by, for comments and reports: that of its attributes.
+
+        "exact" for what only moves, compares or counts.
+        """
+        rules = {
+            value.rounding.value: None
+            for name in getattr(self, "__dataclass_fields__", ())
+            if isinstance(value := getattr(self, name), Rescaling) and not value.is_identity
+        }
+        return ", ".join(rules) or "exact"
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,8 @@ class Body:
     values: Mapping[str, object]
     constants: Mapping[str, Array] = field(default_factory=dict)
     helpers: frozenset[str] = frozenset()
+    shared: Mapping[str, Array] = field(default_factory=dict)
+    """Constant arrays that all layers of a library read in common, by name."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from tinygen.ops.common import shape_text
 from tinygen.options import Options
 from tinygen.select import Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
-from tinygen.softmax_tables import EXP_TABLE, RECIPROCAL_TABLE
 
 _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
@@ -32,6 +31,9 @@ _HELPERS = (
     "requantise",
     "requantise_wide",
     "requantise_int64",
+    "requantise_once",
+    "requantise_once_wide",
+    "requantise_real",
     "taps",
     "sources",
     "reciprocal",
@@ -52,7 +54,6 @@ _HELPER_NEEDS = {
 _HELPER_TABLES: Mapping[str, Mapping[str, Array]] = {
     "logistic_int16": {"sigmoid_table": SIGMOID_TABLE},
     "tanh_int16": {"sigmoid_table": SIGMOID_TABLE},
-    "interpolate_int16": {"exp_table": EXP_TABLE, "reciprocal_table": RECIPROCAL_TABLE},
 }
 """Constant arrays that helpers read, each there once for all helpers and layers."""
 
@@ -213,7 +214,7 @@ def _layers(steps: Sequence[Step], layout: Layout, name: str) -> list[_Layer]:
             for parameter, operand in step.kernel.operands(step.site.inputs)
             if (data := step.site.inputs[operand].data) is not None
         }
-        body = Body(body.values, {**operands, **body.constants}, body.helpers)
+        body = dataclasses.replace(body, constants={**operands, **body.constants})
         layers.append(_Layer(index, step, body, layer_id, f"{name}_{layer_id}_{step.kernel.name.split('.')[0]}"))
     return layers
 
@@ -222,6 +223,7 @@ def _constants(layers: Sequence[_Layer], name: str) -> list[_Constant]:
     shared = {
         role: array for helper in _needed_helpers(layers) for role, array in _HELPER_TABLES.get(helper, {}).items()
     }
+    shared.update((role, array) for layer in layers for role, array in layer.body.shared.items())
     own = [_Constant(f"{layer.id}_{role}", array) for layer in layers for role, array in layer.body.constants.items()]
     return [_Constant(f"{name}_{role}", array) for role, array in shared.items()] + own
 
@@ -309,7 +311,9 @@ def _layer_comment(layer: _Layer, graph: Graph) -> str:
     first = f"Layer {layer.index}: {', '.join(word for word in words if word)}."
     macs = graph.macs(step.node)
     work = f"{macs:,} MACs, kernel" if macs else "Kernel"
-    second = f"{work} {step.kernel.name}, writes {c_text.tensor_text(layer.output.name)}."
+    rounding = step.node.op.rounding
+    rule = "" if rounding == "exact" else f" ({rounding})"
+    second = f"{work} {step.kernel.name}{rule}, writes {c_text.tensor_text(layer.output.name)}."
     return f"/* {first}\n * {second} */"
 
 
@@ -427,6 +431,7 @@ def _manifest_layer(layer: _Layer, graph: Graph, layout: Layout) -> manifest.Lay
         op=layer.step.node.op.name,
         symbol=layer.symbol,
         kernel=layer.step.kernel.name,
+        rounding=layer.step.node.op.rounding,
         macs=graph.macs(layer.step.node),
         output=manifest.LayerOutput(
             tensor=output.name,

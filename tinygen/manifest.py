@@ -23,9 +23,9 @@ Schema 1. All paths are relative to the folder that holds manifest.json, with fo
     state_bytes       static RAM that lives from one invoke to the next
     const_bytes       weights, biases, requantisation and tables, in flash
     macs              multiply-accumulates of one invoke
-    layers            [{index, name, op, symbol, kernel, macs, output}] in the order of execution, one for each C
-                      function; output is {tensor, dtype, shape, bytes, memory, offset}, the offset within
-                      the memory "arena" or "state"
+    layers            [{index, name, op, symbol, kernel, rounding, macs, output}] in the order of execution, one for
+                      each C function; rounding is the rule's name, "exact" where nothing is rounded; output is
+                      {tensor, dtype, shape, bytes, memory, offset}, the offset within the memory "arena" or "state"
     files             {path: sha256} of every generated file but this one
 """
 
@@ -87,6 +87,7 @@ class Layer:
     op: str
     symbol: str
     kernel: str
+    rounding: str
     macs: int
     output: LayerOutput
 

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 from tinygen.errors import UsageError
 
-PROFILES = ("tflm",)
-"""Whose arithmetic generated code follows: that of TensorFlow Lite Micro."""
+TFLM = "tflm"
+"""TensorFlow Lite Micro."""
+LITERT = "litert"
+"""The reference kernels (BUILTIN_REF) of LiteRT from 1.3 on, once TensorFlow Lite."""
+PROFILES = (TFLM, LITERT)
+"""Whose arithmetic generated code follows."""
 
 INTERFACES = ("model", "int8")
 """Inputs and outputs as the file has them, or, where they are float32 or uint8, as the int8 or int16 behind them."""
@@ -20,7 +24,7 @@ class Options:
     Raises UsageError for what cannot be chosen.
     """
 
-    profile: str = "tflm"
+    profile: str = TFLM
     """One of PROFILES."""
     batch: int | None = None
     """Inferences in one invoke; None: as many as the file fixes, or one."""
@@ -36,8 +40,9 @@ class Options:
     @property
     def words(self) -> tuple[str, ...]:
         """The command line's words for what is not the default."""
+        profile = ("--profile", self.profile) if self.profile != TFLM else ()
         batch = () if self.batch is None else ("--batch", str(self.batch))
-        return (*batch, *(("--io", self.io) if self.io != INTERFACES[0] else ()))
+        return (*profile, *batch, *(("--io", self.io) if self.io != INTERFACES[0] else ()))
 
 
 def _expect(what: str, found: str, known: tuple[str, ...]) -> None:

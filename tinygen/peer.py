@@ -33,6 +33,8 @@ class Peer(Protocol):
     """Somebody who runs the model."""
 
     name: str
+    profile: str | None
+    """Whose arithmetic it has, where it is an original runtime; None: that of the generated C."""
 
     def run(self, inputs: Sequence[bytes], reset: bool) -> Answer:
         """All outputs, and the output of every layer, for the bytes of all inputs; `reset` forgets earlier inputs."""
@@ -52,8 +54,10 @@ class PipePeer:
         errors: IO[bytes],
         manifest: Manifest,
         lacks: Collection[int] = (),
+        profile: str | None = None,
     ) -> None:
         self.name = name
+        self.profile = profile
         self._process = process
         self._errors = errors
         self._layers = [None if layer.index in lacks else layer.output.bytes for layer in manifest.layers]
@@ -93,12 +97,18 @@ class PipePeer:
 
 
 @contextlib.contextmanager
-def pipe_peer(name: str, command: Sequence[str], manifest: Manifest, lacks: Collection[int] = ()) -> Iterator[PipePeer]:
+def pipe_peer(
+    name: str,
+    command: Sequence[str],
+    manifest: Manifest,
+    lacks: Collection[int] = (),
+    profile: str | None = None,
+) -> Iterator[PipePeer]:
     """Start a process that answers on its pipes, except for the layers that it lacks; it is ended on leaving."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         try:
-            yield PipePeer(name, process, errors, manifest, lacks)
+            yield PipePeer(name, process, errors, manifest, lacks, profile)
         finally:
             process.kill()
             process.communicate()

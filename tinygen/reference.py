@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -23,10 +24,16 @@ def next_states(graph: Graph, values: Mapping[str, Array]) -> States:
     return {state.read: values[state.written] for state in graph.states}
 
 
-def evaluate(graph: Graph, inputs: Sequence[Array], states: States | None = None) -> Mapping[str, Array]:
+def evaluate(
+    graph: Graph,
+    inputs: Sequence[Array],
+    states: States | None = None,
+    given: Mapping[str, Array] = MappingProxyType({}),
+) -> Mapping[str, Array]:
     """All tensors by name, for `inputs` in the order of ``graph.inputs``; without `states`, as after a reset.
 
-    Raises InputError when an input's shape or dtype is not the graph's.
+    Tensors that are `given`, by another runtime, are computed, too, but nodes read what is given. Raises InputError
+    when an input's shape or dtype is not the graph's.
     """
     values: dict[str, Array] = {name: t.data for name, t in graph.tensors.items() if t.data is not None}
     values.update(initial_states(graph) if states is None else states)
@@ -38,7 +45,7 @@ def evaluate(graph: Graph, inputs: Sequence[Array], states: States | None = None
             )
         values[name] = array
     for node in graph.nodes:
-        results = node.op.reference(*(values[name] for name in node.inputs))
+        results = node.op.reference(*(given.get(name, values[name]) for name in node.inputs))
         values.update(zip(node.outputs, results, strict=True))
     return values
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from tinygen import pipeline, reference
-from tinygen.errors import OutputError
+from tinygen.attribution import Attribution, Cause
+from tinygen.errors import OutputError, UnsupportedModel
 from tinygen.ir import Array, Graph
 from tinygen.manifest import Layer, Manifest
 from tinygen.options import Options
@@ -54,11 +56,18 @@ class PeerReport:
     """Samples that differ."""
     differences: tuple[Difference, ...]
     """The first of them, one for each sample."""
+    causes: tuple[Cause, ...] = ()
+    """Of an original runtime that differs: the nodes that introduce differences."""
 
     @property
     def equal(self) -> bool:
         """Whether every byte was equal."""
         return not self.differing
+
+    @property
+    def explained(self) -> bool:
+        """Whether there are differences, and the runtime's profile accounts for each of them."""
+        return bool(self.causes) and all(cause.explained for cause in self.causes)
 
 
 _KEPT_DIFFERENCES = 20
@@ -92,6 +101,7 @@ def verify(
     """Run the samples through the reference and every peer, and compare every layer and output."""
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(peer) for peer in peers]
+        attributions = [_attribution(model, peer.profile) for peer in opened]
         found: list[list[Difference]] = [[] for _ in opened]
         differing = [0] * len(opened)
         compared: list[set[int]] = [set() for _ in opened]
@@ -106,6 +116,10 @@ def verify(
                 answer = peer.run(sample.bytes, reset)
                 compared[index].update(layer for layer, crc in enumerate(answer.layer_crcs) if crc is not None)
                 difference = compare(sample.name, model.graph, manifest, values, answer)
+                attribution = attributions[index]
+                if attribution is not None and (difference is not None or model.graph.states):
+                    known = _known(model.graph, manifest, answer)
+                    attribution.add(sample.arrays, reset or not model.graph.states, known)
                 if difference is not None:
                     differing[index] += 1
                     found[index] += [difference] if len(found[index]) < _KEPT_DIFFERENCES else []
@@ -119,9 +133,38 @@ def verify(
             bytes=len(samples) * (outputs + sum(manifest.layers[layer].output.bytes for layer in layers)),
             differing=count,
             differences=tuple(differences),
+            causes=attribution.causes if attribution is not None else (),
         )
-        for peer, layers, count, differences in zip(opened, compared, differing, found, strict=True)
+        for peer, layers, count, differences, attribution in zip(
+            opened, compared, differing, found, attributions, strict=True
+        )
     ]
+
+
+def _attribution(model: pipeline.Model, profile: str | None) -> Attribution | None:
+    """What explains the differences of an original runtime: the model read under its profile."""
+    if profile is None:
+        return None
+    if profile == model.options.profile:
+        return Attribution(model.graph, None, {})
+    try:
+        other = pipeline.decode(model.data, model.file, dataclasses.replace(model.options, profile=profile))
+    except UnsupportedModel as refused:
+        reasons = {problem.node: f"under {profile}: {problem.reason}" for problem in refused.problems}
+        return Attribution(model.graph, None, {"": f"the model cannot be built under {profile}", **reasons})
+    return Attribution(model.graph, other.graph, {})
+
+
+def _known(graph: Graph, manifest: Manifest, answer: Answer) -> dict[str, Array]:
+    """A runtime's tensors by their name in the graph."""
+    data = {
+        layer.output.tensor: answer.layer(layer.index)
+        for layer, crc in zip(manifest.layers, answer.layer_crcs, strict=True)
+        if crc is not None
+    }
+    data.update(zip(graph.outputs, answer.outputs, strict=True))
+    tensors = ((name, graph.tensors[name], content) for name, content in data.items())
+    return {name: np.frombuffer(content, tensor.dtype).reshape(tensor.shape) for name, tensor, content in tensors}
 
 
 def compare(

@@ -69,7 +69,7 @@ static inline int32_t kws_tap_limit(int32_t origin, int32_t size, int32_t dilati
 }
 
 /* Layer 0: CONV_2D 6x7x3 -> 6x7x4, kernel 4x2, padding 1+2 x 0+1.
- * 4,032 MACs, kernel conv_2d.direct, writes tensor3. */
+ * 4,032 MACs, kernel conv_2d.direct (double rounding), writes tensor3. */
 static inline int8_t layer_00_finish(int32_t acc, int32_t channel)
 {
     const int32_t y = kws_requantise(acc, layer_00_multiplier[channel], layer_00_shift[channel]) + 3;

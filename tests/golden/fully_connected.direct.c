@@ -57,7 +57,7 @@ static inline int32_t kws_requantise(int32_t acc, int32_t multiplier, int32_t sh
 }
 
 /* Layer 0: FULLY_CONNECTED 13 -> 9.
- * 117 MACs, kernel fully_connected.direct, writes tensor3. */
+ * 117 MACs, kernel fully_connected.direct (double rounding), writes tensor3. */
 static inline int8_t layer_00_finish(int32_t acc)
 {
     const int32_t y = kws_requantise(acc, 1352569993, 9) - 9;

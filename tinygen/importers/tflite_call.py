@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, Clamp, full_r
 from tinygen.ops.strided_copy import StridedCopy, regular_loops, row_major
 from tinygen.ops.table_copy import TableCopy
 from tinygen.ops.window import Axis, Window, same_padding
+from tinygen.options import LITERT
 
 LARGEST_TENSOR = 2**30
 """Bytes; the generated C counts in int32."""
@@ -72,6 +74,11 @@ class Call:
             raise Refused(f"it has {len(self.outputs)} outputs, expected is 1")
         return self.outputs[0]
 
+    @property
+    def is_litert(self) -> bool:
+        """Whether the operator gets LiteRT's arithmetic."""
+        return self.profile == LITERT
+
     def option(self, name: str) -> Any:
         """A field of the option table."""
         return self.raw.options[name]
@@ -79,6 +86,32 @@ class Call:
 
 Converter = Callable[[Call], Converted | Sequence[Converted]]
 """Reads one operator's options and tensors, and says what it is made of; raises Refused."""
+
+
+def refuse_in_litert(call: Call, condition: bool, reason: str) -> None:
+    """What LiteRT's reference kernels refuse, get wrong or do otherwise, and TensorFlow Lite Micro computes."""
+    if call.is_litert and condition:
+        raise Refused(reason, "build with --profile tflm, whose runtime computes it")
+
+
+def factor(call: Call, *scales: float, over: float) -> float:
+    """The product of scales, over the output's: in float64, or in float32 where LiteRT computes it so."""
+    if not call.is_litert:
+        return math.prod(scales) / over
+    product = np.float32(1)
+    with np.errstate(over="ignore", under="ignore"):
+        for scale in scales:
+            product *= np.float32(scale)
+        return float(product / np.float32(over))
+
+
+def refuse_int16_zero_points(call: Call, *tensors: Tensor) -> None:
+    """LiteRT has no zero points for int16, where TensorFlow Lite Micro takes them."""
+    for tensor in tensors:
+        zero_point = scale_and_zero_point(tensor, "tensor")[1] if tensor.dtype == INT16 else 0
+        refuse_in_litert(
+            call, zero_point != 0, f"{tensor.name!r} is int16 with the zero point {zero_point}, which LiteRT refuses"
+        )
 
 
 def scale_and_zero_point(tensor: Tensor, role: str) -> tuple[float, int]:

@@ -42,6 +42,13 @@ class Relu6(Lookup):
 
 
 @dataclass(frozen=True)
+class Relu6Rescaled(Relu):
+    """The same where the scales differ: y = clamp(requant(x - zero_point) + output_zero_point)."""
+
+    name: ClassVar[str] = "RELU6"
+
+
+@dataclass(frozen=True)
 class LeakyRelu(Lookup):
     """y = clamp(r(x - zero_point) + output_zero_point), r = requant, below the zero point sign * negative_requant.
 
@@ -85,6 +92,11 @@ class HardSwish(Lookup):
     output_exponent: int
     gate_multiplier: int
     gate_exponent: int
+
+    @property
+    def rounding(self) -> str:
+        """Products of int16 values."""
+        return "16-bit products"
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and shifts within int16."""
@@ -168,7 +180,8 @@ def _prepare_abs(site: Site) -> Body:
 
 
 KERNELS = (
-    *(lookup_kernel(op) for op in (Relu, Relu6, LeakyRelu, HardSwish, Abs)),
+    *(lookup_kernel(op) for op in (Relu, Relu6, Relu6Rescaled, LeakyRelu, HardSwish, Abs)),
+    Kernel("relu.direct", Relu6Rescaled, _prepare_relu),
     Kernel("relu.direct", Relu, _prepare_relu),
     Kernel("relu6.direct", Relu6, _prepare_relu6),
     Kernel("leaky_relu.direct", LeakyRelu, _prepare_leaky_relu),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, IntArray, Requant, Rounding, reduced_multiplier
+from tinygen.fixedpoint import INT32_MAX, IntArray, RealRequant, Requant, Rounding, reduced_multiplier
 from tinygen.ir import Array, Tensor
 
 INT8 = np.dtype(np.int8)
@@ -79,12 +79,12 @@ def rescaling_problems(what: str, low: int, high: int, requant: Requant) -> Iter
         yield f"{what} can reach {low if -low > high else high}, the scales leave {limit} of int32"
 
 
-def channel_problems(bias: Tensor, requant: Requant, channels: int) -> Iterator[str]:
+def channel_problems(bias: Tensor, requant: Requant | RealRequant, channels: int) -> Iterator[str]:
     """Problems of a bias or scales that are not one per output channel."""
     if bias.shape != (channels,):
         yield f"the bias has shape {bias.shape}, the filter has {channels} output channels"
-    elif len(requant.multiplier) not in (1, channels):
-        yield f"{len(requant.multiplier)} filter scales for {channels} output channels"
+    elif requant.channels not in (1, channels):
+        yield f"{requant.channels} filter scales for {channels} output channels"
 
 
 _FAR = 2**62
@@ -111,7 +111,7 @@ def accumulator_problems(
     bias: Array,
     zero_point: int,
     weight_zero_point: int,
-    requant: Requant,
+    requant: Requant | RealRequant,
     x_dtype: np.dtype[np.generic] = INT8,
 ) -> Iterator[str]:
     """A problem when some input could take an accumulator beyond what its rescaling is defined for."""
@@ -125,47 +125,75 @@ def accumulator_problems(
 
 @dataclass(frozen=True)
 class Finish:
-    """Literals of the step from accumulator to output; per channel, multiplier and shift are constant arrays."""
+    """Literals of the step from accumulator to output; per channel, the helper's factors are constant arrays."""
 
     acc_type: str
     y_type: str
     helper: str
     """Empty where accumulator and output have the same scale."""
     per_channel: bool
-    multiplier: int
-    shift: int
+    factors: Mapping[str, str]
+    """Names and literals of what the helper takes after the accumulator."""
     zero_point: int
     low: int
     high: int
 
 
 def finish(
-    requant: Requant, zero_point: int, clamp: Clamp, y_dtype: np.dtype[np.generic] = INT8
+    requant: Requant | RealRequant,
+    zero_point: int,
+    clamp: Clamp,
+    y_dtype: np.dtype[np.generic] = INT8,
+    bound: IntArray | None = None,
 ) -> tuple[Finish, Mapping[str, Array], frozenset[str]]:
-    """Values, constant arrays and C helpers of the requantising step, in the form that the C helper takes them."""
-    multiplier, shift = np.array(requant.multiplier, np.int32), np.array(requant.shift, np.int8)
-    if requant.rounding is Rounding.INT64:
-        helper, acc_type = "requantise_int64", "int64_t"
-        multiplier, shift = reduced_multiplier(multiplier).astype(np.int16), (15 - shift).astype(np.int8)
+    """Values, constant arrays and C helpers of the requantising step, in the form that the C helper takes them.
+
+    `bound`: what each channel's |accumulator| can reach, which real factors ask for.
+    """
+    if isinstance(requant, RealRequant):
+        assert bound is not None
+        helper, acc_type, factors = _real_factors(requant, bound, reach(zero_point, clamp))
     else:
-        # Where no shift goes left, the helper takes the right shift itself.
-        helper, acc_type = ("requantise_wide" if shift.max() > 0 else "requantise"), "int32_t"
-        shift = shift if shift.max() > 0 else -shift
-        if requant.is_identity:
-            helper = ""
+        helper, acc_type, factors = _integer_factors(requant)
     values = Finish(
         acc_type=acc_type,
         y_type=C_TYPES[str(y_dtype)],
         helper=helper,
         per_channel=requant.per_channel,
-        multiplier=int(multiplier[0]),
-        shift=int(shift[0]),
+        factors={name: repr(array[0].item()) for name, array in factors.items()},
         zero_point=zero_point,
         low=clamp[0],
         high=clamp[1],
     )
-    constants: dict[str, Array] = {"multiplier": multiplier, "shift": shift} if requant.per_channel else {}
-    return values, constants, frozenset({"clamp", helper} - {""})
+    return values, factors if requant.per_channel else {}, frozenset({"clamp", helper} - {""})
+
+
+def _integer_factors(requant: Requant) -> tuple[str, str, Mapping[str, Array]]:
+    """C helper, accumulator type, and what the helper takes."""
+    multiplier, shift = np.array(requant.multiplier, np.int32), np.array(requant.shift, np.int8)
+    if requant.rounding is Rounding.INT64:
+        reduced = reduced_multiplier(multiplier).astype(np.int16)
+        return "requantise_int64", "int64_t", {"multiplier": reduced, "shift": (15 - shift).astype(np.int8)}
+    # Where no shift goes left, the helper takes the right shift itself.
+    helper, shift = ("requantise_wide", shift) if shift.max() > 0 else ("requantise", -shift)
+    return "" if requant.is_identity else helper, "int32_t", {"multiplier": multiplier, "shift": shift}
+
+
+def _real_factors(requant: RealRequant, bound: IntArray, reach: int) -> tuple[str, str, Mapping[str, Array]]:
+    """The same: integers that give the same results, or else, with some int16 layers, the factors themselves."""
+    integers = requant.in_integers(bound, reach)
+    acc_type = "int32_t" if bound.max() <= INT32_MAX else "int64_t"
+    if integers is None:
+        return "requantise_real", acc_type, {"factor": np.array(requant.factors)}
+    multiplier, shift = integers[0], integers[1].astype(np.int8)
+    if acc_type == "int32_t" and multiplier.max() <= INT32_MAX:
+        return "requantise_once", acc_type, {"multiplier": multiplier.astype(np.int32), "shift": shift}
+    return "requantise_once_wide", acc_type, {"multiplier": multiplier, "shift": shift}
+
+
+def reach(zero_point: int, clamp: Clamp) -> int:
+    """How far from the zero point results can lie."""
+    return max(abs(value - zero_point) for value in clamp)
 
 
 def blocks(filters: int, run: int, objective: str) -> dict[str, int]:

@@ -82,6 +82,7 @@ def convolution_case(
         for length, taps, step, spread in zip(x[1:3], kernel, stride, dilation, strict=True)
     )
     options: dict[str, object] = {
+        **declared_bias(dtype, bias_dtype),
         "padding": padding,
         "stride_h": stride[0],
         "stride_w": stride[1],
@@ -154,6 +155,11 @@ def transposed_case(
             "fused_activation_function": activation,
         },
     )
+
+
+def declared_bias(dtype: str, bias_dtype: str) -> dict[str, str]:
+    """The option that declares an int32 bias beside an int16 input, as converters write it and LiteRT reads it."""
+    return {"quantized_bias_type": "INT32"} if (dtype, bias_dtype) == ("int16", "int32") else {}
 
 
 def input_tensor(shape: tuple[int, ...], dtype: str, zero_point: int) -> CaseTensor:

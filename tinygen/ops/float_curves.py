@@ -26,6 +26,11 @@ class _FloatCurve(Lookup):
     output_scale: float
     output_zero_point: int
 
+    @property
+    def rounding(self) -> str:
+        """All in float32; what is emitted are its 256 results."""
+        return "float32 table"
+
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and results that int32 holds."""
         yield from super().problems(inputs)

@@ -15,7 +15,7 @@ from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case
-from tinygen.ops.convolution_cases import filter_and_bias, input_tensor, output_tensor, random_dtypes
+from tinygen.ops.convolution_cases import declared_bias, filter_and_bias, input_tensor, output_tensor, random_dtypes
 from tinygen.ops.weighted import Weighted, weighted_body
 
 
@@ -154,5 +154,9 @@ def _case(
             biases if bias else None,
         ),
         (output_tensor(y, dtype, output_scale, -9),),
-        {"fused_activation_function": activation, "keep_num_dims": keep_num_dims},
+        {
+            "fused_activation_function": activation,
+            "keep_num_dims": keep_num_dims,
+            **declared_bias(dtype, bias_dtype),
+        },
     )

@@ -29,6 +29,11 @@ class LogSoftmax(RowExponentials):
 
     name: ClassVar[str] = "LOG_SOFTMAX"
 
+    @property
+    def rounding(self) -> str:
+        """Exponentials and a logarithm, as gemmlowp has them."""
+        return "fixed-point exponentials"
+
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """As the input."""
         return (inputs[0].type,)

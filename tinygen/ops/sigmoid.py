@@ -29,6 +29,11 @@ class _Sigmoid(Lookup):
     requant: Requant
     radius: int
 
+    @property
+    def rounding(self) -> str:
+        """All in fixed point; what is emitted are its 256 results."""
+        return "fixed-point table"
+
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and the scales that the argument's fixed point is defined for."""
         yield from super().problems(inputs)
@@ -80,6 +85,11 @@ class _SigmoidInt16(Op):
     multiplier: int
     right_shift: int
 
+    @property
+    def rounding(self) -> str:
+        """Between the entries of a table."""
+        return "interpolated table"
+
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and the scales that the argument's fixed point is defined for."""
         yield from common.expect_dtype(inputs[0], "input", INT16)
@@ -91,13 +101,13 @@ class _SigmoidInt16(Op):
         return (inputs[0].type,)
 
     @property
-    def rounding(self) -> int:
+    def half(self) -> int:
         """Half of what the right shift divides by."""
         return (1 << self.right_shift) >> 1
 
     def argument(self, x: Array) -> IntArray:
         """The argument in units of 1 / (3 * 4096)."""
-        return np.asarray((x.astype(np.int64) * self.multiplier + self.rounding) >> self.right_shift, np.int64)
+        return np.asarray((x.astype(np.int64) * self.multiplier + self.half) >> self.right_shift, np.int64)
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,7 @@ def _prepare(site: Site) -> Body:
             "elements": site.inputs[0].elements,
             "curve": op.name.lower(),
             "multiplier": op.multiplier,
-            "rounding": op.rounding,
+            "rounding": op.half,
             "right_shift": op.right_shift,
         },
         helpers=frozenset({f"{op.name.lower()}_int16"}),

@@ -62,6 +62,11 @@ class Softmax(RowExponentials):
     name: ClassVar[str] = "SOFTMAX"
     dtype: np.dtype[np.generic] = INT8
 
+    @property
+    def rounding(self) -> str:
+        """Exponentials in Q5.26, as gemmlowp has them."""
+        return "fixed-point exponentials"
+
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The input's shape."""
         return (TensorType(inputs[0].shape, self.dtype),)

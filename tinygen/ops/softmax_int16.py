@@ -16,7 +16,7 @@ from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT16
 from tinygen.ops.lookup import gain_problems, largest_difference
-from tinygen.softmax_tables import EXP_TABLE, RECIPROCAL_TABLE
+from tinygen.softmax_tables import FLOAT32_TABLES, SoftmaxTables
 
 _LONGEST_ROW = 2**16 - 1  # of exponentials in Q0.15, whose sum is an int32
 
@@ -30,6 +30,12 @@ class SoftmaxInt16(Op):
 
     name: ClassVar[str] = "SOFTMAX"
     requant: Requant
+    tables: SoftmaxTables = FLOAT32_TABLES
+
+    @property
+    def rounding(self) -> str:
+        """Between the entries of tables that were computed in a type of real numbers."""
+        return f"interpolated {self.tables.computed_in} tables"
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, the gain that int32 leaves, and the length that the sum holds."""
@@ -50,11 +56,11 @@ class SoftmaxInt16(Op):
         (x,) = inputs
         rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
         scaled = self.requant.apply(rows - rows.max(axis=1, keepdims=True)) + INT16_MAX
-        exp = fixedpoint.interpolate_int16(EXP_TABLE, np.maximum(scaled, INT16_MIN))
+        exp = fixedpoint.interpolate_int16(self.tables.exp, np.maximum(scaled, INT16_MIN))
         total = exp.sum(axis=1, keepdims=True)
         headroom = np.array([[31 - int(value).bit_length()] for value in total[:, 0]], np.int64)
         fraction = (((total << headroom) + (1 << 13)) >> 14) - (3 << 15)  # of 1 + fraction, from -32768 to 32768
-        reciprocal = fixedpoint.interpolate_int16(RECIPROCAL_TABLE, np.minimum(fraction, INT16_MAX))
+        reciprocal = fixedpoint.interpolate_int16(self.tables.reciprocal, np.minimum(fraction, INT16_MAX))
         y = (exp * reciprocal + (np.int64(1) << (29 - headroom))) >> (30 - headroom)
         return (np.minimum(y, INT16_MAX).astype(np.int16).reshape(x.shape),)
 
@@ -66,6 +72,7 @@ def _prepare(site: Site) -> Body:
     return Body(
         values={"rows": x.elements // x.shape[-1], "depth": x.shape[-1], "finish": final},
         helpers=helpers | {"interpolate_int16"},
+        shared={"exp_table": op.tables.exp, "reciprocal_table": op.tables.reciprocal},
     )
 
 

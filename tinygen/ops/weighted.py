@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, IntArray, Requant
+from tinygen.fixedpoint import INT32_MAX, IntArray, RealRequant, Requant
 from tinygen.ir import Array, Op, Tensor, packed
 from tinygen.kernel import Body, Site
 from tinygen.ops import common
@@ -31,7 +31,7 @@ class Weighted(Op):
     zero_point: int
     weight_zero_point: int
     output_zero_point: int
-    requant: Requant
+    requant: Requant | RealRequant
     clamp: Clamp
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
@@ -92,8 +92,9 @@ def weighted_body(
     op: Weighted = site.op
     _, weights, _ = site.inputs
     assert weights.data is not None
-    final, constants, needed = common.finish(op.requant, op.output_zero_point, op.clamp, site.outputs[0].dtype)
-    acc_dtype = INT32 if op.bound(site.inputs).max() <= INT32_MAX else INT64
+    bound = op.bound(site.inputs)
+    final, constants, needed = common.finish(op.requant, op.output_zero_point, op.clamp, site.outputs[0].dtype, bound)
+    acc_dtype = INT32 if bound.max() <= INT32_MAX else INT64
     return Body(
         values={
             "zero_point": op.zero_point,

@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from tinygen.attribution import Cause
 from tinygen.errors import Problem
 from tinygen.importers import OutlineRow
 from tinygen.manifest import Layer, Manifest, Port
@@ -76,7 +77,16 @@ def _ports(content: Manifest) -> str:
 def layer_table(layers: Sequence[Layer]) -> Table:
     """The layers that leave code."""
     table = plain_table(
-        "#", "operator", "output", "MACs", "bytes", "kernel", "name", right=("#", "MACs", "bytes"), wide=["name"]
+        "#",
+        "operator",
+        "output",
+        "MACs",
+        "bytes",
+        "kernel",
+        "rounding",
+        "name",
+        right=("#", "MACs", "bytes"),
+        wide=["name"],
     )
     for layer in layers:
         table.add_row(
@@ -86,6 +96,7 @@ def layer_table(layers: Sequence[Layer]) -> Table:
             f"{layer.macs:,}",
             f"{layer.output.bytes:,}",
             layer.kernel,
+            layer.rounding,
             Text(layer.name),
         )
     return table
@@ -130,6 +141,42 @@ def verify_table(reports: Sequence[PeerReport]) -> Table:
         "compared with the reference", "samples", "layers", "bytes", "", right=("samples", "layers", "bytes")
     )
     for report in reports:
-        verdict = Text("equal", "green") if report.equal else Text(f"{report.differing:,} samples differ", "red")
+        differing = f"{report.differing:,} samples differ"
+        verdict = Text("equal", "green") if report.equal else Text(differing, "red")
+        if report.explained:
+            verdict = Text(f"{differing}, explained", "yellow")
         table.add_row(report.peer, str(report.samples), str(report.layers), f"{report.bytes:,}", verdict)
     return table
+
+
+def causes_table(causes: Sequence[Cause]) -> Table:
+    """The nodes that introduce differences, and what explains them."""
+    table = plain_table(
+        "operator", "node", "elements", "of", "ours", "theirs", "", right=("elements", "of"), wide=["node"]
+    )
+    for cause in causes:
+        verdict = Text("explained", "green") if cause.explained else Text("a bug", "bold red")
+        if cause.reason:
+            verdict = Text(f"not explained: {cause.reason}", "red")
+        table.add_row(
+            cause.operator,
+            Text(cause.node),
+            f"{cause.count:,}",
+            f"{cause.of:,}",
+            cause.ours,
+            cause.theirs or "-",
+            verdict,
+        )
+    return table
+
+
+def verify_verdict(equal: bool, explained: bool, profile: str) -> str:
+    """The comparison in a sentence."""
+    if equal:
+        return "Every byte is equal."
+    if explained:
+        return (
+            "Not equal, and every difference is explained: given the same inputs, each node above computes exactly "
+            f"what its runtime does, by another profile's arithmetic than {profile}."
+        )
+    return "NOT equal: see the first differing layers above."

@@ -14,16 +14,20 @@ from tinygen.importers.tflite_call import (
     Converted,
     Converter,
     Refused,
+    factor,
+    refuse_in_litert,
+    refuse_int16_zero_points,
     scale_and_zero_point,
 )
 from tinygen.ir import Tensor
-from tinygen.ops.activations import Abs, HardSwish, LeakyRelu, Relu, Relu6
+from tinygen.ops.activations import Abs, HardSwish, LeakyRelu, Relu, Relu6, Relu6Rescaled
 from tinygen.ops.common import INT8, INT16, full_range
-from tinygen.ops.float_curves import Elu
+from tinygen.ops.float_curves import Elu, LogisticFloat, TanhFloat
 from tinygen.ops.log_softmax import LogSoftmax
 from tinygen.ops.sigmoid import SIGMOID_INTEGER_BITS, Logistic, LogisticInt16, Tanh, TanhInt16
 from tinygen.ops.softmax import Softmax
 from tinygen.ops.softmax_int16 import SoftmaxInt16
+from tinygen.softmax_tables import FLOAT32_TABLES, FLOAT64_TABLES
 
 _INT16_ARGUMENT_UNITS = 3 * 4096  # in one, of the int16 table's argument
 _Q3_12 = -12  # log2 of the scale
@@ -51,6 +55,11 @@ def _power_of_two(scale: float) -> int | None:
     exponent = np.log(np.float32(scale)) * (np.float32(1) / np.log(np.float32(2)))
     nearest = fixedpoint.round_half_away(float(exponent))
     return nearest if abs(exponent - np.float32(nearest)) < np.float32(1e-3) else None
+
+
+def _curve(call: Call, op: type[Elu] | type[LogisticFloat] | type[TanhFloat]) -> Converted:
+    x = call.input(0, "input")
+    return Converted(op(*scale_and_zero_point(x, "input"), *scale_and_zero_point(call.output, "output")), (x,))
 
 
 def _sigmoid(call: Call, op: type[Logistic] | type[Tanh]) -> Converted:
@@ -83,12 +92,14 @@ def _logistic(call: Call) -> Converted:
     if call.input(0, "input").dtype == INT16:
         return _sigmoid_int16(call, LogisticInt16, (_Q3_12,))
     _expect_output(call.output, 1 / 256, -128)
-    return _sigmoid(call, Logistic)
+    return _curve(call, LogisticFloat) if call.is_litert else _sigmoid(call, Logistic)
 
 
 def _tanh(call: Call) -> Converted:
     if call.input(0, "input").dtype == INT16:
         return _sigmoid_int16(call, TanhInt16, (_Q3_12, _Q3_12 + 1))
+    if call.is_litert:
+        return _curve(call, TanhFloat)
     _expect_output(call.output, 1 / 128, 0)
     return _sigmoid(call, Tanh)
 
@@ -99,18 +110,28 @@ def _relu(call: Call) -> Converted:
     y_scale, y_zero = scale_and_zero_point(y, "output")
     if x.dtype == INT16:
         _expect_zero_points(x, y)
-    clamp = (y_zero, full_range(y.dtype)[1])
-    return Converted(Relu(zero_point, y_zero, Requant.from_scales(scale / y_scale), clamp), (x,))
+    requant = Requant.from_scales(factor(call, scale, over=y_scale))
+    return Converted(Relu(zero_point, y_zero, requant, (y_zero, full_range(y.dtype)[1])), (x,))
 
 
 def _relu6(call: Call) -> Converted:
     x, y = call.input(0, "input"), call.output
     scale, zero_point = scale_and_zero_point(x, "input")
-    if scale_and_zero_point(y, "output") != (scale, zero_point):
-        raise Refused("input and output have different scales or zero points, which the runtimes ignore")
+    y_scale, y_zero = scale_and_zero_point(y, "output")
     # FloatToQuantizedType; the bound keeps tiny scales within what can be rounded.
-    six = fixedpoint.round_half_away(min(float(np.float32(6) / np.float32(scale)), 2.0**20)) + zero_point
-    return Converted(Relu6((zero_point, min(six, full_range(x.dtype)[1]))), (x,))
+    six = fixedpoint.round_half_away(min(float(np.float32(6) / np.float32(y_scale)), 2.0**20)) + y_zero
+    clamp = (y_zero, min(six, full_range(y.dtype)[1]))
+    refuse_int16_zero_points(call, x, y)
+    if (y_scale, y_zero) == (scale, zero_point):
+        return Converted(Relu6(clamp), (x,))
+    if not call.is_litert:
+        raise Refused(
+            "input and output have different scales or zero points, which TensorFlow Lite Micro ignores",
+            "build with --profile litert, which rescales",
+        )
+    return Converted(
+        Relu6Rescaled(zero_point, y_zero, Requant.from_scales(factor(call, scale, over=y_scale)), clamp), (x,)
+    )
 
 
 def _leaky_relu(call: Call) -> Converted:
@@ -120,7 +141,8 @@ def _leaky_relu(call: Call) -> Converted:
     alpha = float(np.float32(call.option("alpha")))
     if not math.isfinite(alpha):
         raise Refused(f"alpha is {alpha:g}")
-    slope = abs(scale * alpha / y_scale)
+    refuse_int16_zero_points(call, x, y)
+    slope = abs(factor(call, scale, alpha, over=y_scale))
     if alpha < 0 and fixedpoint.round_half_away(math.frexp(slope)[0] * 2**31) == 2**31:
         raise Refused(
             "the negative alpha becomes a power of two by rounding, which the runtime takes for a positive one",
@@ -129,7 +151,7 @@ def _leaky_relu(call: Call) -> Converted:
     op = LeakyRelu(
         zero_point=zero_point,
         output_zero_point=y_zero,
-        requant=Requant.from_scales(scale / y_scale),
+        requant=Requant.from_scales(factor(call, scale, over=y_scale)),
         negative_requant=Requant.from_scales(slope),
         sign=-1 if alpha < 0 else 1,
     )
@@ -137,8 +159,8 @@ def _leaky_relu(call: Call) -> Converted:
 
 
 def _elu(call: Call) -> Converted:
-    x = call.input(0, "input")
-    return Converted(Elu(*scale_and_zero_point(x, "input"), *scale_and_zero_point(call.output, "output")), (x,))
+    refuse_in_litert(call, True, "LiteRT's reference kernels lack it for int8 models")
+    return _curve(call, Elu)
 
 
 def _hard_swish(call: Call) -> Converted:
@@ -165,7 +187,7 @@ def _abs(call: Call) -> Converted:
     y_scale, y_zero = scale_and_zero_point(y, "output")
     if x.dtype == INT16:
         _expect_zero_points(x, y)
-    return Converted(Abs(zero_point, y_zero, Requant.from_scales(scale / y_scale)), (x,))
+    return Converted(Abs(zero_point, y_zero, Requant.from_scales(factor(call, scale, over=y_scale))), (x,))
 
 
 def _softmax(call: Call) -> Converted:
@@ -177,7 +199,8 @@ def _softmax(call: Call) -> Converted:
     if x.dtype == INT16:
         _expect_zero_points(x, y)
         _expect_output(y, 1 / 32768, 0, _SOFTMAX_INT16_TOLERANCE)
-        return Converted(SoftmaxInt16(Requant.from_scales(scale * beta / (10 / 65535))), (x,))
+        requant = Requant.from_scales(factor(call, scale, beta, over=1.0) / (10 / 65535))
+        return Converted(SoftmaxInt16(requant, FLOAT64_TABLES if call.is_litert else FLOAT32_TABLES), (x,))
     if y.dtype == INT16:
         _expect_output(y, 1 / 65536, -32768, _SOFTMAX_INT16_TOLERANCE)
     else:

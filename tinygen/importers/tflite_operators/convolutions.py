@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant, Rounding
+from tinygen.fixedpoint import RealRequant, Requant, Rounding
 from tinygen.importers.tflite_call import (
     QUANTISE,
     Call,
@@ -18,6 +18,7 @@ from tinygen.importers.tflite_call import (
     clamp,
     filter_scales,
     filter_zero_point,
+    refuse_in_litert,
     scale_and_zero_point,
     window,
 )
@@ -61,7 +62,15 @@ def _bias(call: Call, x: Tensor, filters: int, index: int = 2, *, int32: bool) -
     `int32`: whether the runtime distinguishes int32 biases there from int64 ones, which it expects.
     """
     given = bias(call, filters, index, INT64 if x.dtype == INT16 else INT32)
-    if x.dtype != INT16 or (given.dtype == INT32 and int32):
+    if x.dtype != INT16:
+        return given, Rounding.DOUBLE
+    if given.dtype == INT32 and int32:
+        declared = call.option("quantized_bias_type")
+        refuse_in_litert(
+            call,
+            declared != "INT32",
+            f"the bias is int32 beside an int16 input, and declared as {declared}: LiteRT reads it as int64",
+        )
         return given, Rounding.DOUBLE
     if given.dtype == INT32:
         raise Refused(
@@ -92,6 +101,7 @@ def _convolution(call: Call, op: type[Conv2D] | type[DepthwiseConv2D], *, int32:
 
 
 def _conv_2d(call: Call) -> Converted:
+    refuse_in_litert(call, len(call.inputs) < 3 or call.inputs[2] is None, "it has no bias, which LiteRT refuses")
     return _convolution(call, Conv2D, int32=True)
 
 
@@ -105,15 +115,23 @@ def _transpose_conv(call: Call) -> Converted:
     # The output's size is that of its tensor, also where the output shape is an input of the model.
     if shape.data is not None and tuple(shape.data.reshape(-1)) != y.shape:
         raise Refused(f"the output shape {shape.data.tolist()} is not that of the output tensor, {y.shape}")
+    refuse_in_litert(call, shape.data is None, "the output shape is an input of the model, which LiteRT refuses")
     x_scale, x_zero = _activation(x, "input", x)
     y_scale, y_zero = _activation(y, "output", x)
     biases, rounding = _bias(call, x, weights.shape[0], 3, int32=False)
     if biases.dtype == INT16 and biases.data is not None:
+        refuse_in_litert(call, True, "the bias is int16, which LiteRT refuses")
         wide = read_only(biases.data.astype(np.int64))
         biases = dataclasses.replace(biases, name=f"{biases.name}/int64", dtype=INT64, data=wide)
+    steps = window(call, y, (weights.shape[1], weights.shape[2]))
+    refuse_in_litert(
+        call,
+        steps.output_size(*y.shape[1:3]) != x.shape[1:3],
+        f"the output {y.shape} is not that of a convolution's input whose output is {x.shape}, which LiteRT refuses",
+    )
     scales = filter_scales(weights, 0)
     converted = TransposeConv(
-        window=window(call, y, (weights.shape[1], weights.shape[2])),
+        window=steps,
         output_size=(y.shape[1], y.shape[2]),
         zero_point=x_zero,
         weight_zero_point=filter_zero_point(call, weights),
@@ -140,12 +158,19 @@ def _fully_connected(call: Call) -> Converted:
         raise Refused("per-channel filter scales come with zero points other than 0")
     if weights.packed and weights.quant.scale.size > 1:
         raise Refused("the filter is int4 with a scale for each channel, which the runtimes refuse")
+    refuse_in_litert(
+        call, weights.packed and bool(zero_points[0]), "the filter is int4 with a zero point, which LiteRT refuses"
+    )
     biases, rounding = _bias(call, x, weights.shape[0] if weights.shape else 0, int32=True)
+    factors = x_scale * weights.quant.scale.astype(np.float64) / y_scale
+    requant: Requant | RealRequant = Requant.from_scales(factors, rounding)
+    if call.is_litert:
+        requant = RealRequant(tuple(factors.tolist()), wide=rounding is Rounding.INT64)
     op = FullyConnected(
         zero_point=x_zero,
         weight_zero_point=int(zero_points[0]),
         output_zero_point=y_zero,
-        requant=Requant.from_scales(x_scale * weights.quant.scale.astype(np.float64) / y_scale, rounding),
+        requant=requant,
         clamp=clamp(call, y),
         keep_num_dims=bool(call.option("keep_num_dims")),
     )

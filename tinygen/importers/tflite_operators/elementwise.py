@@ -15,11 +15,14 @@ from tinygen.importers.tflite_call import (
     Converter,
     Refused,
     clamp,
+    factor,
+    refuse_in_litert,
+    refuse_int16_zero_points,
     scale_and_zero_point,
 )
 from tinygen.ops.add import Add, Sub
 from tinygen.ops.cast import Cast
-from tinygen.ops.common import FLOAT32, INT8, INT16, Clamp, full_range
+from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, Clamp, full_range
 from tinygen.ops.common_scale import CommonScale
 from tinygen.ops.extremum import Maximum, Minimum
 from tinygen.ops.mul import Mul
@@ -36,6 +39,7 @@ def _common_scale(
     a_scale, a_zero = scale_and_zero_point(a, "first input")
     b_scale, b_zero = scale_and_zero_point(b, "second input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
+    refuse_int16_zero_points(call, a, b, y)
     twice_larger = 2 * max(a_scale, b_scale)
     left_shift = left_shifts.get(a.dtype, 0)  # other types are refused by the operator
     converted = op(
@@ -84,7 +88,7 @@ def _mul(call: Call) -> Converted:
         a_zero_point=a_zero,
         b_zero_point=b_zero,
         output_zero_point=y_zero,
-        requant=Requant.from_scales(a_scale * b_scale / y_scale),
+        requant=Requant.from_scales(factor(call, a_scale, b_scale, over=y_scale)),
         clamp=clamp(call, y),
     )
     return Converted(op, (a, b))
@@ -114,11 +118,15 @@ def _quantize(call: Call) -> Converted:
     if x.dtype == FLOAT32:
         return Converted(Quantize(scale, zero_point, y.dtype), (x,))
     x_scale, x_zero = scale_and_zero_point(x, "input")
+    refuse_in_litert(call, (x.dtype, y.dtype) == (INT8, INT32), "it makes int32 of int8, which LiteRT refuses")
+    if y.dtype == INT16:
+        refuse_int16_zero_points(call, x, y)
     return Converted(Requantize(x_zero, zero_point, Requant.from_scales(x_scale / scale), y.dtype), (x,))
 
 
 def _dequantize(call: Call) -> Converted:
     x = call.input(0, "input")
+    refuse_int16_zero_points(call, x)
     return Converted(Dequantize(*scale_and_zero_point(x, "input")), (x,))
 
 
@@ -132,12 +140,13 @@ def _prelu(call: Call) -> Converted:
     x_scale, x_zero = scale_and_zero_point(x, "input")
     alpha_scale, alpha_zero = scale_and_zero_point(alpha, "slope")
     y_scale, y_zero = scale_and_zero_point(y, "output")
+    refuse_in_litert(call, x.shape != y.shape, "the slope is larger than the input, which LiteRT refuses")
     op = Prelu(
         zero_point=x_zero,
         alpha_zero_point=alpha_zero,
         output_zero_point=y_zero,
-        requant=Requant.from_scales(x_scale / y_scale),
-        negative_requant=Requant.from_scales(x_scale * alpha_scale / y_scale),
+        requant=Requant.from_scales(factor(call, x_scale, over=y_scale)),
+        negative_requant=Requant.from_scales(factor(call, x_scale, alpha_scale, over=y_scale)),
     )
     return Converted(op, (x, alpha))
 

@@ -14,6 +14,7 @@ from tinygen.importers.tflite_call import (
     Converter,
     Refused,
     clamp,
+    refuse_in_litert,
     scale_and_zero_point,
 )
 from tinygen.ir import State, Tensor, read_only
@@ -46,8 +47,11 @@ def _svdf(call: Call) -> Converted:
     if len(call.inputs) != _SVDF_INPUTS:
         raise Refused(f"it has {len(call.inputs)} inputs, expected are {_SVDF_INPUTS}")
     x, y = call.input(0, "input"), call.output
+    activation = call.option("fused_activation_function")
+    refuse_in_litert(call, activation != "RELU", f"its fused activation is {activation}, LiteRT has RELU only")
     weights_feature, weights_time = call.input(1, "feature filter"), call.input(2, "time filter")
     state = call.input(4, "state")
+    refuse_in_litert(call, state.dtype != INT16, f"its state is {state.dtype}, on which LiteRT crashes")
     if call.inputs[3] is None:
         raise Refused("it has no bias, on which the runtime crashes", "give it a bias of zeros")
     bias = call.inputs[3]
@@ -59,7 +63,6 @@ def _svdf(call: Call) -> Converted:
         for tensor, role in ((weights_feature, "feature filter"), (weights_time, "time filter"), (state, "state"))
     )
     if y.dtype == INT8 and clamp(call, y) != full_range(INT8):
-        activation = call.option("fused_activation_function")
         raise Refused(
             f"the output's zero point {y_zero} leaves a fused {activation} something to cut off, which the runtime "
             "does not do",
@@ -130,6 +133,7 @@ def _cell_scale_log2(cell: Tensor) -> int:
 
 
 def _unidirectional_sequence_lstm(call: Call) -> Converted:
+    refuse_in_litert(call, True, "LiteRT computes it by another algorithm, which is not built")
     tensors = _lstm_tensors(call)
     x, hidden, cell = tensors[:3]
     y = call.output

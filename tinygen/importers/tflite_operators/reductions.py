@@ -12,6 +12,8 @@ from tinygen.importers.tflite_call import (
     Converted,
     Converter,
     Refused,
+    refuse_in_litert,
+    refuse_int16_zero_points,
     scale_and_zero_point,
 )
 from tinygen.ir import Tensor
@@ -51,6 +53,7 @@ def _total(call: Call, op: type[Mean] | type[Sum]) -> Converted:
     x, y = call.input(0, "input"), call.output
     x_scale, x_zero = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
+    refuse_int16_zero_points(call, x, y)
     axes = _axes(call, x)
     terms = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
     real = x_scale / y_scale
@@ -76,6 +79,7 @@ def _mean(call: Call) -> Converted:
 
 
 def _sum(call: Call) -> Converted:
+    refuse_in_litert(call, True, "LiteRT's reference kernel sums quantised values wrongly: it reads int8 as uint8")
     return _total(call, Sum)
 
 

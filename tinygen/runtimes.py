@@ -1,0 +1,110 @@
+"""The original runtimes as peers, each in a process of its own: some models and inputs make them end it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from tinygen import manifest as manifests
+from tinygen.errors import CannotCompare, ToolMissing
+from tinygen.ir import Array
+from tinygen.manifest import Manifest
+from tinygen.options import LITERT, TFLM
+from tinygen.peer import PipePeer, pipe_peer
+from tinygen.questions import Questions, questions
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """An original runtime; its profile is also the extra that installs it, and the name of its module here."""
+
+    profile: str
+    title: str
+    interpreter: str
+    """What its peer is called."""
+    package: str
+    has_uint8: bool
+    """Whether it still computes on uint8."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its interpreter is there."""
+        return importlib.util.find_spec(self.package) is not None
+
+    def ask(self, out: Path, manifest: Manifest) -> Questions:
+        """What its interpreter can be asked about an output folder.
+
+        Raises ToolMissing without the extra, CannotCompare where it cannot run the model in the file.
+        """
+        if not self.is_installed:
+            raise ToolMissing(
+                f"{self.title}'s interpreter is not installed", f"Install it: pip install 'tinygen[{self.profile}]'"
+            )
+        asked = questions(out, manifest)
+        if asked.on_uint8 and not self.has_uint8:
+            raise CannotCompare(f"{self.title} does not compute on uint8 any more")
+        return asked
+
+    @contextlib.contextmanager
+    def peer(self, out: Path, manifest: Manifest) -> Iterator[PipePeer]:
+        """Its interpreter, running the model that `out` was built from. Raises as `ask`."""
+        asked = self.ask(out, manifest)
+        command = [sys.executable, "-m", f"tinygen.{self.profile}", str(out)]
+        with pipe_peer(self.interpreter, command, manifest, asked.lacks, self.profile) as peer:
+            yield peer
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    runtime.profile: runtime
+    for runtime in (
+        Runtime(TFLM, "TensorFlow Lite Micro", "TFLM interpreter", "tflite_micro", False),
+        Runtime(LITERT, "LiteRT", "LiteRT interpreter", "ai_edge_litert", True),
+    )
+}
+"""By the profile whose arithmetic is theirs."""
+
+
+class Interpreter(Protocol):
+    """What is asked of a runtime that has read a model; every tensor keeps its value until the next run."""
+
+    def set_input(self, data: Array, index: int) -> None:
+        """Load the index-th input."""
+
+    def invoke(self) -> None:
+        """Run the model."""
+
+    def tensor(self, index: int) -> Array:
+        """A tensor by its index in the file."""
+
+
+def serve(out: Path, start: Callable[[Path], Interpreter]) -> None:
+    """Answer about an output folder on the pipes of this process, as `PipePeer` expects.
+
+    `start` makes an interpreter of a model file, anew for each reset.
+    """
+    content = manifests.load(out)
+    asked = questions(out, content)
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the interpreter prints must not mix with the answers
+    while reset := sys.stdin.buffer.read(1):
+        if reset != b"\0":
+            interpreter = start(out / content.model.path)
+        given = [question.parts(sys.stdin.buffer.read(question.port.bytes), asked.runs) for question in asked.inputs]
+        answers: list[list[bytes]] = []
+        for run in range(asked.runs):
+            for index, parts in enumerate(given):
+                interpreter.set_input(parts[run], index)
+            interpreter.invoke()
+            tensors = [interpreter.tensor(index) for index in (*asked.layers, *asked.outputs)]
+            answers.append([np.ascontiguousarray(tensor).tobytes() for tensor in tensors])
+        for parts_of_tensor in zip(*answers, strict=True):
+            pipe.write(b"".join(parts_of_tensor))
+        pipe.flush()
