@@ -41,6 +41,7 @@ MEAN_OF = CaseTensor((1, 2), scale=0.1, zero_point=3)
 WIDE = CaseTensor((1, 4, 4, 2), "int16", scale=0.001)
 SHIFTED = CaseTensor((1, 4, 4, 2), "int16", scale=0.001, zero_point=3)
 UNIT = CaseTensor((1, 4, 4, 2), "int16", scale=1 / 32768)
+DIRECTION = CaseTensor((1, 4, 4, 2), scale=1 / 128)
 NEARLY_ONE = 1 - 2.0**-23  # alpha, of scales whose quotient is nearly its reciprocal
 ABOVE = CaseTensor((1, 4, 4, 2), scale=(1 + 2.0**-23) / 64)
 
@@ -213,6 +214,40 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     "elu to a scale beyond int32": (
         Case("", "ELU", (OTHER,), (CaseTensor((1, 4, 4, 2), scale=1e-9),)),
         "ELU: .*too fine",
+    ),
+    "L2 normalisation to another scale": (
+        Case("", "L2_NORMALIZATION", (X,), (X,), {"fused_activation_function": "NONE"}),
+        "L2_NORMALIZATION: .*1/128 and zero point 0",
+    ),
+    "L2 normalisation with an activation": (
+        Case("", "L2_NORMALIZATION", (X,), (X,), {"fused_activation_function": "RELU"}),
+        "L2_NORMALIZATION: the fused activation RELU is not supported",
+    ),
+    "L2 normalisation of long rows": (
+        Case("", "L2_NORMALIZATION", (CaseTensor((1, 33_026), scale=1.0, zero_point=-128),), (DIRECTION,)),
+        "L2_NORMALIZATION: rows of 33026 overflow the sum of squares, the limit is 33025",
+    ),
+    "L2 normalisation of five dimensions": (
+        Case("", "L2_NORMALIZATION", (CaseTensor((1, 1, 1, 1, 4), scale=1.0),), (DIRECTION,)),
+        "L2_NORMALIZATION: the input has 5 dimensions",
+    ),
+    "int16 L2 normalisation": (
+        Case("", "L2_NORMALIZATION", (WIDE,), (CaseTensor(WIDE.shape, "int16", scale=1 / 128),)),
+        "L2_NORMALIZATION: the input is int16, supported is int8",
+    ),
+    "inverse root of int16 with a zero point": (
+        Case(
+            "", "RSQRT", (CaseTensor((4,), "int16", scale=1.0, zero_point=5),), (CaseTensor((4,), "int16", scale=1.0),)
+        ),
+        "RSQRT: the input has the zero point 5, int16 must have 0",
+    ),
+    "inverse root to a fine scale": (
+        Case("", "RSQRT", (CaseTensor((4,), scale=1.0),), (CaseTensor((4,), scale=5e-10),)),
+        "RSQRT: twice the inverse root can reach 2097152, the scales leave",
+    ),
+    "inverse root to a coarse scale": (
+        Case("", "RSQRT", (CaseTensor((4,), scale=1.0),), (CaseTensor((4,), scale=1e5),)),
+        "RSQRT: the output's scale is too coarse",
     ),
     "log-softmax to another scale": (Case("", "LOG_SOFTMAX", (X,), (X,)), "LOG_SOFTMAX: .*1/16 and zero point 127"),
     "int16 log-softmax": (

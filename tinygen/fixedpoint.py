@@ -233,6 +233,29 @@ def log_x_for_x_greater_than_or_equal_to_1(a: IntLike) -> IntArray:
     return saturating_left_shift(high_mul(power, log_2) + log_r, 1)
 
 
+def inverse_square_root(x: IntLike) -> tuple[IntArray, IntArray]:
+    """``GetInvSqrtQuantizedMultiplierExp``: (multiplier, shift), 1 / sqrt(x) = multiplier * 2**(shift - 31), x >= 0.
+
+    Five steps of Newton-Raphson in Q3.28, from 1, for an x that powers of four bring between a half and two. Zero
+    counts as one, for which the result is just below one.
+    """
+    high_mul = saturating_rounding_doubling_high_mul
+    value = np.maximum(np.asarray(x, np.int64), 2)
+    quarters = np.where(value >= 1 << 29, 1, 0)  # x has 31 bits, so that one is enough
+    pairs = np.where(quarters == 1, 0, (_leading_zeros(value) - 1) // 2 - 1)
+    half_input = rounding_divide_by_pot(((value >> 2 * quarters) << 2 * pairs) >> 1, 1)
+    half_three, half_sqrt_2 = 3 << 27, 1518500250
+    y = np.full_like(value, 1 << 28)
+    for _ in range(5):
+        cube = saturating_left_shift(high_mul(high_mul(y, y), y), 6)
+        y = saturating_left_shift(high_mul(half_three, y) - high_mul(half_input, cube), 3)
+    y = high_mul(y, half_sqrt_2)
+    exponent = 11 + quarters - pairs
+    multiplier = np.where(exponent < 0, y << np.maximum(-exponent, 0), y)
+    is_one = np.asarray(x, np.int64) <= 1
+    return np.where(is_one, INT32_MAX, multiplier), np.where(is_one, 0, -np.maximum(exponent, 0))
+
+
 def _leading_zeros(value: IntArray) -> IntArray:
     """Of positive int32 values: ``CountLeadingZeros``."""
     return 32 - np.frexp(value.astype(np.float64))[1].astype(np.int64)

@@ -38,6 +38,7 @@ _HELPERS = (
     "sources",
     "reciprocal",
     "log",
+    "inverse_root",
     "logistic_int16",
     "tanh_int16",
     "interpolate_int16",
@@ -49,6 +50,7 @@ _HELPER_NEEDS = {
     "requantise_wide": ("high_mul", "divide_by_pot"),
     "reciprocal": ("high_mul",),
     "log": ("high_mul", "divide_by_pot", "reciprocal"),
+    "inverse_root": ("high_mul",),
 }
 
 _HELPER_TABLES: Mapping[str, Mapping[str, Array]] = {

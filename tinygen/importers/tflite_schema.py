@@ -433,6 +433,7 @@ _SUB = OptionTable(
 )
 _MUL = OptionTable("MulOptions", 21, (Field(0, _ACTIVATION, ActivationFunctionType),))
 _DIV = OptionTable("DivOptions", 29, (Field(0, _ACTIVATION, ActivationFunctionType),))
+_L2_NORMALIZATION = OptionTable("L2NormOptions", 12, (Field(0, _ACTIVATION, ActivationFunctionType),))
 _CONCATENATION = OptionTable(
     "ConcatenationOptions", 10, (Field(0, "axis", "int32"), Field(1, _ACTIVATION, ActivationFunctionType))
 )
@@ -480,6 +481,7 @@ OPTIONS: Mapping[BuiltinOperator, OptionTable] = {
     BuiltinOperator.DIV: _DIV,
     BuiltinOperator.FULLY_CONNECTED: _FULLY_CONNECTED,
     BuiltinOperator.GATHER: _GATHER,
+    BuiltinOperator.L2_NORMALIZATION: _L2_NORMALIZATION,
     BuiltinOperator.LEAKY_RELU: _LEAKY_RELU,
     BuiltinOperator.LOG_SOFTMAX: _LOG_SOFTMAX,
     BuiltinOperator.MAX_POOL_2D: _POOL_2D,

@@ -41,3 +41,5 @@ class Case:
     options: Mapping[str, object] = field(default_factory=dict)
     no_flat_inputs: str = ""
     """Why the original runtime cannot be asked about inputs whose elements are all equal; empty: it can."""
+    lowest_input: int | None = None
+    """Smaller values of an input make the original runtime give up, so that it is not asked about them."""

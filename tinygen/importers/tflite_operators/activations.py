@@ -23,7 +23,9 @@ from tinygen.ir import Tensor
 from tinygen.ops.activations import Abs, HardSwish, LeakyRelu, Relu, Relu6, Relu6Rescaled
 from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.float_curves import Elu, LogisticFloat, TanhFloat
+from tinygen.ops.l2_normalization import L2Normalization
 from tinygen.ops.log_softmax import LogSoftmax
+from tinygen.ops.rsqrt import FRACTION_BITS, Rsqrt
 from tinygen.ops.sigmoid import SIGMOID_INTEGER_BITS, Logistic, LogisticInt16, Tanh, TanhInt16
 from tinygen.ops.softmax import Softmax
 from tinygen.ops.softmax_int16 import SoftmaxInt16
@@ -190,6 +192,25 @@ def _abs(call: Call) -> Converted:
     return Converted(Abs(zero_point, y_zero, Requant.from_scales(factor(call, scale, over=y_scale))), (x,))
 
 
+def _rsqrt(call: Call) -> Converted:
+    x, y = call.input(0, "input"), call.output
+    scale, zero_point = scale_and_zero_point(x, "input")
+    y_scale, y_zero = scale_and_zero_point(y, "output")
+    _expect_zero_points(x, y)
+    multiplier, shift = fixedpoint.quantize_multiplier(1 / (math.sqrt(scale) * y_scale))
+    return Converted(Rsqrt(zero_point, y_zero, Requant((multiplier,), (shift - FRACTION_BITS,))), (x,))
+
+
+def _l2_normalization(call: Call) -> Converted:
+    x = call.input(0, "input")
+    _, zero_point = scale_and_zero_point(x, "input")
+    activation = call.option("fused_activation_function")
+    if activation != "NONE":
+        raise Refused(f"the fused activation {activation} is not supported", "make it an operator of its own")
+    _expect_output(call.output, 1 / 128, 0)
+    return Converted(L2Normalization(zero_point), (x,))
+
+
 def _softmax(call: Call) -> Converted:
     x, y = call.input(0, "input"), call.output
     scale, _ = scale_and_zero_point(x, "input")
@@ -229,11 +250,13 @@ CONVERTERS: Mapping[str, Converter] = {
     "ABS": _abs,
     "ELU": _elu,
     "HARD_SWISH": _hard_swish,
+    "L2_NORMALIZATION": _l2_normalization,
     "LEAKY_RELU": _leaky_relu,
     "LOGISTIC": _logistic,
     "LOG_SOFTMAX": _log_softmax,
     "RELU": _relu,
     "RELU6": _relu6,
+    "RSQRT": _rsqrt,
     "SOFTMAX": _softmax,
     "TANH": _tanh,
 }
