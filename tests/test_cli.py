@@ -318,12 +318,12 @@ def test_run_without_a_flashed_board(tinygen: Run, built: Path, tmp_path: Path) 
 
 def test_unsupported_operators_are_listed_all_at_once(tinygen: Run, tmp_path: Path) -> None:
     values = CaseTensor((1, 4), scale=0.1)
-    operators: list[OperatorSpec] = [("EXP", [0], [1], {}), ("GELU", [1], [2], {}), ("ABS", [2], [3], {})]
+    operators: list[OperatorSpec] = [("WHERE", [0], [1], {}), ("GELU", [1], [2], {}), ("ABS", [2], [3], {})]
     model = tmp_path / "exotic.tflite"
     model.write_bytes(build_model([values] * 4, operators, [0], [3]))
     outcome = tinygen("build", model, "-o", tmp_path / "out")
     assert outcome.code == 1
-    assert "EXP: the operator is not supported" in outcome.err
+    assert "WHERE: the operator is not supported" in outcome.err
     assert "GELU: the operator is not supported (train with RELU or HARD_SWISH)" in outcome.err
     shown = tinygen("inspect", model, "--json")
     assert shown.code == 1

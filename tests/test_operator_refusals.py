@@ -249,6 +249,10 @@ REFUSALS: dict[str, tuple[Case, str]] = {
         Case("", "RSQRT", (CaseTensor((4,), scale=1.0),), (CaseTensor((4,), scale=1e5),)),
         "RSQRT: the output's scale is too coarse",
     ),
+    "int8 exponential": (
+        Case("", "EXP", (X,), (X,)),
+        "EXP: the input is int8, the runtimes compute it in float32 only",
+    ),
     "log-softmax to another scale": (Case("", "LOG_SOFTMAX", (X,), (X,)), "LOG_SOFTMAX: .*1/16 and zero point 127"),
     "int16 log-softmax": (
         Case("", "LOG_SOFTMAX", (WIDE,), (CaseTensor((1, 4, 4, 2), "int16", scale=1 / 16, zero_point=127),)),

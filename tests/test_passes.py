@@ -10,6 +10,7 @@ import pytest
 from building import Built, assert_exact, build_bytes, differences, host, tflm, varied
 from tflite_builder import OperatorSpec, build_model
 
+from tinygen.errors import UnsupportedModel
 from tinygen.importers.tflite_operators import CONVERTERS
 from tinygen.ops.case import CaseTensor
 from tinygen.samples import Sample
@@ -261,3 +262,77 @@ def test_indices_at_run_time(table: str, batched: bool, tmp_path: Path) -> None:
 def _gather_sample(indices: np.ndarray, values: np.ndarray, table: str) -> Sample:
     wanted = indices.astype(np.int32)
     return Sample("indices", (wanted,) if table == "constant" else (values, wanted))
+
+
+# --- functions in float32 --------------------------------------------------------------------------------------------
+
+
+def curve_model(functions: Sequence[str], scale: float, zero_point: int, y_scale: float, y_zero: int = 0) -> bytes:
+    """What converters make of functions that they cannot quantise."""
+    shape = (1, 7, 37)
+    count = len(functions) + 1
+    tensors = [
+        CaseTensor(shape, scale=scale, zero_point=zero_point),
+        *(CaseTensor(shape, "float32") for _ in range(count)),
+        CaseTensor(shape, scale=y_scale, zero_point=y_zero),
+    ]
+    names = ["DEQUANTIZE", *functions, "QUANTIZE"]
+    operators: list[OperatorSpec] = [(name, [index], [index + 1], {}) for index, name in enumerate(names)]
+    return build_model(tensors, operators, [0], [count + 1])
+
+
+CURVES: dict[str, tuple[Sequence[str], float, int, float, int]] = {
+    "NEG": (["NEG"], 0.05, 3, 0.047, -9),
+    "SQUARE": (["SQUARE"], 0.05, 3, 0.1, -128),
+    "ABS": (["ABS"], 0.05, 3, 0.03, -128),
+    "CEIL": (["CEIL"], 0.05, 3, 0.06, 5),
+    "FLOOR": (["FLOOR"], 0.05, 3, 0.06, 5),
+    "ROUND, ties": (["ROUND"], 0.125, 3, 0.11, 5),
+    "SIN": (["SIN"], 0.05, 3, 1 / 128, 0),
+    "COS": (["COS"], 0.05, 3, 1 / 128, 0),
+    "ELU": (["ELU"], 0.05, 3, 0.04, -90),
+    "EXP": (["EXP"], 0.05, 100, 0.02, -128),
+    "EXP, saturated": (["EXP"], 0.05, -128, 0.02, -128),
+    "LOG": (["LOG"], 0.05, -128, 0.03, 0),
+    "SQRT": (["SQRT"], 0.05, -128, 0.03, -128),
+    "RSQRT": (["RSQRT"], 0.05, -128, 0.03, -128),
+    "several": (["EXP", "NEG", "FLOOR"], 0.05, 3, 5.0, 127),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_functions_in_float32_become_a_table(name: str, tmp_path: Path) -> None:
+    functions, scale, zero_point, y_scale, y_zero = CURVES[name]
+    built = build_bytes(curve_model(functions, scale, zero_point, y_scale, y_zero), tmp_path)
+    assert layers(built) == ["QUANTIZE"]
+    # At zero, LOG and RSQRT are infinite, and what the runtime makes of that is undefined.
+    smallest = -127 if {"LOG", "RSQRT"} & set(functions) else -128
+    assert_exact(built, varied(built, SAMPLES), lowest_input=smallest)
+
+
+def test_what_else_reads_a_chain_keeps_it(tmp_path: Path) -> None:
+    tensors = [
+        CaseTensor((1, 40), scale=0.05, zero_point=3),
+        CaseTensor((1, 40), "float32"),
+        CaseTensor((1, 40), "float32"),
+        CaseTensor((1, 40), scale=0.047, zero_point=-9),
+    ]
+    operators: list[OperatorSpec] = [("DEQUANTIZE", [0], [1], {}), ("NEG", [1], [2], {}), ("QUANTIZE", [2], [3], {})]
+    built = build_bytes(build_model(tensors, operators, [0], [1, 3]), tmp_path)
+    assert layers(built) == ["DEQUANTIZE", "QUANTIZE"]
+    assert_exact(built, varied(built, SAMPLES))
+
+
+@pytest.mark.parametrize(
+    ("operators", "outputs"),
+    [
+        ([("DEQUANTIZE", [0], [1], {}), ("NEG", [1], [2], {})], [2]),
+        ([("NEG", [1], [2], {}), ("QUANTIZE", [2], [3], {})], [3]),
+    ],
+)
+def test_functions_in_float32_at_the_edge_are_refused(
+    operators: list[OperatorSpec], outputs: list[int], tmp_path: Path
+) -> None:
+    tensors = [CaseTensor((4,), scale=0.05), *(CaseTensor((4,), "float32"),) * 2, CaseTensor((4,), scale=0.05)]
+    with pytest.raises(UnsupportedModel, match="NEG: it computes in float32, which is supported only between"):
+        build_bytes(build_model(tensors, operators, [operators[0][1][0]], outputs), tmp_path)

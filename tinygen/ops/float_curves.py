@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tinygen.ir import Array, Tensor
 from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.float_function import QuantizedCurve
 from tinygen.ops.lookup import Lookup, largest_difference, lookup_kernel
 
 _Float32 = npt.NDArray[np.float32]
@@ -102,7 +103,7 @@ def _exp(x: _Float32) -> _Float32:
         return np.exp(x.astype(np.float64)).astype(np.float32)
 
 
-KERNELS = tuple(lookup_kernel(op) for op in (Elu, LogisticFloat, TanhFloat))
+KERNELS = tuple(lookup_kernel(op) for op in (Elu, LogisticFloat, QuantizedCurve, TanhFloat))
 
 _Quant = tuple[float, int]
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from tinygen.ir import Graph
 from tinygen.options import Options
+from tinygen.passes.fold_curves import fold_curves
 from tinygen.passes.fuse_dilation import fuse_dilation
 from tinygen.passes.remove_unused import remove_unused
 from tinygen.passes.strip_interface import strip_interface
 
 Pass = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = (fuse_dilation, remove_unused)
+PASSES: tuple[Pass, ...] = (fuse_dilation, fold_curves, remove_unused)
 _STRIPPING: tuple[Pass, ...] = (strip_interface, remove_unused)
 
 

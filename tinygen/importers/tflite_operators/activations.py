@@ -21,8 +21,9 @@ from tinygen.importers.tflite_call import (
 )
 from tinygen.ir import Tensor
 from tinygen.ops.activations import Abs, HardSwish, LeakyRelu, Relu, Relu6, Relu6Rescaled
-from tinygen.ops.common import INT8, INT16, full_range
+from tinygen.ops.common import FLOAT32, INT8, INT16, full_range
 from tinygen.ops.float_curves import Elu, LogisticFloat, TanhFloat
+from tinygen.ops.float_function import FloatFunction
 from tinygen.ops.l2_normalization import L2Normalization
 from tinygen.ops.log_softmax import LogSoftmax
 from tinygen.ops.rsqrt import FRACTION_BITS, Rsqrt
@@ -161,6 +162,9 @@ def _leaky_relu(call: Call) -> Converted:
 
 
 def _elu(call: Call) -> Converted:
+    x = call.input(0, "input")
+    if x.dtype == FLOAT32:
+        return Converted(FloatFunction("ELU"), (x,))
     refuse_in_litert(call, True, "LiteRT's reference kernels lack it for int8 models")
     return _curve(call, Elu)
 
@@ -185,6 +189,8 @@ def _hard_swish(call: Call) -> Converted:
 
 def _abs(call: Call) -> Converted:
     x, y = call.input(0, "input"), call.output
+    if x.dtype == FLOAT32:
+        return Converted(FloatFunction("ABS"), (x,))
     scale, zero_point = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
     if x.dtype == INT16:
@@ -194,6 +200,8 @@ def _abs(call: Call) -> Converted:
 
 def _rsqrt(call: Call) -> Converted:
     x, y = call.input(0, "input"), call.output
+    if x.dtype == FLOAT32:
+        return Converted(FloatFunction("RSQRT"), (x,))
     scale, zero_point = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
     _expect_zero_points(x, y)

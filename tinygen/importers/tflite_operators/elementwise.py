@@ -25,10 +25,13 @@ from tinygen.ops.cast import Cast
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, Clamp, full_range
 from tinygen.ops.common_scale import CommonScale
 from tinygen.ops.extremum import Maximum, Minimum
+from tinygen.ops.float_function import FloatFunction
 from tinygen.ops.mul import Mul
 from tinygen.ops.prelu import Prelu
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
 from tinygen.ops.squared_difference import SquaredDifference
+
+_INSTEAD_OF_FUNCTION = "train with an activation that has int8 kernels: RELU, HARD_SWISH, TANH, LOGISTIC, ELU"
 
 
 def _common_scale(
@@ -151,9 +154,17 @@ def _prelu(call: Call) -> Converted:
     return Converted(op, (x, alpha))
 
 
+def _float_function(call: Call) -> Converted:
+    x = call.input(0, "input")
+    if x.dtype != FLOAT32:
+        raise Refused(f"the input is {x.dtype}, the runtimes compute it in float32 only", _INSTEAD_OF_FUNCTION)
+    return Converted(FloatFunction(call.raw.op), (x,))
+
+
 CONVERTERS: Mapping[str, Converter] = {
     "ADD": _add,
     "CAST": _cast,
+    **dict.fromkeys(("CEIL", "COS", "EXP", "FLOOR", "LOG", "NEG", "ROUND", "SIN", "SQRT", "SQUARE"), _float_function),
     "DEQUANTIZE": _dequantize,
     "MAXIMUM": _maximum,
     "MINIMUM": _minimum,
