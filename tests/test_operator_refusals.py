@@ -251,8 +251,11 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     ),
     "int8 exponential": (
         Case("", "EXP", (X,), (X,)),
-        "EXP: the input is int8, the runtimes compute it in float32 only",
+        "EXP: the input is int8, the runtime computes it in float32 only",
     ),
+    "reversed apart": (Case("", "REVERSE_V2", (X, integers(1, 3)), (X,)), "REVERSE_V2: the axes .* are not neighbours"),
+    "reversed beyond": (Case("", "REVERSE_V2", (X, integers(4)), (X,)), "REVERSE_V2: the axis 4 is not in the input"),
+    "reversed to another scale": (Case("", "REVERSE_V2", (X, integers(1)), (OTHER,)), "REVERSE_V2: .*different scales"),
     "log-softmax to another scale": (Case("", "LOG_SOFTMAX", (X,), (X,)), "LOG_SOFTMAX: .*1/16 and zero point 127"),
     "int16 log-softmax": (
         Case("", "LOG_SOFTMAX", (WIDE,), (CaseTensor((1, 4, 4, 2), "int16", scale=1 / 16, zero_point=127),)),

@@ -1,4 +1,4 @@
-"""What copies elements at regular distances: slices, transposition, blocks to channels and back, repetition."""
+"""What copies elements at regular distances: slices, transposed or reversed dimensions, blocks and channels, repetition."""
 
 from __future__ import annotations
 
@@ -141,6 +141,13 @@ class BroadcastTo(StridedCopy):
     dtypes = (INT8, UINT8, INT16, INT32, FLOAT32)
 
 
+class Reverse(StridedCopy):
+    """Some dimensions backwards."""
+
+    name: ClassVar[str] = "REVERSE_V2"
+    dtypes = STORED
+
+
 def regular_loops(indices: Sequence[int], stride: int) -> tuple[Loop, ...] | None:
     """One loop, or two, that yield ``(index - indices[0]) * stride`` in order; None where the indices are irregular.
 
@@ -197,7 +204,7 @@ def strided_copy_kernel(op: type[StridedCopy]) -> Kernel:
 
 KERNELS = tuple(
     strided_copy_kernel(op)
-    for op in (Slice, StridedSlice, Transpose, SpaceToDepth, DepthToSpace, BroadcastTo, Split, Unpack)
+    for op in (Slice, StridedSlice, Transpose, SpaceToDepth, DepthToSpace, BroadcastTo, Split, Unpack, Reverse)
 )
 
 
@@ -244,6 +251,17 @@ def cases() -> tuple[Case, ...]:
         _blocks("space_to_depth_float", "SPACE_TO_DEPTH", (1, 4, 6, 1), 2, dtype="float32"),
         _blocks("space_to_depth_of_one", "SPACE_TO_DEPTH", (1, 4, 6, 3), 1),
         _blocks("depth_to_space_float", "DEPTH_TO_SPACE", (1, 1, 2, 4), 2, dtype="float32"),
+        _reverse("reverse_time", (1, 9, 4), (1,)),
+        _reverse("reverse_last", (2, 3, 5), (-1,)),
+        _reverse("reverse_vector", (9,), (0,)),
+        _reverse("reverse_rows_and_columns", image, (2, 1)),
+        _reverse("reverse_everything", (2, 3, 4), (0, 1, 2)),
+        _reverse("reverse_one", (1, 4), (0,)),
+        _reverse("reverse_six_dimensions", (1, 2, 3, 2, 1, 2), (2, 3)),
+        _reverse("reverse_int16", (1, 9, 4), (1,), dtype="int16"),
+        _reverse("reverse_uint8", (1, 9, 4), (1,), dtype="uint8"),
+        _reverse("reverse_int32", (1, 9, 4), (1,), dtype="int32"),
+        _reverse("reverse_float", (1, 9, 4), (1,), dtype="float32"),
         _broadcast("broadcast_rows", (1, 1, 5, 3), (2, 4, 5, 3)),
         _broadcast("broadcast_columns", (3, 1), (3, 7)),
         _broadcast("broadcast_apart", (2, 1, 3, 1), (2, 4, 3, 5), dtype="int16"),
@@ -255,13 +273,16 @@ def cases() -> tuple[Case, ...]:
 
 
 def random_case(rng: np.random.Generator) -> Case:
-    """A random slice, transposition or broadcast."""
+    """A random slice, transposition, reversal or broadcast."""
     name = f"random_{rng.integers(1 << 30)}"
-    kind = rng.choice(["SLICE", "STRIDED_SLICE", "TRANSPOSE", "BROADCAST_TO"])
+    kind = rng.choice(["SLICE", "STRIDED_SLICE", "TRANSPOSE", "BROADCAST_TO", "REVERSE_V2"])
     rank = int(rng.integers(1, 5 if kind == "STRIDED_SLICE" else 6))
     shape = tuple(int(dim) for dim in rng.integers(1, 7, rank))
     if kind == "TRANSPOSE":
         return _transpose(name, shape, tuple(int(axis) for axis in rng.permutation(rank)))
+    if kind == "REVERSE_V2":
+        start, stop = sorted(int(axis) for axis in rng.integers(0, rank, 2))
+        return _reverse(name, shape, tuple(range(start, stop + 1)))
     if kind == "BROADCAST_TO":
         return _broadcast(name, tuple(dim if rng.random() < 0.5 else 1 for dim in shape), shape)
     first = tuple(int(rng.integers(0, size)) for size in shape)
@@ -330,6 +351,10 @@ def _strided(
 def _transpose(name: str, x: Shape, order: Shape, dtype: str = "int8") -> Case:
     y = tuple(x[axis] for axis in order)
     return Case(name, "TRANSPOSE", (_tensor(x, dtype), _indices(order)), (_tensor(y, dtype),))
+
+
+def _reverse(name: str, x: Shape, axes: tuple[int, ...], dtype: str = "int8") -> Case:
+    return Case(name, "REVERSE_V2", (_tensor(x, dtype), _indices(axes)), (_tensor(x, dtype),))
 
 
 def _blocks(name: str, op: str, x: Shape, block: int, dtype: str = "int8") -> Case:

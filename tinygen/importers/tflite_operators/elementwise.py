@@ -157,7 +157,7 @@ def _prelu(call: Call) -> Converted:
 def _float_function(call: Call) -> Converted:
     x = call.input(0, "input")
     if x.dtype != FLOAT32:
-        raise Refused(f"the input is {x.dtype}, the runtimes compute it in float32 only", _INSTEAD_OF_FUNCTION)
+        raise Refused(f"the input is {x.dtype}, the runtime computes it in float32 only", _INSTEAD_OF_FUNCTION)
     return Converted(FloatFunction(call.raw.op), (x,))
 
 

@@ -23,13 +23,14 @@ from tinygen.ops.mirror_pad import IrregularMirrorPad, RegularMirrorPad, mirrore
 from tinygen.ops.pad import Pad
 from tinygen.ops.reshape import Reshape
 from tinygen.ops.shape import ShapeOf
-from tinygen.ops.strided_copy import BroadcastTo, Loop, Slice, StridedSlice, Transpose, row_major
+from tinygen.ops.strided_copy import BroadcastTo, Loop, Reverse, Slice, StridedSlice, Transpose, row_major
 
 _EXPANDED = (INT8, INT16, FLOAT32)
 """What the runtime's EXPAND_DIMS takes."""
 _MOST_DIMENSIONS = 5
 """Of what the runtime pads, slices, transposes or broadcasts."""
 _MOST_OF_STRIDED_SLICE = 4
+_MOST_REVERSED = 6
 _LONGEST_MIRRORED = 1 << 20
 
 
@@ -146,6 +147,27 @@ def _transpose(call: Call) -> Converted:
     return Converted(Transpose(tuple(loop.trips for loop in loops), 0, loops), (x,))
 
 
+def _reverse(call: Call) -> Converted:
+    x, _ = input_and_output(call)
+    if not 1 <= len(x.shape) <= _MOST_REVERSED:
+        raise Refused(f"the input has {len(x.shape)} dimensions {x.shape}, supported are 1 to {_MOST_REVERSED}")
+    rank, given = len(x.shape), call.input(1, "axes")
+    axes = integers(call, 1, "axes", (given.elements,))
+    beyond = [axis for axis in axes if not -rank <= axis < rank]
+    if beyond:
+        raise Refused(f"the axis {beyond[0]} is not in the input {x.shape}")
+    wanted = sorted(axis % rank for axis in axes)
+    if wanted != list(range(wanted[0], wanted[0] + len(wanted))):
+        raise Refused(f"the axes {axes} are not neighbours, which the runtime refuses", "reverse one after the other")
+    steps = row_major(x.shape)
+    loops = [
+        Loop(dim, -step if axis in wanted else step)
+        for axis, (dim, step) in enumerate(zip(x.shape, steps, strict=True))
+    ]
+    offset = sum((x.shape[axis] - 1) * steps[axis] for axis in wanted)
+    return Converted(Reverse(x.shape, offset, tuple(loops)), (x,))
+
+
 def _mirror_pad(call: Call) -> Converted:
     x, y = input_and_output(call)
     borders = integers(call, 1, "padding", (len(x.shape), 2), INT32, INT64)
@@ -212,6 +234,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "PAD": _pad,
     "PADV2": _pad,
     "RESHAPE": _reshape,
+    "REVERSE_V2": _reverse,
     "SHAPE": _shape,
     "SLICE": _slice,
     "SQUEEZE": _reshape,
