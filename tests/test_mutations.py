@@ -24,6 +24,7 @@ from tinygen import fixedpoint
 from tinygen.errors import ToolFailed
 from tinygen.ops import (
     activations,
+    add_n,
     arg_extremum,
     batch_matmul,
     cast,
@@ -93,6 +94,7 @@ C = {
     "second matrix": ("batch_matmul-int8_batch", CODE, r"\] \+ 7\)", "] + 6)"),
     "order": ("cast-int8_to_int8", CODE, r"y\[i\] = x\[i\]", "y[i] = x[258 - i]"),
     "one of a curve": ("float_curves-elu", CONSTANTS, r"(table\[256\] = \{\s+)-?\d+", r"\g<1>77"),
+    "one term": ("add_n-three", CODE, r"sum \+= x2\[i\]", "sum += x1[i]"),
     "sum of squares": ("l2_normalization-plain", CODE, r"value \* value", "value * 2"),
     "step of a root": ("rsqrt-int16", CODE, r"step < 5", "step < 4"),
     "largest logarithm": ("log_softmax-ten_classes", CODE, r", 22\) \+ 127", ", 22) + 126"),
@@ -148,6 +150,7 @@ PYTHON: Mapping[str, tuple[str, ModuleType, str, str]] = {
     "truncation": ("cast-float32_to_int8", cast, r"np\.trunc\(", "np.floor("),
     "ties of a curve": ("float_curves-elu", float_curves, r"np\.copysign\(0\.5, steps\)", "0.5"),
     "largest logarithm": ("log_softmax-ten_classes", log_softmax, r"_OUTPUT_SHIFT\) \+ 127", "_OUTPUT_SHIFT) + 126"),
+    "zero points of terms": ("add_n-three", add_n, r" - self\.zero_point", ""),
     "sum of squares": ("l2_normalization-plain", l2_normalization, r"difference\*\*2", "difference"),
     "step of a root": ("l2_normalization-plain", fixedpoint, r"range\(5\)", "range(2)"),
     "root of nothing": ("rsqrt-plain", rsqrt, r"== 0, high,", "== 0, low,"),

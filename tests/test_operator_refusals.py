@@ -256,6 +256,9 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     "reversed apart": (Case("", "REVERSE_V2", (X, integers(1, 3)), (X,)), "REVERSE_V2: the axes .* are not neighbours"),
     "reversed beyond": (Case("", "REVERSE_V2", (X, integers(4)), (X,)), "REVERSE_V2: the axis 4 is not in the input"),
     "reversed to another scale": (Case("", "REVERSE_V2", (X, integers(1)), (OTHER,)), "REVERSE_V2: .*different scales"),
+    "sum of tensors of other scales": (Case("", "ADD_N", (X, OTHER), (X,)), "ADD_N: .*different scales"),
+    "sum of one tensor": (Case("", "ADD_N", (X,), (X,)), "ADD_N: it has 1 inputs, expected are 2 or more"),
+    "sum of int16 tensors": (Case("", "ADD_N", (WIDE, WIDE), (WIDE,)), "ADD_N: input 0 is int16|the input 0 is int16"),
     "log-softmax to another scale": (Case("", "LOG_SOFTMAX", (X,), (X,)), "LOG_SOFTMAX: .*1/16 and zero point 127"),
     "int16 log-softmax": (
         Case("", "LOG_SOFTMAX", (WIDE,), (CaseTensor((1, 4, 4, 2), "int16", scale=1 / 16, zero_point=127),)),

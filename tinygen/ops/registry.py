@@ -12,6 +12,7 @@ from tinygen.kernel import Kernel
 FAMILIES = (
     "activations",
     "add",
+    "add_n",
     "arg_extremum",
     "batch_matmul",
     "cast",

@@ -1,4 +1,4 @@
-"""What copies elements at regular distances: slices, transposed or reversed dimensions, blocks and channels, repetition."""
+"""What copies at regular distances: slices, transposed or reversed dimensions, blocks and channels, repetition."""
 
 from __future__ import annotations
 

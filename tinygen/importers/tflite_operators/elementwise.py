@@ -21,6 +21,7 @@ from tinygen.importers.tflite_call import (
     scale_and_zero_point,
 )
 from tinygen.ops.add import Add, Sub
+from tinygen.ops.add_n import FRACTION_BITS, AddN
 from tinygen.ops.cast import Cast
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, Clamp, full_range
 from tinygen.ops.common_scale import CommonScale
@@ -76,6 +77,17 @@ def _squared_difference(call: Call) -> Converted:
     if call.output.dtype == INT16 and any(zero_points):
         raise Refused(f"the zero points are {', '.join(map(str, zero_points))}; of int16 all must be 0")
     return _common_scale(call, SquaredDifference, _SQUARE_LEFT_SHIFTS, 2, full_range(call.output.dtype))
+
+
+def _add_n(call: Call) -> Converted:
+    inputs, y = [call.input(index, f"input {index}") for index in range(len(call.inputs))], call.output
+    x_scale, x_zero = scale_and_zero_point(call.input(0, "input 0"), "input 0")
+    y_scale, y_zero = scale_and_zero_point(y, "output")
+    for index, x in enumerate(inputs):
+        if scale_and_zero_point(x, f"input {index}") != (x_scale, x_zero):
+            raise Refused("the inputs have different scales or zero points, which the runtime refuses", "use ADD")
+    requant = Requant.from_scales(x_scale / y_scale / (1 << FRACTION_BITS))
+    return Converted(AddN(x_zero, y_zero, requant), tuple(inputs))
 
 
 def _mul(call: Call) -> Converted:
@@ -163,6 +175,7 @@ def _float_function(call: Call) -> Converted:
 
 CONVERTERS: Mapping[str, Converter] = {
     "ADD": _add,
+    "ADD_N": _add_n,
     "CAST": _cast,
     **dict.fromkeys(("CEIL", "COS", "EXP", "FLOOR", "LOG", "NEG", "ROUND", "SIN", "SQRT", "SQUARE"), _float_function),
     "DEQUANTIZE": _dequantize,
