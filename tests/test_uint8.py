@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import interpreter as runtime
 from building import Built, build_read, differences, host, varied
 from tflite_builder import OperatorSpec, build_model, build_object, pack
 
@@ -21,8 +22,6 @@ from tinygen.ops.fully_connected import FullyConnected
 from tinygen.options import Options
 from tinygen.runtimes import RUNTIMES
 from tinygen.samples import Sample
-
-runtime = pytest.importorskip("ai_edge_litert.interpreter")
 
 SAMPLES = 12
 SEEDS = range(3)
