@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_builder import OperatorSpec, build_model, build_object, pack
+from operator_cases import NAMED
+from tflite_builder import OperatorSpec, build_case, build_model, build_object, pack
 
 from tinygen import cli
 from tinygen.ops.case import CaseTensor
@@ -119,6 +120,20 @@ def test_verify_compares_host_and_original(tinygen: Run, built: Path) -> None:
     assert report["equal"] is True
     assert [peer["samples"] for peer in report["peers"]] == [3, 3]
     assert any("TFLM" in peer["peer"] for peer in report["peers"])
+
+
+def test_verify_explains_what_differs_from_another_runtime(tinygen: Run, tmp_path: Path) -> None:
+    model = tmp_path / "dense.tflite"
+    model.write_bytes(build_case(NAMED["fully_connected-int16"]))
+    assert tinygen("build", model, "-o", tmp_path / "out").code == 0
+    outcome = tinygen("verify", tmp_path / "out", "--samples", 8, "--against", "litert", "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.code, report["equal"], report["explained"]) == (0, False, True)
+    (cause,) = next(peer["causes"] for peer in report["peers"] if "LiteRT" in peer["peer"])
+    assert cause["operator"] == "FULLY_CONNECTED" and cause["theirs"] == "float64, single rounding"
+    assert "every difference is explained" in tinygen("verify", tmp_path / "out", "--against", "litert").out
+    assert tinygen("build", model, "--profile", "litert", "-o", tmp_path / "out").code == 0
+    assert tinygen("verify", tmp_path / "out", "--samples", 8).code == 0
 
 
 def test_verify_takes_inputs_of_a_file(tinygen: Run, built: Path) -> None:
