@@ -20,9 +20,9 @@ from test_on_board import emulators
 from tflite_builder import add_signature, build_case, build_object, pack
 
 import tinygen
-from tinygen import batch, pipeline
+from tinygen import pipeline
 from tinygen.errors import CallError, NotReady, ToolFailed, ToolMissing
-from tinygen.interpreter import BACKENDS
+from tinygen.interpreter import BACKENDS, parallel
 from tinygen.ir import Array
 from tinygen.ops import add, conv_2d, svdf
 from tinygen.samples import Sample
@@ -523,9 +523,9 @@ def test_a_process_that_ends_is_reported_with_its_words() -> None:
 
 
 def test_parts_of_a_batch() -> None:
-    assert batch.pieces([20, 0, 20], has_state=True) == [range(20), range(20, 40)]
-    assert batch.pieces([20, 0, 20], has_state=False) == [range(16), range(16, 32), range(32, 40)]
-    assert batch.pieces([0], has_state=False) == batch.pieces([], has_state=True) == []
+    assert parallel.pieces([20, 0, 20], has_state=True) == [range(20), range(20, 40)]
+    assert parallel.pieces([20, 0, 20], has_state=False) == [range(16), range(16, 32), range(32, 40)]
+    assert parallel.pieces([0], has_state=False) == parallel.pieces([], has_state=True) == []
 
 
 @needs_shared_models

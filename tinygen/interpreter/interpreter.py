@@ -23,17 +23,18 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from tinygen import batch, output, pipeline
 from tinygen import board as boards
-from tinygen.arrays import conversion, results_of, steps_of
-from tinygen.backend import Backend, BoardBackend, CBackend, ReferenceBackend, compiled, read_reference
+from tinygen import output, pipeline
 from tinygen.errors import CallError, NotReady
 from tinygen.importers import tflite
 from tinygen.importers.tflite_file import RawSignature
+from tinygen.interpreter import parallel
+from tinygen.interpreter.arrays import conversion, results_of, steps_of
+from tinygen.interpreter.backend import Backend, BoardBackend, CBackend, ReferenceBackend, compiled, read_reference
+from tinygen.interpreter.details import Details, ModelTensors, mismatch
 from tinygen.ir import Array, Tensor
 from tinygen.options import Options
 from tinygen.report.progress import progress_on
-from tinygen.tflite_details import Details, ModelTensors, mismatch
 
 BACKENDS = ("c", "reference", "board")
 """The generated C, optimised for this machine; numpy; a board over its serial port."""
@@ -91,7 +92,7 @@ class Interpreter:
         self._inputs: dict[str, Array] = {}
         self._values: Mapping[str, Array] = {}
         self._backend: Backend | None = None
-        self._make: batch.Maker | None = None
+        self._make: parallel.Maker | None = None
         self._held = contextlib.ExitStack()
         self._finalizer = weakref.finalize(self, self._held.close)
 
@@ -225,7 +226,7 @@ class Interpreter:
             raise CallError(f"the lengths of the sequences, {lengths}, do not add up to the {len(steps)} samples")
         if processes is not None and processes < 1:
             raise CallError(f"{processes} processes cannot run anything", "Choose 1 or more, or leave it out.")
-        parts = batch.pieces(lengths, bool(graph.states))
+        parts = parallel.pieces(lengths, bool(graph.states))
         finished = 0
         with contextlib.ExitStack() as stack:
             report = stack.enter_context(progress_on(Console(stderr=True))) if progress else None
@@ -236,7 +237,7 @@ class Interpreter:
                 if report is not None:
                     report.count(f"running {self._model.file}", finished, len(steps))
 
-            found = batch.run(backend, self._make, graph.outputs, steps, parts, processes, done)
+            found = parallel.run(backend, self._make, graph.outputs, steps, parts, processes, done)
         backend.reset()
         results = results_of(graph, found)
         return results if isinstance(inputs, Mapping) or len(results) > 1 else results[graph.outputs[0]]

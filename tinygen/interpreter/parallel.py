@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
-from tinygen.arrays import Step
-from tinygen.backend import Backend
 from tinygen.errors import ToolFailed
+from tinygen.interpreter.arrays import Step
+from tinygen.interpreter.backend import Backend
 
 Maker = Callable[[], Backend]
 """Makes a backend in whatever process it is called; it can be pickled."""
@@ -130,7 +130,7 @@ def _run_in_processes(
 def _worker(make: Maker, names: Sequence[str]) -> Iterator[Callable[[Sequence[Step]], Iterator[Step]]]:
     """A process, which is ended on leaving; gives a function from a sequence of inputs to its outputs."""
     with tempfile.TemporaryFile() as errors:
-        command = [sys.executable, "-P", "-c", "from tinygen.batch import serve; serve()"]
+        command = [sys.executable, "-P", "-c", "from tinygen.interpreter.parallel import serve; serve()"]
         where = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # it finds what this process finds
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=where)
         assert process.stdin is not None
