@@ -44,6 +44,8 @@ REFUSED = {
     "reduce-mean_int16_coarse_output",
     "reduce-mean_int16_same_scale",
     "reduce-mean_int16_zero_points",
+    "squared_difference-int16",
+    "squared_difference-int16_per_channel",
     "transpose_conv-int16_bias_int16",
     "transpose_conv-larger",
     "transpose_conv-shape_at_run_time",

@@ -76,6 +76,7 @@ def _squared_difference(call: Call) -> Converted:
     zero_points = [scale_and_zero_point(x, role)[1] for role, x in {**tensors, "output": call.output}.items()]
     if call.output.dtype == INT16 and any(zero_points):
         raise Refused(f"the zero points are {', '.join(map(str, zero_points))}; of int16 all must be 0")
+    refuse_in_litert(call, call.output.dtype == INT16, "it is of int16, which LiteRT refuses")
     return _common_scale(call, SquaredDifference, _SQUARE_LEFT_SHIFTS, 2, full_range(call.output.dtype))
 
 
