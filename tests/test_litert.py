@@ -23,7 +23,9 @@ RANDOM_CASES = 3
 REFUSED = {
     name
     for name, case in NAMED.items()
-    if name.partition("-")[0] == "lstm" or case.op in ("ELU", "SUM") or (case.op == "SVDF" and name != "svdf-relu")
+    if name.partition("-")[0] == "lstm"
+    or case.op in ("ADD_N", "ELU", "SUM")
+    or (case.op == "SVDF" and name != "svdf-relu")
 } | {
     "activations-leaky_relu_int16_steep",
     "activations-leaky_relu_int16_zero",
@@ -44,6 +46,10 @@ REFUSED = {
     "reduce-mean_int16_coarse_output",
     "reduce-mean_int16_same_scale",
     "reduce-mean_int16_zero_points",
+    "rsqrt-int16",
+    "rsqrt-int16_coarse_output",
+    "rsqrt-int16_fine_output",
+    "rsqrt-zero_point",
     "squared_difference-int16",
     "squared_difference-int16_per_channel",
     "transpose_conv-int16_bias_int16",

@@ -205,6 +205,8 @@ def _rsqrt(call: Call) -> Converted:
     scale, zero_point = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
     _expect_zero_points(x, y)
+    can_be_negative = zero_point > full_range(x.dtype)[0]
+    refuse_in_litert(call, can_be_negative, "its input can be negative, on which LiteRT ends the run")
     multiplier, shift = fixedpoint.quantize_multiplier(1 / (math.sqrt(scale) * y_scale))
     return Converted(Rsqrt(zero_point, y_zero, Requant((multiplier,), (shift - FRACTION_BITS,))), (x,))
 

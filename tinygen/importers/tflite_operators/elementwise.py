@@ -81,6 +81,7 @@ def _squared_difference(call: Call) -> Converted:
 
 
 def _add_n(call: Call) -> Converted:
+    refuse_in_litert(call, True, "LiteRT adds float32 and int32 only")
     inputs, y = [call.input(index, f"input {index}") for index in range(len(call.inputs))], call.output
     x_scale, x_zero = scale_and_zero_point(call.input(0, "input 0"), "input 0")
     y_scale, y_zero = scale_and_zero_point(y, "output")
