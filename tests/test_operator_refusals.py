@@ -255,7 +255,15 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     ),
     "reversed apart": (Case("", "REVERSE_V2", (X, integers(1, 3)), (X,)), "REVERSE_V2: the axes .* are not neighbours"),
     "reversed beyond": (Case("", "REVERSE_V2", (X, integers(4)), (X,)), "REVERSE_V2: the axis 4 is not in the input"),
-    "reversed to another scale": (Case("", "REVERSE_V2", (X, integers(1)), (OTHER,)), "REVERSE_V2: .*different scales"),
+    "coarse quotient": (
+        Case("", "DIV", (X, X), (CaseTensor((1, 4, 4, 2), scale=0.02),)),
+        "DIV: the output's scale is too coarse for the inputs'",
+    ),
+    "fine quotient": (
+        Case("", "DIV", (X, X), (CaseTensor((1, 4, 4, 2), scale=1e-8),)),
+        "DIV: the output's scale is too fine for the inputs'",
+    ),
+    "int16 quotient": (Case("", "DIV", (WIDE, WIDE), (WIDE,)), "DIV: the first input is int16, supported is int8"),
     "sum of tensors of other scales": (Case("", "ADD_N", (X, OTHER), (X,)), "ADD_N: .*different scales"),
     "sum of one tensor": (Case("", "ADD_N", (X,), (X,)), "ADD_N: it has 1 inputs, expected are 2 or more"),
     "sum of int16 tensors": (Case("", "ADD_N", (WIDE, WIDE), (WIDE,)), "ADD_N: input 0 is int16|the input 0 is int16"),

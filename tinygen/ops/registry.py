@@ -19,6 +19,7 @@ FAMILIES = (
     "concatenation",
     "conv_2d",
     "depthwise_conv_2d",
+    "div",
     "extremum",
     "float_curves",
     "fully_connected",

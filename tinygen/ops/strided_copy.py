@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -256,6 +257,8 @@ def cases() -> tuple[Case, ...]:
         _reverse("reverse_vector", (9,), (0,)),
         _reverse("reverse_rows_and_columns", image, (2, 1)),
         _reverse("reverse_everything", (2, 3, 4), (0, 1, 2)),
+        # Converters write such; the runtime does not look at scales.
+        _reverse("reverse_to_another_scale", (1, 9, 4), (1,), output_scale=0.07),
         _reverse("reverse_one", (1, 4), (0,)),
         _reverse("reverse_six_dimensions", (1, 2, 3, 2, 1, 2), (2, 3)),
         _reverse("reverse_int16", (1, 9, 4), (1,), dtype="int16"),
@@ -353,8 +356,13 @@ def _transpose(name: str, x: Shape, order: Shape, dtype: str = "int8") -> Case:
     return Case(name, "TRANSPOSE", (_tensor(x, dtype), _indices(order)), (_tensor(y, dtype),))
 
 
-def _reverse(name: str, x: Shape, axes: tuple[int, ...], dtype: str = "int8") -> Case:
-    return Case(name, "REVERSE_V2", (_tensor(x, dtype), _indices(axes)), (_tensor(x, dtype),))
+def _reverse(
+    name: str, x: Shape, axes: tuple[int, ...], dtype: str = "int8", output_scale: float | None = None
+) -> Case:
+    y = _tensor(x, dtype)
+    if output_scale is not None:
+        y = dataclasses.replace(y, scale=output_scale)
+    return Case(name, "REVERSE_V2", (_tensor(x, dtype), _indices(axes)), (y,))
 
 
 def _blocks(name: str, op: str, x: Shape, block: int, dtype: str = "int8") -> Case:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
+from tinygen.fixedpoint import Requant, quantize_multiplier
 from tinygen.importers.tflite_call import (
     Call,
     Converted,
@@ -25,6 +25,7 @@ from tinygen.ops.add_n import FRACTION_BITS, AddN
 from tinygen.ops.cast import Cast
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, Clamp, full_range
 from tinygen.ops.common_scale import CommonScale
+from tinygen.ops.div import Div
 from tinygen.ops.extremum import Maximum, Minimum
 from tinygen.ops.float_function import FloatFunction
 from tinygen.ops.mul import Mul
@@ -90,6 +91,20 @@ def _add_n(call: Call) -> Converted:
             raise Refused("the inputs have different scales or zero points, which the runtime refuses", "use ADD")
     requant = Requant.from_scales(x_scale / y_scale / (1 << FRACTION_BITS))
     return Converted(AddN(x_zero, y_zero, requant), tuple(inputs))
+
+
+def _div(call: Call) -> Converted:
+    a, b, y = call.input(0, "first input"), call.input(1, "second input"), call.output
+    a_scale, a_zero = scale_and_zero_point(a, "first input")
+    b_scale, b_zero = scale_and_zero_point(b, "second input")
+    y_scale, y_zero = scale_and_zero_point(y, "output")
+    # Product and quotient of the scales are float32 in the runtime.
+    real = np.float32(a_scale) / (np.float32(b_scale) * np.float32(y_scale))
+    if not 0 < real < np.inf:
+        raise Refused(f"the scales {a_scale:g}, {b_scale:g} and {y_scale:g} have no quotient in float32")
+    multiplier, shift = quantize_multiplier(float(real))
+    op = Div(a_zero, b_zero, y_zero, multiplier, shift, clamp(call, y))
+    return Converted(op, (a, b))
 
 
 def _mul(call: Call) -> Converted:
@@ -181,6 +196,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "CAST": _cast,
     **dict.fromkeys(("CEIL", "COS", "EXP", "FLOOR", "LOG", "NEG", "ROUND", "SIN", "SQRT", "SQUARE"), _float_function),
     "DEQUANTIZE": _dequantize,
+    "DIV": _div,
     "MAXIMUM": _maximum,
     "MINIMUM": _minimum,
     "MUL": _mul,

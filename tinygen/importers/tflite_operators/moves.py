@@ -148,7 +148,8 @@ def _transpose(call: Call) -> Converted:
 
 
 def _reverse(call: Call) -> Converted:
-    x, _ = input_and_output(call)
+    # Converters give input and output scales of their own; the runtime does not look at them.
+    x = call.input(0, "input")
     if not 1 <= len(x.shape) <= _MOST_REVERSED:
         raise Refused(f"the input has {len(x.shape)} dimensions {x.shape}, supported are 1 to {_MOST_REVERSED}")
     rank, given = len(x.shape), call.input(1, "axes")
