@@ -140,7 +140,9 @@ def assert_exact(
     """
     theirs = [sample for sample in inputs if is_wide(sample)] if no_flat_inputs else inputs
     if lowest_input is not None:
-        theirs = [Sample(x.name, tuple(np.maximum(array, lowest_input) for array in x.arrays)) for x in theirs]
+        theirs = [
+            Sample(x.name, tuple(np.asarray(np.maximum(array, lowest_input)) for array in x.arrays)) for x in theirs
+        ]
     assert theirs, "nothing is left to ask the original runtime about"
     assert differences(built, inputs, host(built), *others) == []
     assert differences(built, theirs, tflm(built)) == []
