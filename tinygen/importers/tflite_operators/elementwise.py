@@ -98,6 +98,8 @@ def _div(call: Call) -> Converted:
     a_scale, a_zero = scale_and_zero_point(a, "first input")
     b_scale, b_zero = scale_and_zero_point(b, "second input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
+    nonzero = b.data is not None and bool(np.all(b.data != b_zero))
+    refuse_in_litert(call, not nonzero, "a divisor can be zero, for which LiteRT gives up the inference")
     # Product and quotient of the scales are float32 in the runtime.
     real = np.float32(a_scale) / (np.float32(b_scale) * np.float32(y_scale))
     if not 0 < real < np.inf:
