@@ -153,7 +153,7 @@ def _quantize(call: Call) -> Converted:
         return Converted(Quantize(scale, zero_point, y.dtype), (x,))
     x_scale, x_zero = scale_and_zero_point(x, "input")
     refuse_in_litert(call, (x.dtype, y.dtype) == (INT8, INT32), "it makes int32 of int8, which LiteRT refuses")
-    if y.dtype == INT16:
+    if x.dtype == y.dtype == INT16:
         refuse_int16_zero_points(call, x, y)
     return Converted(Requantize(x_zero, zero_point, Requant.from_scales(x_scale / scale), y.dtype), (x,))
 
