@@ -11,7 +11,6 @@ from building import Built, assert_exact, build_bytes, differences, host, tflm, 
 from tflite_builder import OperatorSpec, build_model
 
 from tinygen.errors import UnsupportedModel
-from tinygen.importers.tflite_operators import CONVERTERS
 from tinygen.ops.case import CaseTensor
 from tinygen.samples import Sample
 
@@ -149,8 +148,6 @@ X = CaseTensor((2, 3, 4, 5), scale=0.1, zero_point=3)
 
 def test_a_shape_that_is_sliced_and_packed_leaves_no_code(tmp_path: Path) -> None:
     # Flattening, as Keras writes it.
-    if "PACK" not in CONVERTERS:
-        pytest.skip("PACK is not supported yet")
     tensors = [
         X,
         CaseTensor((4,), "int32"),

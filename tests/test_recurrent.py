@@ -187,3 +187,11 @@ def test_a_state_belongs_to_one_operator(tmp_path: Path) -> None:
     path.write_bytes(build_model(tensors, operators, [0], [5, 6], variables=[4]))
     with pytest.raises(UnsupportedModel, match="SVDF: its state 'tensor4' is that of another operator"):
         pipeline.read(path)
+
+
+@pytest.mark.parametrize(("name", "noted"), [("wrapping_sum", True), ("plain", False)])
+def test_a_sum_that_can_wrap_is_said_to(name: str, noted: bool, tmp_path: Path) -> None:
+    built = build_bytes(build_case(next(case for case in svdf.cases() if case.name == name)), tmp_path)
+    assert [
+        note.startswith("node 0 (tensor5) SVDF: its sum over time can leave int32") for note in built.manifest.notes
+    ] == [True] * noted

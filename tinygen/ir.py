@@ -94,6 +94,10 @@ class Op(ABC):
         """What in these inputs (dtypes, ranks, values) the operator is not defined for, in words."""
         yield from ()
 
+    def notes(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """What is no problem, but what a user had better know, in words."""
+        yield from ()
+
     def macs(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
         """Multiply-accumulates of one evaluation; zero for operators that do not multiply weights."""
         return 0

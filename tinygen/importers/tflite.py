@@ -90,6 +90,7 @@ class _Importer:
         self._states: list[State] = []
         self._tensors: dict[str, Tensor] = {}
         self._problems: list[Problem] = []
+        self._node_notes: list[str] = []
         self._lacks_operator = False
 
     def graph(self) -> Graph:
@@ -121,6 +122,7 @@ class _Importer:
         if any(tensor.was_uint8 for tensor in self._subgraph.tensors):
             yield UINT8_NOTE
         yield from open_dimensions(self._subgraph)
+        yield from self._node_notes
 
     def _next_states(self) -> list[Node]:
         """What variables hold from the end of the invocation on."""
@@ -275,6 +277,8 @@ class _Importer:
         for problem in problems:
             is_float = any(t.dtype == FLOAT32 for t in inputs)
             self._refuse(place, op, problem, QUANTISE if is_float else "")
+        if not problems:
+            self._node_notes += [f"{place} {op}: {note}" for note in converted.op.notes(inputs)]
         for tensor in outputs:
             self._tensors.setdefault(tensor.name, tensor)
         return Node(place, converted.op, tuple(t.name for t in inputs), tuple(t.name for t in outputs))

@@ -97,6 +97,11 @@ class Svdf(Op):
         """Whether the sum over time can reach beyond int32."""
         return self._largest_sum(inputs) > INT32_MAX
 
+    def notes(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """A sum that wraps is the runtime's, but hardly what was meant."""
+        if self.wraps(inputs):
+            yield "its sum over time can leave int32 for some inputs, and then wraps around, as in the runtime"
+
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(batch, units) int8, and the state's type."""
         x, state, _, _, bias = inputs
