@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tinygen.alias import Frame, frames
 from tinygen.ir import Graph
-from tinygen.memory import ALIGNMENT, Buffer, MemoryPlan, Slot, plan_memory
+from tinygen.memory import Buffer, MemoryPlan, Slot, aligned, plan_memory
 from tinygen.select import Step
 
 
@@ -33,7 +33,7 @@ class Layout:
     @property
     def state_bytes(self) -> int:
         """Size of the memory that keeps its content."""
-        return max((_aligned(slot.end) for slot in self.states), default=0)
+        return max((aligned(slot.end) for slot in self.states), default=0)
 
 
 def lay_out(graph: Graph, steps: Sequence[Step]) -> Layout:
@@ -69,9 +69,5 @@ def _in_a_row(buffers: Sequence[Buffer]) -> tuple[Slot, ...]:
     offset = 0
     for buffer in buffers:
         slots.append(Slot(buffer, offset))
-        offset = _aligned(offset + buffer.bytes)
+        offset = aligned(offset + buffer.bytes)
     return tuple(slots)
-
-
-def _aligned(offset: int) -> int:
-    return -(-offset // ALIGNMENT) * ALIGNMENT

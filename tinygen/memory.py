@@ -63,14 +63,14 @@ def plan_memory(buffers: Sequence[Buffer]) -> MemoryPlan:
             best, high = found, _height(found)
         height = (low + high) // 2
     slots = tuple(sorted(best or (), key=lambda slot: (slot.buffer.first, slot.offset, slot.buffer.name)))
-    return MemoryPlan(slots, _aligned(_height(slots)), bound, live.index(bound) if live else 0)
+    return MemoryPlan(slots, aligned(_height(slots)), bound, live.index(bound) if live else 0)
 
 
 def _live_bytes(buffers: Sequence[Buffer]) -> list[int]:
     """What no plan can go below, for each step: offsets are aligned, so all but the topmost buffer are rounded up."""
     steps = max((buffer.last for buffer in buffers), default=-1) + 1
     live = [[b.bytes for b in buffers if b.first <= step <= b.last] for step in range(steps)]
-    return [sum(map(_aligned, sizes)) - max((_aligned(size) - size for size in sizes), default=0) for sizes in live]
+    return [sum(map(aligned, sizes)) - max((aligned(size) - size for size in sizes), default=0) for sizes in live]
 
 
 def _orders(buffers: Sequence[Buffer]) -> Iterable[list[Buffer]]:
@@ -125,11 +125,12 @@ def _candidates(buffer: Buffer, placed: Iterable[Slot], height: int) -> list[int
         if start <= highest:
             offsets[start] = None
             offsets[highest] = None
-        start = max(start, _aligned(next_start))
+        start = max(start, aligned(next_start))
     return list(offsets)
 
 
-def _aligned(offset: int) -> int:
+def aligned(offset: int) -> int:
+    """The next multiple of ALIGNMENT."""
     return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
@@ -140,7 +141,7 @@ def _place(order: Sequence[Buffer]) -> tuple[Slot, ...]:
         for other in sorted(_overlapping(placed, buffer), key=lambda slot: slot.offset):
             if offset + buffer.bytes <= other.offset:
                 break
-            offset = max(offset, _aligned(other.end))
+            offset = max(offset, aligned(other.end))
         placed.append(Slot(buffer, offset))
     return tuple(placed)
 
