@@ -14,8 +14,8 @@ from tinygen.c_text import C_TYPES
 from tinygen.emit import render
 from tinygen.ir import Array, Graph, Tensor
 from tinygen.kernel import Body
-from tinygen.layout import Layout
-from tinygen.memory import Slot
+from tinygen.layout import Layout, Place
+from tinygen.memory import ALIGNMENT, Slot
 from tinygen.ops.common import shape_text
 from tinygen.options import Options
 from tinygen.select import Step
@@ -104,6 +104,8 @@ class _Layer:
     body: Body
     id: str
     symbol: str
+    scratch: Place | None
+    """The kernel's memory for itself."""
 
     @property
     def output(self) -> Tensor:
@@ -145,6 +147,8 @@ def generate(graph: Graph, steps: Sequence[Step], layout: Layout, name: str, ori
     layers = _layers(steps, layout, name)
     pointers = _Pointers(graph, layout)
     resets = _resets(graph, pointers)
+    functions = _functions(layers, name)
+    function_of = {layer.index: function for function in functions for layer in function.layers}
     constants = [*_constants(layers, name), *(reset.array for reset in resets if reset.array is not None)]
     const_bytes = sum(constant.array.nbytes for constant in constants)
     inputs = _ports(graph, graph.inputs, name, "input")
@@ -176,19 +180,23 @@ def generate(graph: Graph, steps: Sequence[Step], layout: Layout, name: str, ori
         state_members=pointers.members("state", layout.state_bytes),
         resets=resets,
         helpers=[render(f"helpers/{helper}.c.j2", prefix=name) for helper in _needed_helpers(layers)],
-        layers=[_layer_text(layer, graph, pointers, name) for layer in layers],
+        functions=[function.prototype for function in functions],
+        layers=[_layer_text(layer, graph, pointers, name, function_of.get(layer.index)) for layer in layers],
         inputs=[_pointer_text(port, pointers.of(t)) for port, t in zip(inputs, graph.inputs, strict=True)],
         outputs=[_pointer_text(port, pointers.of(t)) for port, t in zip(outputs, graph.outputs, strict=True)],
         contents=_contents(steps, layers, pointers),
     )
     data = render("library/constants.inc.j2", **common, constants=constants, const_text=f"{const_bytes:,}")
+    files = {
+        "library.json": _library_json(name),
+        f"src/{name}.h": header,
+        f"src/{name}.c": source,
+        f"src/{name}_constants.inc": data,
+    }
+    if functions:
+        files[f"src/{name}_kernels.S"] = render("library/kernels.S.j2", **common, functions=functions)
     return Library(
-        files={
-            "library.json": _library_json(name),
-            f"src/{name}.h": header,
-            f"src/{name}.c": source,
-            f"src/{name}_constants.inc": data,
-        },
+        files=files,
         inputs=inputs,
         outputs=outputs,
         layers=tuple(_manifest_layer(layer, graph, layout) for layer in layers),
@@ -205,10 +213,10 @@ def _layers(steps: Sequence[Step], layout: Layout, name: str) -> list[_Layer]:
     for index, step in enumerate(steps):
         site = step.site._replace(aliased=layout.aliased[index])
         if len(site.aliased) < len(site.inputs):
-            coded.append(dataclasses.replace(step, site=site))
+            coded.append((dataclasses.replace(step, site=site), layout.scratch.get(index)))
     width = max(2, len(str(len(coded) - 1)))
     layers = []
-    for index, step in enumerate(coded):
+    for index, (step, scratch) in enumerate(coded):
         layer_id = f"layer_{index:0{width}}"
         body = step.kernel.prepare(step.site)
         operands = {
@@ -217,7 +225,8 @@ def _layers(steps: Sequence[Step], layout: Layout, name: str) -> list[_Layer]:
             if (data := step.site.inputs[operand].data) is not None
         }
         body = dataclasses.replace(body, constants={**operands, **body.constants})
-        layers.append(_Layer(index, step, body, layer_id, f"{name}_{layer_id}_{step.kernel.name.split('.')[0]}"))
+        symbol = f"{name}_{layer_id}_{step.kernel.name.split('.')[0]}"
+        layers.append(_Layer(index, step, body, layer_id, symbol, scratch))
     return layers
 
 
@@ -283,17 +292,78 @@ def _signature(layer: _Layer) -> str:
     return f"LAYER void {layer.symbol}({', '.join(parameters)})"
 
 
-def _layer_text(layer: _Layer, graph: Graph, pointers: _Pointers, name: str) -> dict[str, object]:
-    text = render(
-        layer.step.kernel.template,
-        id=layer.id,
-        symbol=layer.symbol,
-        prefix=name,
-        signature=_signature(layer),
-        x_type=C_TYPES[str(layer.step.site.inputs[0].dtype)],
-        y_type=C_TYPES[str(layer.output.dtype)],
-        **layer.body.values,
-    )
+@dataclass(frozen=True)
+class _Function:
+    """A function in assembly, and the layers that call it."""
+
+    symbol: str
+    text: str
+    layers: Sequence[_Layer]
+
+    @property
+    def title(self) -> str:
+        """Whose it is, in words."""
+        numbers = [str(layer.index) for layer in self.layers]
+        which = f"layer {numbers[0]}" if len(numbers) == 1 else f"layers {', '.join(numbers[:-1])} and {numbers[-1]}"
+        return f"{self.layers[0].step.kernel.name}, {which}"
+
+    @property
+    def prototype(self) -> str:
+        """In C."""
+        layer = self.layers[0]
+        inputs = ((name, layer.step.site.inputs[index].dtype) for name, index in layer.operands)
+        parameters = [
+            *(f"const {C_TYPES[str(dtype)]} *{name}" for name, dtype in inputs),
+            *(f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results),
+            *(f"const {C_TYPES[str(array.dtype)]} *{role}" for role, array in layer.body.constants.items()),
+            *(["void *scratch"] if layer.scratch else []),
+        ]
+        return f"void {self.symbol}({', '.join(parameters)});"
+
+    def call(self, layer: _Layer) -> str:
+        """The statement that runs a layer."""
+        arguments = [
+            *(name for name, _ in (*layer.operands, *layer.results)),
+            *(f"{layer.id}_{role}" for role in layer.body.constants),
+            *([f"arena.i32 + {layer.scratch.offset // ALIGNMENT}"] if layer.scratch else []),
+        ]
+        return f"{self.symbol}({', '.join(arguments)});"
+
+
+def _functions(layers: Sequence[_Layer], name: str) -> list[_Function]:
+    """The functions in assembly; layers whose kernels print the same text share one."""
+    users: dict[tuple[str, str], list[_Layer]] = {}
+    for layer in layers:
+        kernel = layer.step.kernel
+        if kernel.assembly:
+            text = render(kernel.template, **layer.body.values).strip("\n")
+            stem = "_".join(filter(None, (name, kernel.name.replace(".", "_"), layer.body.variant)))
+            users.setdefault((stem, text), []).append(layer)
+    functions = []
+    count: dict[str, int] = {}
+    for (stem, text), callers in users.items():
+        count[stem] = count.get(stem, 0) + 1
+        symbol = stem if count[stem] == 1 else f"{stem}_v{count[stem]}"
+        functions.append(_Function(symbol, text, callers))
+    return functions
+
+
+def _layer_text(
+    layer: _Layer, graph: Graph, pointers: _Pointers, name: str, function: _Function | None
+) -> dict[str, object]:
+    if function is not None:
+        text = f"{_signature(layer)}\n{{\n    {function.call(layer)}\n}}\n"
+    else:
+        text = render(
+            layer.step.kernel.template,
+            id=layer.id,
+            symbol=layer.symbol,
+            prefix=name,
+            signature=_signature(layer),
+            x_type=C_TYPES[str(layer.step.site.inputs[0].dtype)],
+            y_type=C_TYPES[str(layer.output.dtype)],
+            **layer.body.values,
+        )
     return {
         "index": layer.index,
         "comment": _layer_comment(layer, graph),

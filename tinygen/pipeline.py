@@ -34,6 +34,9 @@ _OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os"}
 
 _LARGEST_FILE = 2**30
 
+_HOST_FOLDER = "host"
+"""The same model in portable C, where the board's library is not."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -101,20 +104,24 @@ def build(model: Model, board_name: str, name: str | None = None, objective: str
     core = load_core(board.core)
     prefix = library_name(name, Path(model.file).stem)
     steps, layout, library = generate_c(model, prefix, core.features, objective, board.name)
+    host = library
+    if not all(step.kernel.portable for step in steps):
+        _, _, host = generate_c(model, prefix, core.features, objective, board.name, portable=True)
     report = fit(library, layout, steps, board, model.file)
-    return _assemble(model, prefix, objective, board, core, library, layout, report, steps)
+    return _assemble(model, prefix, objective, board, core, library, host, layout, report)
 
 
 def generate_c(
-    model: Model, prefix: str, features: frozenset[str], objective: str, target: str
+    model: Model, prefix: str, features: frozenset[str], objective: str, target: str, portable: bool = False
 ) -> tuple[tuple[Step, ...], Layout, Library]:
     """The library for a core with such features, the kernels in it and where its tensors lie.
 
+    `portable`: of C for any core.
     Raises UsageError for an objective that cannot be.
     """
     if objective not in OBJECTIVES:
         raise UsageError(f"unknown objective {objective!r}", f"Choose one of {', '.join(OBJECTIVES)}.")
-    steps = select(model.graph, features, objective)
+    steps = select(model.graph, features, objective, portable)
     layout = lay_out(model.graph, steps)
     origin = Origin(model.file, model.sha256, model.options, target, objective)
     return steps, layout, generate(model.graph, steps, layout, prefix, origin)
@@ -127,12 +134,12 @@ def _assemble(
     board: Board,
     core: Core,
     library: Library,
+    host: Library,
     layout: Layout,
     report: FitReport,
-    steps: tuple[Step, ...],
 ) -> Build:
     folder = f"lib/{name}"
-    sources = tuple(f"{folder}/{path}" for path in library.files if path.endswith((".c", ".S")))
+    host_folder = folder if host is library else _HOST_FOLDER
     content = Manifest(
         schema=manifest.SCHEMA,
         tinygen=VERSION,
@@ -146,10 +153,10 @@ def _assemble(
         board=board.name,
         core=core.name,
         include_dirs=(f"{folder}/src",),
-        sources=sources,
+        sources=_sources(folder, library),
         cflags=("-std=c99", _OPTIMISATION[objective], *core.flags),
-        host_include_dirs=(f"{folder}/src",),
-        host_sources=sources,
+        host_include_dirs=(f"{host_folder}/src",),
+        host_sources=_sources(host_folder, host),
         inputs=library.inputs,
         outputs=library.outputs,
         invoke=f"{name}_invoke",
@@ -175,6 +182,7 @@ def _assemble(
     )
     files = {
         **{path: _bytes(text) for path, text in project.items()},
+        **{f"{host_folder}/{path}": _bytes(text) for path, text in host.files.items() if path.startswith("src/")},
         **{f"{folder}/{path}": _bytes(text) for path, text in library.files.items()},
         content.model.path: model.data,
     }
@@ -182,6 +190,10 @@ def _assemble(
     content = dataclasses.replace(content, files=hashes)
     files[manifest.FILE_NAME] = _bytes(content.to_json())
     return Build(dict(sorted(files.items())), content, report, layout)
+
+
+def _sources(folder: str, library: Library) -> tuple[str, ...]:
+    return tuple(f"{folder}/{path}" for path in library.files if path.endswith((".c", ".S")))
 
 
 def _bytes(text: str | bytes) -> bytes:

@@ -18,7 +18,7 @@ from tinygen.errors import BoardError
 from tinygen.resources import resource
 
 # What a core file may claim, and kernels may require.
-FEATURES = frozenset({"divide", "dsp", "fpu", "fpu64", "mve", "unaligned"})
+FEATURES = frozenset({"divide", "dsp", "fpu", "fpu64", "mve", "thumb2", "unaligned"})
 
 # The PlatformIO platform that ships with tinygen: boards on it run in an emulator and need no download.
 EMULATED_PLATFORM = "tinygen_qemu"
