@@ -1,0 +1,45 @@
+"""int8 weights as words that SMLAD multiplies two at a time, at the cost of one SXTB16 for four of them.
+
+A word holds four weights b0 b1 b2 b3 as two signed halfwords: 256 * b1 + b0 and 256 * b3 + b2. SXTB16 of it gives
+(b0, b2). Four activations x0 x1 x2 x3 in a word w are expanded to
+
+    X1 = SXTB16 w, ROR #8               (x1, x3)
+    Y  = REV16 (w EOR 0x7F007F00)       (256 * x0 + 127 - x1, 256 * x2 + 127 - x3), which are int16
+
+so that SMLAD(word, X1) + SMLAD((b0, b2), Y) = 256 * (b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3) + 127 * (b0 + b2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.fixedpoint import IntArray
+from tinygen.ir import Array
+
+SCALE = 256
+"""What the sums of products are multiplied by."""
+
+
+def packs(weights: Array) -> bool:
+    """Whether the halfwords of int8 weights (filters, depth) are int16: no odd weight is -128 under a negative even."""
+    halves = _halves(weights)
+    return bool(halves.min(initial=0) >= -(2**15))
+
+
+def packed_words(weights: Array) -> npt.NDArray[np.uint32]:
+    """int8 (filters, depth) to words (filters, ceil(depth / 4)); missing weights are zero."""
+    halves = _halves(weights) & 0xFFFF
+    return np.asarray(halves[:, 0::2] | halves[:, 1::2] << 16, np.uint32)
+
+
+def excess(weights: Array) -> IntArray:
+    """What each filter's sum contains beside SCALE times the products: 127 times its even weights."""
+    return np.asarray(127 * weights[:, 0::2].astype(np.int64).sum(axis=1), np.int64)
+
+
+def _halves(weights: Array) -> IntArray:
+    filters, depth = weights.shape
+    padded = np.zeros((filters, -(-depth // 4) * 4), np.int64)
+    padded[:, :depth] = weights
+    return np.asarray(256 * padded[:, 1::2] + padded[:, 0::2], np.int64)
