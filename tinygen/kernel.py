@@ -73,6 +73,8 @@ class Kernel:
     The function takes pointers to the inputs, the outputs, each of the body's constants, and the scratch memory, in
     this order. Layers for which the template prints the same text share the function.
     """
+    instructions: Callable[[Site], int | None] = lambda site: None
+    """For C: about how many are executed in one invocation, compiled for a Cortex-M4. Assembly is counted itself."""
     scratch: Callable[[Site], int] = lambda site: 0
     """Bytes of memory, aligned to words, that the kernel wants for itself while it runs."""
 

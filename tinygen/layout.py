@@ -37,6 +37,11 @@ class Layout:
         """Size of the memory that keeps its content."""
         return max((aligned(slot.end) for slot in self.states), default=0)
 
+    @property
+    def ram_bytes(self) -> int:
+        """Size of all static memory."""
+        return self.plan.bytes + self.state_bytes
+
 
 def lay_out(graph: Graph, steps: Sequence[Step]) -> Layout:
     """Plan the memory. Time counts in steps; a tensor lives from the step that writes it to the last that reads it.

@@ -40,6 +40,10 @@ class Core:
     cost: Mapping[str, float]  # instruction class -> cycles; empty where no estimates are made
 
 
+HOST = Core("host", "the machine that tinygen runs on", "", (), frozenset(), MappingProxyType({}))
+"""Where generated C is compiled to be compared, or called from Python."""
+
+
 @dataclass(frozen=True)
 class Region:
     """A piece of a board's address space."""

@@ -70,7 +70,7 @@ def lookup_kernels(op: type[Op]) -> tuple[Kernel, ...]:
             "lookup.words",
             op,
             _prepare_words,
-            accepts=_is_of_bytes,
+            accepts=lambda site: _is_of_bytes(site) and site.outputs[0].dtype.itemsize == 1,
             requires=frozenset({"thumb2", "unaligned"}),
             assembly=True,
         ),
