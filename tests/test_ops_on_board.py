@@ -21,7 +21,8 @@ from tinygen.ops import registry
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.target import load_core
 
-BOARDS = ("qemu-mps2-an386", "microbit")
+# A Cortex-M4F, a Cortex-M55, and a Cortex-M0 that, as the real one, faults on unaligned access.
+BOARDS = ("qemu-mps2-an386", "qemu-mps3-an547", "microbit")
 SAMPLES = 4
 PORTABLE = {kernel.name for kernel in registry.KERNELS if kernel.portable}
 

@@ -62,18 +62,16 @@ def code_bytes(text: str) -> int:
     return sum(2 if _is_narrow(instruction) else 4 for block in blocks(text) for instruction in block.instructions)
 
 
-def executions(text: str) -> Iterator[tuple[Instruction, Instruction | None, int, int]]:
-    """(instruction, the one before it, how often it runs, how often it branches) for all instructions.
+def executions(text: str) -> Iterator[tuple[Instruction, int, int]]:
+    """(instruction, how often it runs, how often it branches) for all instructions, in the order of the text.
 
     A branch falls through as often as what follows it runs.
     """
     listed = [(instruction, block.runs) for block in blocks(text) for instruction in block.instructions]
-    previous = None
     for index, (instruction, runs) in enumerate(listed):
         following = listed[index + 1][1] if index + 1 < len(listed) else 0
         taken = max(runs - following, 0) if is_conditional(instruction.mnemonic) else runs
-        yield instruction, previous, runs, taken if is_branch(instruction) else 0
-        previous = instruction
+        yield instruction, runs, taken if is_branch(instruction) else 0
 
 
 _CONDITIONS = "eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le"

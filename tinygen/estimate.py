@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tinygen import assembly
+from tinygen import assembly, costs
 
 _CALL = 9
 """Instructions of a layer's wrapper around a function in assembly, and of the call to it."""
@@ -38,15 +38,23 @@ class Estimate:
         return float("inf") if known is None else known
 
 
-def of_assembly(text: str, data: int, scratch: int, cost: Mapping[str, float]) -> Estimate:
-    """Of a function's text, with the costs of a core's instruction classes (none: no cycles)."""
+def of_assembly(text: str, data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
+    """Of a function's text, with the cycles of a core's instruction classes (none: none are modelled)."""
     return Estimate(
         instructions=assembly.instructions(text) + _CALL,
-        cycles=None,
+        cycles=round(_cycles(text, table) + _CALL * table["alu"]) if table else None,
         code=assembly.code_bytes(text),
         data=data,
         scratch=scratch,
     )
+
+
+def _cycles(text: str, table: Mapping[str, float]) -> float:
+    total, before = 0.0, ""
+    for instruction, runs, taken in assembly.executions(text):
+        total += runs * costs.cycles(table, *instruction, before) + taken * table["taken"]
+        before = " ".join(instruction)
+    return total
 
 
 _CODE_OF_C = 300

@@ -100,7 +100,7 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
     scratch = kernel.scratch(site)
     if kernel.assembly:
         text = render(kernel.template, **body.values).strip("\n")
-        return Candidate(kernel, body, estimate.of_assembly(text, data, scratch, core.cost), text)
+        return Candidate(kernel, body, estimate.of_assembly(text, data, scratch, core.cost.cycles), text)
     return Candidate(kernel, body, estimate.of_c(kernel.instructions(site), data, scratch), "")
 
 
