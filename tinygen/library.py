@@ -319,16 +319,22 @@ class _Function:
         parameters = [
             *(f"const {C_TYPES[str(dtype)]} *{name}" for name, dtype in inputs),
             *(f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results),
-            *(f"const {C_TYPES[str(array.dtype)]} *{role}" for role, array in layer.body.constants.items()),
+            *(f"const {C_TYPES[str(array.dtype)]} *{role}" for role, array in self._own(layer).items()),
             *(["void *scratch"] if layer.scratch else []),
         ]
         return f"void {self.symbol}({', '.join(parameters)});"
+
+    @staticmethod
+    def _own(layer: _Layer) -> Mapping[str, Array]:
+        """The body's constants, without inputs that are constants."""
+        operands = {name for name, _ in layer.operands}
+        return {role: array for role, array in layer.body.constants.items() if role not in operands}
 
     def call(self, layer: _Layer) -> str:
         """The statement that runs a layer."""
         arguments = [
             *(name for name, _ in (*layer.operands, *layer.results)),
-            *(f"{layer.id}_{role}" for role in layer.body.constants),
+            *(f"{layer.id}_{role}" for role in self._own(layer)),
             *([f"arena.i32 + {layer.scratch.offset // ALIGNMENT}"] if layer.scratch else []),
         ]
         return f"{self.symbol}({', '.join(arguments)});"
