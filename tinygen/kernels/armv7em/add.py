@@ -14,7 +14,7 @@ from tinygen.kernels.armv7em.saturation import Saturation, in_each_byte
 from tinygen.ops.add import Add, Sub
 from tinygen.ops.broadcast import Loop, broadcast_loops
 from tinygen.ops.common import INT8
-from tinygen.proofs.pair_sums import FRACTION_BITS, PairSum, prove_pair_sum
+from tinygen.proofs.word_products import FRACTION_BITS, WordProducts, prove_word_products
 
 _FARTHEST = 4095
 """What ADD and SUB take as an immediate."""
@@ -27,7 +27,7 @@ def _prepare(site: Site) -> Body:
     row = Row.of(inner.trips, site.objective, outer[0].trips if outer else 1)
     swapped = inner.a_stride == 0
     saturation = Saturation.of(proved.low, proved.high)
-    a_factor, b_factor = proved.a_factor, proved.b_factor
+    a_factor, b_factor = proved.factors
     words = [
         b_factor if swapped else a_factor,
         a_factor if swapped else b_factor,
@@ -72,7 +72,7 @@ def _loops(site: Site) -> tuple[Loop, ...]:
     return broadcast_loops(a.shape, b.shape)
 
 
-def _proof(site: Site) -> PairSum | None:
+def _proof(site: Site) -> WordProducts | None:
     a, b = site.inputs
     return _proved(site.op, _values(a), _values(b))
 
@@ -83,13 +83,13 @@ def _values(tensor: Tensor) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _proved(op: Add | Sub, a_values: tuple[int, ...], b_values: tuple[int, ...]) -> PairSum | None:
-    a, b = np.array(a_values), np.array(b_values)
-    (expected,) = op.reference(*np.meshgrid(a.astype(np.int8), b.astype(np.int8), indexing="ij"))
+def _proved(op: Add | Sub, a_values: tuple[int, ...], b_values: tuple[int, ...]) -> WordProducts | None:
+    pairs = np.stack([values.reshape(-1) for values in np.meshgrid(a_values, b_values)])
+    (expected,) = op.reference(*pairs.astype(np.int8))
     common = (1 << op.left_shift) * _factor(op.requant)
     sign = -1 if isinstance(op, Sub) else 1
     gains = common * _factor(op.a_requant), sign * common * _factor(op.b_requant)
-    return prove_pair_sum(expected.astype(np.int64), a, b, op.clamp, gains)
+    return prove_word_products(expected.astype(np.int64), pairs, op.clamp, gains, shift=8)
 
 
 def _factor(requant: Requant) -> float:
