@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from tinygen.memory import ALIGNMENT, Slot
 from tinygen.ops.common import shape_text
 from tinygen.options import Options
 from tinygen.plan import Plan
-from tinygen.select import Step
+from tinygen.select import Candidate, Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
 
 _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
@@ -390,7 +391,22 @@ def _layer_comment(layer: _Layer, graph: Graph) -> str:
     rounding = step.node.op.rounding
     rule = "" if rounding == "exact" else f" ({rounding})"
     second = f"{work} {step.kernel.name}{rule}, writes {c_text.tensor_text(layer.output.name)}."
-    return f"/* {first}\n * {second} */"
+    return "/* " + "\n * ".join([first, second, *_choice(step)]) + " */"
+
+
+def _choice(step: Step) -> list[str]:
+    """What the kernel is expected to cost, and which others were there."""
+    if step.chosen.estimate.instructions is None:
+        return []
+    others = [f"{other.kernel.name} {_cost_text(other)}" for other in step.rejected]
+    line = f"Expected: {_cost_text(step.chosen)}" + (f"; not {', '.join(others)}" if others else "") + "."
+    return textwrap.wrap(line, 112, break_long_words=False)
+
+
+def _cost_text(candidate: Candidate) -> str:
+    found = candidate.estimate
+    time = "" if found.instructions is None else f"{found.instructions:,} instructions, "
+    return f"{time}{found.flash:,} bytes of flash" + (f", {found.scratch:,} of scratch" if found.scratch else "")
 
 
 def _shapes_text(tensors: Sequence[Tensor]) -> str:
@@ -517,7 +533,14 @@ def _manifest_layer(layer: _Layer, graph: Graph, layout: Layout) -> manifest.Lay
             memory=layout.places[output.name].memory,
             offset=layout.places[output.name].offset,
         ),
+        estimate=_estimate(layer.step.chosen),
+        alternatives=tuple(_estimate(other) for other in layer.step.rejected),
     )
+
+
+def _estimate(candidate: Candidate) -> manifest.LayerEstimate:
+    found = candidate.estimate
+    return manifest.LayerEstimate(candidate.kernel.name, found.instructions, found.cycles, found.flash, found.scratch)
 
 
 def _library_json(name: str) -> str:
