@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
-from tinygen.ir import Tensor
+from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body
 from tinygen.layout import Layout, Place
 from tinygen.memory import ALIGNMENT
