@@ -13,6 +13,7 @@ import numpy as np
 from tinygen.fixedpoint import IntArray
 from tinygen.ir import Op, Shape
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv7em.blocks import Blocks
 from tinygen.kernels.armv7em.saturation import Saturation, in_each_byte
 from tinygen.kernels.armv7em.windows import Walk
 from tinygen.ops.common import INT8, Clamp, full_range
@@ -130,6 +131,20 @@ def _averages_short(site: Site) -> bool:
     return pool is not None and _is_short(site) and all(_line(site.op, taps) for taps in pool.walk.counts)
 
 
+def _is_long(site: Site) -> bool:
+    pool = _pool(site)
+    return pool is not None and not _is_short(site) and Blocks.of(pool.walk, site.objective) is not None
+
+
+def _averages_long(site: Site) -> bool:
+    pool = _pool(site)
+    if pool is None or not _is_long(site):
+        return False
+    (taps,) = pool.walk.counts
+    line = _line(site.op, taps)
+    return line is not None and line.doublings == 0
+
+
 def _lines(op: Op, walk: Walk) -> Mapping[int, Line]:
     found = {taps: _line(op, taps) for taps in walk.counts}
     return {taps: line for taps, line in found.items() if line is not None}
@@ -140,18 +155,25 @@ def _prepare_average(site: Site) -> Body:
     assert pool is not None
     walk = pool.walk
     lines = _lines(site.op, walk)
-    products = next(iter(lines.values())).products
-    saturation = Saturation.of(products.low, products.high)
-    return Body(
-        values={
-            **_values(pool, site.objective),
-            "lines": lines,
-            "bits": saturation.bits,
-            "room": in_each_byte(saturation.room),
-            "lowest": in_each_byte(saturation.lowest),
-        },
-        variant=_variant(pool),
-    )
+    clip = _clip_values(next(iter(lines.values())))
+    return Body({**_values(pool, site.objective), "lines": lines, **clip}, variant=_variant(pool))
+
+
+def _clip_values(line: Line) -> Mapping[str, object]:
+    saturation = Saturation.of(line.products.low, line.products.high)
+    return {
+        "bits": saturation.bits,
+        "room": in_each_byte(saturation.room),
+        "lowest": in_each_byte(saturation.lowest),
+    }
+
+
+def _prepare_average_blocks(site: Site) -> Body:
+    pool = _pool(site)
+    assert pool is not None
+    (line,) = _lines(site.op, pool.walk).values()
+    values = {"blocks_of": Blocks.of(pool.walk, site.objective), "factor": line.factor, "start": line.offset}
+    return Body({**values, **_clip_values(line)}, variant=_variant(pool))
 
 
 def _values(pool: Pool, objective: str) -> Mapping[str, object]:
@@ -173,17 +195,25 @@ def _variant(pool: Pool) -> str:
 def _prepare_extreme(site: Site) -> Body:
     pool = _pool(site)
     assert pool is not None
+    return Body({**_values(pool, site.objective), **_extreme_values(site.op)}, variant=_variant(pool))
+
+
+def _extreme_values(op: MaxPool2D | ReduceMax | ReduceMin) -> Mapping[str, object]:
     low, high = full_range(INT8)
-    clamp = site.op.clamp if isinstance(site.op, MaxPool2D) else (low, high)
-    return Body(
-        values={
-            **_values(pool, site.objective),
-            "largest": not isinstance(site.op, ReduceMin),
-            "low": None if clamp[0] == low else in_each_byte(clamp[0] & 255),
-            "high": None if clamp[1] == high else in_each_byte(clamp[1] & 255),
-        },
-        variant=_variant(pool),
-    )
+    clamp = op.clamp if isinstance(op, MaxPool2D) else (low, high)
+    return {
+        "largest": not isinstance(op, ReduceMin),
+        "low": None if clamp[0] == low else in_each_byte(clamp[0] & 255),
+        "high": None if clamp[1] == high else in_each_byte(clamp[1] & 255),
+    }
+
+
+def _prepare_extreme_blocks(site: Site) -> Body:
+    pool = _pool(site)
+    assert pool is not None
+    first = full_range(INT8)[1 if isinstance(site.op, ReduceMin) else 0]
+    values = {"blocks_of": Blocks.of(pool.walk, site.objective), "first": in_each_byte(first & 255)}
+    return Body({**values, **_extreme_values(site.op)}, variant=_variant(pool))
 
 
 def _kernels(
@@ -195,5 +225,7 @@ def _kernels(
 
 KERNELS = (
     *_kernels("average_pool_2d.words", (AveragePool2D, Mean, Sum), _prepare_average, _averages_short),
+    *_kernels("average_pool_2d.blocks", (AveragePool2D, Mean, Sum), _prepare_average_blocks, _averages_long),
     *_kernels("max_pool_2d.words", (MaxPool2D, ReduceMax, ReduceMin), _prepare_extreme, _is_short),
+    *_kernels("max_pool_2d.blocks", (MaxPool2D, ReduceMax, ReduceMin), _prepare_extreme_blocks, _is_long),
 )
