@@ -61,6 +61,11 @@ _CODE_OF_C = 300
 """Bytes: about what a layer's function compiles to."""
 
 
-def of_c(instructions: int | None, data: int, scratch: int) -> Estimate:
+_CYCLES_OF_C = 1.35
+"""About how many cycles an instruction of such loops takes where assembly's are modelled."""
+
+
+def of_c(instructions: int | None, data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
     """Of a function in C, whose code is not known before a compiler has seen it."""
-    return Estimate(instructions, cycles=None, code=_CODE_OF_C, data=data, scratch=scratch)
+    cycles = round(instructions * _CYCLES_OF_C) if instructions is not None and table else None
+    return Estimate(instructions, cycles, _CODE_OF_C, data, scratch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +13,15 @@ from tinygen.c_text import C_TYPES
 from tinygen.emit import render
 from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Tensor
-from tinygen.kernel import Body
-from tinygen.layout import Layout, Place
-from tinygen.memory import ALIGNMENT, Slot
+from tinygen.layer_text import Pointers, call_text, layer_text, shapes_text
+from tinygen.layers import Layer, functions_of, layers_of
+from tinygen.layout import Layout
+from tinygen.memory import Slot
 from tinygen.ops.common import shape_text
 from tinygen.options import Options
 from tinygen.plan import Plan
-from tinygen.select import Step
+from tinygen.select import Candidate, Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
-
-_MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
 _HELPERS = (
     "clamp",
@@ -98,35 +96,6 @@ class Library:
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """A step that leaves code."""
-
-    index: int
-    step: Step
-    body: Body
-    id: str
-    symbol: str
-    scratch: Place | None
-    """The kernel's memory for itself."""
-
-    @property
-    def output(self) -> Tensor:
-        return self.step.site.outputs[0]
-
-    @property
-    def operands(self) -> list[tuple[str, int]]:
-        """C name and index of the inputs that it reads."""
-        site = self.step.site
-        return [(name, index) for name, index in self.step.kernel.operands(site.inputs) if index not in site.aliased]
-
-    @property
-    def results(self) -> list[tuple[str, Tensor]]:
-        """C name and tensor of the outputs that it writes through pointers of their own."""
-        own = [t for index, t in enumerate(self.step.site.outputs) if index not in self.step.kernel.in_place]
-        return [("y" if len(own) == 1 else f"y{index}", tensor) for index, tensor in enumerate(own)]
-
-
-@dataclass(frozen=True)
 class _Constant:
     name: str
     array: Array
@@ -147,10 +116,10 @@ class _Constant:
 def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     """All files of the library named `name`."""
     steps, layout = chosen.steps, chosen.layout
-    layers = _layers(steps, layout, name)
-    pointers = _Pointers(graph, layout)
+    layers = layers_of(steps, layout, name)
+    pointers = Pointers(graph, layout)
     resets = _resets(graph, pointers)
-    functions = _functions(layers, name)
+    functions = functions_of(layers, name)
     function_of = {layer.index: function for function in functions for layer in function.layers}
     constants = [*_constants(layers, name), *(reset.array for reset in resets if reset.array is not None)]
     const_bytes = sum(constant.array.nbytes for constant in constants)
@@ -184,7 +153,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         resets=resets,
         helpers=[render(f"helpers/{helper}.c.j2", prefix=name) for helper in _needed_helpers(layers)],
         functions=[function.prototype for function in functions],
-        layers=[_layer_text(layer, graph, pointers, name, function_of.get(layer.index)) for layer in layers],
+        layers=[layer_text(layer, graph, pointers, name, function_of.get(layer.index)) for layer in layers],
         inputs=[_pointer_text(port, pointers.of(t)) for port, t in zip(inputs, graph.inputs, strict=True)],
         outputs=[_pointer_text(port, pointers.of(t)) for port, t in zip(outputs, graph.outputs, strict=True)],
         contents=_contents(steps, layers, pointers),
@@ -210,31 +179,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     )
 
 
-def _layers(steps: Sequence[Step], layout: Layout, name: str) -> list[_Layer]:
-    """The steps that leave code; of the others, every input lies where their output wants it."""
-    coded = []
-    for index, step in enumerate(steps):
-        site = step.site._replace(aliased=layout.aliased[index])
-        if len(site.aliased) < len(site.inputs):
-            coded.append((dataclasses.replace(step, site=site), layout.scratch.get(index)))
-    width = max(2, len(str(len(coded) - 1)))
-    layers = []
-    for index, (step, scratch) in enumerate(coded):
-        layer_id = f"layer_{index:0{width}}"
-        # Only kernels in C look at what is aliased, which is decided after they are chosen.
-        body = step.chosen.body if step.kernel.assembly else step.kernel.prepare(step.site)
-        operands = {
-            parameter: data
-            for parameter, operand in step.kernel.operands(step.site.inputs)
-            if (data := step.site.inputs[operand].data) is not None
-        }
-        body = dataclasses.replace(body, constants={**operands, **body.constants})
-        symbol = f"{name}_{layer_id}_{step.kernel.name.split('.')[0]}"
-        layers.append(_Layer(index, step, body, layer_id, symbol, scratch))
-    return layers
-
-
-def _constants(layers: Sequence[_Layer], name: str) -> list[_Constant]:
+def _constants(layers: Sequence[Layer], name: str) -> list[_Constant]:
     shared = {
         role: array for helper in _needed_helpers(layers) for role, array in _HELPER_TABLES.get(helper, {}).items()
     }
@@ -243,173 +188,22 @@ def _constants(layers: Sequence[_Layer], name: str) -> list[_Constant]:
     return [_Constant(f"{name}_{role}", array) for role, array in shared.items()] + own
 
 
-def _needed_helpers(layers: Sequence[_Layer]) -> list[str]:
+def _needed_helpers(layers: Sequence[Layer]) -> list[str]:
     needed = {helper for layer in layers for helper in layer.body.helpers}
     for helper in tuple(needed):
         needed.update(_HELPER_NEEDS.get(helper, ()))
     return [helper for helper in _HELPERS if helper in needed]
 
 
-class _Pointers:
-    """C expressions for tensors in static memory."""
-
-    def __init__(self, graph: Graph, layout: Layout) -> None:
-        self._graph = graph
-        self._layout = layout
-
-    def of(self, name: str) -> str:
-        return "{} + {}".format(*self.element(name))
-
-    def element(self, name: str) -> tuple[str, int]:
-        """The array that a tensor lies in, and the index of its first element."""
-        dtype = self._graph.tensors[name].dtype
-        place = self._layout.places[name]
-        return f"{place.memory}.{_MEMBERS[str(dtype)]}", place.offset // dtype.itemsize
-
-    def members(self, memory: str, size: int) -> list[dict[str, object]]:
-        places = self._layout.places.items()
-        used = {str(self._graph.tensors[name].dtype) for name, place in places if place.memory == memory}
-        # int32_t is always there: it aligns the memory to words, which kernels may load and store.
-        return [
-            {"c_type": C_TYPES[dtype], "name": member, "count": max(size, 4) // np.dtype(dtype).itemsize}
-            for dtype, member in _MEMBERS.items()
-            if dtype in used or dtype == "int32"
-        ]
-
-
-def _call(layer: _Layer, pointers: _Pointers) -> str:
-    arguments = []
-    for parameter, index in layer.operands:
-        tensor = layer.step.site.inputs[index]
-        arguments.append(f"{layer.id}_{parameter}" if tensor.data is not None else pointers.of(tensor.name))
-    arguments += [pointers.of(tensor.name) for _, tensor in layer.results]
-    return f"{layer.symbol}({', '.join(arguments)});"
-
-
-def _signature(layer: _Layer) -> str:
-    updated = set(layer.step.kernel.in_place.values())
-    parameters = [
-        f"{'' if index in updated else 'const '}{C_TYPES[str(layer.step.site.inputs[index].dtype)]} *{parameter}"
-        for parameter, index in layer.operands
-    ]
-    parameters += [f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results]
-    return f"LAYER void {layer.symbol}({', '.join(parameters)})"
-
-
-@dataclass(frozen=True)
-class _Function:
-    """A function in assembly, and the layers that call it."""
-
-    symbol: str
-    text: str
-    layers: Sequence[_Layer]
-
-    @property
-    def title(self) -> str:
-        """Whose it is, in words."""
-        numbers = [str(layer.index) for layer in self.layers]
-        which = f"layer {numbers[0]}" if len(numbers) == 1 else f"layers {', '.join(numbers[:-1])} and {numbers[-1]}"
-        return f"{self.layers[0].step.kernel.name}, {which}"
-
-    @property
-    def prototype(self) -> str:
-        """In C."""
-        layer = self.layers[0]
-        inputs = ((name, layer.step.site.inputs[index].dtype) for name, index in layer.operands)
-        parameters = [
-            *(f"const {C_TYPES[str(dtype)]} *{name}" for name, dtype in inputs),
-            *(f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results),
-            *(f"const {C_TYPES[str(array.dtype)]} *{role}" for role, array in layer.body.constants.items()),
-            *(["void *scratch"] if layer.scratch else []),
-        ]
-        return f"void {self.symbol}({', '.join(parameters)});"
-
-    def call(self, layer: _Layer) -> str:
-        """The statement that runs a layer."""
-        arguments = [
-            *(name for name, _ in (*layer.operands, *layer.results)),
-            *(f"{layer.id}_{role}" for role in layer.body.constants),
-            *([f"arena.i32 + {layer.scratch.offset // ALIGNMENT}"] if layer.scratch else []),
-        ]
-        return f"{self.symbol}({', '.join(arguments)});"
-
-
-def _functions(layers: Sequence[_Layer], name: str) -> list[_Function]:
-    """The functions in assembly; layers whose kernels print the same text share one."""
-    users: dict[tuple[str, str], list[_Layer]] = {}
-    for layer in layers:
-        kernel = layer.step.kernel
-        if kernel.assembly:
-            text = render(kernel.template, **layer.body.values).strip("\n")
-            stem = "_".join(filter(None, (name, kernel.name.replace(".", "_"), layer.body.variant)))
-            users.setdefault((stem, text), []).append(layer)
-    functions = []
-    count: dict[str, int] = {}
-    for (stem, text), callers in users.items():
-        count[stem] = count.get(stem, 0) + 1
-        symbol = stem if count[stem] == 1 else f"{stem}_v{count[stem]}"
-        functions.append(_Function(symbol, text, callers))
-    return functions
-
-
-def _layer_text(
-    layer: _Layer, graph: Graph, pointers: _Pointers, name: str, function: _Function | None
-) -> dict[str, object]:
-    if function is not None:
-        text = f"{_signature(layer)}\n{{\n    {function.call(layer)}\n}}\n"
-    else:
-        text = render(
-            layer.step.kernel.template,
-            id=layer.id,
-            symbol=layer.symbol,
-            prefix=name,
-            signature=_signature(layer),
-            x_type=C_TYPES[str(layer.step.site.inputs[0].dtype)],
-            y_type=C_TYPES[str(layer.output.dtype)],
-            **layer.body.values,
-        )
-    return {
-        "index": layer.index,
-        "comment": _layer_comment(layer, graph),
-        "text": text.strip("\n") + "\n",
-        # Without a blank line, the layer's comment would seem to belong to its first helper.
-        "starts_with_comment": text.lstrip().startswith("/*"),
-        "call": _call(layer, pointers),
-        "output_bytes": layer.output.bytes,
-        "output_pointer": pointers.of(layer.output.name),
-    }
-
-
-def _layer_comment(layer: _Layer, graph: Graph) -> str:
-    step = layer.step
-    shapes = _shapes_text([step.site.inputs[index] for _, index in step.kernel.operands(step.site.inputs)])
-    words = [f"{step.node.op.name} {shapes} -> {shape_text(layer.output.shape)}", step.node.op.describe()]
-    first = f"Layer {layer.index}: {', '.join(word for word in words if word)}."
-    macs = graph.macs(step.node)
-    work = f"{macs:,} MACs, kernel" if macs else "Kernel"
-    rounding = step.node.op.rounding
-    rule = "" if rounding == "exact" else f" ({rounding})"
-    second = f"{work} {step.kernel.name}{rule}, writes {c_text.tensor_text(layer.output.name)}."
-    return f"/* {first}\n * {second} */"
-
-
-def _shapes_text(tensors: Sequence[Tensor]) -> str:
-    """Shapes in words; many alike are counted."""
-    shapes = [shape_text(tensor.shape) for tensor in tensors]
-    if len(shapes) > 3 and len(set(shapes)) == 1:
-        return f"{len(shapes)} of {shapes[0]}"
-    return " and ".join(shapes)
-
-
-def _contents(steps: Sequence[Step], layers: Sequence[_Layer], pointers: _Pointers) -> list[str]:
+def _contents(steps: Sequence[Step], layers: Sequence[Layer], pointers: Pointers) -> list[str]:
     by_output = {layer.output.name: layer for layer in layers}
     lines = []
     for step in steps:
         layer = by_output.get(step.node.outputs[0])
         if layer is not None:
-            lines.append(_call(layer, pointers))
+            lines.append(call_text(layer, pointers))
         else:
-            shapes = f"{_shapes_text(step.site.inputs)} -> {shape_text(step.site.outputs[0].shape)}"
+            shapes = f"{shapes_text(step.site.inputs)} -> {shape_text(step.site.outputs[0].shape)}"
             lines.append(f"/* {step.node.op.name} {shapes}: the same bytes, no code */")
     return lines
 
@@ -448,7 +242,7 @@ class _Reset:
     array: _Constant | None
 
 
-def _resets(graph: Graph, pointers: _Pointers) -> list[_Reset]:
+def _resets(graph: Graph, pointers: Pointers) -> list[_Reset]:
     found = []
     for index, state in enumerate(graph.states):
         first = state.initial.flat[0]
@@ -499,7 +293,7 @@ def _pointer_text(port: manifest.Port, pointer: str) -> dict[str, str]:
     return {"symbol": port.symbol, "c_type": C_TYPES[port.dtype], "pointer": pointer}
 
 
-def _manifest_layer(layer: _Layer, graph: Graph, layout: Layout) -> manifest.Layer:
+def _manifest_layer(layer: Layer, graph: Graph, layout: Layout) -> manifest.Layer:
     output = layer.output
     return manifest.Layer(
         index=layer.index,
@@ -517,7 +311,14 @@ def _manifest_layer(layer: _Layer, graph: Graph, layout: Layout) -> manifest.Lay
             memory=layout.places[output.name].memory,
             offset=layout.places[output.name].offset,
         ),
+        estimate=_estimate(layer.step.chosen),
+        alternatives=tuple(_estimate(other) for other in layer.step.rejected),
     )
+
+
+def _estimate(candidate: Candidate) -> manifest.LayerEstimate:
+    found = candidate.estimate
+    return manifest.LayerEstimate(candidate.kernel.name, found.instructions, found.cycles, found.flash, found.scratch)
 
 
 def _library_json(name: str) -> str:

@@ -101,7 +101,7 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
     if kernel.assembly:
         text = render(kernel.template, **body.values).strip("\n")
         return Candidate(kernel, body, estimate.of_assembly(text, data, scratch, core.cost.cycles), text)
-    return Candidate(kernel, body, estimate.of_c(kernel.instructions(site), data, scratch), "")
+    return Candidate(kernel, body, estimate.of_c(kernel.instructions(site), data, scratch, core.cost.cycles), "")
 
 
 def _time(candidate: Candidate) -> tuple[float, int]:
