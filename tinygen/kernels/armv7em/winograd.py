@@ -74,6 +74,16 @@ class Shape:
         return 4 * self.pairs + 2
 
     @property
+    def first_columns(self) -> int:
+        """Those of the first pair of tiles."""
+        return 6
+
+    @property
+    def column_bytes(self) -> int:
+        """Of four channels of a transformed column."""
+        return 32
+
+    @property
     def outside_columns(self) -> int:
         """Those of them that are padding."""
         return self.columns - self.width
@@ -154,14 +164,14 @@ class Scratch:
         return Scratch(point, block, columns, slot, table, zero_pixel, edge, size)
 
     @property
-    def kept(self) -> int:
-        """From a block's begin to the place for the sums of its first point."""
-        return 2 * self.point
+    def rows(self) -> tuple[int, ...]:
+        """From a block's begin to its points, in ORDER."""
+        return 0, self.point, 2 * self.point + 16, 3 * self.point + 32
 
     @property
-    def sums(self) -> tuple[int, int]:
-        """From a block's begin to the two sums that it leaves."""
-        return self.kept + 16 + self.point, self.kept + 32 + 2 * self.point
+    def sums(self) -> int:
+        """From a block's begin to the first of the two sums that it leaves; the other one follows a point later."""
+        return 3 * self.point + 16
 
 
 @dataclass(frozen=True)
@@ -202,12 +212,8 @@ _FINER = (16, 24, 8, 4, 2, 1)
 
 
 def transformed(weights: Array) -> IntArray:
-    """int8 (filters, 3, 3, depth) to (4, 4, filters, depth), columns of points first, rows and columns in ORDER.
-
-    The last row has its sign changed: so the sums of each row of outputs are sums, without differences.
-    """
+    """int8 (filters, 3, 3, depth) to (4, 4, filters, depth), columns of points first, rows and columns in ORDER."""
     points = np.einsum("ia,oabc,jb->jioc", _G, weights.astype(np.int64), _G)
-    points[:, 3] *= -1
     return np.asarray(points[np.ix_(ORDER, ORDER)], np.int64)
 
 
@@ -281,7 +287,7 @@ def _accepts(site: Site) -> bool:
     return (
         # What instructions can encode: LDR and STR with offsets up to 4095, LDRD and STRD up to 1020.
         2 * scratch.slot + 31 <= 4095
-        and scratch.block + scratch.sums[1] + 15 <= 4095
+        and 2 * scratch.block <= 4095
         and scratch.point + 32 <= 1020
         and 3 * shape.filters + 1 <= 4095
         and _prove(site, _points(site)) is not None
