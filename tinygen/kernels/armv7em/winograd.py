@@ -138,7 +138,7 @@ class Scratch:
     block: int
     """Bytes of four points, with room for sums."""
     columns: int
-    """Of the columns that were transformed: six slots."""
+    """Of the columns of the input that were transformed: six slots."""
     slot: int
     """Bytes of one."""
     table: int
@@ -150,11 +150,11 @@ class Scratch:
     size: int
 
     @staticmethod
-    def of(shape: Shape) -> Scratch:
-        """One after the other."""
+    def of(shape: Shape, pairs: int = 1, filters: int = 0) -> Scratch:
+        """One after the other: points of so many pairs of tiles, and of so many filters."""
         point = 16 * shape.product_groups
         block = 4 * point + 3 * 16
-        columns = 4 * block
+        columns = pairs * 4 * block + filters // 2 * 16 * point
         slot = 32 * shape.groups
         table = columns + 6 * slot
         zero_pixel = table + 32
@@ -198,7 +198,16 @@ class Frame:
     lower_out: int = 48
     steps_left: int = 52
     slot_end: int = 56
-    size: int = 60
+    blocks: int = 60
+    """The points of the next pair of tiles."""
+    row_count: int = 64
+    stream: int = 68
+    """The next of the data."""
+    first_out: int = 72
+    """Where the next filters' first outputs go."""
+    tile_out: int = 76
+    """Where those of the next pair of tiles go."""
+    size: int = 80
 
 
 ORDER = (1, 2, 0, 3)
@@ -228,22 +237,37 @@ def filter_pairs(filters: int) -> list[tuple[int, int]]:
     return [(first, first + 1) for first in (range(0, filters, 2) if filters % 2 == 0 else (0, *range(1, filters, 2)))]
 
 
-def _stream(shape: Shape, product: HighProduct, start: IntArray, points: IntArray) -> npt.NDArray[np.uint32]:
-    """For each pair of filters: words of all points; of each filter start value, M, Z, S; bytes to the next pair."""
-    rows, columns, filters, depth = points.shape
-    padded = np.zeros((rows, columns, filters, 4 * shape.product_groups), np.int64)
-    padded[..., :depth] = points
-    words = paired(padded).reshape(rows * columns, filters, -1, 2)
+def _stream(words: npt.NDArray[np.uint32], start: IntArray, product: HighProduct) -> npt.NDArray[np.uint32]:
+    """For each pair of filters: words (..., filters, n), with the pair next to each other; for each filter what
+    requantisation needs; for an odd number of filters bytes to the next pair's outputs.
+    """
+    filters = words.shape[-2]
     finish = [start, product.multiplier, product.addend, *([] if product.step is None else [product.step])]
     pairs = filter_pairs(filters)
     parts: list[IntArray] = []
     for index, pair in enumerate(pairs):
-        parts.append(words[:, pair].transpose(0, 2, 1, 3).reshape(-1).astype(np.int64))
+        parts.append(words[..., pair, :].reshape(-1).astype(np.int64))
         parts.append(np.stack(finish, axis=1)[list(pair)].reshape(-1))
         if filters % 2:
             following = pairs[index + 1][0] if index + 1 < len(pairs) else filters
             parts.append(np.array([following - pair[0]]))
     return (np.concatenate(parts) & 0xFFFFFFFF).astype(np.uint32)
+
+
+def _point_words(shape: Shape, points: IntArray) -> npt.NDArray[np.uint32]:
+    """(4, 4, filters, depth) to (16, groups, filters, 2)."""
+    filters, depth = points.shape[2:]
+    padded = np.zeros((*points.shape[:3], 4 * shape.product_groups), np.int64)
+    padded[..., :depth] = points
+    return paired(padded).reshape(16, filters, -1, 2).transpose(0, 2, 1, 3)
+
+
+def _tap_words(shape: Shape, weights: Array) -> npt.NDArray[np.uint32]:
+    """int8 (filters, 3, 3, depth) to (groups, filters, 9), four channels in a word."""
+    filters, depth = len(weights), weights.shape[3]
+    padded = np.zeros((filters, 9, 4 * shape.groups), np.int8)
+    padded[..., :depth] = weights.reshape(filters, 9, depth)
+    return padded.view("<u4").transpose(2, 0, 1)
 
 
 def _points(site: Site) -> IntArray:
@@ -252,14 +276,14 @@ def _points(site: Site) -> IntArray:
     return transformed(weights)
 
 
-def _prove(site: Site, points: IntArray) -> HighProduct | None:
-    """With the points of the filters multiplied by scale / 4."""
+def _prove(site: Site, points: IntArray, factors: Sequence[int] = _FINER) -> HighProduct | None:
+    """With the points of the filters multiplied by one of the factors."""
     op: Conv2D = site.op
     low, high = op.reach(site.inputs)
     most = INT16_MAX // max(int(np.abs(points).max()), 1)
-    for finer in _FINER:
-        if finer <= most:
-            product = prove_high_product(op.requant, op.output_zero_point, op.clamp, low, high, scale=_SCALE * finer)
+    for factor in factors:
+        if factor <= most:
+            product = prove_high_product(op.requant, op.output_zero_point, op.clamp, low, high, scale=_SCALE * factor)
             if product is not None:
                 return product
     return None
@@ -279,51 +303,115 @@ def _is_3x3(site: Site) -> bool:
     )
 
 
-def _accepts(site: Site) -> bool:
+def _fits_2x2(site: Site) -> bool:
+    """Whether the layer is one for F(2x2), and instructions can encode it."""
     if not _is_3x3(site) or site.outputs[0].shape[3] < 2:
         return False
     shape = Shape.of(site)
     scratch = Scratch.of(shape)
+    # LDR and STR have offsets up to 4095, LDRD and STRD up to 1020.
     return (
-        # What instructions can encode: LDR and STR with offsets up to 4095, LDRD and STRD up to 1020.
         2 * scratch.slot + 31 <= 4095
         and 2 * scratch.block <= 4095
         and scratch.point + 32 <= 1020
         and 3 * shape.filters + 1 <= 4095
-        and _prove(site, _points(site)) is not None
     )
 
 
-def _prepare(site: Site) -> Body:
+def _values_2x2(site: Site, product: HighProduct, scratch: Scratch, data: npt.NDArray[np.uint32]) -> dict[str, object]:
+    op: Conv2D = site.op
+    return {
+        "s": Shape.of(site),
+        "m": scratch,
+        "frame": Frame(),
+        "order": ORDER,
+        "zero_word": (op.zero_point & 0xFF) * 0x01010101,
+        "data_bytes": data.nbytes,
+        "shift": product.shift,
+        "stepped": product.step is not None,
+        "low": product.low_clamp,
+        "high": product.high_clamp,
+    }
+
+
+def _start(site: Site, product: HighProduct) -> IntArray:
+    """What is added to the sums of products, which count the zero point as any value."""
     op: Conv2D = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None
+    return np.asarray(product.scale * op.folded_bias(weights.data, bias.data) + product.start, np.int64)
+
+
+def _variant(site: Site) -> str:
+    depth, filters = site.inputs[0].shape[3], site.outputs[0].shape[3]
+    _, height, width, _ = site.outputs[0].shape
+    return f"{depth}x{filters}_{height}x{width}"
+
+
+def _accepts_2x2(site: Site) -> bool:
+    return _fits_2x2(site) and _prove(site, _points(site)) is not None
+
+
+def _prepare_2x2(site: Site) -> Body:
     shape = Shape.of(site)
     points = _points(site)
     product = _prove(site, points)
     assert product is not None
-    start = product.scale * op.folded_bias(weights.data, bias.data) + product.start
-    data = _stream(shape, product, start, points * (product.scale // _SCALE))
-    return Body(
-        {
-            "s": shape,
-            "m": Scratch.of(shape),
-            "frame": Frame(),
-            "order": ORDER,
-            "zero_word": (op.zero_point & 0xFF) * 0x01010101,
-            "data_bytes": data.nbytes,
-            "shift": product.shift,
-            "stepped": product.step is not None,
-            "low": product.low_clamp,
-            "high": product.high_clamp,
-        },
-        {"data": data},
-        variant=f"{shape.depth}x{shape.filters}_{shape.out_height}x{shape.out_width}",
+    words = _point_words(shape, points * (product.scale // _SCALE))
+    data = _stream(words, _start(site, product), product)
+    return Body(_values_2x2(site, product, Scratch.of(shape), data), {"data": data}, variant=_variant(site))
+
+
+def _scratch_2x2(site: Site) -> int:
+    return Scratch.of(Shape.of(site)).size
+
+
+_DOUBLINGS = (1, 4, 16, 8, 2)
+"""What points may be multiplied by where they are computed at run time."""
+
+_POINTS_BYTES = 18 * 1024
+"""So much memory is taken for points of tiles at most, unless a row of tiles needs more."""
+
+_FEW_PAIRS = 8
+"""Over so many pairs of tiles the transformation of filters costs little."""
+
+
+def _chunk_rows(shape: Shape) -> int:
+    """Rows of tiles whose points are in memory at a time."""
+    row = shape.pairs * 4 * Scratch.of(shape).block
+    most = max(1, min(_POINTS_BYTES // row, -(-_FEW_PAIRS // shape.pairs)))
+    return max(rows for rows in range(1, most + 1) if shape.tile_rows % rows == 0)
+
+
+def _compact_scratch(shape: Shape) -> Scratch:
+    return Scratch.of(shape, pairs=shape.pairs * _chunk_rows(shape), filters=2)
+
+
+def _accepts_2x2_compact(site: Site) -> bool:
+    return (
+        _fits_2x2(site)
+        and Shape.of(site).groups <= _LONGEST_STEP
+        and _prove(site, _points(site), _DOUBLINGS) is not None
     )
 
 
-def _scratch(site: Site) -> int:
-    return Scratch.of(Shape.of(site)).size
+def _prepare_2x2_compact(site: Site) -> Body:
+    shape = Shape.of(site)
+    product = _prove(site, _points(site), _DOUBLINGS)
+    weights = site.inputs[1].data
+    assert product is not None and weights is not None
+    data = _stream(_tap_words(shape, weights), _start(site, product), product)
+    scratch = _compact_scratch(shape)
+    values = {
+        "chunk_rows": _chunk_rows(shape),
+        "points": scratch.columns - 16 * scratch.point,
+        "doublings": int(product.scale // _SCALE).bit_length() - 1,
+    }
+    return Body(values | _values_2x2(site, product, scratch, data), {"data": data}, variant=_variant(site))
+
+
+def _compact_scratch_bytes(site: Site) -> int:
+    return _compact_scratch(Shape.of(site)).size
 
 
 _REQUIRES = frozenset({"thumb2", "unaligned", "dsp", "saturate"})
@@ -332,10 +420,19 @@ KERNELS: Sequence[Kernel] = (
     Kernel(
         "conv_2d.winograd_2x2",
         Conv2D,
-        _prepare,
+        _prepare_2x2,
         requires=_REQUIRES,
-        accepts=_accepts,
+        accepts=_accepts_2x2,
         assembly=True,
-        scratch=_scratch,
+        scratch=_scratch_2x2,
+    ),
+    Kernel(
+        "conv_2d.winograd_2x2_compact",
+        Conv2D,
+        _prepare_2x2_compact,
+        requires=_REQUIRES,
+        accepts=_accepts_2x2_compact,
+        assembly=True,
+        scratch=_compact_scratch_bytes,
     ),
 )
