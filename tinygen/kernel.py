@@ -33,6 +33,8 @@ class Body:
     helpers: frozenset[str] = frozenset()
     shared: Mapping[str, Array] = field(default_factory=dict)
     """Constant arrays that all layers of a library read in common, by name."""
+    proof: str = ""
+    """Cheaper arithmetic that was proved equal to the profile's, in words; empty where the profile's own is used."""
 
 
 @dataclass(frozen=True)
