@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import zlib
 from pathlib import Path
 
 import pytest
 import toy_model
 
-from tinygen import bench, elf, firmware, manifest, output, pipeline
+from tinygen import bench, elf, firmware, manifest, output, pipeline, reference, verify
 from tinygen.counting import plugin, record
 from tinygen.counting.attribution import Figures
 from tinygen.counting.disassembly import disassemble
@@ -133,6 +134,12 @@ def test_a_layers_flash_is_that_of_the_functions_that_it_alone_executes(counted:
     assert counted.flash.shared == ()
 
 
+def test_what_was_counted_is_a_whole_invoke(digits: tuple[Path, Manifest]) -> None:
+    out, content = digits
+    expected = reference.outputs(verify.model_of(out, content).graph, bench.sample_of(content).arrays)
+    assert bench.count(out, content).outputs_crc32 == tuple(zlib.crc32(array.tobytes()) for array in expected)
+
+
 def test_counts_are_the_same_each_time(toy: tuple[Path, Manifest], counted: bench.Count) -> None:
     assert bench.count(*toy) == counted
 
@@ -143,7 +150,7 @@ def test_counts_do_not_depend_on_the_board(digits: tuple[Path, Manifest]) -> Non
     with bench.for_board(*digits, "netduino2plus") as (out, content):
         there = bench.count(out, content)
     assert there.board == "netduino2plus"
-    for name in ("total", "layers", "between", "stack_bytes", "flash_bytes", "ram_bytes"):
+    for name in ("outputs_crc32", "total", "layers", "between", "stack_bytes", "flash_bytes", "ram_bytes"):
         assert getattr(there, name) == getattr(here, name), name
 
 
@@ -175,7 +182,8 @@ def test_accesses_outside_of_what_is_allowed_are_found(toy: tuple[Path, Manifest
     stack = (image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address)
 
     def outside(*allowed: record.Allowance) -> record.Outside:
-        return bench.counted(out, content, bench.watch(image, content, allowed)).outside
+        found, _ = bench.counted(out, content, bench.watch(image, content, allowed))
+        return found.outside
 
     code = record.Allowance(record.ALL_SPANS, 0, 2**16, "r")
     saved = record.Allowance(record.ALL_SPANS, *stack, "rw")

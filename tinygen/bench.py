@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,6 +71,7 @@ class Count:
     flash: Flash
     flash_bytes: int  # of the library: code, constants, and initial values
     ram_bytes: int  # of the library's static memory
+    outputs_crc32: tuple[int, ...]  # of what was computed
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
     core = load_core(content.core)
     path = firmware.build(out, on_line)
     image = firmware.firmware_image(out)
-    found = counted(out, content, watch(image, content))
+    found, outputs = counted(out, content, watch(image, content))
     code = disassemble(path, core.toolchain)
     spans = {span.index: figures(span, code, core.cost.cycles) for span in found.spans}
     pieces = library_pieces(path.with_suffix(".map"), content.name)
@@ -134,6 +136,7 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
         flash=parts,
         flash_bytes=size,
         ram_bytes=library_ram(image, pieces),
+        outputs_crc32=tuple(zlib.crc32(data) for data in outputs),
     )
 
 
@@ -162,8 +165,10 @@ def watch(image: elf.Image, content: Manifest, allowed: tuple[record.Allowance, 
         raise ToolFailed(f"the firmware of {content.name} cannot be counted: {error}", "Build it again.") from None
 
 
-def counted(out: Path, content: Manifest, watched: record.Watch) -> record.Record:
+def counted(out: Path, content: Manifest, watched: record.Watch) -> tuple[record.Record, list[bytes]]:
     """Run one invoke of a built firmware on the sample, from its first state, under the counting plugin.
+
+    What was counted, and the bytes of the outputs.
 
     Raises ToolMissing, ToolFailed, LinkError.
     """
@@ -172,10 +177,12 @@ def counted(out: Path, content: Manifest, watched: record.Watch) -> record.Recor
         port = firmware.emulate(out, watched.arguments(plugin(), answer))
         try:
             with open_link(port, firmware.baud(out)) as link:
-                invoke_once(Session(link), content)
+                session = Session(link)
+                invoke_once(session, content)
+                outputs = session.outputs()
         finally:
             firmware.stop(out)
-        return checked(record.read(answer), watched, content)
+        return checked(record.read(answer), watched, content), outputs
 
 
 def invoke_once(session: Session, content: Manifest) -> int | None:
