@@ -85,6 +85,9 @@ def app() -> None:
     show_default=True,
     help="What the kernels are chosen and written for.",
 )
+@click.option("--flash-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's code and constants.")
+@click.option("--ram-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's arena and states.")
+@click.option("--kernel", "kernels", multiple=True, metavar="NAME", help="Take this kernel wherever it can be used.")
 @_PROFILE
 @_IO
 @_BATCH
@@ -95,6 +98,9 @@ def build(
     board: str,
     name: str | None,
     optimize: str,
+    flash_budget: int | None,
+    ram_budget: int | None,
+    kernels: tuple[str, ...],
     profile: str,
     io: str,
     batch: int | None,
@@ -106,11 +112,14 @@ def build(
     tinygen build kws.tflite --board qemu-mps2-an386 -o out
     tinygen build kws.tflite -o out --name kws --optimize size
     tinygen build kws.tflite -o out --io int8 --batch 4
+    tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
     """
     from tinygen import output, pipeline
+    from tinygen.goal import Goal
     from tinygen.report import tables
 
-    built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board, name, optimize)
+    goal = Goal(optimize, flash_budget, ram_budget, frozenset(kernels))
+    built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board, name, goal)
     output.write(built.files, out)
     if as_json:
         _print_json({"out": str(out), "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})

@@ -353,6 +353,14 @@ class Requant:
         """Whether channels differ in their scale."""
         return self.channels > 1
 
+    @cached_property
+    def factors(self) -> tuple[float, ...]:
+        """The real factors, per channel or one for all; float64 holds them exactly."""
+        multiplier, shift = self._arrays
+        if self.rounding is Rounding.INT64:
+            multiplier = reduced_multiplier(multiplier) << 16
+        return tuple(np.ldexp(multiplier.astype(np.float64), shift - 31).tolist())
+
     @property
     def is_identity(self) -> bool:
         """Whether the result is the accumulator."""

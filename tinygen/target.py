@@ -49,7 +49,7 @@ class CostTable:
 
     source: str
     assumptions: tuple[str, ...]
-    cycles: Mapping[str, float]  # by the classes of tinygen.costs
+    cycles: Mapping[str, float]  # by the classes of tinygen.costs; empty: nothing is known
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ class Core:
     flags: tuple[str, ...]  # for compiler and linker
     features: frozenset[str]
     cost: CostTable
+
+
+HOST = Core("host", "the machine that tinygen runs on", "", (), frozenset(), CostTable("", (), MappingProxyType({})))
+"""Where generated C is compiled to be compared, or called from Python."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,17 @@ class Weighted(Op):
         """What each channel's |accumulator| can reach."""
         return common.accumulator_bound(*self._sums(inputs), inputs[0].dtype)
 
+    def reach(self, inputs: Sequence[Tensor]) -> tuple[IntArray, IntArray]:
+        """The least and the greatest accumulator of each channel, zero points and bias included, for any input."""
+        x, weights, bias = inputs
+        assert weights.data is not None and bias.data is not None
+        least, greatest = common.differences(x, self.zero_point)
+        rows = self._rows(weights.data).astype(np.int64) - self.weight_zero_point
+        rising, falling = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
+        centre = bias.data.astype(np.int64)
+        # Taps outside the image count as zero, which lies between the two.
+        return centre + rising * least + falling * greatest, centre + rising * greatest + falling * least
+
     def _sums(self, inputs: Sequence[Tensor]) -> tuple[Array, Array, int, int]:
         _, weights, bias = inputs
         assert weights.data is not None and bias.data is not None

@@ -1,0 +1,249 @@
+"""Cheaper formulas are the profile's own arithmetic, at every accumulator; and what is not, is not called so."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinygen.fixedpoint import IntArray, RealRequant, Requant, Rounding
+from tinygen.proofs.high_product import HighProduct, prove_high_product
+from tinygen.proofs.staircase import Staircases
+
+INT8 = (-128, 127)
+RANGE = 3000
+"""Every accumulator within it is looked at, so that scales have to be such that steps occur in it."""
+
+AWKWARD = (2**30, 2**30 + 1, 2**31 - 1, 2**31 - 2, 3 << 29, (3 << 29) + 1, 0x55555555, 0x6AAAAAAB, 1518500250)
+"""Multipliers at powers of two, next to them, and such that products end in ties."""
+
+
+def exactly(requant: Requant | RealRequant, zero_point: int, clamp: tuple[int, int], acc: IntArray) -> IntArray:
+    return np.asarray(np.clip(requant.apply(acc) + zero_point, *clamp))
+
+
+def limits(channels: int, low: int = -RANGE, high: int = RANGE) -> tuple[IntArray, IntArray]:
+    return np.full(channels, low), np.full(channels, high)
+
+
+def all_of(low: IntArray, high: IntArray) -> IntArray:
+    """(n, channels): every accumulator of every channel, the last repeated."""
+    return np.minimum(low + np.arange(int((high - low).max()) + 1)[:, None], high)
+
+
+def awkward(shift: int, rounding: Rounding = Rounding.DOUBLE) -> Requant:
+    return Requant(AWKWARD, (shift,) * len(AWKWARD), rounding)
+
+
+@st.composite
+def requantisations(draw: st.DrawFn) -> tuple[Requant | RealRequant, int, tuple[int, int], IntArray, IntArray]:
+    """Requantisation of a few channels, zero point, clamp, ranges: any that a layer of int8 could have."""
+    channels = draw(st.integers(1, 5))
+    scales = [math.exp(draw(st.floats(math.log(1e-4), math.log(3.0)))) for _ in range(channels)]
+    rounding = draw(st.sampled_from(Rounding))
+    requant = RealRequant(tuple(scales)) if rounding is Rounding.REAL else Requant.from_scales(scales, rounding)
+    zero_point = draw(st.integers(-128, 127))
+    clamp = draw(st.sampled_from([INT8, (zero_point, 127), (zero_point, min(127, zero_point + 60))]))
+    middle = np.array([draw(st.integers(-2 * RANGE, 2 * RANGE)) for _ in range(channels)])
+    width = np.array([draw(st.integers(0, RANGE)) for _ in range(channels)])
+    return requant, zero_point, clamp, middle - width, middle + width
+
+
+# --- staircases ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(requantisations())
+def test_thresholds_are_where_the_output_first_becomes_a_value(
+    case: tuple[Requant | RealRequant, int, tuple[int, int], IntArray, IntArray],
+) -> None:
+    requant, zero_point, clamp, low, high = case
+    stairs = Staircases.of(*case)
+    acc = all_of(low, high)
+    outputs = exactly(requant, zero_point, clamp, acc)
+    assert np.array_equal(outputs[0], stairs.first) and np.array_equal(outputs[-1], stairs.last)
+    for channel in range(len(low)):
+        by_hand = [
+            next(
+                (a for a, y in zip(acc[:, channel], outputs[:, channel], strict=True) if y >= value), high[channel] + 1
+            )
+            for value in stairs.values
+        ]
+        assert stairs.thresholds[channel].tolist() == by_hand
+
+
+def test_int16_has_too_many_steps() -> None:
+    with pytest.raises(ValueError, match="at most 256 outputs, the clamp leaves -32768 to 32767"):
+        Staircases.of(awkward(-3), 0, (-32768, 32767), *limits(len(AWKWARD)))
+
+
+# --- products of 32 bits ---------------------------------------------------------------------------------------------
+
+
+def assert_high_product(
+    product: HighProduct, requant: Requant | RealRequant, zero_point: int, clamp: tuple[int, int], acc: IntArray
+) -> None:
+    """The same at every accumulator, by the instructions, with registers of 32 bits."""
+    register = (product.scale * acc + product.start).astype(np.int32)
+    wide = (product.addend << 32) + register.astype(np.int64) * product.multiplier
+    high = (wide >> 32).astype(np.int32)
+    if product.step is not None:
+        high = high - (product.step.astype(np.int32) & (register >> 31))
+    saturated = np.clip(high >> product.shift, -128, 127)
+    if product.low_clamp is not None:
+        saturated = np.maximum(saturated, product.low_clamp)
+    if product.high_clamp is not None:
+        saturated = np.minimum(saturated, product.high_clamp)
+    assert np.array_equal(saturated, exactly(requant, zero_point, clamp, acc))
+    assert np.array_equal(saturated, product.apply(acc))
+
+
+@settings(max_examples=150)
+@given(requantisations(), st.sampled_from([1, 3, 64, 256, 257]))
+def test_a_high_product_is_the_same_everywhere(
+    case: tuple[Requant | RealRequant, int, tuple[int, int], IntArray, IntArray], scale: int
+) -> None:
+    requant, zero_point, clamp, low, high = case
+    product = prove_high_product(*case, scale=scale)
+    if product is not None:
+        assert_high_product(product, requant, zero_point, clamp, all_of(low, high))
+
+
+@pytest.mark.parametrize("rounding", [Rounding.DOUBLE, Rounding.INT64])
+@pytest.mark.parametrize("shift", range(-9, 1))
+@pytest.mark.parametrize("zero_point", [-128, 0, 5])
+@pytest.mark.parametrize("scale", [1, 256])
+def test_awkward_multipliers(rounding: Rounding, shift: int, zero_point: int, scale: int) -> None:
+    low, high = limits(1)
+    proved = 0
+    for multiplier in AWKWARD:
+        requant = Requant((multiplier,), (shift,), rounding)
+        product = prove_high_product(requant, zero_point, INT8, low, high, scale=scale)
+        if product is not None:
+            proved += 1
+            assert_high_product(product, requant, zero_point, INT8, all_of(low, high))
+    if scale == 256 and shift < -1:  # what packed weights have; gains near one are another matter
+        assert proved == len(AWKWARD)
+
+
+@pytest.mark.parametrize("zero_point", [-128, -3])
+def test_ordinary_layers_are_proved(zero_point: int) -> None:
+    """Channels whose scales differ eightfold, and sums as large as those of a real layer."""
+    rng = np.random.default_rng(zero_point + 128)
+    requant = Requant.from_scales(0.003 * 8.0 ** rng.random(64))
+    low, high = -rng.integers(50_000, 200_000, 64), rng.integers(50_000, 200_000, 64)
+    product = prove_high_product(requant, zero_point, INT8, low, high, scale=256)
+    assert product is not None
+    assert (product.step is None) == (zero_point == -128)
+    assert_high_product(product, requant, zero_point, INT8, all_of(low, high))
+
+
+def test_shifts_that_similar_layers_share_come_first() -> None:
+    low, high = limits(4, -100_000, 100_000)
+    shifts = set()
+    for scale in (0.0021, 0.0024, 0.0028, 0.0033, 0.0038):
+        product = prove_high_product(Requant.from_scales([scale] * 4), -128, INT8, low, high, scale=256)
+        assert product is not None
+        shifts.add(product.shift)
+    assert len(shifts) == 1
+    product = prove_high_product(Requant.from_scales([0.003] * 4), -128, INT8, low, high, scale=256, shifts=[9])
+    assert product is not None and product.shift == 9
+
+
+def test_a_scale_of_its_own_for_each_channel() -> None:
+    """A channel that hardly scales down needs room below 2**31, which the other one leaves its precision."""
+    requant = Requant.from_scales([0.9, 0.0004])
+    low, high = np.array([-200, -400_000]), np.array([200, 600_000])
+    product = prove_high_product(requant, -128, INT8, low, high, scale=range(1, 258))
+    assert product is not None
+    assert isinstance(product.scale, np.ndarray)
+    assert product.scale[0] > product.scale[1] == 1
+    assert_high_product(product, requant, -128, INT8, all_of(low, high))
+
+
+@pytest.mark.parametrize(
+    ("zero_point", "clamp", "expected"),
+    [
+        (-128, (-128, 127), (None, None)),
+        (-20, (-20, 127), (-20, None)),
+        (-128, (-128, 80), (None, 80)),
+        (-20, (-20, 80), (-20, 80)),
+    ],
+)
+def test_clamps_that_saturation_does_not_do(
+    zero_point: int, clamp: tuple[int, int], expected: tuple[int | None, int | None]
+) -> None:
+    requant = Requant.from_scales([0.11, 0.17])
+    low, high = limits(2)
+    product = prove_high_product(requant, zero_point, clamp, low, high, scale=256)
+    assert product is not None
+    assert (product.low_clamp, product.high_clamp) == expected
+    assert_high_product(product, requant, zero_point, clamp, all_of(low, high))
+
+
+def test_clamps_beyond_reach_cost_nothing() -> None:
+    requant = Requant.from_scales([0.11])
+    product = prove_high_product(requant, -20, (-20, 80), np.array([5]), np.array([800]), scale=1)
+    assert product is not None
+    assert (product.low_clamp, product.high_clamp) == (None, None)
+
+
+def test_constant_channels_have_no_multiplier() -> None:
+    requant = Requant.from_scales([0.11, 0.05])
+    low, high = np.array([-3000, 2**30]), np.array([3000, 2**30 + 5])
+    product = prove_high_product(requant, -7, INT8, low, high, scale=256)
+    assert product is not None
+    assert product.multiplier[1] == 0 and product.addend[1] == 127 << product.shift
+    assert product.apply(np.stack([low, high]))[:, 1].tolist() == [127, 127]
+
+
+def test_large_biases_are_part_of_the_start() -> None:
+    """Sums that scale * sum + 0 would take out of int32."""
+    requant = Requant.from_scales([2.5e-7])
+    low, high = np.array([99_000_000]), np.array([107_000_000])
+    product = prove_high_product(requant, -128, INT8, low, high, scale=256)
+    assert product is not None
+    near = np.arange(int(low[0]), int(high[0]) + 1, 977)[:, None]
+    assert_high_product(product, requant, -128, INT8, near)
+
+
+def test_int16_is_not_for_this_form() -> None:
+    assert prove_high_product(Requant.from_scales([0.1]), 0, (-32768, 32767), *limits(1), scale=1) is None
+
+
+@pytest.mark.parametrize("field", ["start", "multiplier", "addend", "step"])
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_wrong_constant_is_not_proved(field: str, change: int) -> None:
+    """Near enough to a bound that it matters: each constant is moved until the outputs differ, which has to show."""
+    requant = Requant.from_scales([0.031, 0.044, 0.07])
+    low, high = limits(3, -8000, 8000)
+    stairs = Staircases.of(requant, 4, INT8, low, high)
+    product = prove_high_product(requant, 4, INT8, low, high, scale=256)
+    assert product is not None and product.step is not None
+    assert product.holds(stairs).all()
+    acc = all_of(low, high)
+    expected = exactly(requant, 4, INT8, acc)
+    noticed = 0
+    for exponent in range(31):
+        constant = getattr(product, field) + change * (1 << exponent)
+        wrong = dataclasses.replace(product, **{field: constant})
+        if not wrong.fits(low, high).all():
+            continue
+        same = (wrong.apply(acc) == expected).all(axis=0)
+        assert np.array_equal(wrong.holds(stairs), same)
+        noticed += int((~same).sum())
+    assert noticed > 10
+
+
+def test_registers_that_overflow_are_not_proved() -> None:
+    requant = Requant.from_scales([0.01])
+    low, high = limits(1, -40_000, 40_000)
+    stairs = Staircases.of(requant, -128, INT8, low, high)
+    product = prove_high_product(requant, -128, INT8, low, high, scale=256)
+    assert product is not None and product.holds(stairs).all()
+    wider = dataclasses.replace(stairs, low=low * 300, high=high * 300)
+    assert not product.fits(wider.low, wider.high).any()
