@@ -25,6 +25,7 @@ from comparison import changes, layer_changes, poor_estimates
 from rich.console import Console
 
 from tinygen import bench, manifest, output, pipeline, reference
+from tinygen.goal import OBJECTIVES, Goal
 from tinygen.report.tables import plain_table
 from tinygen.version import VERSION
 
@@ -33,7 +34,6 @@ RESULTS = HERE / "results"
 SHARED = Path(os.environ.get("TINYGEN_SHARED") or HERE.parents[1] / "shared")
 DIGITS = HERE.parent / "examples" / "digits" / "digits.tflite"
 MODELS = ("kws_ds_cnn", "vww_mobilenet_v1", "ic_resnet8", "ad_autoencoder", "sww_streaming_wakeword")
-OBJECTIVES = ("balanced", "speed", "size")
 BOARDS = {
     "cortex-m0": "qemu-mps2-an385-m0",
     "cortex-m3": "qemu-mps2-an385",
@@ -72,7 +72,7 @@ def measure(task: Task, folder: Path) -> dict[str, Any]:
     """A row of the results: build, count, and compare the answer with the reference's."""
     out = folder / f"{task.model.stem}-{task.core}-{task.objective}"
     model = pipeline.read(task.model)
-    output.write(pipeline.build(model, BOARDS[task.core], None, task.objective).files, out)
+    output.write(pipeline.build(model, BOARDS[task.core], goal=Goal(task.objective)).files, out)
     content = manifest.load(out)
     count = bench.count(out, content)
     expected = reference.outputs(model.graph, bench.sample_of(content).arrays)
@@ -110,7 +110,7 @@ def _layer(layer: bench.LayerCount) -> dict[str, Any]:
         "macs": layer.macs,
         **_figures(layer.figures),
         "flash": layer.code_bytes + layer.const_bytes,
-        "estimate": layer.estimate.instructions if layer.estimate else None,
+        "estimate": layer.estimate.instructions,
     }
 
 

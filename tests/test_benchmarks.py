@@ -84,7 +84,7 @@ def test_layers_that_change_are_named_with_their_kernels(
     now = copy.deepcopy(rows)
     now[0]["layers"][2] |= {"instructions": 1, "kernel": "conv_2d.better"}
     (change,) = comparison.layer_changes(rows, now)
-    assert "layer 2 CONV_2D (conv_2d.pointwise -> conv_2d.better)" in str(change)
+    assert f"layer 2 CONV_2D ({rows[0]['layers'][2]['kernel']} -> conv_2d.better)" in str(change)
     assert comparison.layer_changes(rows, rows) == []
 
 

@@ -158,10 +158,11 @@ def test_counts_do_not_depend_on_the_board(digits: tuple[Path, Manifest]) -> Non
 def test_other_cores_are_counted(tmp_path: Path, board: str) -> None:
     out, content = build_digits(tmp_path, board)
     count = bench.count(out, content)
-    assert all(layer.figures.instructions > layer.macs for layer in count.layers)
-    assert count.total.multiplies >= content.macs * 0.8  # zero padding needs none
-    assert count.total.loads > count.total.stores > 0
-    assert count.total.cycles > count.total.instructions
+    assert [layer.symbol for layer in count.layers] == [layer.symbol for layer in content.layers]
+    for layer in count.layers:
+        known = layer.figures.loads + layer.figures.stores + layer.figures.multiplies
+        assert 0 < known < layer.figures.instructions < layer.figures.cycles
+        assert layer.figures.multiplies >= layer.macs / 32  # of vectors: 16 at once; some of it may be padding
 
 
 def test_flash_is_told_to_the_last_byte(digits: tuple[Path, Manifest]) -> None:
@@ -286,7 +287,7 @@ def test_what_is_no_elf_file_is_said(tmp_path: Path, data: bytes) -> None:
 
 
 def test_estimates_are_shown_with_how_far_they_are_off(counted: bench.Count) -> None:
-    expected = bench.Estimate(instructions=11, cycles=None, flash=None)
+    expected = dataclasses.replace(counted.layers[1].estimate, instructions=11)
     layers = (counted.layers[0], dataclasses.replace(counted.layers[1], estimate=expected))
     table = bench_tables.count_table(dataclasses.replace(counted, layers=layers))
     shown = {column.header: list(column.cells) for column in table.columns}

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,22 +19,13 @@ from tinygen.counting.link_map import library_pieces
 from tinygen.counting.plugin import plugin
 from tinygen.errors import ToolFailed, UsageError
 from tinygen.link import open_link
-from tinygen.manifest import Layer, Manifest
+from tinygen.manifest import LayerEstimate, Manifest
 from tinygen.project import project_files
 from tinygen.samples import Sample
 from tinygen.session import Session
 from tinygen.target import CostTable, load_board, load_core
 
 OnLine = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What the generator expected of a layer; None where it expected nothing."""
-
-    instructions: int | None
-    cycles: float | None
-    flash: int | None  # bytes
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class LayerCount:
     figures: Figures
     code_bytes: int  # of functions that no other layer executes
     const_bytes: int
-    estimate: Estimate | None
+    estimate: LayerEstimate
 
 
 @dataclass(frozen=True)
@@ -117,7 +108,7 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
             figures=spans[index],
             code_bytes=parts.code[index],
             const_bytes=parts.constants[index],
-            estimate=_estimate(layer),
+            estimate=layer.estimate,
         )
         for index, layer in enumerate(content.layers)
     )
@@ -142,11 +133,6 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
 
 def _ratio(count: int, macs: int) -> float | None:
     return count / macs if macs else None
-
-
-def _estimate(layer: Layer) -> Estimate | None:
-    found = getattr(layer, "estimate", None)
-    return Estimate(**found) if isinstance(found, Mapping) else found
 
 
 def watch(image: elf.Image, content: Manifest, allowed: tuple[record.Allowance, ...] = ()) -> record.Watch:
