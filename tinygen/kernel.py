@@ -35,13 +35,10 @@ class Body:
     helpers: frozenset[str] = frozenset()
     shared: Mapping[str, Array] = field(default_factory=dict)
     """Constant arrays that all layers of a library read in common, by name."""
-<<<<<<< HEAD
     variant: str = ""
     """What tells the assembly function from those of other layers, in a word for its name: "64x64_125"."""
-=======
     proof: str = ""
     """Cheaper arithmetic that was proved equal to the profile's, in words; empty where the profile's own is used."""
->>>>>>> w-proof
 
 
 @dataclass(frozen=True)

@@ -60,20 +60,8 @@ class Weighted(Op):
         return common.accumulator_bound(*self._sums(inputs), inputs[0].dtype)
 
     def reach(self, inputs: Sequence[Tensor]) -> tuple[IntArray, IntArray]:
-<<<<<<< HEAD
-        """The least and the greatest accumulator of each channel, zero points and bias included, for any input."""
-        x, weights, bias = inputs
-        assert weights.data is not None and bias.data is not None
-        least, greatest = common.differences(x, self.zero_point)
-        rows = self._rows(weights.data).astype(np.int64) - self.weight_zero_point
-        rising, falling = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
-        centre = bias.data.astype(np.int64)
-        # Taps outside the image count as zero, which lies between the two.
-        return centre + rising * least + falling * greatest, centre + rising * greatest + falling * least
-=======
         """The least and the greatest accumulator of each channel, for any input."""
         return common.accumulator_range(*self._sums(inputs), common.full_range(inputs[0].dtype))
->>>>>>> w-proof
 
     def _sums(self, inputs: Sequence[Tensor]) -> tuple[Array, Array, int, int]:
         _, weights, bias = inputs
