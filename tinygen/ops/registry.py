@@ -52,7 +52,9 @@ FAMILIES = (
 SPECIALISED: tuple[str, ...] = (
     "armv7em.add",
     "armv7em.copies",
+    "armv7em.extremum",
     "armv7em.matrix",
+    "armv7em.mul",
     "armv7em.patches",
     "armv7em.pools",
     "armv7em.ring",
