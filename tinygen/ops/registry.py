@@ -51,6 +51,7 @@ FAMILIES = (
 
 SPECIALISED: tuple[str, ...] = (
     "armv7em.add",
+    "armv7em.depthwise",
     "armv7em.matrix",
     "armv7em.patches",
     "armv7em.pools",
