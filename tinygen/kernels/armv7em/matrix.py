@@ -179,11 +179,16 @@ def form(site: Site) -> HighProduct | None:
     return finishing.proved(site, packing.SCALE if _packed(site) else 1)
 
 
-def accepts(site: Site) -> bool:
-    """int8, weights of a byte without a zero point, a matrix product, and a proved requantisation."""
+def is_plain(site: Site) -> bool:
+    """Whether all is int8: weights of a byte each, without a zero point."""
     op: Weighted = site.op
     x, weights, _ = site.inputs
-    if x.dtype != INT8 or weights.packed or op.weight_zero_point:
+    return x.dtype == INT8 and not weights.packed and not op.weight_zero_point
+
+
+def accepts(site: Site) -> bool:
+    """int8, a matrix product, and a proved requantisation."""
+    if not is_plain(site):
         return False
     sizes = geometry(site)
     if sizes is None or (sizes.steps and sizes.steps.columns > 0xFFFF):
