@@ -51,11 +51,9 @@ FAMILIES = (
 
 SPECIALISED: tuple[str, ...] = (
     "armv7em.add",
-SPECIALISED: tuple[str, ...] = (
     "armv7em.copies",
     "armv7em.depthwise",
     "armv7em.extremum",
-)
     "armv7em.matrix",
     "armv7em.mul",
     "armv7em.patches",
