@@ -23,8 +23,9 @@ Schema 1. All paths are relative to the folder that holds manifest.json, with fo
     state_bytes       static RAM that lives from one invoke to the next
     const_bytes       weights, biases, requantisation and tables, in flash
     macs              multiply-accumulates of one invoke
-    layers            [{index, name, op, symbol, kernel, rounding, macs, output}] in the order of execution, one for
-                      each C function; rounding is the rule's name, "exact" where nothing is rounded; output is
+    layers            [{index, name, op, symbol, kernel, rounding, proof, macs, output}] in the order of execution, one
+                      for each C function; rounding is the rule's name, "exact" where nothing is rounded; proof says
+                      which cheaper arithmetic was proved to give the same, "" where the rule itself is; output is
                       {tensor, dtype, shape, bytes, memory, offset}, the offset within the memory "arena" or "state"
     files             {path: sha256} of every generated file but this one
 """
@@ -88,6 +89,7 @@ class Layer:
     symbol: str
     kernel: str
     rounding: str
+    proof: str
     macs: int
     output: LayerOutput
 
