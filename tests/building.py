@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygen import output, pipeline, samples
+from tinygen.goal import Goal
 from tinygen.host import host_peer
 from tinygen.manifest import Manifest
 from tinygen.options import TFLM, Options
@@ -33,13 +34,23 @@ class Built:
 
     @property
     def library(self) -> Path:
-        """The folder of the generated C."""
-        return self.out / self.manifest.include_dirs[0]
+        """The folder of the generated C that runs on the host: the board's own, where that is portable."""
+        return self.out / self.manifest.host_include_dirs[0]
 
     @property
     def source(self) -> Path:
-        """The generated C file."""
+        """The generated C file that runs on the host."""
         return self.library / f"{self.manifest.name}.c"
+
+    @property
+    def board_library(self) -> Path:
+        """The folder of the generated C and assembly that runs on the board."""
+        return self.out / self.manifest.include_dirs[0]
+
+    @property
+    def board_source(self) -> Path:
+        """The generated C file that runs on the board."""
+        return self.board_library / f"{self.manifest.name}.c"
 
 
 def build_file(
@@ -49,16 +60,23 @@ def build_file(
     objective: str = "balanced",
     board: str = BOARD,
     profile: str = TFLM,
+    kernel: str | None = None,
 ) -> Built:
     """Read a model file, build it, and write the output folder."""
-    return build_read(pipeline.read(path, Options(profile)), out, name, objective, board)
+    return build_read(pipeline.read(path, Options(profile)), out, name, objective, board, kernel)
 
 
 def build_read(
-    model: pipeline.Model, out: Path, name: str | None = None, objective: str = "balanced", board: str = BOARD
+    model: pipeline.Model,
+    out: Path,
+    name: str | None = None,
+    objective: str = "balanced",
+    board: str = BOARD,
+    kernel: str | None = None,
 ) -> Built:
-    """The same for a model that has been read."""
-    build = pipeline.build(model, board, name, objective)
+    """The same for a model that has been read; with the kernel, wherever it can be used."""
+    goal = Goal(objective, prefer=frozenset(() if kernel is None else (kernel,)))
+    build = pipeline.build(model, board, name, goal)
     output.write(build.files, out)
     return Built(model, out, build.manifest)
 
@@ -70,12 +88,13 @@ def build_bytes(
     objective: str = "balanced",
     board: str = BOARD,
     profile: str = TFLM,
+    kernel: str | None = None,
 ) -> Built:
     """The same for a model in memory; everything is written below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "case.tflite"
     path.write_bytes(data)
-    return build_file(path, folder / f"out-{objective}", name, objective, board, profile)
+    return build_file(path, folder / f"out-{objective}", name, objective, board, profile, kernel)
 
 
 _WIDE = 50.0  # standard deviation: uniform int8 has 74, the Gaussian samples 21, all elements equal 0

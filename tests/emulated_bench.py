@@ -69,7 +69,7 @@ class Bench:
         ]
         self._gcc(
             *(flag for flag in built.manifest.cflags if flag not in self._core.flags),
-            *(f"-I{path}" for path in (resource("firmware"), built.library)),
+            *(f"-I{path}" for path in (resource("firmware"), built.board_library)),
             *(str(built.out / path) for path in (*built.manifest.sources, "src/runner_model.c")),
             *self._objects,
             *("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections", "-lm"),

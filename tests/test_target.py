@@ -1,10 +1,14 @@
 """Boards and cores: the shipped files are valid, and files that are not say where and why."""
 
 import itertools
+import re
+import subprocess
 import tomllib
 
 import pytest
 
+from tinygen import target
+from tinygen.costs import CLASSES
 from tinygen.errors import BoardError
 from tinygen.resources import resource
 from tinygen.target import FEATURES, list_boards, load_board, load_core
@@ -24,7 +28,8 @@ def changed(old, new):
 
 
 def test_the_shipped_boards_are_listed():
-    assert {"qemu-mps2-an386", "netduino2plus", "microbit"} <= set(list_boards())
+    emulated = {"qemu-mps2-an385-m0", "qemu-mps2-an385", "qemu-mps2-an386", "qemu-mps2-an500", "qemu-mps2-an505"}
+    assert emulated | {"qemu-mps3-an547", "netduino2plus", "microbit"} <= set(list_boards())
     assert list_boards() == sorted(list_boards())
 
 
@@ -33,11 +38,60 @@ def test_shipped_boards_are_valid(name):
     board = load_board(name)
     core = load_core(board.core)
     assert board.name == name
-    assert core.features <= FEATURES
+    assert core.features <= set(FEATURES)
     assert 0 < board.stack_bytes < board.ram_bytes <= board.flash_bytes
     regions = sorted(board.regions, key=lambda region: region.address)
     for low, high in itertools.pairwise(regions):
         assert low.address + low.bytes <= high.address
+
+
+CORES = sorted(path.stem for path in resource("boards", "cores").glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_a_core_has_cycles_for_every_class_of_instructions_that_it_can_execute(name):
+    core = load_core(name)
+    executable = {key for key, known in CLASSES.items() if known.feature is None or known.feature in core.features}
+    assert set(core.cost.cycles) == executable
+    assert all(0 < cycles <= 14 for cycles in core.cost.cycles.values())
+    assert core.cost.source
+    assert core.cost.assumptions
+
+
+# Of Arm's architectures, by what the compiler says of itself when given the core's flags.
+PREDEFINED = {
+    "divide": "__ARM_FEATURE_IDIV",
+    "dsp": "__ARM_FEATURE_DSP",
+    "mve": "__ARM_FEATURE_MVE",
+    "saturate": "__ARM_FEATURE_SAT",
+    "unaligned": "__ARM_FEATURE_UNALIGNED",
+}
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_a_cores_features_are_those_that_the_compiler_is_told(name):
+    core = load_core(name)
+    command = [f"{core.toolchain}gcc", *core.flags, "-dM", "-E", "-xc", "/dev/null"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    defined = dict(re.findall(r"^#define (\w+) (.+)$", text, re.MULTILINE))
+    expected = {feature for feature, macro in PREDEFINED.items() if defined.get(macro, "0") != "0"}
+    floats = int(defined.get("__ARM_FP", "0"), 0)
+    expected |= {"fpu"} if floats & 4 else set()
+    expected |= {"fpu64"} if floats & 8 else set()
+    if defined.get("__ARM_ARCH_ISA_THUMB") == "2":
+        expected |= {"thumb2", "umull", "mla"}
+    if defined.get("__ARM_FEATURE_MVE"):  # of what GCC knows, the branch extension comes with Armv8.1-M alone
+        expected |= {"loops"}
+    assert core.features == expected
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_every_core_has_an_emulated_board(name):
+    if name == "cortex-m0plus":  # QEMU has none: its code is the Cortex-M0's
+        assert load_core(name).features == load_core("cortex-m0").features
+        return
+    boards = [load_board(board) for board in list_boards()]
+    assert [board.name for board in boards if board.core == name and board.emulator is not None]
 
 
 def test_the_netduino_has_the_memory_of_an_stm32f405():
@@ -118,6 +172,27 @@ def test_files_that_make_no_sense_say_what_is_wrong(tmp_path, text, parts):
     with pytest.raises(BoardError) as caught:
         load_board(path)
     for part in (path.name, *parts):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ("alu = 1\n", "alu = 1\naluu = 1\n", ["unknown key cost.cycles.aluu", "Did you mean alu?"]),
+        ("alu = 1\n", "alu = -1\n", ["cost.cycles.alu = -1", "not negative"]),
+        ('"dsp"', '"dps"', ["features", "dps", "dsp"]),
+        ("source = ", "sauce = ", ["cost.source is missing"]),
+    ],
+)
+def test_core_files_that_make_no_sense_say_what_is_wrong(tmp_path, monkeypatch, old, new, parts):
+    text = resource("boards", "cores", "cortex-m4.toml").read_text()
+    assert old in text
+    (tmp_path / "cores").mkdir()
+    write(tmp_path / "cores", text.replace(old, new), "cortex-m4.toml")
+    monkeypatch.setattr(target, "resource", lambda *names: tmp_path.joinpath(*names[1:]))
+    with pytest.raises(BoardError) as caught:
+        load_core("cortex-m4")
+    for part in parts:
         assert part in str(caught.value)
 
 

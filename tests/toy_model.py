@@ -10,7 +10,7 @@ import json
 import zlib
 from pathlib import Path
 
-from tinygen.manifest import SCHEMA, Layer, LayerOutput, Manifest, Model, Port
+from tinygen.manifest import SCHEMA, Layer, LayerEstimate, LayerOutput, Manifest, Model, Port
 from tinygen.project import project_files
 from tinygen.target import load_board, load_core
 
@@ -112,6 +112,7 @@ def port(name: str, symbol: str) -> Port:
 
 def manifest(board: str) -> Manifest:
     output = LayerOutput("t", "int8", (BYTES,), BYTES, "arena", 0)
+    estimate = LayerEstimate("toy", None, None, 0, 0)
     return Manifest(
         schema=SCHEMA,
         tinygen="0",
@@ -138,7 +139,8 @@ def manifest(board: str) -> Manifest:
         const_bytes=0,
         macs=0,
         layers=tuple(
-            Layer(index, f"layer {index}", "TOY", f"layer_{index}", "toy", "exact", 0, output) for index in range(2)
+            Layer(index, f"layer {index}", "TOY", f"layer_{index}", "toy", "exact", 0, output, estimate, ())
+            for index in range(2)
         ),
         files={},
     )

@@ -24,6 +24,17 @@ def _block(text: str) -> str:
     return text.strip("\n")
 
 
+def _runs(count: int) -> str:
+    """How often a block of assembly runs in one call; `tinygen.assembly` reads it back."""
+    return f"runs {count:,} times"
+
+
+def _load(value: int, register: str) -> str:
+    """Instructions that put a 32-bit value into a register."""
+    low, high = value & 0xFFFF, value >> 16 & 0xFFFF
+    return f"    movw    {register}, #{low}" + (f"\n    movt    {register}, #{high}" if high else "")
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -39,6 +50,8 @@ def _environment() -> jinja2.Environment:
     environment.filters["block"] = _block
     environment.filters["plus"] = _plus
     environment.filters["times"] = _times
+    environment.filters["runs"] = _runs
+    environment.filters["load"] = _load
     return environment
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinygen.errors import DoesNotFit
-from tinygen.layout import Layout
 from tinygen.library import Library
+from tinygen.plan import Plan
 from tinygen.project import RUNNER_FOOTPRINT
 from tinygen.select import Step
 from tinygen.target import Board
@@ -25,14 +25,19 @@ class FitReport:
     """The step that sets the arena's size, in words."""
 
 
-def fit(library: Library, layout: Layout, steps: Sequence[Step], board: Board, source: str) -> FitReport:
+def room(board: Board) -> int:
+    """Bytes of RAM that a board has for arena and states."""
+    return board.ram_bytes - RUNNER_FOOTPRINT.ram_bytes - board.stack_bytes
+
+
+def fit(library: Library, chosen: Plan, board: Board, source: str) -> FitReport:
     """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
     report = FitReport(
         ram_needed=library.arena_bytes + library.state_bytes + RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes,
         ram_available=board.ram_bytes,
         flash_needed=library.const_bytes + RUNNER_FOOTPRINT.flash_bytes,
         flash_available=board.flash_bytes,
-        peak=_peak(layout, steps),
+        peak=_peak(chosen),
     )
     reasons = []
     if report.ram_needed > report.ram_available:
@@ -45,7 +50,7 @@ def fit(library: Library, layout: Layout, steps: Sequence[Step], board: Board, s
         reasons.append(
             f"flash: {report.flash_needed:,} bytes needed ({library.const_bytes:,} constants, "
             f"{RUNNER_FOOTPRINT.flash_bytes:,} runner; the layers' code comes on top), "
-            f"{report.flash_available:,} there{_largest_layer(library, steps)}"
+            f"{report.flash_available:,} there{_largest_layer(chosen.steps)}"
         )
     if reasons:
         raise DoesNotFit(
@@ -55,17 +60,17 @@ def fit(library: Library, layout: Layout, steps: Sequence[Step], board: Board, s
     return report
 
 
-def _peak(layout: Layout, steps: Sequence[Step]) -> str:
-    if not steps:
+def _peak(chosen: Plan) -> str:
+    if not chosen.steps:
         return "the model's input and output"
-    index = layout.plan.peak_step
-    live = [slot.buffer for slot in layout.plan.slots if slot.buffer.first <= index <= slot.buffer.last]
+    index = chosen.layout.plan.peak_step
+    live = [slot.buffer for slot in chosen.layout.plan.slots if slot.buffer.first <= index <= slot.buffer.last]
     tensors = " + ".join(f"{buffer.bytes:,}" for buffer in sorted(live, key=lambda buffer: -buffer.bytes))
-    node = steps[index].node
+    node = chosen.steps[index].node
     return f"{node.name} {node.op.name}, {sum(buffer.bytes for buffer in live):,} bytes live ({tensors})"
 
 
-def _largest_layer(library: Library, steps: Sequence[Step]) -> str:
+def _largest_layer(steps: Sequence[Step]) -> str:
     sizes = [
         (sum(t.bytes for t in step.site.inputs if t.data is not None), f"{step.node.name} {step.node.op.name}")
         for step in steps

@@ -1,7 +1,7 @@
 """What a kernel is: a template, the contract under which it may be used, and how its values are prepared.
 
-A kernel named ``conv_2d.direct`` is printed by ``templates/ops/conv_2d.direct.c.j2``. Kernels are listed in their
-operator's file and registered once, in `tinygen.ops.registry`.
+A kernel named ``conv_2d.direct`` is printed by ``templates/ops/conv_2d.direct.c.j2``, or, in assembly, by a template
+that ends in ``.S.j2``. Kernels are listed in their operator's file and registered once, in `tinygen.ops.registry`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ class Site(NamedTuple):
     objective: str  # "balanced", "speed" or "size"
     aliased: frozenset[int] = frozenset()
     """Inputs (by index) whose bytes lie where the kernel's `aliases` wants them: nothing is left to do for them."""
+    features: frozenset[str] = frozenset()
+    """What the core can do (see `tinygen.target.FEATURES`)."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Body:
     helpers: frozenset[str] = frozenset()
     shared: Mapping[str, Array] = field(default_factory=dict)
     """Constant arrays that all layers of a library read in common, by name."""
+    variant: str = ""
+    """What tells the assembly function from those of other layers, in a word for its name: "64x64_125"."""
     proof: str = ""
     """Cheaper arithmetic that was proved equal to the profile's, in words; empty where the profile's own is used."""
 
@@ -65,11 +69,26 @@ class Kernel:
     """
     moves_down: Callable[[Site], bool] = lambda site: False
     """Whether the output may begin at or before the input in the same memory: it reads before it writes."""
+    assembly: bool = False
+    """Whether the template is assembly: the instructions of one function, from its entry to its return.
+
+    The function takes pointers to the inputs, the outputs, each of the body's constants, and the scratch memory, in
+    this order. Layers for which the template prints the same text share the function.
+    """
+    instructions: Callable[[Site], int | None] = lambda site: None
+    """For C: about how many are executed in one invocation, compiled for a Cortex-M4. Assembly is counted itself."""
+    scratch: Callable[[Site], int] = lambda site: 0
+    """Bytes of memory, aligned to words, that the kernel wants for itself while it runs."""
 
     @property
     def template(self) -> str:
         """Path below templates/."""
-        return f"ops/{self.name}.c.j2"
+        return f"ops/{self.name}.{'S' if self.assembly else 'c'}.j2"
+
+    @property
+    def portable(self) -> bool:
+        """Whether it is C for any core."""
+        return not self.requires and not self.assembly
 
     def operands(self, inputs: Sequence[Tensor]) -> list[tuple[str, int]]:
         """C name and index of each input that is passed as a pointer."""

@@ -29,11 +29,18 @@ class Layout:
     places: Mapping[str, Place]
     aliased: Mapping[int, frozenset[int]]
     """For each step, the inputs that need no copying (see `Kernel.aliases`)."""
+    scratch: Mapping[int, Place]
+    """For each step whose kernel wants some, its memory for itself."""
 
     @property
     def state_bytes(self) -> int:
         """Size of the memory that keeps its content."""
         return max((aligned(slot.end) for slot in self.states), default=0)
+
+    @property
+    def ram_bytes(self) -> int:
+        """Size of all static memory."""
+        return self.plan.bytes + self.state_bytes
 
 
 def lay_out(graph: Graph, steps: Sequence[Step]) -> Layout:
@@ -48,15 +55,23 @@ def lay_out(graph: Graph, steps: Sequence[Step]) -> Layout:
         name: Buffer(name, frame.bytes, max(frame.life.first, 0), min(max(frame.life.last, 0), final))
         for name, frame in held.items()
     }
-    plan = plan_memory([buffers[name] for name, frame in held.items() if not frame.is_state])
+    scratch = {
+        index: Buffer(f"scratch of {step.node.name}", step.scratch, index, index)
+        for index, step in enumerate(steps)
+        if step.scratch
+    }
+    plan = plan_memory([*(buffers[name] for name, frame in held.items() if not frame.is_state), *scratch.values()])
     states = _in_a_row([buffers[name] for name, frame in held.items() if frame.is_state])
     places = {
         name: Place(memory, slot.offset + offset)
         for memory, slots in (("arena", plan.slots), ("state", states))
         for slot in slots
+        if slot.buffer.name in held
         for name, offset in held[slot.buffer.name].offsets.items()
     }
-    return Layout(plan, states, MappingProxyType(places), MappingProxyType(dict(aliased)))
+    offsets = {slot.buffer: slot.offset for slot in plan.slots}
+    own = {index: Place("arena", offsets[buffer]) for index, buffer in scratch.items()}
+    return Layout(plan, states, MappingProxyType(places), MappingProxyType(dict(aliased)), MappingProxyType(own))
 
 
 def _name(graph: Graph, frame: Frame) -> str:

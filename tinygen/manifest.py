@@ -1,8 +1,8 @@
 """manifest.json: what `tinygen build` wrote, as a contract for tools.
 
-Schema 1. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
+Schema 2. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
 
-    schema            1
+    schema            2
     tinygen           version that wrote it
     name              C prefix and library name
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
@@ -23,10 +23,13 @@ Schema 1. All paths are relative to the folder that holds manifest.json, with fo
     state_bytes       static RAM that lives from one invoke to the next
     const_bytes       weights, biases, requantisation and tables, in flash
     macs              multiply-accumulates of one invoke
-    layers            [{index, name, op, symbol, kernel, rounding, proof, macs, output}] in the order of execution, one
-                      for each C function; rounding is the rule's name, "exact" where nothing is rounded; proof says
-                      which cheaper arithmetic was proved to give the same, "" where the rule itself is; output is
-                      {tensor, dtype, shape, bytes, memory, offset}, the offset within the memory "arena" or "state"
+    layers            [{index, name, op, symbol, kernel, rounding, proof, macs, output, estimate, alternatives}] in the
+                      order of execution, one for each C function; rounding is the rule's name, "exact" where nothing
+                      is rounded; proof says which cheaper arithmetic was proved to give the same, "" where the rule
+                      itself is; output is {tensor, dtype, shape, bytes, memory, offset}, the offset within the memory
+                      "arena" or "state"; estimate is what the kernel is expected to cost, {kernel, instructions,
+                      cycles, flash, scratch}: executed instructions and modelled cycles of one invoke, null where
+                      nothing is known, and bytes; alternatives are estimates of kernels that were not taken
     files             {path: sha256} of every generated file but this one
 """
 
@@ -41,7 +44,7 @@ from typing import Any
 
 from tinygen.errors import OutputError
 
-SCHEMA = 1
+SCHEMA = 2
 FILE_NAME = "manifest.json"
 
 
@@ -80,6 +83,17 @@ class LayerOutput:
 
 
 @dataclass(frozen=True)
+class LayerEstimate:
+    """What a kernel is expected to cost in a layer."""
+
+    kernel: str
+    instructions: int | None
+    cycles: int | None
+    flash: int
+    scratch: int
+
+
+@dataclass(frozen=True)
 class Layer:
     """One C function of the generated library."""
 
@@ -92,6 +106,8 @@ class Layer:
     proof: str
     macs: int
     output: LayerOutput
+    estimate: LayerEstimate
+    alternatives: tuple[LayerEstimate, ...]
 
 
 @dataclass(frozen=True)
@@ -170,4 +186,9 @@ def _decode(fields: dict[str, Any]) -> Manifest:
 def _decode_layer(fields: dict[str, Any]) -> Layer:
     output = dict(fields["output"])
     output["shape"] = tuple(output["shape"])
-    return Layer(**{**fields, "output": LayerOutput(**output)})
+    decoded = {
+        "output": LayerOutput(**output),
+        "estimate": LayerEstimate(**fields["estimate"]),
+        "alternatives": tuple(LayerEstimate(**alternative) for alternative in fields["alternatives"]),
+    }
+    return Layer(**{**fields, **decoded})

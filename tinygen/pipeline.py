@@ -13,16 +13,17 @@ from types import ModuleType
 from tinygen import manifest, passes
 from tinygen.c_text import library_name
 from tinygen.check import check
-from tinygen.errors import InvalidModel, UsageError
-from tinygen.fit import FitReport, fit
+from tinygen.errors import InvalidModel
+from tinygen.fit import FitReport, fit, room
+from tinygen.goal import Goal
 from tinygen.importers import OutlineRow, tflite
 from tinygen.ir import Graph
-from tinygen.layout import Layout, lay_out
+from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
 from tinygen.options import Options
+from tinygen.plan import Plan, plan
 from tinygen.project import project_files
-from tinygen.select import OBJECTIVES, Step, select
 from tinygen.target import Board, Core, load_board, load_core
 from tinygen.version import VERSION
 
@@ -33,6 +34,9 @@ _OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os"}
 """On Cortex-M, -O3 is slower than -O2 for these loops: it spills."""
 
 _LARGEST_FILE = 2**30
+
+_HOST_FOLDER = "host"
+"""The same model in portable C, where the board's library is not."""
 
 
 @dataclass(frozen=True)
@@ -92,47 +96,54 @@ def _importer(path: Path) -> ModuleType:
     return importer
 
 
-def build(model: Model, board_name: str, name: str | None = None, objective: str = "balanced") -> Build:
+def build(model: Model, board_name: str, name: str | None = None, goal: Goal | None = None) -> Build:
     """Generate library and project for a board.
 
-    Raises UsageError for a name or objective that cannot be, BoardError, and DoesNotFit.
+    Raises UsageError for a name that cannot be, BoardError, and DoesNotFit.
     """
+    goal = goal or Goal()
     board = load_board(board_name)
     core = load_core(board.core)
     prefix = library_name(name, Path(model.file).stem)
-    steps, layout, library = generate_c(model, prefix, core.features, objective, board.name)
-    report = fit(library, layout, steps, board, model.file)
-    return _assemble(model, prefix, objective, board, core, library, layout, report, steps)
+    chosen, library = generate_c(model, prefix, core, goal, board.name, room(board))
+    host = library
+    if not all(step.kernel.portable for step in chosen.steps):
+        _, host = generate_c(model, prefix, core, Goal(goal.objective), board.name, portable=True)
+    report = fit(library, chosen, board, model.file)
+    return _assemble(model, prefix, goal, board, core, library, host, chosen, report)
 
 
 def generate_c(
-    model: Model, prefix: str, features: frozenset[str], objective: str, target: str
-) -> tuple[tuple[Step, ...], Layout, Library]:
-    """The library for a core with such features, the kernels in it and where its tensors lie.
+    model: Model,
+    prefix: str,
+    core: Core,
+    goal: Goal,
+    target: str,
+    ram_bytes: int | None = None,
+    portable: bool = False,
+) -> tuple[Plan, Library]:
+    """The library for a core, where arena and states have so much RAM, and the plan behind it.
 
-    Raises UsageError for an objective that cannot be.
+    `portable`: of C for any core. Raises DoesNotFit for a goal's budget that cannot be met.
     """
-    if objective not in OBJECTIVES:
-        raise UsageError(f"unknown objective {objective!r}", f"Choose one of {', '.join(OBJECTIVES)}.")
-    steps = select(model.graph, features, objective)
-    layout = lay_out(model.graph, steps)
-    origin = Origin(model.file, model.sha256, model.options, target, objective)
-    return steps, layout, generate(model.graph, steps, layout, prefix, origin)
+    chosen = plan(model.graph, core, goal, ram_bytes, portable)
+    origin = Origin(model.file, model.sha256, model.options, target, goal)
+    return chosen, generate(model.graph, chosen, prefix, origin)
 
 
 def _assemble(
     model: Model,
     name: str,
-    objective: str,
+    goal: Goal,
     board: Board,
     core: Core,
     library: Library,
-    layout: Layout,
+    host: Library,
+    chosen: Plan,
     report: FitReport,
-    steps: tuple[Step, ...],
 ) -> Build:
     folder = f"lib/{name}"
-    sources = tuple(f"{folder}/{path}" for path in library.files if path.endswith((".c", ".S")))
+    host_folder = folder if host is library else _HOST_FOLDER
     content = Manifest(
         schema=manifest.SCHEMA,
         tinygen=VERSION,
@@ -142,14 +153,14 @@ def _assemble(
         batch=model.options.batch,
         io=model.options.io,
         notes=model.graph.notes,
-        optimize=objective,
+        optimize=goal.objective,
         board=board.name,
         core=core.name,
         include_dirs=(f"{folder}/src",),
-        sources=sources,
-        cflags=("-std=c99", _OPTIMISATION[objective], *core.flags),
-        host_include_dirs=(f"{folder}/src",),
-        host_sources=sources,
+        sources=_sources(folder, library),
+        cflags=("-std=c99", _OPTIMISATION[goal.objective], *core.flags),
+        host_include_dirs=(f"{host_folder}/src",),
+        host_sources=_sources(host_folder, host),
         inputs=library.inputs,
         outputs=library.outputs,
         invoke=f"{name}_invoke",
@@ -175,13 +186,18 @@ def _assemble(
     )
     files = {
         **{path: _bytes(text) for path, text in project.items()},
+        **{f"{host_folder}/{path}": _bytes(text) for path, text in host.files.items() if path.startswith("src/")},
         **{f"{folder}/{path}": _bytes(text) for path, text in library.files.items()},
         content.model.path: model.data,
     }
     hashes = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
     content = dataclasses.replace(content, files=hashes)
     files[manifest.FILE_NAME] = _bytes(content.to_json())
-    return Build(dict(sorted(files.items())), content, report, layout)
+    return Build(dict(sorted(files.items())), content, report, chosen.layout)
+
+
+def _sources(folder: str, library: Library) -> tuple[str, ...]:
+    return tuple(f"{folder}/{path}" for path in library.files if path.endswith((".c", ".S")))
 
 
 def _bytes(text: str | bytes) -> bytes:

@@ -1,14 +1,33 @@
-"""Which kernel computes which node."""
+"""Which kernel computes which node: the cheapest whose contract the node meets."""
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tinygen import estimate
+from tinygen.emit import render
+from tinygen.errors import UsageError
+from tinygen.estimate import Estimate
+from tinygen.goal import Goal
 from tinygen.ir import Graph, Node
-from tinygen.kernel import Kernel, Site
-from tinygen.ops.registry import kernels_for
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.ops.registry import KERNELS, kernels_for
+from tinygen.target import Core
 
-OBJECTIVES = ("balanced", "speed", "size")
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel that could compute a node, and what it would cost."""
+
+    kernel: Kernel
+    body: Body
+    estimate: Estimate
+    text: str
+    """Of its function, if it is assembly: layers with the same text share the code."""
 
 
 @dataclass(frozen=True)
@@ -17,17 +36,172 @@ class Step:
 
     node: Node
     site: Site
-    kernel: Kernel
+    chosen: Candidate
+    rejected: tuple[Candidate, ...] = ()
+    """Other kernels that could compute it."""
+
+    @property
+    def kernel(self) -> Kernel:
+        """The one that was chosen."""
+        return self.chosen.kernel
+
+    @property
+    def scratch(self) -> int:
+        """Bytes that the kernel wants for itself."""
+        return self.chosen.estimate.scratch
+
+    def with_kernel(self, candidate: Candidate) -> Step:
+        """The same node with another of its kernels."""
+        others = (other for other in (self.chosen, *self.rejected) if other is not candidate)
+        return dataclasses.replace(self, chosen=candidate, rejected=tuple(others))
+
+    def alternative(self, kernel: str) -> Candidate | None:
+        """The candidate of that name that was not chosen."""
+        return next((other for other in self.rejected if other.kernel.name == kernel), None)
 
 
-def select(graph: Graph, features: frozenset[str], objective: str) -> tuple[Step, ...]:
-    """The first registered kernel, for each node, whose needs the core meets and whose contract the node meets."""
-    return tuple(_step(graph, node, features, objective) for node in graph.nodes)
+def select(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> tuple[Step, ...]:
+    """The best kernels for all nodes.
+
+    `portable`: only those that are C for any core. Raises UsageError for a preferred kernel that there is not.
+    """
+    unknown = sorted(goal.prefer - {kernel.name for kernel in KERNELS})
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], [kernel.name for kernel in KERNELS], n=3)
+        raise UsageError(f"there is no kernel {unknown[0]!r}", f"Near it: {', '.join(close)}." if close else "")
+    steps = [_step(graph, node, core, goal, portable) for node in graph.nodes]
+    if goal.objective == "balanced":
+        steps = _balanced(steps)
+    return tuple(_within_flash(steps, goal.flash_budget))
 
 
-def _step(graph: Graph, node: Node, features: frozenset[str], objective: str) -> Step:
-    site = Site(node.op, graph.input_tensors(node), graph.output_tensors(node), objective)
-    for kernel in kernels_for(node.op):
-        if kernel.requires <= features and kernel.accepts(site):
-            return Step(node, site, kernel)
-    raise AssertionError(f"{node.name}: no kernel accepts this {node.op.name}; every operator needs a portable one")
+def _step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:
+    site = Site(node.op, graph.input_tensors(node), graph.output_tensors(node), goal.objective, features=core.features)
+    kernels = [
+        kernel
+        for kernel in kernels_for(node.op)
+        if kernel.requires <= core.features and (kernel.portable or not portable) and kernel.accepts(site)
+    ]
+    if not kernels:
+        raise AssertionError(f"{node.name}: no kernel accepts this {node.op.name}; every operator needs a portable one")
+    # Of the portable ones, which are in the order of preference, one is enough.
+    preferred = next((kernel for kernel in kernels if kernel.name in goal.prefer), None)
+    special = [kernel for kernel in kernels if not kernel.portable]
+    wanted = [preferred] if preferred else [*special, *[kernel for kernel in kernels if kernel.portable][:1]]
+    candidates = [_candidate(kernel, site, core) for kernel in wanted]
+    rank = _flash if goal.objective == "size" else _time
+    best, *others = sorted(candidates, key=rank)
+    return Step(node, site, best, tuple(others))
+
+
+def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
+    body = kernel.prepare(site)
+    data = sum(array.nbytes for array in body.constants.values())
+    scratch = kernel.scratch(site)
+    if kernel.assembly:
+        text = render(kernel.template, **body.values).strip("\n")
+        return Candidate(kernel, body, estimate.of_assembly(text, data, scratch, core.cost.cycles), text)
+    return Candidate(kernel, body, estimate.of_c(kernel.instructions(site), data, scratch, core.cost.cycles), "")
+
+
+def _time(candidate: Candidate) -> tuple[float, int]:
+    return candidate.estimate.time, candidate.estimate.flash
+
+
+def _flash(candidate: Candidate) -> tuple[int, float]:
+    return candidate.estimate.flash, candidate.estimate.time
+
+
+def flash_bytes(steps: Sequence[Step]) -> int:
+    """Code and constants of all layers; what layers share counts once."""
+    return _Tally.of(steps).flash
+
+
+class _Tally:
+    """Time and flash of a choice of kernels, and what changes of it make of them."""
+
+    def __init__(self, time: float, flash: int, uses: Counter[_Function]) -> None:
+        self.time = time
+        self.flash = flash
+        self._uses = uses
+
+    @staticmethod
+    def of(steps: Sequence[Step]) -> _Tally:
+        tally = _Tally(0.0, 0, Counter())
+        for step in steps:
+            tally = tally.after([(None, step.chosen)])
+        return tally
+
+    def after(self, changes: Sequence[tuple[Candidate | None, Candidate]]) -> _Tally:
+        """With other candidates in the place of some."""
+        time, flash, uses = self.time, self.flash, Counter(self._uses)
+        for old, new in changes:
+            if old is not None:
+                uses[_function(old)] -= 1
+                time -= _known(old.estimate.time)
+                flash -= old.estimate.data + (old.estimate.code if uses[_function(old)] == 0 else 0)
+            time += _known(new.estimate.time)
+            flash += new.estimate.data + (new.estimate.code if uses[_function(new)] == 0 else 0)
+            uses[_function(new)] += 1
+        return _Tally(time, flash, uses)
+
+
+_Function = tuple[str, str | int]
+
+
+def _function(candidate: Candidate) -> _Function:
+    """What layers that share code have in common; code in C is each layer's own."""
+    return candidate.kernel.name, candidate.text or id(candidate)
+
+
+def _known(time: float) -> float:
+    return time if time < float("inf") else 0.0
+
+
+_Change = tuple[_Tally, Mapping[int, Candidate]]
+
+
+def _changes(steps: Sequence[Step], tally: _Tally) -> Iterator[_Change]:
+    """All ways to take another kernel, in one step or in all that share a function, and what would come of them."""
+    sharing: dict[_Function, list[int]] = {}
+    for index, step in enumerate(steps):
+        sharing.setdefault(_function(step.chosen), []).append(index)
+    for indices in sharing.values():
+        for group in [[index] for index in indices] + ([indices] if len(indices) > 1 else []):
+            for kernel in {other.kernel.name: None for other in steps[group[0]].rejected}:
+                others = {index: other for index in group if (other := steps[index].alternative(kernel)) is not None}
+                if all(other.estimate.time < float("inf") for other in others.values()):
+                    yield tally.after([(steps[index].chosen, other) for index, other in others.items()]), others
+
+
+def _changed(steps: Sequence[Step], others: Mapping[int, Candidate]) -> list[Step]:
+    return [step.with_kernel(others[index]) if index in others else step for index, step in enumerate(steps)]
+
+
+def _balanced(steps: Sequence[Step]) -> list[Step]:
+    """From the fastest kernels on: the change that lowers the product of time and flash most, until none does."""
+    current = list(steps)
+    while True:
+        tally = _Tally.of(current)
+        best = min(_changes(current, tally), key=lambda change: change[0].time * change[0].flash, default=None)
+        if best is None or best[0].time * best[0].flash >= tally.time * tally.flash * (1 - 1e-9):
+            return current
+        current = _changed(current, best[1])
+
+
+def _within_flash(steps: Sequence[Step], budget: int | None) -> list[Step]:
+    """While flash is over the budget: the change that saves a byte for the least time."""
+    current = list(steps)
+    while budget is not None and (tally := _Tally.of(current)).flash > budget:
+        saving = [change for change in _changes(current, tally) if change[0].flash < tally.flash]
+        if not saving:
+            break
+        cheapest = min(saving, key=lambda change: (change[0].time - tally.time) / (tally.flash - change[0].flash))
+        current = _changed(current, cheapest[1])
+    return current
+
+
+def with_less_scratch(steps: Sequence[Step], index: int) -> tuple[Step, ...] | None:
+    """With the fastest kernel in one step that wants less memory for itself; None: there is none."""
+    smaller = [other for other in steps[index].rejected if other.estimate.scratch < steps[index].scratch]
+    return tuple(_changed(steps, {index: min(smaller, key=_time)})) if smaller else None

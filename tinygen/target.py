@@ -14,11 +14,26 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tinygen.costs import CLASSES
 from tinygen.errors import BoardError
 from tinygen.resources import resource
 
-# What a core file may claim, and kernels may require.
-FEATURES = frozenset({"divide", "dsp", "fpu", "fpu64", "mve", "unaligned"})
+FEATURES: Mapping[str, str] = MappingProxyType(
+    {
+        "divide": "SDIV, UDIV",
+        "dsp": "SMLAD, SMMLA, SXTB16, PKHBT, USAT16 and the other packed 8/16-bit instructions",
+        "fpu": "floats in hardware",
+        "fpu64": "doubles in hardware",
+        "loops": "low-overhead loops: DLS, WLS, LE, and with mve DLSTP, WLSTP, LETP",
+        "mla": "MLA, MLS: a multiply that adds",
+        "mve": "128-bit vectors of integers and floats",
+        "saturate": "SSAT, USAT",
+        "thumb2": "32-bit instructions: any register, shifted operands, LDRD, IT blocks, bit fields, wide immediates",
+        "umull": "UMULL, SMULL, UMLAL, SMLAL: products of 64 bits",
+        "unaligned": "LDR, LDRH, STR, STRH at any address (never LDRD, LDM, STRD, STM)",
+    }
+)
+"""What a core file may claim, and kernels may require."""
 
 # The PlatformIO platform that ships with tinygen: boards on it run in an emulator and need no download.
 EMULATED_PLATFORM = "tinygen_qemu"
@@ -26,6 +41,15 @@ EMULATED_PLATFORM = "tinygen_qemu"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ADDRESS_LIMIT = 2**32
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """What is taken for the cycles of a core's instructions, and how far that can be trusted."""
+
+    source: str
+    assumptions: tuple[str, ...]
+    cycles: Mapping[str, float]  # by the classes of tinygen.costs; empty: nothing is known
 
 
 @dataclass(frozen=True)
@@ -37,7 +61,11 @@ class Core:
     toolchain: str  # prefix of gcc, size and objcopy, e.g. "arm-none-eabi-"
     flags: tuple[str, ...]  # for compiler and linker
     features: frozenset[str]
-    cost: Mapping[str, float]  # instruction class -> cycles; empty where no estimates are made
+    cost: CostTable
+
+
+HOST = Core("host", "the machine that tinygen runs on", "", (), frozenset(), CostTable("", (), MappingProxyType({})))
+"""Where generated C is compiled to be compared, or called from Python."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +155,20 @@ def load_core(name: str) -> Core:
         toolchain=table.text("toolchain"),
         flags=table.texts("flags"),
         features=frozenset(table.texts("features", FEATURES)),
-        cost=table.numbers("cost"),
+        cost=_cost(table.table("cost")),
     )
     table.finish()
     return core
+
+
+def _cost(table: _Table) -> CostTable:
+    cost = CostTable(
+        source=table.text("source"),
+        assumptions=table.texts("assumptions"),
+        cycles=table.numbers("cycles", CLASSES),
+    )
+    table.finish()
+    return cost
 
 
 def _board(table: _Table, path: Path) -> Board:
@@ -276,12 +314,16 @@ class _Table:
             raise self._wrong(key, value, expected)
         return value
 
-    def numbers(self, key: str) -> Mapping[str, float]:
+    def numbers(self, key: str, allowed: Collection[str]) -> Mapping[str, float]:
         expected = "a table of numbers, none negative"
-        value = self._get(key, expected, {})
+        value = self._get(key, expected)
         if not isinstance(value, dict):
             raise self._wrong(key, value, expected)
         for name, number in value.items():
+            if name not in allowed:
+                raise BoardError(
+                    f"{self._path}: unknown key {self._prefix}{key}.{name}", _known("keys here", allowed, name)
+                )
             if not isinstance(number, int | float) or isinstance(number, bool) or not number >= 0:
                 raise self._wrong(f"{key}.{name}", number, "a number, not negative")
         return MappingProxyType({name: float(number) for name, number in value.items()})

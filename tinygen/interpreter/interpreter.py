@@ -26,6 +26,7 @@ from rich.console import Console
 from tinygen import board as boards
 from tinygen import output, pipeline
 from tinygen.errors import CallError, NotReady
+from tinygen.goal import Goal
 from tinygen.importers import tflite
 from tinygen.importers.tflite_file import RawSignature
 from tinygen.interpreter import parallel
@@ -268,7 +269,7 @@ class Interpreter:
             self._make = functools.partial(CBackend, library)
             return CBackend(library, self._keep)
         assert self._board is not None
-        built = pipeline.build(model, self._board, None, self._optimize)
+        built = pipeline.build(model, self._board, None, Goal(self._optimize))
         out = folder / "out" if self._out is None else Path(self._out)
         output.write(built.files, out)
         peer = stack.enter_context(boards.flashed(out, built.manifest, self._port))

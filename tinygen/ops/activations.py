@@ -15,7 +15,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, Clamp, full_range
-from tinygen.ops.lookup import Lookup, Rescale, gain_problems, largest_difference, lookup_kernel
+from tinygen.ops.lookup import Lookup, Rescale, gain_problems, largest_difference, lookup_kernels
 
 _LARGEST_INT16_SHIFT = 15
 
@@ -180,7 +180,7 @@ def _prepare_abs(site: Site) -> Body:
 
 
 KERNELS = (
-    *(lookup_kernel(op) for op in (Relu, Relu6, Relu6Rescaled, LeakyRelu, HardSwish, Abs)),
+    *(kernel for op in (Relu, Relu6, Relu6Rescaled, LeakyRelu, HardSwish, Abs) for kernel in lookup_kernels(op)),
     Kernel("relu.direct", Relu6Rescaled, _prepare_relu),
     Kernel("relu.direct", Relu, _prepare_relu),
     Kernel("relu6.direct", Relu6, _prepare_relu6),

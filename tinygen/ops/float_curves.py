@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tinygen.ir import Array, Tensor
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.float_function import QuantizedCurve
-from tinygen.ops.lookup import Lookup, largest_difference, lookup_kernel
+from tinygen.ops.lookup import Lookup, largest_difference, lookup_kernels
 
 _Float32 = npt.NDArray[np.float32]
 
@@ -103,7 +103,7 @@ def _exp(x: _Float32) -> _Float32:
         return np.exp(x.astype(np.float64)).astype(np.float32)
 
 
-KERNELS = tuple(lookup_kernel(op) for op in (Elu, LogisticFloat, QuantizedCurve, TanhFloat))
+KERNELS = tuple(kernel for op in (Elu, LogisticFloat, QuantizedCurve, TanhFloat) for kernel in lookup_kernels(op))
 
 _Quant = tuple[float, int]
 

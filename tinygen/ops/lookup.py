@@ -63,9 +63,23 @@ class Rescale(Lookup):
         return (np.clip(y, *self.clamp).astype(inputs[0].dtype),)
 
 
-def lookup_kernel(op: type[Op]) -> Kernel:
-    """The kernel of an operator whose `reference` works value by value, for inputs of one byte."""
-    return Kernel("lookup.table", op, _prepare, accepts=lambda site: site.inputs[0].dtype in (INT8, UINT8))
+def lookup_kernels(op: type[Op]) -> tuple[Kernel, ...]:
+    """The kernels of an operator whose `reference` works value by value, for inputs of one byte."""
+    return (
+        Kernel(
+            "lookup.words",
+            op,
+            _prepare_words,
+            accepts=lambda site: _is_of_bytes(site) and site.outputs[0].dtype.itemsize == 1,
+            requires=frozenset({"thumb2", "unaligned"}),
+            assembly=True,
+        ),
+        Kernel("lookup.table", op, _prepare, accepts=_is_of_bytes),
+    )
+
+
+def _is_of_bytes(site: Site) -> bool:
+    return site.inputs[0].dtype in (INT8, UINT8)
 
 
 def _prepare(site: Site) -> Body:
@@ -74,3 +88,10 @@ def _prepare(site: Site) -> Body:
     low, high = common.full_range(x.dtype)
     (table,) = op.reference(np.arange(low, high + 1).astype(x.dtype))
     return Body({"elements": x.elements, "offset": -low}, {"table": table})
+
+
+def _prepare_words(site: Site) -> Body:
+    op: Op = site.op
+    x = site.inputs[0]
+    (table,) = op.reference(np.arange(256).astype(np.uint8).view(x.dtype))
+    return Body({"words": x.elements // 4, "rest": x.elements % 4}, {"table": table}, variant=str(x.elements))

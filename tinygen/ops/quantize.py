@@ -15,7 +15,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, differences, full_range
-from tinygen.ops.lookup import lookup_kernel
+from tinygen.ops.lookup import lookup_kernels
 
 DType = np.dtype[Any]
 
@@ -166,7 +166,7 @@ def _prepare_dequantize(site: Site) -> Body:
 
 KERNELS = (
     Kernel("quantize.float", Quantize, _prepare_quantize),
-    lookup_kernel(Requantize),
+    *lookup_kernels(Requantize),
     Kernel("quantize.direct", Requantize, _prepare_requantize),
     Kernel("dequantize.float", Dequantize, _prepare_dequantize),
 )

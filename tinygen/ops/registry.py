@@ -49,9 +49,23 @@ FAMILIES = (
 )
 """The modules of this package that are operator families: each has KERNELS, cases() and random_case(rng)."""
 
+SPECIALISED: tuple[str, ...] = (
+    "armv7em.add",
+    "armv7em.matrix",
+    "armv7em.patches",
+    "armv7em.pools",
+    "armv7em.ring",
+    "armv7em.winograd",
+)
+"""The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""
+
 MODULES: tuple[ModuleType, ...] = tuple(import_module(f"tinygen.ops.{family}") for family in FAMILIES)
 
-KERNELS: tuple[Kernel, ...] = tuple(kernel for module in MODULES for kernel in module.KERNELS)
+KERNELS: tuple[Kernel, ...] = tuple(
+    kernel
+    for module in (*(import_module(f"tinygen.kernels.{name}") for name in SPECIALISED), *MODULES)
+    for kernel in module.KERNELS
+)
 
 
 def kernels_for(op: Op) -> Iterable[Kernel]:

@@ -15,7 +15,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, full_range
-from tinygen.ops.lookup import Lookup, lookup_kernel
+from tinygen.ops.lookup import Lookup, lookup_kernels
 
 FRACTION_BITS = 20  # of the inverse root
 _LARGEST_SHIFT = 31
@@ -68,7 +68,7 @@ def _prepare(site: Site) -> Body:
     return Body(values, helpers=helpers | {"inverse_root", "requantise_wide"})
 
 
-KERNELS = (lookup_kernel(Rsqrt), Kernel("rsqrt.direct", Rsqrt, _prepare))
+KERNELS = (*lookup_kernels(Rsqrt), Kernel("rsqrt.direct", Rsqrt, _prepare))
 
 
 def cases() -> tuple[Case, ...]:

@@ -16,7 +16,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT16, full_range
-from tinygen.ops.lookup import Lookup, lookup_kernel
+from tinygen.ops.lookup import Lookup, lookup_kernels
 
 SIGMOID_INTEGER_BITS = 4  # of the argument of int8 LOGISTIC and TANH, Q4.27
 _LARGEST_INT64_SHIFT = 62
@@ -153,8 +153,8 @@ def _prepare(site: Site) -> Body:
 
 
 KERNELS = (
-    lookup_kernel(Logistic),
-    lookup_kernel(Tanh),
+    *lookup_kernels(Logistic),
+    *lookup_kernels(Tanh),
     Kernel("sigmoid.interpolated", LogisticInt16, _prepare),
     Kernel("sigmoid.interpolated", TanhInt16, _prepare),
 )

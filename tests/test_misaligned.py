@@ -1,0 +1,105 @@
+"""Kernels in assembly on tensors at any byte: parts of larger tensors, between bytes that belong to others.
+
+Each case's operator stands between a slice, so that its inputs begin at an odd byte of a larger input, and a
+concatenation, so that its output lies between other bytes of a larger output. All of those are compared, too: what a
+kernel writes beside its output shows.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from building import Built, build_bytes, differences, varied
+from emulated_bench import Bench
+from operator_cases import NAMED, kernels_of
+from tflite_builder import OperatorSpec, build_model
+
+from tinygen.goal import Goal
+from tinygen.ops import registry
+from tinygen.ops.case import Case, CaseTensor
+from tinygen.plan import plan
+from tinygen.target import load_core
+
+BOARD = "qemu-mps2-an386"
+CORE = load_core("cortex-m4")
+ASSEMBLY = [kernel.name for kernel in registry.KERNELS if kernel.assembly and kernel.requires <= CORE.features]
+MOST_CASES = 4  # of a kernel
+SAMPLES = 3
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(BOARD, tmp_path_factory.mktemp("bench"))
+
+
+@pytest.mark.parametrize("kernel", sorted(set(ASSEMBLY)))
+def test_tensors_may_begin_at_any_byte(bench: Bench, kernel: str, tmp_path: Path) -> None:
+    names = [name for name, case in NAMED.items() if is_simple(case) and kernel in kernels_of(case, tmp_path, CORE)]
+    assert names, f"{kernel} has no case with int8 inputs and one output"
+    step = max(1, len(names) // MOST_CASES)
+    for index, name in enumerate(names[::step][:MOST_CASES]):
+        shift = 1 + index % 3
+        built = build_bytes(misaligned(NAMED[name], shift), tmp_path / name, board=BOARD, kernel=kernel)
+        assert offsets(built, kernel) == {shift}, f"{kernel}: {name} is aligned, and tests nothing"
+        assert differences(built, varied(built, SAMPLES), bench.running(built)) == [], f"{kernel}: {name}"
+
+
+def is_simple(case: Case) -> bool:
+    """Whether all that is computed is int8, and one tensor comes out."""
+    computed = [tensor for tensor in (*case.inputs, *case.outputs) if tensor is not None and tensor.data is None]
+    return len(case.outputs) == 1 and all(
+        tensor.dtype == "int8" and not tensor.is_variable and not isinstance(tensor.scale, tuple) for tensor in computed
+    )
+
+
+def misaligned(case: Case, shift: int) -> bytes:
+    """A model in which the case's inputs and its output lie `shift` bytes from the beginning of larger tensors."""
+    tensors: list[CaseTensor] = []
+    operators: list[OperatorSpec] = []
+    inputs: list[int] = []
+
+    def add(like: CaseTensor, shape: tuple[int, ...], data: object = None) -> int:
+        tensors.append(CaseTensor(shape, like.dtype, like.scale, like.zero_point, data=data))  # type: ignore[arg-type]
+        return len(tensors) - 1
+
+    def constant(*values: int) -> int:
+        tensors.append(CaseTensor((len(values),), "int32", data=np.array(values, np.int32)))
+        return len(tensors) - 1
+
+    operands = []
+    for tensor in case.inputs:
+        if tensor is None:
+            operands.append(-1)
+        elif tensor.data is not None:
+            tensors.append(tensor)
+            operands.append(len(tensors) - 1)
+        else:
+            count = math.prod(tensor.shape)
+            whole, part, x = add(tensor, (1, count + 5)), add(tensor, (1, count)), add(tensor, tensor.shape)
+            inputs.append(whole)
+            operators.append(("SLICE", [whole, constant(0, shift), constant(1, count)], [part], {}))
+            operators.append(("RESHAPE", [part], [x], {"new_shape": tensor.shape}))
+            operands.append(x)
+    while operands[-1] == -1:
+        operands.pop()
+    (output,) = case.outputs
+    count = math.prod(output.shape)
+    y, flat = add(output, output.shape), add(output, (1, count))
+    before, after, whole = add(output, (1, shift)), add(output, (1, 7)), add(output, (1, shift + count + 7))
+    inputs += [before, after]
+    operators.append((case.op, operands, [y], case.options))
+    operators.append(("RESHAPE", [y], [flat], {"new_shape": (1, count)}))
+    operators.append(("CONCATENATION", [before, flat, after], [whole], {"axis": 1}))
+    return build_model(tensors, operators, inputs, [whole])
+
+
+def offsets(built: Built, kernel: str) -> set[int]:
+    """How far from a word the inputs and the output of the kernel's layer begin."""
+    found = plan(built.model.graph, CORE, Goal(prefer=frozenset({kernel})))
+    step = next(step for step in found.steps if step.kernel.name == kernel)
+    constant = {t.name for t in step.site.inputs if t.data is not None}
+    names = [*(name for name in step.node.inputs if name not in constant), *step.node.outputs]
+    return {found.layout.places[name].offset % 4 for name in names}

@@ -1,0 +1,134 @@
+"""Which kernels are chosen: by objective, under budgets, with functions that layers share."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from operator_cases import NAMED, build
+from tflite_builder import build_case
+
+from tinygen import pipeline, select
+from tinygen.errors import DoesNotFit, UsageError
+from tinygen.estimate import Estimate
+from tinygen.goal import OBJECTIVES, Goal
+from tinygen.ir import Node
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.ops.activations import Abs
+from tinygen.plan import plan
+from tinygen.select import Candidate, Step
+from tinygen.target import load_core
+
+M4 = load_core("cortex-m4")
+
+
+def candidate(name: str, time: int, code: int, data: int = 0, scratch: int = 0, text: str = "") -> Candidate:
+    kernel = Kernel(name, Abs, lambda site: Body({}), assembly=bool(text))
+    return Candidate(kernel, Body({}), Estimate(time, None, code, data, scratch), text)
+
+
+def step(index: int, *candidates: Candidate) -> Step:
+    first, *others = candidates
+    return Step(Node(f"node {index}", None, (), ()), Site(None, (), (), "speed"), first, tuple(others))  # type: ignore[arg-type]
+
+
+def names(steps: list[Step]) -> list[str]:
+    return [step.kernel.name for step in steps]
+
+
+def test_layers_that_share_a_function_pay_for_it_once() -> None:
+    alike = [step(i, candidate("a", 10, code=100, data=7, text="t")) for i in range(3)]
+    other = step(3, candidate("a", 10, code=50, data=7, text="u"))
+    in_c = [step(i, candidate("c", 10, code=30)) for i in (4, 5)]
+    assert select.flash_bytes([*alike, other, *in_c]) == 100 + 50 + 4 * 7 + 2 * 30
+
+
+def shared(rng: np.random.Generator, j: int) -> Candidate:
+    """A random candidate in assembly, whose text others have, too."""
+    time, data = int(rng.integers(1, 99)), int(rng.integers(9))
+    return candidate(f"k{rng.integers(2)}{j}", time, code=50, data=data, text="ab"[j % 2])
+
+
+def test_changes_one_after_the_other_come_to_the_same_as_counting_anew() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        steps = [step(index, *(shared(rng, j) for j in range(3))) for index in range(4)]
+        tally = select._Tally.of(steps)
+        for after, others in select._changes(steps, tally):
+            anew = select._Tally.of(select._changed(steps, others))
+            assert (after.time, after.flash) == (anew.time, anew.flash)
+
+
+def test_balanced_finds_no_better_product_by_any_single_change() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        steps = [
+            step(i, *(candidate(f"k{j}", int(rng.integers(1, 1000)), int(rng.integers(1, 1000))) for j in range(3)))
+            for i in range(3)
+        ]
+        chosen = select._balanced(steps)
+        tally = select._Tally.of(chosen)
+        assert all(
+            after.time * after.flash >= tally.time * tally.flash * (1 - 1e-6)
+            for after, _ in select._changes(chosen, tally)
+        )
+        best = min(
+            sum(c.estimate.time for c in choice) * sum(c.estimate.flash for c in choice)
+            for choice in itertools.product(*((s.chosen, *s.rejected) for s in steps))
+        )
+        assert tally.time * tally.flash <= 1.2 * best  # a local optimum, near the global one
+
+
+def test_a_flash_budget_gives_up_the_least_time_for_each_byte() -> None:
+    dear = step(0, candidate("fast", 10, 1000), candidate("slow", 1000, 900))
+    cheap = step(1, candidate("fast", 10, 1000), candidate("slow", 20, 800))
+    assert names(select._within_flash([dear, cheap], 2000)) == ["fast", "fast"]
+    assert names(select._within_flash([dear, cheap], 1999)) == ["fast", "slow"]
+    assert names(select._within_flash([dear, cheap], 1700)) == ["slow", "slow"]
+    assert names(select._within_flash([dear, cheap], 1)) == ["slow", "slow"]
+
+
+def test_less_scratch_takes_the_fastest_of_the_smaller() -> None:
+    steps = [step(0, candidate("a", 1, 1, scratch=9), candidate("b", 3, 1, scratch=0), candidate("c", 2, 1, scratch=8))]
+    lighter = select.with_less_scratch(steps, 0)
+    assert lighter is not None and names(list(lighter)) == ["c"]
+    lightest = select.with_less_scratch(lighter, 0)
+    assert lightest is not None and names(list(lightest)) == ["b"]
+    assert select.with_less_scratch(lightest, 0) is None
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_no_kernel_is_taken_that_the_core_has_not_the_instructions_for(objective: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(build_case(NAMED["conv_2d-pointwise"]))
+    graph = pipeline.read(path).graph
+    for core in ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m55"):
+        features = load_core(core).features
+        for found in plan(graph, load_core(core), Goal(objective)).steps:
+            assert all(c.kernel.requires <= features for c in (found.chosen, *found.rejected))
+
+
+def test_portable_kernels_alone_for_the_host(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(build_case(NAMED["activations-hard_swish"]))
+    chosen = plan(pipeline.read(path).graph, M4, Goal("speed"), portable=True)
+    assert all(found.kernel.portable for found in chosen.steps)
+
+
+def test_budgets_that_cannot_be_met_are_said_with_what_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(build_case(NAMED["conv_2d-pointwise"]))
+    graph = pipeline.read(path).graph
+    for goal, word in ((Goal(ram_budget=10), "RAM"), (Goal(flash_budget=10), "flash")):
+        with pytest.raises(DoesNotFit, match=rf"needs [\d,]+ bytes of {word}, the budget is 10"):
+            plan(graph, M4, goal)
+
+
+def test_a_preferred_kernel_is_taken_and_an_unknown_one_refused(tmp_path: Path) -> None:
+    built = build(NAMED["activations-hard_swish"], tmp_path, kernel="lookup.table")
+    assert [layer.kernel for layer in built.manifest.layers] == ["lookup.table"]
+    assert "--kernel lookup.table" in built.board_source.read_text()
+    with pytest.raises(UsageError, match=r"lookup\.tabel"):
+        build(NAMED["activations-hard_swish"], tmp_path, kernel="lookup.tabel")

@@ -1,0 +1,115 @@
+"""What assembly that templates print costs: its blocks say in comments how often they run.
+
+A label's comment ends in "runs N times", which `tinygen.emit` prints for the filter `runs`. A block goes from its label
+to the next; the one before the first label runs once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+_LABEL = re.compile(r"(\d+|[.\w]+):")
+_RUNS = re.compile(r"runs ([\d,]+) times")
+_LOW = re.compile(r"r[0-7]\b")
+_HIGH = re.compile(r"\b(r8|r9|r10|r11|r12|lr|ip|fp|sl)\b")
+
+
+class Instruction(NamedTuple):
+    """One line of assembly."""
+
+    mnemonic: str
+    operands: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Instructions between two labels, and how often they run in one call."""
+
+    label: str
+    runs: int
+    instructions: tuple[Instruction, ...]
+
+
+def blocks(text: str) -> tuple[Block, ...]:
+    """The blocks of a function. Raises ValueError for a label that does not say how often its block runs."""
+    found: list[tuple[str, int, list[Instruction]]] = [("", 1, [])]
+    for line in text.splitlines():
+        code, _, comment = line.partition("@")
+        words = code.strip()
+        label = _LABEL.match(words)
+        if label:
+            runs = _RUNS.search(comment)
+            if runs is None:
+                raise ValueError(f"a label without 'runs N times': {line}")
+            found.append((label[1], int(runs[1].replace(",", "")), []))
+            words = words[label.end() :].strip()
+        if words and not words.startswith("."):
+            mnemonic, _, operands = words.partition(" ")
+            found[-1][2].append(Instruction(mnemonic, operands.strip()))
+    return tuple(Block(label, runs, tuple(code)) for label, runs, code in found)
+
+
+def instructions(text: str) -> int:
+    """Executed instructions of one call."""
+    return sum(block.runs * len(block.instructions) for block in blocks(text))
+
+
+def code_bytes(text: str) -> int:
+    """About the size of the code: a guess at which instructions have 16 bits."""
+    return sum(2 if _is_narrow(instruction) else 4 for block in blocks(text) for instruction in block.instructions)
+
+
+def executions(text: str) -> Iterator[tuple[Instruction, int, int]]:
+    """(instruction, how often it runs, how often it branches) for all instructions, in the order of the text.
+
+    A branch falls through as often as what follows it runs.
+    """
+    listed = [(instruction, block.runs) for block in blocks(text) for instruction in block.instructions]
+    for index, (instruction, runs) in enumerate(listed):
+        following = listed[index + 1][1] if index + 1 < len(listed) else 0
+        taken = max(runs - following, 0) if is_conditional(instruction.mnemonic) else runs
+        yield instruction, runs, taken if is_branch(instruction) else 0
+
+
+_CONDITIONS = "eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le"
+
+
+def is_conditional(mnemonic: str) -> bool:
+    """Whether it is a branch that may fall through."""
+    return re.fullmatch(rf"(b({_CONDITIONS})(\.[nw])?|cbn?z)", mnemonic) is not None
+
+
+def is_branch(instruction: Instruction) -> bool:
+    """Whether it goes elsewhere than to the next instruction."""
+    mnemonic, operands = instruction
+    return (
+        is_conditional(mnemonic)
+        or re.fullmatch(r"(b|bl|bx|blx)(\.[nw])?", mnemonic) is not None
+        or (mnemonic == "pop" and "pc" in operands)
+    )
+
+
+def _is_narrow(instruction: Instruction) -> bool:
+    mnemonic, operands = instruction
+    if mnemonic.endswith(".n") or mnemonic in ("bx", "blx", "nop") or mnemonic.startswith("it"):
+        return True
+    if mnemonic.endswith(".w"):
+        return False
+    if mnemonic in ("push", "pop"):
+        return not re.search(r"r8|r9|r1[0-2]", operands)
+    if mnemonic == "mov" and "#" not in operands:
+        return True
+    if _HIGH.search(operands) or not _LOW.search(operands) or re.search(r"\b(lsl|asr|lsr|ror)\b", operands):
+        return False
+    number = re.search(r"#(-?\d+)", operands)
+    value = int(number[1]) if number else 0
+    if mnemonic in ("ldr", "str"):
+        return operands.count(",") == 2 and 0 <= value <= (1020 if "sp" in operands else 124) and "!" not in operands
+    if mnemonic in ("ldrb", "strb", "ldrh", "strh"):
+        return 0 <= value <= 31 and not operands.endswith(f"], #{value}")
+    if mnemonic in ("adds", "subs", "movs", "cmp"):
+        return 0 <= value <= (255 if mnemonic in ("movs", "cmp") or operands.count(",") == 1 else 7)
+    return mnemonic in ("ldmia", "stmia", "uxtb", "sxtb", "uxth", "sxth", "rev16", "lsls", "asrs", "lsrs", "ands")

@@ -1,0 +1,71 @@
+"""What a kernel is expected to cost, before anything is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tinygen import assembly, costs
+
+_CALL = 9
+"""Instructions of a layer's wrapper around a function in assembly, and of the call to it."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one layer; None where nothing is known."""
+
+    instructions: int | None
+    """Executed in one invocation."""
+    cycles: int | None
+    """Modelled, with the core's cost table."""
+    code: int
+    """Bytes of flash, shared with layers that print the same text."""
+    data: int
+    """Bytes of constants."""
+    scratch: int
+    """Bytes of RAM while it runs."""
+
+    @property
+    def flash(self) -> int:
+        """Bytes of code and constants."""
+        return self.code + self.data
+
+    @property
+    def time(self) -> float:
+        """What is compared: cycles where they are modelled, else instructions."""
+        known = self.cycles if self.cycles is not None else self.instructions
+        return float("inf") if known is None else known
+
+
+def of_assembly(text: str, data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
+    """Of a function's text, with the cycles of a core's instruction classes (none: none are modelled)."""
+    return Estimate(
+        instructions=assembly.instructions(text) + _CALL,
+        cycles=round(_cycles(text, table) + _CALL * table["alu"]) if table else None,
+        code=assembly.code_bytes(text),
+        data=data,
+        scratch=scratch,
+    )
+
+
+def _cycles(text: str, table: Mapping[str, float]) -> float:
+    total, before = 0.0, ""
+    for instruction, runs, taken in assembly.executions(text):
+        total += runs * costs.cycles(table, *instruction, before) + taken * table["taken"]
+        before = " ".join(instruction)
+    return total
+
+
+_CODE_OF_C = 300
+"""Bytes: about what a layer's function compiles to."""
+
+
+_CYCLES_OF_C = 1.35
+"""About how many cycles an instruction of such loops takes where assembly's are modelled."""
+
+
+def of_c(instructions: int | None, data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
+    """Of a function in C, whose code is not known before a compiler has seen it."""
+    cycles = round(instructions * _CYCLES_OF_C) if instructions is not None and table else None
+    return Estimate(instructions, cycles, _CODE_OF_C, data, scratch)

@@ -1,0 +1,42 @@
+"""What a build is to be best at, and within which limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinygen.errors import UsageError
+
+OBJECTIVES = ("balanced", "speed", "size")
+"""The least product of time and flash, the least time, the least flash."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """An objective, and limits in bytes.
+
+    Raises UsageError for what cannot be chosen.
+    """
+
+    objective: str = "balanced"
+    """One of OBJECTIVES."""
+    flash_budget: int | None = None
+    """For code and constants of the model's library."""
+    ram_budget: int | None = None
+    """For its arena and states."""
+    prefer: frozenset[str] = frozenset()
+    """Names of kernels to take wherever they can be used, whatever they cost."""
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise UsageError(f"unknown objective {self.objective!r}", f"Choose one of {', '.join(OBJECTIVES)}.")
+        for what, budget in (("flash", self.flash_budget), ("RAM", self.ram_budget)):
+            if budget is not None and budget < 1:
+                raise UsageError(f"a {what} budget of {budget} bytes leaves nothing", "Choose 1 or more.")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command line's words for it."""
+        flash = () if self.flash_budget is None else ("--flash-budget", str(self.flash_budget))
+        ram = () if self.ram_budget is None else ("--ram-budget", str(self.ram_budget))
+        prefer = (word for name in sorted(self.prefer) for word in ("--kernel", name))
+        return ("--optimize", self.objective, *flash, *ram, *prefer)

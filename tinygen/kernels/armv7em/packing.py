@@ -1,0 +1,113 @@
+"""int8 weights as words that SMLAD multiplies two at a time, at the cost of one SXTB16 for four of them.
+
+A word holds four weights b0 b1 b2 b3 as two signed halfwords: 256 * b1 + b0 and 256 * b3 + b2. SXTB16 of it gives
+(b0, b2). Four activations x0 x1 x2 x3 in a word w are expanded to
+
+    X1 = SXTB16 w, ROR #8               (x1, x3)
+    Y  = REV16 (w EOR 0x7F007F00)       (256 * x0 + 127 - x1, 256 * x2 + 127 - x3), which are int16
+
+so that SMLAD(word, X1) + SMLAD((b0, b2), Y) = 256 * (b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3) + 127 * (b0 + b2).
+
+Weights of -128 may not fit. Such layers have plain words, of four bytes as they are, and take two SXTB16 for each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.fixedpoint import IntArray
+from tinygen.ir import Array
+
+SCALE = 256
+"""What the sums of products are multiplied by."""
+
+
+def packs(weights: Array) -> bool:
+    """Whether the halfwords of int8 weights (filters, depth) are int16: no odd weight is -128 under a negative even."""
+    halves = _halves(weights)
+    return bool(halves.min(initial=0) >= -(2**15))
+
+
+def packed_words(weights: Array) -> npt.NDArray[np.uint32]:
+    """int8 (filters, depth) to words (filters, ceil(depth / 4)); missing weights are zero."""
+    halves = _halves(weights) & 0xFFFF
+    return np.asarray(halves[:, 0::2] | halves[:, 1::2] << 16, np.uint32)
+
+
+def plain_words(weights: Array) -> npt.NDArray[np.uint32]:
+    """int8 (filters, depth) to words (filters, ceil(depth / 4)) of four bytes; missing weights are zero."""
+    return np.ascontiguousarray(_padded(weights).astype(np.int8)).view("<u4").astype(np.uint32)
+
+
+def ending_together(weights: Array) -> Array:
+    """(filters, depth) to (filters, n * 4): the last four belong to the last four values, some of which come twice.
+
+    Whoever has read a run of values four by four reads its end as four bytes, too, and none beyond. What comes twice
+    has a weight of zero the second time.
+    """
+    filters, depth = weights.shape
+    rest = depth % 4
+    if depth < 4 or rest == 0:
+        return weights
+    zeros = np.zeros((filters, 4 - rest), weights.dtype)
+    return np.hstack([weights[:, : depth - rest], zeros, weights[:, depth - rest :]])
+
+
+def excess(weights: Array) -> IntArray:
+    """What each filter's sum contains beside SCALE times the products: 127 times its even weights."""
+    return np.asarray(127 * weights[:, 0::2].astype(np.int64).sum(axis=1), np.int64)
+
+
+def _halves(weights: Array) -> IntArray:
+    padded = _padded(weights)
+    return np.asarray(256 * padded[:, 1::2] + padded[:, 0::2], np.int64)
+
+
+def _padded(weights: Array) -> IntArray:
+    filters, depth = weights.shape
+    padded = np.zeros((filters, -(-depth // 4) * 4), np.int64)
+    padded[:, :depth] = weights
+    return padded
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """Registers in which a group is expanded: four values of each lane."""
+
+    pointers: tuple[str, ...]
+    """Of each lane, into the bytes."""
+    x1: tuple[str, ...]
+    """Words X1 of the lanes."""
+    y: tuple[str, ...]
+    """Words Y; at first the bytes themselves."""
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """X1 and Y of each lane."""
+        return tuple(zip(self.x1, self.y, strict=True))
+
+    @staticmethod
+    def of(lanes: int) -> Expansion:
+        """Of one to four lanes; r3 is where the words go, r12 holds 0x7F007F00."""
+        names = [f"r{index}" for index in range(4, 4 + 2 * lanes)]
+        return Expansion(("r0", "r1", "r2", "lr")[:lanes], tuple(names[:lanes]), tuple(names[lanes:]))
+
+
+@dataclass(frozen=True)
+class Zero:
+    """What stands for taps outside the image: the input's zero point."""
+
+    bytes: int
+    """Four values."""
+    x1: int
+    """Expanded."""
+    y: int
+
+    @staticmethod
+    def of(zero_point: int) -> Zero:
+        """For int8."""
+        halves = (zero_point & 0xFFFF, (256 * zero_point + 127 - zero_point) & 0xFFFF)
+        return Zero((zero_point & 0xFF) * 0x01010101, *(half * 0x00010001 for half in halves))

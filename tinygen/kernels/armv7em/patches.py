@@ -1,0 +1,462 @@
+"""CONV_2D over patches: the windows of up to four pixels are gathered and expanded, then multiplied by all filters.
+
+For few channels, where expanded pixels would be padding for the most part, and for what has no room for a ring. Rows of
+the image are copied into a band in the scratch, with the zero point around them, so that no window knows of a border;
+where no window reaches over the border, they are read where they are. A band has the rows under one row of results,
+or, if these are so short that blocks of pixels would not fit well, under several; blocks then go on from row to row,
+and a table in the data says where the windows of each block begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.ir import Array
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv7em import filters, packing
+from tinygen.kernels.armv7em.filters import GROUP, MOST_LANES, TABLE, Filters, Frame, Sums, group_bytes
+from tinygen.kernels.armv7em.plane import Plane
+from tinygen.ops.conv_2d import Conv2D
+
+_LARGEST_BAND = 4096
+"""Bytes of a band of more than the rows under one row of results."""
+
+_FARTHEST = 4095
+"""Bytes that an instruction's immediate offset reaches."""
+
+_STRAIGHT = {"speed": 16, "balanced": 12, "size": 8}
+"""Groups of a window up to which gathering has no loop."""
+
+_MOST_BLOCKS = 64
+"""In the table."""
+
+_EIGHT = tuple(f"r{register}" for register in range(4, 12))
+
+
+@dataclass(frozen=True)
+class PatchesFrame(Frame):
+    """Also: where the loops are."""
+
+    limit: int = 12
+    """Where the expansion of a window, or a copy, ends."""
+    inner: int = 16
+    """Where that of a window's row ends."""
+    x: int = 20
+    """The next row of the image to be copied; without copies the first under the next results."""
+    row: int = 24
+    """Its number; negative above the image."""
+    band: int = 28
+    """The band."""
+    bands: int = 32
+    """Rows, or groups of rows, of results to come."""
+    left: int = 36
+    """Blocks of the band to come."""
+    base: int = 40
+    """The first window of the block, or the table's next entry."""
+    copies: int = 44
+    """Rows to be copied into the band."""
+    entries: int = TABLE + 4
+    """The table of blocks."""
+
+    @property
+    def bytes(self) -> int:
+        """All words."""
+        return self.entries + 4
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bytes of a group that one instruction loads: one, two or all four."""
+
+    size: int
+    offset: int
+    """From the window's first byte."""
+    shift: int
+    """Bits to where they belong in the group."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """All that the template and the stream need to know."""
+
+    plane: Plane
+    objective: str
+
+    @property
+    def run(self) -> int:
+        """Bytes of a window's row."""
+        return self.plane.columns.taps * self.plane.channels
+
+    @property
+    def within(self) -> bool:
+        """Whether no window reaches over the border."""
+        plane = self.plane
+        rows, columns = plane.in_rows, plane.in_columns
+        return bool(
+            rows.min() >= 0 and rows.max() < plane.height and columns.min() >= 0 and columns.max() < plane.width
+        )
+
+    @cached_property
+    def tight(self) -> bool:
+        """Whether what is left of rows shares groups with that of others."""
+        return self.straight and self._tight_groups < self._loose_groups
+
+    @property
+    def _tight_groups(self) -> int:
+        rows = self.plane.rows.taps
+        return rows * (self.run // GROUP) - (-(rows * (self.run % GROUP)) // GROUP)
+
+    @property
+    def _loose_groups(self) -> int:
+        return self.plane.rows.taps * -(-self.run // GROUP)
+
+    @cached_property
+    def straight(self) -> bool:
+        """Whether a window is gathered without a loop."""
+        few = min(self._tight_groups, self._loose_groups) <= _STRAIGHT[self.objective]
+        return few and self.plane.rows.taps * max(self.copied_row, self.plane.width * self.plane.channels) <= _FARTHEST
+
+    @cached_property
+    def direct(self) -> bool:
+        """Whether windows are read where they are, in the image."""
+        exact = self.run % GROUP == 0 or (self.straight and self._tight_groups <= self._loose_groups)
+        return self.within and exact
+
+    @property
+    def groups(self) -> int:
+        """Of a window."""
+        return self._tight_groups if self.pieces_tight else self._loose_groups
+
+    @property
+    def pieces_tight(self) -> bool:
+        """Whether groups are exact: nothing beyond a window's row is read."""
+        return self.tight or (self.direct and self.straight)
+
+    @property
+    def lead(self) -> int:
+        """Bytes before a row in the band, so that what is copied begins at a word."""
+        return -self.plane.columns.before * self.plane.channels % 4
+
+    @property
+    def copied_row(self) -> int:
+        """Bytes of a row in the band."""
+        plane = self.plane
+        pixels = (plane.out_width - 1) * plane.columns.stride + plane.columns.taps
+        return -(-(self.lead + pixels * plane.channels) // 4) * 4
+
+    @property
+    def row_bytes(self) -> int:
+        """From a row under a window to the next."""
+        return self.plane.width * self.plane.channels if self.direct else self.copied_row
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Lanes, and rows of results over a band, that need the fewest instructions."""
+        plane = self.plane
+
+        def cost(lanes: int, rows: int) -> float:
+            blocks = -(-rows * plane.out_width // lanes)
+            return plane.out_height // rows * blocks * self._block_cost(lanes)
+
+        choices = [
+            (lanes, rows) for rows in self._bands for lanes in range(1, 1 + min(MOST_LANES, rows * plane.out_width))
+        ]
+        least = min(cost(*choice) for choice in choices)
+        return min((choice for choice in choices if cost(*choice) <= 1.01 * least), key=lambda c: (c[1], cost(*c)))
+
+    def _block_cost(self, lanes: int) -> float:
+        pairs = self.plane.filters / 2
+        return pairs * filters.instructions(lanes, lanes, self.groups) + self.groups * (4 * lanes + 2) + 20
+
+    @property
+    def _bands(self) -> Iterator[int]:
+        """Rows of results over a band that can be."""
+        plane = self.plane
+        yield 1
+        for rows in range(2, plane.out_height + 1):
+            size = (self._rows_under(rows)) * self.row_bytes
+            blocks = rows * plane.out_width
+            fits = size <= (0xFFFF if self.direct else _LARGEST_BAND) and blocks <= MOST_LANES * _MOST_BLOCKS
+            if fits and plane.out_height % rows == 0:
+                yield rows
+
+    def _rows_under(self, rows: int) -> int:
+        return (rows - 1) * self.plane.rows.stride + self.plane.rows.taps
+
+    @property
+    def lanes(self) -> int:
+        """Pixels of a block."""
+        return self.shape[0]
+
+    @property
+    def band_results(self) -> int:
+        """Rows of results over a band."""
+        return self.shape[1]
+
+    @property
+    def band_rows(self) -> int:
+        """Rows of a band."""
+        return self._rows_under(self.band_results)
+
+    @property
+    def bands(self) -> int:
+        """How many there are."""
+        return self.plane.out_height // self.band_results
+
+    @property
+    def pixels(self) -> int:
+        """Results over a band, of each filter."""
+        return self.band_results * self.plane.out_width
+
+    @property
+    def blocks(self) -> int:
+        """Of a band."""
+        return -(-self.pixels // self.lanes)
+
+    @property
+    def overlap(self) -> int:
+        """Pixels that a band's last block computes again."""
+        return self.blocks * self.lanes - self.pixels
+
+    @property
+    def tabled(self) -> bool:
+        """Whether blocks have entries in a table."""
+        return self.band_results > 1
+
+    @cached_property
+    def sums(self) -> Sums:
+        """Over the one run."""
+        return Sums.of(1, self.groups, self.objective)
+
+    @property
+    def window_bytes(self) -> int:
+        """The expanded windows of a block, with what the last chunk is filled up with."""
+        return self.sums.groups * group_bytes(self.lanes)
+
+    @property
+    def band_bytes(self) -> int:
+        """The band, and what is read beyond its end; a multiple of what is filled at a time."""
+        return 0 if self.direct else -(-(self.band_rows * self.row_bytes + GROUP) // 16) * 16
+
+    @property
+    def fills(self) -> int:
+        """Times that four words fill the band."""
+        return self.band_bytes // 16
+
+    @property
+    def expanded(self) -> int:
+        """Bytes of a block's expanded windows."""
+        return self.groups * group_bytes(self.lanes)
+
+    @property
+    def pieces(self) -> tuple[tuple[Piece, ...], ...]:
+        """What the groups of a window consist of, without a loop."""
+        rows = range(self.plane.rows.taps)
+        whole = self.run // GROUP * GROUP
+        if not self.pieces_tight:
+            return tuple(
+                (Piece(GROUP, row * self.row_bytes + first, 0),) for row in rows for first in range(0, self.run, GROUP)
+            )
+        words = [(Piece(GROUP, row * self.row_bytes + first, 0),) for row in rows for first in range(0, whole, GROUP)]
+        rest = [row * self.row_bytes + byte for row in rows for byte in range(whole, self.run)]
+        return (*words, *(_pieces(rest[first : first + GROUP]) for first in range(0, len(rest), GROUP)))
+
+    @property
+    def rows(self) -> Array:
+        """Weights (filters, 1, values) in the order of the groups."""
+        plane = self.plane
+        flat = plane.weights.reshape(plane.filters, plane.rows.taps, self.run)
+        if self.pieces_tight:
+            whole = self.run // GROUP * GROUP
+            parts = (flat[:, :, :whole], flat[:, :, whole:])
+            return np.concatenate([part.reshape(plane.filters, -1) for part in parts], axis=1)[:, None]
+        padded = np.zeros((*flat.shape[:2], -(-self.run // GROUP) * GROUP), np.int8)
+        padded[:, :, : self.run] = flat
+        return padded.reshape(plane.filters, 1, -1)
+
+    @property
+    def step(self) -> int:
+        """Bytes from a window to the next in its row."""
+        return self.plane.columns.stride * self.plane.channels
+
+    @property
+    def table(self) -> npt.NDArray[np.uint32]:
+        """Where the windows of each block begin, from the band's first one, two to a word."""
+        if not self.tabled:
+            return np.zeros(0, np.uint32)
+        plane = self.plane
+        pixel = np.minimum(np.arange(self.blocks) * self.lanes, self.pixels - self.lanes)[:, None]
+        y, x = np.divmod(pixel + np.arange(self.lanes), plane.out_width)
+        offsets = (y * plane.rows.stride * self.row_bytes + x * self.step).reshape(-1)
+        even = np.append(offsets, np.zeros(len(offsets) % 2, np.int64)).reshape(-1, 2)
+        return np.asarray(even[:, 0] | even[:, 1] << 16).astype(np.uint32)
+
+
+def _pieces(offsets: list[int]) -> tuple[Piece, ...]:
+    """Single bytes, or two neighbours at once."""
+    found: list[Piece] = []
+    index = 0
+    while index < len(offsets):
+        size = 2 if index + 1 < len(offsets) and offsets[index + 1] == offsets[index] + 1 else 1
+        found.append(Piece(size, offsets[index], 8 * index))
+        index += size
+    return tuple(found)
+
+
+def _patches(site: Site) -> Patches:
+    return Patches(Plane.of(site), site.objective)
+
+
+def _accepts(site: Site) -> bool:
+    if not filters.takes(site):
+        return False
+    patches = _patches(site)
+    return packing.packs(patches.rows[:, 0]) and filters.prove(site) is not None
+
+
+def _scratch(site: Site) -> int:
+    patches = _patches(site)
+    return patches.window_bytes + patches.band_bytes
+
+
+@dataclass(frozen=True)
+class Copies:
+    """How rows get into the band."""
+
+    first: int
+    """Rows of the first band."""
+    next: int
+    """New rows of each further one."""
+    skipped: int
+    """Rows of the image between bands."""
+    total: int
+    inside: int
+    """Of all, those inside the image."""
+    outside: int
+    outside_words: int
+    """Of those outside."""
+    times: int
+    """How often eight words of a row are copied."""
+    whole: int
+    """Bytes of these."""
+    words: tuple[str, ...]
+    """Registers for further words."""
+    rest: int
+    """Further bytes."""
+    to: int
+    """Bytes from a row in the band to where they go."""
+    bands_after: int
+    """Bands after the first."""
+    moved: int
+    """Bytes that a band has in common with the next; a multiple of four."""
+    moved_from: int
+    """Where they are in the band."""
+    move_times: int
+    """How often eight words of them are moved."""
+    moved_blocks: int
+    """Bytes of these."""
+    moves: int
+    """How often that is in one call."""
+    move_rest: tuple[str, ...]
+    """Registers for further words."""
+    eight: tuple[str, ...] = _EIGHT
+
+    @staticmethod
+    def of(patches: Patches) -> Copies:
+        """For bands that are copied."""
+        plane = patches.plane
+        first = patches.band_rows
+        advance = patches.band_results * plane.rows.stride
+        following = min(advance, first)
+        rows = [
+            band * advance - plane.rows.before + row
+            for band in range(patches.bands)
+            for row in range(first - following if band else 0, first)
+        ]
+        inside = sum(0 <= row < plane.height for row in rows)
+        columns = (plane.out_width - 1) * plane.columns.stride + plane.columns.taps - plane.columns.before
+        words, rest = divmod(min(max(columns, 0), plane.width) * plane.channels, 4)
+        moved = (first - following) * patches.row_bytes
+        return Copies(
+            first=first,
+            next=following,
+            skipped=max(advance - first, 0),
+            total=len(rows),
+            inside=inside,
+            outside=len(rows) - inside,
+            outside_words=(len(rows) - inside) * patches.row_bytes // 4,
+            times=words // 8,
+            whole=words // 8 * 32,
+            words=_EIGHT[: words % 8],
+            rest=rest,
+            to=patches.lead + plane.columns.before * plane.channels,
+            bands_after=patches.bands - 1,
+            moved=moved,
+            moved_from=following * patches.row_bytes,
+            move_times=moved // 32,
+            moved_blocks=moved // 32 * 32,
+            moves=moved // 32 * (patches.bands - 1),
+            move_rest=_EIGHT[: moved % 32 // 4],
+        )
+
+
+def _prepare(site: Site) -> Body:
+    patches = _patches(site)
+    plane, lanes = patches.plane, patches.lanes
+    product = filters.prove(site)
+    assert product is not None
+    count = patches.bands * patches.blocks
+    offsets = tuple(lane * plane.filters for lane in range(lanes))
+    row = plane.width * plane.channels
+    words = -(-patches.run // GROUP)
+    together = 2 - words % 2
+    copies = Copies.of(patches)
+    values = {
+        "plane": plane,
+        "patches": patches,
+        "copies": copies,
+        "frame": PatchesFrame(1),
+        "f": Filters.of(product, patches.sums, offsets, count),
+        "lanes": packing.Expansion.of(lanes),
+        "zero": packing.Zero.of(site.op.zero_point),
+        "x_row": row,
+        "x_before": plane.rows.before * row,
+        "x_skipped": copies.skipped * row,
+        "x_band": patches.band_results * plane.rows.stride * row,
+        "count": count,
+        "steps": tuple(lane * patches.step for lane in range(lanes)),
+        "advance": lanes * patches.step,
+        "back": patches.overlap * patches.step,
+        "y_advance": (lanes - 1) * plane.filters,
+        "y_back": patches.overlap * plane.filters,
+        "table_bytes": patches.table.nbytes,
+        "entry": 2 * lanes,
+        "words": words,
+        "together": together,
+        "row_times": words // together,
+        "row_words_bytes": words * group_bytes(lanes),
+        "next_row": patches.row_bytes - words * GROUP,
+        "none_outside": (False,) * lanes,
+        "another": patches.bands * (patches.blocks - 1),
+    }
+    data = np.concatenate([patches.table, filters.stream(site, product, patches.rows, patches.sums)])
+    shape = f"{plane.rows.taps}x{plane.columns.taps}x{plane.channels}"
+    return Body(values, {"data": data}, variant=f"{shape}_{plane.filters}_{plane.out_height}x{plane.out_width}")
+
+
+KERNELS = (
+    Kernel(
+        "conv_2d.patches",
+        Conv2D,
+        _prepare,
+        requires=frozenset({"thumb2", "unaligned", "dsp"}),
+        accepts=_accepts,
+        assembly=True,
+        scratch=_scratch,
+    ),
+)

@@ -1,0 +1,232 @@
+"""CONV_2D over a ring of expanded rows: as many rows of the image as a window has, each value expanded once.
+
+A row of results is cut into up to four equal pieces, which are computed side by side: the lanes. Where the row's length
+is no multiple, pieces overlap, and some results are computed twice. A row in the ring holds, for each position of a
+window's first column within a piece and on to the last one's end, the pixels of all lanes, expanded and interleaved.
+So a row of a window is one run, and where it lies outside the image it holds the expansion of the zero point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+
+from tinygen.ir import Array
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv7em import filters, packing
+from tinygen.kernels.armv7em.filters import GROUP, Filters, Frame, Sums, group_bytes
+from tinygen.kernels.armv7em.plane import Plane
+from tinygen.ops.conv_2d import Conv2D
+
+_MOST_ROWS = 64
+"""Of a window: addresses of rows are on the stack."""
+
+_UNROLLED = 4
+"""Groups of a position that are written out."""
+
+
+@dataclass(frozen=True)
+class RingFrame(Frame):
+    """Also: where the loops are."""
+
+    limit: int = 12
+    """Where the expansion of a stretch ends."""
+    inner: int = 16
+    """Where that of a pixel's whole words ends."""
+    x: int = 20
+    """The next row of the image."""
+    row: int = 24
+    """Its number; negative above the image."""
+    wanted: int = 28
+    """Number of the row after the window's last one."""
+    rows: int = 32
+    """Rows of results to come."""
+    positions: int = 36
+    """Pixels of each lane to come."""
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Rows of the ring, the oldest first."""
+        return tuple(offset + 4 * self.addresses for offset in self.table)
+
+    @property
+    def bytes(self) -> int:
+        """All words."""
+        return self.slots[-1] + 4
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring positions of a row at which the same lanes lie outside the image, and the loops over them."""
+
+    outside: tuple[bool, ...]
+    times: int
+    """How often the body runs: for some whole groups, or for one position with `rest`."""
+    inner: int
+    """How often the groups run in the body; more than once, they are a loop."""
+    groups: int
+    """Whole groups that are written out."""
+    rest: int
+    """Values of a last group that is not whole."""
+    bytes: int
+    """That are written."""
+    inner_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ring:
+    """All that the template and the stream need to know."""
+
+    plane: Plane
+    objective: str
+
+    @cached_property
+    def lanes(self) -> int:
+        """Pieces of a row."""
+        return filters.best_lanes(self.plane.out_width, self.plane.rows.taps * self.run)
+
+    @property
+    def length(self) -> int:
+        """Results of a piece."""
+        return -(-self.plane.out_width // self.lanes)
+
+    @property
+    def firsts(self) -> tuple[int, ...]:
+        """The first result of each piece."""
+        between = max(self.lanes - 1, 1)
+        return tuple(lane * (self.plane.out_width - self.length) // between for lane in range(self.lanes))
+
+    @property
+    def pixel(self) -> int:
+        """Groups of a pixel."""
+        return -(-self.plane.channels // GROUP)
+
+    @property
+    def run(self) -> int:
+        """Groups of a window's row."""
+        return self.plane.columns.taps * self.pixel
+
+    @cached_property
+    def sums(self) -> Sums:
+        """Over the runs."""
+        return Sums.of(self.plane.rows.taps, self.run, self.objective)
+
+    @property
+    def positions(self) -> int:
+        """Pixels of each lane in a row of the ring."""
+        return self.plane.columns.stride * (self.length - 1) + self.plane.columns.taps
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a row in the ring."""
+        return self.positions * self.pixel * group_bytes(self.lanes)
+
+    @property
+    def bytes(self) -> int:
+        """The ring, with what its last run may be filled up with."""
+        beyond = self.sums.groups - self.run
+        return self.plane.rows.taps * self.row_bytes + beyond * group_bytes(self.lanes)
+
+    @property
+    def first_columns(self) -> tuple[int, ...]:
+        """The input column of each lane's first position; may lie outside the image."""
+        return tuple(first * self.plane.columns.stride - self.plane.columns.before for first in self.firsts)
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """A row of the ring, from left to right."""
+        columns = np.array(self.first_columns) + np.arange(self.positions)[:, None]
+        outside = [tuple(row) for row in ((columns < 0) | (columns >= self.plane.width)).tolist()]
+        return tuple(self._stretch(lanes, len(list(group))) for lanes, group in groupby(outside))
+
+    def _stretch(self, outside: tuple[bool, ...], positions: int) -> Stretch:
+        size = group_bytes(self.lanes)
+        whole, rest = divmod(self.plane.channels, GROUP)
+        total = positions * self.pixel * size
+        if not rest:
+            groups = 2 - positions * whole % 2
+            return Stretch(outside, positions * whole // groups, 1, groups, 0, total, 0)
+        if whole <= _UNROLLED:
+            return Stretch(outside, positions, 1, whole, rest, total, 0)
+        groups = 2 - whole % 2
+        return Stretch(outside, positions, whole // groups, groups, rest, total, whole * size)
+
+    @property
+    def new_rows(self) -> list[int]:
+        """Rows of the image that enter the ring, in order; outside the image, too."""
+        rows = self.plane.in_rows
+        return [int(row) for y, window in enumerate(rows) for row in window if y == 0 or row > rows[y - 1].max()]
+
+
+def _ring(site: Site) -> Ring:
+    return Ring(Plane.of(site), site.objective)
+
+
+def _rows(ring: Ring) -> Array:
+    """Weights (filters, runs, values of a run) as the ring's groups want them."""
+    plane = ring.plane
+    padded = np.zeros((*plane.weights.shape[:3], ring.pixel * GROUP), np.int8)
+    padded[..., : plane.channels] = plane.weights
+    return padded.reshape(plane.filters, plane.rows.taps, -1)
+
+
+def _accepts(site: Site) -> bool:
+    if not filters.takes(site):
+        return False
+    ring = _ring(site)
+    packs = packing.packs(_rows(ring).reshape(ring.plane.filters, -1))
+    return packs and ring.plane.rows.taps <= _MOST_ROWS and filters.prove(site) is not None
+
+
+def _scratch(site: Site) -> int:
+    return _ring(site).bytes
+
+
+def _prepare(site: Site) -> Body:
+    ring = _ring(site)
+    plane, lanes = ring.plane, ring.lanes
+    product = filters.prove(site)
+    assert product is not None
+    new = ring.new_rows
+    inside = sum(0 <= row < plane.height for row in new)
+    offsets = tuple(first * plane.filters for first in ring.firsts)
+    row = plane.width * plane.channels
+    stride, taps = plane.rows.stride, plane.rows.taps
+    values = {
+        "plane": plane,
+        "ring": ring,
+        "frame": RingFrame(taps),
+        "f": Filters.of(product, ring.sums, offsets, plane.out_height * ring.length),
+        "lanes": packing.Expansion.of(lanes),
+        "zero": packing.Zero.of(site.op.zero_point),
+        "x_row": row,
+        "x_before": plane.rows.before * row,
+        "x_lanes": tuple(min(max(column, 0), plane.width - 1) * plane.channels for column in ring.first_columns),
+        "first_wanted": taps - plane.rows.before,
+        "rows": len(new),
+        "inside": inside,
+        "outside": len(new) - inside,
+        "skipped": max(stride - taps, 0),
+        "x_skipped": max(stride - taps, 0) * row,
+        "step": plane.columns.stride * ring.pixel * group_bytes(lanes),
+        "beyond": (plane.out_width - ring.length) * plane.filters,
+    }
+    data = filters.stream(site, product, _rows(ring), ring.sums)
+    variant = f"{taps}x{plane.columns.taps}x{plane.channels}_{plane.filters}_{plane.out_height}x{plane.out_width}"
+    return Body(values, {"data": data}, variant=variant)
+
+
+KERNELS = (
+    Kernel(
+        "conv_2d.ring",
+        Conv2D,
+        _prepare,
+        requires=frozenset({"thumb2", "unaligned", "dsp"}),
+        accepts=_accepts,
+        assembly=True,
+        scratch=_scratch,
+    ),
+)

@@ -1,0 +1,133 @@
+"""The C of one layer: its function with a comment, and the statement that calls it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygen import c_text
+from tinygen.c_text import C_TYPES
+from tinygen.emit import render
+from tinygen.ir import Graph, Tensor
+from tinygen.layers import Function, Layer
+from tinygen.layout import Layout
+from tinygen.ops.common import shape_text
+from tinygen.select import Candidate, Step
+
+_MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
+
+
+class Pointers:
+    """C expressions for tensors in static memory."""
+
+    def __init__(self, graph: Graph, layout: Layout) -> None:
+        self._graph = graph
+        self._layout = layout
+
+    def of(self, name: str) -> str:
+        """A pointer to a tensor's first element."""
+        return "{} + {}".format(*self.element(name))
+
+    def element(self, name: str) -> tuple[str, int]:
+        """The array that a tensor lies in, and the index of its first element."""
+        dtype = self._graph.tensors[name].dtype
+        place = self._layout.places[name]
+        return f"{place.memory}.{_MEMBERS[str(dtype)]}", place.offset // dtype.itemsize
+
+    def members(self, memory: str, size: int) -> list[dict[str, object]]:
+        """The members of a memory's union, whose size is in bytes: an array of each type that something in it has."""
+        places = self._layout.places.items()
+        used = {str(self._graph.tensors[name].dtype) for name, place in places if place.memory == memory}
+        # int32_t is always there: it aligns the memory to words, which kernels may load and store.
+        return [
+            {"c_type": C_TYPES[dtype], "name": member, "count": max(size, 4) // np.dtype(dtype).itemsize}
+            for dtype, member in _MEMBERS.items()
+            if dtype in used or dtype == "int32"
+        ]
+
+
+def call_text(layer: Layer, pointers: Pointers) -> str:
+    """The statement that runs a layer."""
+    arguments = []
+    for parameter, index in layer.operands:
+        tensor = layer.step.site.inputs[index]
+        arguments.append(f"{layer.id}_{parameter}" if tensor.data is not None else pointers.of(tensor.name))
+    arguments += [pointers.of(tensor.name) for _, tensor in layer.results]
+    return f"{layer.symbol}({', '.join(arguments)});"
+
+
+def _signature(layer: Layer) -> str:
+    updated = set(layer.step.kernel.in_place.values())
+    parameters = [
+        f"{'' if index in updated else 'const '}{C_TYPES[str(layer.step.site.inputs[index].dtype)]} *{parameter}"
+        for parameter, index in layer.operands
+    ]
+    parameters += [f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results]
+    return f"LAYER void {layer.symbol}({', '.join(parameters)})"
+
+
+def layer_text(
+    layer: Layer, graph: Graph, pointers: Pointers, name: str, function: Function | None
+) -> dict[str, object]:
+    """What the library's template needs of a layer; `function`: the one in assembly that computes it."""
+    if function is not None:
+        text = f"{_signature(layer)}\n{{\n    {function.call(layer)}\n}}\n"
+    else:
+        text = render(
+            layer.step.kernel.template,
+            id=layer.id,
+            symbol=layer.symbol,
+            prefix=name,
+            signature=_signature(layer),
+            x_type=C_TYPES[str(layer.step.site.inputs[0].dtype)],
+            y_type=C_TYPES[str(layer.output.dtype)],
+            **layer.body.values,
+        )
+    return {
+        "index": layer.index,
+        "comment": _layer_comment(layer, graph),
+        "text": text.strip("\n") + "\n",
+        # Without a blank line, the layer's comment would seem to belong to its first helper.
+        "starts_with_comment": text.lstrip().startswith("/*"),
+        "call": call_text(layer, pointers),
+        "output_bytes": layer.output.bytes,
+        "output_pointer": pointers.of(layer.output.name),
+    }
+
+
+def _layer_comment(layer: Layer, graph: Graph) -> str:
+    step = layer.step
+    shapes = shapes_text([step.site.inputs[index] for _, index in step.kernel.operands(step.site.inputs)])
+    words = [f"{step.node.op.name} {shapes} -> {shape_text(layer.output.shape)}", step.node.op.describe()]
+    first = f"Layer {layer.index}: {', '.join(word for word in words if word)}."
+    macs = graph.macs(step.node)
+    work = f"{macs:,} MACs, kernel" if macs else "Kernel"
+    rounding = step.node.op.rounding
+    rule = "" if rounding == "exact" else f" ({rounding})"
+    second = f"{work} {step.kernel.name}{rule}, writes {c_text.tensor_text(layer.output.name)}."
+    return "/* " + "\n * ".join([first, second, *_choice(step)]) + " */"
+
+
+def _choice(step: Step) -> list[str]:
+    """What the kernel is expected to cost, and which others were there."""
+    if step.chosen.estimate.instructions is None:
+        return []
+    others = [f"{other.kernel.name} {_cost_text(other)}" for other in step.rejected]
+    line = f"Expected: {_cost_text(step.chosen)}" + (f"; not {', '.join(others)}" if others else "") + "."
+    return textwrap.wrap(line, 112, break_long_words=False)
+
+
+def _cost_text(candidate: Candidate) -> str:
+    found = candidate.estimate
+    time = "" if found.instructions is None else f"{found.instructions:,} instructions, "
+    return f"{time}{found.flash:,} bytes of flash" + (f", {found.scratch:,} of scratch" if found.scratch else "")
+
+
+def shapes_text(tensors: Sequence[Tensor]) -> str:
+    """Shapes in words; many alike are counted."""
+    shapes = [shape_text(tensor.shape) for tensor in tensors]
+    if len(shapes) > 3 and len(set(shapes)) == 1:
+        return f"{len(shapes)} of {shapes[0]}"
+    return " and ".join(shapes)

@@ -1,0 +1,131 @@
+"""Layers: the steps that leave code, with what their templates need, and the functions in assembly that they share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tinygen.c_text import C_TYPES
+from tinygen.emit import render
+from tinygen.ir import Array, Tensor
+from tinygen.kernel import Body
+from tinygen.layout import Layout, Place
+from tinygen.memory import ALIGNMENT
+from tinygen.select import Step
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A step that leaves code."""
+
+    index: int
+    step: Step
+    body: Body
+    id: str
+    symbol: str
+    scratch: Place | None
+    """The kernel's memory for itself."""
+
+    @property
+    def output(self) -> Tensor:
+        """The first output, after which it is called."""
+        return self.step.site.outputs[0]
+
+    @property
+    def operands(self) -> list[tuple[str, int]]:
+        """C name and index of the inputs that it reads."""
+        site = self.step.site
+        return [(name, index) for name, index in self.step.kernel.operands(site.inputs) if index not in site.aliased]
+
+    @property
+    def results(self) -> list[tuple[str, Tensor]]:
+        """C name and tensor of the outputs that it writes through pointers of their own."""
+        own = [t for index, t in enumerate(self.step.site.outputs) if index not in self.step.kernel.in_place]
+        return [("y" if len(own) == 1 else f"y{index}", tensor) for index, tensor in enumerate(own)]
+
+
+def layers_of(steps: Sequence[Step], layout: Layout, name: str) -> list[Layer]:
+    """The steps that leave code; of the others, every input lies where their output wants it."""
+    coded = []
+    for index, step in enumerate(steps):
+        site = step.site._replace(aliased=layout.aliased[index])
+        if len(site.aliased) < len(site.inputs):
+            coded.append((dataclasses.replace(step, site=site), layout.scratch.get(index)))
+    width = max(2, len(str(len(coded) - 1)))
+    layers = []
+    for index, (step, scratch) in enumerate(coded):
+        layer_id = f"layer_{index:0{width}}"
+        # Only kernels in C look at what is aliased, which is decided after they are chosen.
+        body = step.chosen.body if step.kernel.assembly else step.kernel.prepare(step.site)
+        operands = {
+            parameter: data
+            for parameter, operand in step.kernel.operands(step.site.inputs)
+            if (data := step.site.inputs[operand].data) is not None
+        }
+        body = dataclasses.replace(body, constants={**operands, **body.constants})
+        symbol = f"{name}_{layer_id}_{step.kernel.name.split('.')[0]}"
+        layers.append(Layer(index, step, body, layer_id, symbol, scratch))
+    return layers
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function in assembly, and the layers that call it."""
+
+    symbol: str
+    text: str
+    layers: Sequence[Layer]
+
+    @property
+    def title(self) -> str:
+        """Whose it is, in words."""
+        numbers = [str(layer.index) for layer in self.layers]
+        which = f"layer {numbers[0]}" if len(numbers) == 1 else f"layers {', '.join(numbers[:-1])} and {numbers[-1]}"
+        return f"{self.layers[0].step.kernel.name}, {which}"
+
+    @property
+    def prototype(self) -> str:
+        """In C."""
+        layer = self.layers[0]
+        inputs = ((name, layer.step.site.inputs[index].dtype) for name, index in layer.operands)
+        parameters = [
+            *(f"const {C_TYPES[str(dtype)]} *{name}" for name, dtype in inputs),
+            *(f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results),
+            *(f"const {C_TYPES[str(array.dtype)]} *{role}" for role, array in self._own(layer).items()),
+            *(["void *scratch"] if layer.scratch else []),
+        ]
+        return f"void {self.symbol}({', '.join(parameters)});"
+
+    @staticmethod
+    def _own(layer: Layer) -> Mapping[str, Array]:
+        """The body's constants, without inputs that are constants."""
+        operands = {name for name, _ in layer.operands}
+        return {role: array for role, array in layer.body.constants.items() if role not in operands}
+
+    def call(self, layer: Layer) -> str:
+        """The statement that runs a layer."""
+        arguments = [
+            *(name for name, _ in (*layer.operands, *layer.results)),
+            *(f"{layer.id}_{role}" for role in self._own(layer)),
+            *([f"arena.i32 + {layer.scratch.offset // ALIGNMENT}"] if layer.scratch else []),
+        ]
+        return f"{self.symbol}({', '.join(arguments)});"
+
+
+def functions_of(layers: Sequence[Layer], name: str) -> list[Function]:
+    """The functions in assembly; layers whose kernels print the same text share one."""
+    users: dict[tuple[str, str], list[Layer]] = {}
+    for layer in layers:
+        kernel = layer.step.kernel
+        if kernel.assembly:
+            text = render(kernel.template, **layer.body.values).strip("\n")
+            stem = "_".join(filter(None, (name, kernel.name.replace(".", "_"), layer.body.variant)))
+            users.setdefault((stem, text), []).append(layer)
+    functions = []
+    count: dict[str, int] = {}
+    for (stem, text), callers in users.items():
+        count[stem] = count.get(stem, 0) + 1
+        symbol = stem if count[stem] == 1 else f"{stem}_v{count[stem]}"
+        functions.append(Function(symbol, text, callers))
+    return functions
