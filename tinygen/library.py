@@ -303,6 +303,7 @@ def _manifest_layer(layer: Layer, graph: Graph, layout: Layout) -> manifest.Laye
         symbol=layer.symbol,
         kernel=layer.step.kernel.name,
         rounding=layer.step.node.op.rounding,
+        proof=layer.body.proof,
         macs=graph.macs(layer.step.node),
         output=manifest.LayerOutput(
             tensor=output.name,
