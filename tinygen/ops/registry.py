@@ -49,7 +49,7 @@ FAMILIES = (
 )
 """The modules of this package that are operator families: each has KERNELS, cases() and random_case(rng)."""
 
-SPECIALISED: tuple[str, ...] = ("armv7em.depthwise", "armv7em.depthwise_quads")
+SPECIALISED: tuple[str, ...] = ("armv7em.depthwise", "armv7em.depthwise_quads", "armv7em.depthwise_planes")
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""
 
 MODULES: tuple[ModuleType, ...] = tuple(import_module(f"tinygen.ops.{family}") for family in FAMILIES)

@@ -17,6 +17,7 @@ from tinygen.ir import Shape
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
 from tinygen.kernels.armv7em.depthwise_form import halves, words
+from tinygen.kernels.armv7em.parting import Groups, Parting
 from tinygen.kernels.armv7em.row_blocks import Line, Plane, line
 from tinygen.kernels.armv7em.row_pairs import Bands, Rows
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -25,29 +26,6 @@ from tinygen.proofs.high_product import HighProduct
 
 _SCRATCH = 4096
 """Bytes that bands are made to fit into, where the width of the image leaves the choice."""
-
-_FARTHEST = 4095
-"""The greatest offset of LDR, LDRSB and STR."""
-
-_STRAIGHT = 6
-"""Columns of rows that are taken apart without a loop."""
-
-
-@dataclass(frozen=True)
-class Parting:
-    """How the columns of two rows are taken apart: `times` a run of `columns` in a loop, then the `rest`."""
-
-    columns: int
-    times: int
-    rest: int
-
-    @staticmethod
-    def of(width: int) -> Parting:
-        """Few columns at once; of several numbers of them, the one that leaves the least rest."""
-        if width <= _STRAIGHT:
-            return Parting(0, 0, width)
-        columns = min(range(_STRAIGHT, 2, -1), key=lambda number: width % number)
-        return Parting(columns, width // columns, width % columns)
 
 
 @dataclass(frozen=True)
@@ -61,36 +39,21 @@ class Layout:
     rows: Rows
     bands: Bands
     plane: Plane
-    channel_step: int
-    """Bytes from a channel's pairs to the next channel's, in the scratch memory."""
     parting: Parting
     head: Line | None
     main: Line | None
     tail: Line | None
 
     @property
-    def group(self) -> int:
-        """Channels that are taken apart at a time."""
-        return min(4, self.channels)
-
-    @property
-    def groups(self) -> int:
-        """How many; the last begins earlier where they do not come out even."""
-        return -(-self.channels // self.group)
-
-    @property
     def scratch(self) -> int:
         """Bytes."""
-        return 4 * self.group * self.width * self.bands.pairs
+        return 4 * self.parting.groups.group * self.width * self.bands.pairs
 
     @property
     def encodable(self) -> bool:
         """Whether the offsets fit into the instructions."""
-        columns = max(self.parting.columns, self.parting.rest)
-        stored = (self.group - 1) * self.channel_step + (columns - 1) * self.plane.column_step
-        loaded = columns * self.channels
         lines = [part for part in (self.head, self.main, self.tail) if part is not None]
-        return max(stored, loaded) <= _FARTHEST and all(part.encodable for part in lines)
+        return self.parting.encodable and all(part.encodable for part in lines)
 
 
 @lru_cache(maxsize=256)
@@ -129,8 +92,7 @@ def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, body: in
         rows=rows,
         bands=bands,
         plane=plane,
-        channel_step=channel_step,
-        parting=Parting.of(width),
+        parting=Parting.of(width, Groups(channels, channel_step), column_step),
         head=lines(rows.head, 0),
         main=lines(rows.kind if rows.count else "", 4),
         tail=lines(rows.tail, 0),
@@ -166,7 +128,7 @@ def _stream(site: Site, form: HighProduct) -> npt.NDArray[np.uint32]:
 def _prepare(site: Site) -> Body:
     layout, form = _found(site, 1), depthwise_form.form(site)
     assert layout is not None and form is not None
-    rows, bands = layout.rows, layout.bands
+    rows, bands, groups = layout.rows, layout.bands, layout.parting.groups
     out_row = layout.out_width * layout.channels
     last_whole = bands.last_pairs - rows.odd
     whole = bands.steps + 1 if bands.count > 1 else last_whole
@@ -177,14 +139,12 @@ def _prepare(site: Site) -> Body:
             "bands": bands,
             "plane": layout.plane,
             "parting": layout.parting,
-            "group": layout.group,
-            "skipped": (layout.group - layout.channels) % layout.group,
+            "groups": groups,
             "in_row": layout.width * layout.channels,
             "out_row": out_row,
-            "pair_runs": ((bands.count - 1) * whole + last_whole) * layout.groups,
+            "pair_runs": ((bands.count - 1) * whole + last_whole) * groups.groups,
             "whole_pairs": whole,
             "last_whole": last_whole,
-            "whole_channels": layout.channels // layout.group * layout.group,
             "weights": _registers(layout.plane.columns.taps),
             "form": form,
         },
