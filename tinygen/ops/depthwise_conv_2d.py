@@ -114,6 +114,7 @@ def cases() -> tuple[Case, ...]:
         _case("dilated", x=(1, 9, 8, 3), filters=3, kernel=(3, 2), dilation=(2, 3)),
         _case("kernel_over_image", x=(1, 3, 2, 4), filters=4, kernel=(5, 7)),
         _case("whole_window_valid", x=(1, 7, 1, 6), filters=6, kernel=(7, 1), padding="VALID"),
+        _case("inside", x=(1, 6, 7, 9), filters=9, kernel=(2, 3), stride=(2, 1), dilation=(2, 2), padding="VALID"),
         _case("relu6", x=(1, 4, 4, 4), filters=4, kernel=(3, 3), activation="RELU6", output_scale=0.02),
         _case("per_tensor", x=(1, 4, 5, 4), filters=4, kernel=(3, 3), per_channel=False),
         # Left out, as converters do: spelt as -1, it ends the original runtime's process.
