@@ -7,7 +7,8 @@ filters at a time. The weights come as one stream of words, in the order in whic
     for each two filters (four with a single row), and for those left over:
         start values of the sums
         for each group of four values of a row: the packed weights of each filter
-        multiplier, addend and, in the form with a step, step of each filter's requantisation
+        multiplier, addend and, in the form with a step, step of each filter's requantisation; where all filters have
+        the same, these are the first words of the stream instead
 
 `templates/armv7em/matrix.S.j2` prints it.
 """
@@ -144,6 +145,41 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """Offsets from sp of what does not stay in registers. What the end of a block loads together comes first."""
+
+    constants: int
+    """How many there are of the requantisation; zero if the stream has them for each filter."""
+    steps: bool
+
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        """Of the words, with what they hold."""
+        constants = (("multiplier", "factor"), ("addend", "zero point"), ("step", "step of negative sums"))
+        return (
+            ("out", "next result"),
+            ("end", "where the filters' results end"),
+            *constants[: self.constants],
+            ("scratch", "expanded rows"),
+            ("data", "stream"),
+            ("x", "next row"),
+            ("last", "where results end"),
+            ("expanded", "where the expanded rows end"),
+            *((("columns", "rows left in this line of the image"),) if self.steps else ()),
+        )
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """By name."""
+        return {name: 4 * index for index, (name, _) in enumerate(self.names)}
+
+    @property
+    def bytes(self) -> int:
+        """With nine registers that are saved, a multiple of eight."""
+        return 4 * (len(self.names) | 1)
+
+
+@dataclass(frozen=True)
 class Unrolling:
     """How many groups of a dot product are written out at most: where most of the work is, and elsewhere."""
 
@@ -220,12 +256,14 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
         )
         for i, (lanes, count) in enumerate(sizes.blocks)
     )
+    uniform = finishing.uniform(requantisation)
     values = {
         "sizes": sizes,
         "sections": sections,
         "packed": packed,
         "scale": requantisation.scale,
-        "frame": 36 if sizes.steps else 28,
+        "stepped": requantisation.step is not None,
+        "frame": Frame((2 if requantisation.step is None else 3) if uniform else 0, sizes.steps is not None),
     }
     variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
     return Body(values, {"data": _stream(site, sizes, requantisation)}, variant=variant)
@@ -271,12 +309,14 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
     starts = finishing.words(start)
     words = packing.packed_words(rows) if packed else packing.plain_words(rows)
     constants = finishing.constants(requantisation)
-    parts = []
+    uniform = finishing.uniform(requantisation)
+    parts = [constants[0]] if uniform else []
     first = 0
     for filters, count in sizes.filter_groups:
         for _ in range(count):
             these = slice(first, first + filters)
-            parts += [starts[these], words[these].T.reshape(-1), constants[these].reshape(-1)]
+            parts += [starts[these], words[these].T.reshape(-1)]
+            parts += [] if uniform else [constants[these].reshape(-1)]
             first += filters
     return np.concatenate(parts)
 
