@@ -4,7 +4,7 @@ Blocks of two or three rows are expanded into the scratch memory (see `expansion
 two at a time (see `dot`): each loaded word is used by as many products as registers allow. A single row meets four
 filters at a time. The weights come as one stream of words, in the order in which they are used:
 
-    for each two filters (four with a single row), and for those left over:
+    for each two filters (four with a single row, one where code is to be small), and for those left over:
         start values of the sums
         for each group of four values of a row: the packed weights of each filter
         multiplier, addend and, in the form with a step, step of each filter's requantisation; where all filters have
@@ -16,7 +16,7 @@ filters at a time. The weights come as one stream of words, in the order in whic
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -60,11 +60,13 @@ class Geometry:
     filters: int
     steps: Steps | None
     """None: the rows follow one after the other."""
+    small: bool = False
+    """Whether rows and filters are taken one by one, which is the least code."""
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """(lanes, count): blocks of three rows, then of two; single rows where there is no other way."""
-        if self.rows == 1 or 2 * self.filters + 1 > _FARTHEST:
+        if self.small or self.rows == 1 or 2 * self.filters + 1 > _FARTHEST:
             return ((1, self.rows),)
         twos = -self.rows % 3
         threes = (self.rows - 2 * twos) // 3
@@ -73,7 +75,7 @@ class Geometry:
     @property
     def filter_groups(self) -> tuple[tuple[int, int], ...]:
         """(filters, count): as many at a time as all blocks take, then those left over."""
-        together = 4 if self.blocks[0][0] == 1 else 2
+        together = 1 if self.small else 4 if self.blocks[0][0] == 1 else 2
         parts = ((together, self.filters // together), (self.filters % together, 1))
         return tuple((filters, count) for filters, count in parts if filters and count)
 
@@ -185,6 +187,13 @@ class Unrolling:
 
     often: int
     seldom: int
+    small: bool = False
+    """Whether rows and filters are taken one by one."""
+
+    def geometry(self, site: Site) -> Geometry | None:
+        """The layer's, cut accordingly."""
+        found = geometry(site)
+        return None if found is None else replace(found, small=self.small)
 
 
 def geometry(site: Site) -> Geometry | None:
@@ -232,16 +241,16 @@ def accepts(site: Site) -> bool:
     return form(site) is not None
 
 
-def scratch(site: Site) -> int:
+def scratch(unrolling: Unrolling, site: Site) -> int:
     """Bytes for the expanded activations of a block."""
-    sizes = geometry(site)
+    sizes = unrolling.geometry(site)
     assert sizes is not None
     return sizes.scratch
 
 
 def prepare(unrolling: Unrolling, site: Site) -> Body:
     """The plan of all blocks, and the stream."""
-    sizes, requantisation = geometry(site), form(site)
+    sizes, requantisation = unrolling.geometry(site), form(site)
     assert sizes is not None and requantisation is not None
     packed = _packed(site)
     sections = tuple(
@@ -323,16 +332,20 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
 
 _UNROLLED = Unrolling(often=32, seldom=8)
 _COMPACT = Unrolling(often=8, seldom=2)
+_SMALL = Unrolling(often=4, seldom=4, small=True)
 
 
 def _kernel(name: str, op: type[Weighted], unrolling: Unrolling) -> Kernel:
     body: Callable[[Site], Body] = partial(prepare, unrolling)
-    return Kernel(name, op, body, requires=FEATURES, accepts=accepts, assembly=True, scratch=scratch)
+    memory: Callable[[Site], int] = partial(scratch, unrolling)
+    return Kernel(name, op, body, requires=FEATURES, accepts=accepts, assembly=True, scratch=memory)
 
 
 KERNELS = (
     _kernel("conv_2d.pointwise_2x3", Conv2D, _UNROLLED),
     _kernel("conv_2d.pointwise_2x3_compact", Conv2D, _COMPACT),
+    _kernel("conv_2d.pointwise_1x1_small", Conv2D, _SMALL),
     _kernel("fully_connected.4x1", FullyConnected, _UNROLLED),
     _kernel("fully_connected.4x1_compact", FullyConnected, _COMPACT),
+    _kernel("fully_connected.1x1_small", FullyConnected, _SMALL),
 )
