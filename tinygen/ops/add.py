@@ -14,6 +14,7 @@ from tinygen.kernel import Kernel
 from tinygen.ops.case import Case
 from tinygen.ops.common_scale import CommonScale, prepare
 from tinygen.ops.operand_cases import operand_case, random_operand_case
+from tinygen.ops.work import elementwise_work
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Sub(CommonScale):
 
 
 KERNELS = (
-    Kernel("add.direct", Add, prepare, parameters=("a", "b")),
-    Kernel("sub.direct", Sub, prepare, parameters=("a", "b")),
+    Kernel("add.direct", Add, prepare, parameters=("a", "b"), work=elementwise_work),
+    Kernel("sub.direct", Sub, prepare, parameters=("a", "b"), work=elementwise_work),
 )
 
 

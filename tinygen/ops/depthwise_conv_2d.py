@@ -10,12 +10,13 @@ import numpy as np
 
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.weighted import evened
 from tinygen.ops.window import WindowLoops
+from tinygen.ops.work import DEPTHWISE, window_work
 
 _UNROLLED_TAPS = 9
 """Windows up to 3x3 are written out; the loops of larger ones cost little beside their taps."""
@@ -92,7 +93,12 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare),)
+def _work(site: Site) -> Work:
+    loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
+    return window_work(site, DEPTHWISE, loops, loops.taps)
+
+
+KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare, work=_work),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -19,6 +19,7 @@ from tinygen.ops.case import Case
 from tinygen.ops.common import INT8, INT16, Clamp, differences
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.traits import Channelwise
+from tinygen.ops.work import elementwise_work
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b")),)
+KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b"), work=elementwise_work),)
 
 
 def cases() -> tuple[Case, ...]:
