@@ -27,12 +27,14 @@ class Plane:
 
     @staticmethod
     def of(site: Site) -> Plane:
-        """That of a CONV_2D. One column is taken for one row, which is the same bytes: runs then are as long as can be."""
+        """That of a CONV_2D. One column is taken for one row, which is the same bytes, and makes the longest runs."""
         (_, height, width, channels), (_, out_height, out_width, _) = site.inputs[0].shape, site.outputs[0].shape
         weights = site.inputs[1].data
         assert weights is not None
         window = site.op.window
-        rows, columns = (replace(axis, dilation=1 if axis.taps == 1 else axis.dilation) for axis in (window.rows, window.columns))
+        rows, columns = (
+            replace(axis, dilation=1 if axis.taps == 1 else axis.dilation) for axis in (window.rows, window.columns)
+        )
         if width == out_width == columns.taps == 1 and not columns.before:
             weights = weights.reshape(len(weights), columns.taps, rows.taps, channels)
             return Plane(width, height, channels, out_width, out_height, replace(columns, stride=1), rows, weights)

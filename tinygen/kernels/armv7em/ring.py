@@ -17,7 +17,7 @@ import numpy as np
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import filters, packing
-from tinygen.kernels.armv7em.filters import GROUP, MOST_LANES, Filters, Frame, Sums, group_bytes
+from tinygen.kernels.armv7em.filters import GROUP, Filters, Frame, Sums, group_bytes
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
 
