@@ -23,7 +23,7 @@ from tinygen.ops.case import CaseTensor
 from tinygen.resources import resource
 
 DIGITS = resource("examples", "digits", "digits.tflite")
-COMMANDS = ("build", "verify", "flash", "run", "boards", "inspect", "demo")
+COMMANDS = ("build", "verify", "flash", "run", "bench", "boards", "inspect", "demo")
 
 
 @dataclass
@@ -252,6 +252,29 @@ def test_inspect_shows_layers(tinygen: Run) -> None:
     assert outcome.code == 0
     for fragment in ("DEPTHWISE_CONV_2D", "conv_2d.pointwise", "8x8x16", "MACs"):
         assert fragment in outcome.out
+
+
+def test_bench_counts_layer_by_layer(tinygen: Run, built: Path) -> None:
+    outcome = tinygen("bench", built)
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"^0 +CONV_2D +\w+ +9,216 ", outcome.out, re.M)
+    assert re.search(r"^ +total +46,592 ", outcome.out, re.M)
+    assert "modelled, never measured. Source: Arm Cortex-M4 Technical Reference Manual" in outcome.out
+    count = json.loads(tinygen("bench", built, "--json").out)
+    shown = count["total"]["instructions"]
+    assert f" {shown:,} " in outcome.out
+    assert shown == count["between"]["instructions"] + sum(row["figures"]["instructions"] for row in count["layers"])
+    assert count["instructions_per_mac"] == pytest.approx(shown / 46_592)
+    assert count["cost"]["cycles"]["load"] == 2
+    assert count["cost"]["assumptions"]
+
+
+def test_bench_refuses_boards_of_another_core_and_folders_of_nobody(tinygen: Run, built: Path, tmp_path: Path) -> None:
+    other = tinygen("bench", built, "--on", "microbit")
+    assert other.code == 2
+    assert "tinygen build MODEL --board microbit" in other.err
+    assert tinygen("bench", built, "--on", "nonsense").code == 1
+    assert tinygen("bench", tmp_path).code == 1
 
 
 def test_boards_are_listed(tinygen: Run) -> None:

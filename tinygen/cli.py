@@ -69,6 +69,7 @@ def app() -> None:
     tinygen verify out                   reference = generated C, every byte of every layer
     tinygen flash out                    compile, and put it on the board
     tinygen run out --input x.npz        what the board answers
+    tinygen bench out                    instructions and cycles of every layer
     """
 
 
@@ -298,6 +299,45 @@ def run(out: Path, file: Path, port: str | None, as_json: bool) -> None:
         return
     _print(answers.run_table(found, labels, content))
     _print(f"\n{answers.footnote(stack, hello)}")
+
+
+@app.command()
+@_OUT
+@click.option(
+    "--on",
+    metavar="BOARD",
+    help="Another board with the same core; by default the one that OUT was built for.",
+)
+@_PORT
+@_JSON
+def bench(out: Path, on: str | None, port: str | None, as_json: bool) -> None:
+    """Count what one invoke executes, layer by layer; on a real board, measure its ticks.
+
+    An emulated board counts instructions, exactly. Its cycles are modelled: the source of the core's cost table and its
+    assumptions are shown with them. Only a real board gives time.
+
+    \b
+    tinygen bench out
+    tinygen bench out --on qemu-mps2-an386 --json
+    """
+    from tinygen import bench as benching
+    from tinygen import firmware, manifest
+    from tinygen.report import bench_tables
+
+    content = manifest.load(out)
+    with _progress() as report, benching.for_board(out, content, on or content.board) as (project, moved):
+        on_line = report.line(f"building for {moved.board}")
+        if firmware.is_emulated(project):
+            count = benching.count(project, moved, on_line)
+            shown = plain(count), bench_tables.count_table(count), bench_tables.count_notes(count)
+        else:
+            timing = benching.time(project, moved, port, on_line)
+            shown = plain(timing), bench_tables.timing_table(timing, moved), bench_tables.timing_notes(timing)
+    if as_json:
+        _print_json(shown[0])
+        return
+    _print(shown[1])
+    _print(f"\n{shown[2]}")
 
 
 @app.command()

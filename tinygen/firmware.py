@@ -14,16 +14,16 @@ import shlex
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from serial.tools import list_ports
 
+from tinygen import elf
 from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing
 from tinygen.target import EMULATED_PLATFORM
 
@@ -55,9 +55,13 @@ class _Project:
     out: Path
     environment: str
     platform: str
-    emulated: bool
+    emulator: Mapping[str, Any] | None  # of an emulated board: its facts, as the board file has them
     baud: int
     programs: tuple[str, ...]  # that must be on the PATH
+
+    @property
+    def emulated(self) -> bool:
+        return self.emulator is not None
 
     @property
     def workspace(self) -> Path:
@@ -121,6 +125,11 @@ def serial_port(out: Path) -> str:
     return str(ports[0])
 
 
+def is_emulated(out: Path) -> bool:
+    """Whether the project's board runs in an emulator. Raises OutputError when `out` holds no project."""
+    return _project(out).emulated
+
+
 def baud(out: Path) -> int:
     """The speed of the firmware's serial port in baud. Raises OutputError when `out` holds no project."""
     return _project(out).baud
@@ -131,13 +140,45 @@ def firmware_size(out: Path) -> FirmwareSize:
 
     Raises OutputError when there is none.
     """
-    elf = _project(out).elf
+    image = firmware_image(out)
+    return FirmwareSize(image.flash_bytes, image.ram_bytes)
+
+
+def firmware_image(out: Path) -> elf.Image:
+    """Sections and symbols of the firmware that build() made.
+
+    Raises OutputError when there is none.
+    """
+    path = _project(out).elf
     try:
-        return _elf_size(elf.read_bytes())
-    except (OSError, struct.error, ValueError) as error:
+        return elf.read(path)
+    except (OSError, ValueError) as error:
         raise OutputError(
-            f"cannot read the firmware {elf}: {error}", f"Build it: tinygen flash {shlex.quote(str(out))}"
+            f"cannot read the firmware {path}: {error}", f"Build it: tinygen flash {shlex.quote(str(out))}"
         ) from None
+
+
+def emulate(out: Path, plugin: str) -> str:
+    """Start the emulator of an emulated board with the firmware that build() made, and a plugin; its serial port.
+
+    `plugin` is the emulator's option: the plugin's file, and its arguments. stop() ends it. Raises ToolFailed when it
+    does not come up, ToolMissing for one that takes no plugins, OutputError when `out` holds no project for an
+    emulated board.
+    """
+    project = _project(out)
+    if project.emulator is None:
+        raise OutputError(
+            f"{out} was built for a real board", "Build it for an emulated one: `tinygen boards` lists them."
+        )
+    _check_tools(project)
+    _check_plugins(project.emulator["program"])
+    machine = ["--program", project.emulator["program"], "--machine", project.emulator["machine"]]
+    machine += ["--icount-shift", str(project.emulator["icount_shift"])]
+    done = _emulator(project, "start", *machine, "--plugin", plugin, str(project.elf))
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        raise ToolFailed(f"the emulator does not start: {said}", "If another tinygen wrote the folder, build it again.")
+    return serial_port(out)
 
 
 def _project(out: Path) -> _Project:
@@ -148,24 +189,25 @@ def _project(out: Path) -> _Project:
         environment = settings["platformio"]["default_envs"]
         platform = settings[f"env:{environment}"]["platform"]
         board = settings[f"env:{environment}"]["board"]
-        emulated = platform.endswith(f"/{EMULATED_PLATFORM}")
         baud = int(settings[f"env:{environment}"]["monitor_speed"])
         programs: tuple[str, ...] = ()
-        if emulated:
+        emulator = None
+        if platform.endswith(f"/{EMULATED_PLATFORM}"):
             facts = json.loads((out / "boards" / f"{board}.json").read_text(encoding="utf-8"))["build"]
-            programs = (facts["toolchain"] + "gcc", facts["emulator"]["program"])
+            emulator = facts["emulator"]
+            programs = (facts["toolchain"] + "gcc", emulator["program"])
     except (OSError, UnicodeDecodeError, configparser.Error, KeyError, ValueError) as error:
         raise OutputError(
             f"{out} holds no project that tinygen wrote: {type(error).__name__} {error}",
             f"Build it first: tinygen build MODEL.tflite -o {out}",
         ) from None
-    return _Project(out.resolve(), environment, platform, emulated, baud, programs)
+    return _Project(out.resolve(), environment, platform, emulator, baud, programs)
 
 
-def _emulator(project: _Project, command: str) -> subprocess.CompletedProcess[str]:
+def _emulator(project: _Project, *command: str) -> subprocess.CompletedProcess[str]:
     """Run the tool of the project's own platform that knows the emulator."""
     tool = project.out / "platforms" / EMULATED_PLATFORM / "tools" / "emulator.py"
-    arguments = [sys.executable, str(tool), "--state", str(project.workspace), command]
+    arguments = [sys.executable, str(tool), "--state", str(project.workspace), *command]
     return subprocess.run(arguments, capture_output=True, text=True, check=False)
 
 
@@ -252,6 +294,15 @@ def _check_tools(project: _Project) -> None:
         )
 
 
+def _check_plugins(program: str) -> None:
+    said = subprocess.run([program, "-help"], capture_output=True, text=True, errors="replace", check=False)
+    if "-plugin " not in said.stdout:
+        raise ToolMissing(
+            f"{program} takes no plugins, and one is needed to count instructions",
+            "Debian's and Ubuntu's packages have them; a QEMU of your own needs configure --enable-plugins.",
+        )
+
+
 def _check_registry(project: _Project) -> None:
     """Say in words what PlatformIO takes minutes to fail on: a download without a network."""
     name = project.platform.split("@")[0].strip()
@@ -267,18 +318,3 @@ def _check_registry(project: _Project) -> None:
             f"reached: {error}",
             f"Go online, or install it from elsewhere: pio pkg install -g -p {name}. Emulated boards need no network.",
         ) from None
-
-
-def _elf_size(data: bytes) -> FirmwareSize:
-    """Sizes from the section headers of a 32-bit little-endian ELF file."""
-    if data[:6] != b"\x7fELF\x01\x01":
-        raise ValueError("not a 32-bit little-endian ELF file")
-    (offset,) = struct.unpack_from("<I", data, 0x20)
-    size, count = struct.unpack_from("<HH", data, 0x2E)
-    flash = ram = 0
-    for index in range(count):
-        _, kind, flags, _, _, length = struct.unpack_from("<6I", data, offset + index * size)
-        occupies, writable, zeros = flags & 2, flags & 1, kind == 8
-        flash += length if occupies and not zeros else 0
-        ram += length if occupies and writable else 0
-    return FirmwareSize(flash, ram)

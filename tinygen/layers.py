@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
-from tinygen.ir import Tensor
+from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body
 from tinygen.layout import Layout, Place
 from tinygen.memory import ALIGNMENT
@@ -92,16 +92,22 @@ class Function:
         parameters = [
             *(f"const {C_TYPES[str(dtype)]} *{name}" for name, dtype in inputs),
             *(f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results),
-            *(f"const {C_TYPES[str(array.dtype)]} *{role}" for role, array in layer.body.constants.items()),
+            *(f"const {C_TYPES[str(array.dtype)]} *{role}" for role, array in self._own(layer).items()),
             *(["void *scratch"] if layer.scratch else []),
         ]
         return f"void {self.symbol}({', '.join(parameters)});"
+
+    @staticmethod
+    def _own(layer: Layer) -> Mapping[str, Array]:
+        """The body's constants, without inputs that are constants."""
+        operands = {name for name, _ in layer.operands}
+        return {role: array for role, array in layer.body.constants.items() if role not in operands}
 
     def call(self, layer: Layer) -> str:
         """The statement that runs a layer."""
         arguments = [
             *(name for name, _ in (*layer.operands, *layer.results)),
-            *(f"{layer.id}_{role}" for role in layer.body.constants),
+            *(f"{layer.id}_{role}" for role in self._own(layer)),
             *([f"arena.i32 + {layer.scratch.offset // ALIGNMENT}"] if layer.scratch else []),
         ]
         return f"{self.symbol}({', '.join(arguments)});"

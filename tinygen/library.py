@@ -34,6 +34,7 @@ _HELPERS = (
     "requantise_once",
     "requantise_once_wide",
     "requantise_real",
+    "high_product",
     "taps",
     "sources",
     "reciprocal",

@@ -78,9 +78,10 @@ class AveragePool2D(_Pool2D):
         inside = self.window.pad(np.ones((1, *x.shape[1:3], 1), np.int64), 0)
         for _, _, view in self.window.tap_views(inside, height, width):
             count += view
-        return (np.clip(self._divided(total, count), *self.clamp).astype(x.dtype),)
+        return (np.clip(self.divided(total, count), *self.clamp).astype(x.dtype),)
 
-    def _divided(self, total: Array, count: Array) -> Array:
+    def divided(self, total: Array, count: Array) -> Array:
+        """The means of `count` values each, rounded."""
         if self.ties is Ties.UP:
             return np.asarray((total + count // 2) // count)
         magnitude = (np.abs(total) + count // 2) // count

@@ -49,7 +49,14 @@ FAMILIES = (
 )
 """The modules of this package that are operator families: each has KERNELS, cases() and random_case(rng)."""
 
-SPECIALISED: tuple[str, ...] = ("armv7em.ring", "armv7em.patches")
+SPECIALISED: tuple[str, ...] = (
+    "armv7em.add",
+    "armv7em.matrix",
+    "armv7em.patches",
+    "armv7em.pools",
+    "armv7em.ring",
+    "armv7em.winograd",
+)
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""
 
 MODULES: tuple[ModuleType, ...] = tuple(import_module(f"tinygen.ops.{family}") for family in FAMILIES)

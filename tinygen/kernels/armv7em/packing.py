@@ -7,6 +7,8 @@ A word holds four weights b0 b1 b2 b3 as two signed halfwords: 256 * b1 + b0 and
     Y  = REV16 (w EOR 0x7F007F00)       (256 * x0 + 127 - x1, 256 * x2 + 127 - x3), which are int16
 
 so that SMLAD(word, X1) + SMLAD((b0, b2), Y) = 256 * (b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3) + 127 * (b0 + b2).
+
+Weights of -128 may not fit. Such layers have plain words, of four bytes as they are, and take two SXTB16 for each.
 """
 
 from __future__ import annotations
@@ -35,16 +37,40 @@ def packed_words(weights: Array) -> npt.NDArray[np.uint32]:
     return np.asarray(halves[:, 0::2] | halves[:, 1::2] << 16, np.uint32)
 
 
+def plain_words(weights: Array) -> npt.NDArray[np.uint32]:
+    """int8 (filters, depth) to words (filters, ceil(depth / 4)) of four bytes; missing weights are zero."""
+    return np.ascontiguousarray(_padded(weights).astype(np.int8)).view("<u4").astype(np.uint32)
+
+
+def ending_together(weights: Array) -> Array:
+    """(filters, depth) to (filters, n * 4): the last four belong to the last four values, some of which come twice.
+
+    Whoever has read a run of values four by four reads its end as four bytes, too, and none beyond. What comes twice
+    has a weight of zero the second time.
+    """
+    filters, depth = weights.shape
+    rest = depth % 4
+    if depth < 4 or rest == 0:
+        return weights
+    zeros = np.zeros((filters, 4 - rest), weights.dtype)
+    return np.hstack([weights[:, : depth - rest], zeros, weights[:, depth - rest :]])
+
+
 def excess(weights: Array) -> IntArray:
     """What each filter's sum contains beside SCALE times the products: 127 times its even weights."""
     return np.asarray(127 * weights[:, 0::2].astype(np.int64).sum(axis=1), np.int64)
 
 
 def _halves(weights: Array) -> IntArray:
+    padded = _padded(weights)
+    return np.asarray(256 * padded[:, 1::2] + padded[:, 0::2], np.int64)
+
+
+def _padded(weights: Array) -> IntArray:
     filters, depth = weights.shape
     padded = np.zeros((filters, -(-depth // 4) * 4), np.int64)
     padded[:, :depth] = weights
-    return np.asarray(256 * padded[:, 1::2] + padded[:, 0::2], np.int64)
+    return padded
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Plane:
 
     @staticmethod
     def of(site: Site) -> Plane:
-        """That of a CONV_2D. One column is taken for one row, which is the same bytes, and makes the longest runs."""
+        """That of a CONV_2D. One column is taken for one row, the same bytes: runs then are as long as can be."""
         (_, height, width, channels), (_, out_height, out_width, _) = site.inputs[0].shape, site.outputs[0].shape
         weights = site.inputs[1].data
         assert weights is not None

@@ -31,7 +31,7 @@ env.Append(
     CXXFLAGS=["-fno-rtti", "-fno-exceptions"],
     LINKFLAGS=[
         *flags, "--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections",
-        '-Wl,-Map="$BUILD_DIR/${PROGNAME}.map"',
+        "-Xlinker", '-Map="$BUILD_DIR/${PROGNAME}.map"',  # -Wl would split at a comma
         f"-Wl,--defsym=stack_bytes={board.get('build.stack_bytes')}",
         *(f"-Wl,--defsym=board_{name}_{key}={region[key]}"
           for name, region in regions.items() for key in ("address", "bytes")),

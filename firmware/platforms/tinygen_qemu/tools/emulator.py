@@ -170,8 +170,10 @@ def wait_until_up(process: subprocess.Popen[bytes], uart: Pty | Tcp) -> bool:
     return False
 
 
-def start(state: Path, program: str, machine: str, icount_shift: int, image: Path, uart: Pty | Tcp) -> None:
-    """Starts QEMU; RuntimeError, in words, when it does not come up."""
+def start(
+    state: Path, program: str, machine: str, icount_shift: int, image: Path, uart: Pty | Tcp, plugin: str | None
+) -> None:
+    """Starts QEMU, with a plugin and its arguments if any; RuntimeError, in words, when it does not come up."""
     stop(state)
     if shutil.which(program) is None:
         raise RuntimeError(f"{program} is not installed (Debian and Ubuntu: apt install qemu-system-arm)")
@@ -180,6 +182,7 @@ def start(state: Path, program: str, machine: str, icount_shift: int, image: Pat
     command = [program, "-M", machine, "-display", "none", "-monitor", "none", *uart.arguments]
     # Sleeping takes none of the machine's time, so that ticks do not depend on the host.
     command += ["-icount", f"shift={icount_shift},sleep=off", "-kernel", str(image)]
+    command += ["-plugin", plugin] if plugin else []
     with log.open("wb") as output:  # never a pipe: SCons would wait for its end
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
@@ -213,6 +216,7 @@ def main() -> int:
     starting.add_argument("--program", required=True)
     starting.add_argument("--machine", required=True)
     starting.add_argument("--icount-shift", type=int, required=True, help="instructions take 2^this nanoseconds")
+    starting.add_argument("--plugin", help="a plugin of QEMU, with its arguments: FILE,NAME=VALUE,...")
     starting.add_argument("image", type=Path)
     commands.add_parser("stop", help="stop it")
     commands.add_parser("port", help="print its serial port; exit code 1 when it does not run")
@@ -228,7 +232,8 @@ def main() -> int:
         return 0
     uart = Tcp() if tty is None or os.environ.get("TINYGEN_SERIAL") == "tcp" else Pty()
     try:
-        start(options.state, options.program, options.machine, options.icount_shift, options.image.resolve(), uart)
+        image = options.image.resolve()
+        start(options.state, options.program, options.machine, options.icount_shift, image, uart, options.plugin)
     except RuntimeError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,238 @@
+"""What an invoke costs: instructions and modelled cycles on an emulated board, ticks on a real one, layer by layer."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tinygen import board as boards
+from tinygen import elf, firmware, manifest, samples
+from tinygen.counting import record
+from tinygen.counting.attribution import Figures, Flash, figures, flash, library_flash, library_ram
+from tinygen.counting.disassembly import disassemble
+from tinygen.counting.link_map import library_pieces
+from tinygen.counting.plugin import plugin
+from tinygen.errors import ToolFailed, UsageError
+from tinygen.link import open_link
+from tinygen.manifest import LayerEstimate, Manifest
+from tinygen.project import project_files
+from tinygen.samples import Sample
+from tinygen.session import Session
+from tinygen.target import CostTable, load_board, load_core
+
+OnLine = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """What one layer took, from its entry to its return, callees included; sizes in bytes."""
+
+    index: int
+    name: str
+    op: str
+    symbol: str
+    kernel: str
+    macs: int
+    instructions_per_mac: float | None  # None without MACs
+    figures: Figures
+    code_bytes: int  # of functions that no other layer executes
+    const_bytes: int
+    estimate: LayerEstimate
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one invoke took on an emulated board, from entry to return; sizes in bytes."""
+
+    board: str
+    core: str
+    cost: CostTable
+    optimize: str
+    macs: int
+    instructions_per_mac: float | None
+    total: Figures
+    layers: tuple[LayerCount, ...]
+    between: Figures  # the invoke's own instructions, outside of layers
+    stack_bytes: int  # below the stack pointer at entry
+    flash: Flash
+    flash_bytes: int  # of the library: code, constants, and initial values
+    ram_bytes: int  # of the library's static memory
+    outputs_crc32: tuple[int, ...]  # of what was computed
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one invoke took on a board, in its ticks; None where there were too many to count."""
+
+    board: str
+    tick_hz: int | None
+    ticks: int | None
+    layers: tuple[int | None, ...]
+    stack_bytes: int | None
+
+
+def sample_of(content: Manifest) -> Sample:
+    """The input that is measured with: random, and the same for each model with such inputs."""
+    return samples.generated(content.inputs, 3, 0)[2]
+
+
+def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
+    """Build the firmware of an output folder for an emulated board, and count what one invoke executes.
+
+    Raises ToolMissing, ToolFailed, OutputError, LinkError.
+    """
+    core = load_core(content.core)
+    path = firmware.build(out, on_line)
+    image = firmware.firmware_image(out)
+    found, outputs = counted(out, content, watch(image, content))
+    code = disassemble(path, core.toolchain)
+    spans = {span.index: figures(span, code, core.cost.cycles) for span in found.spans}
+    pieces = library_pieces(path.with_suffix(".map"), content.name)
+    size = library_flash(image, pieces)
+    parts = flash(image, pieces, found, len(content.layers), size)
+    between = spans[record.OUTSIDE_OF_PARTS]
+    layers = tuple(
+        LayerCount(
+            index=index,
+            name=layer.name,
+            op=layer.op,
+            symbol=layer.symbol,
+            kernel=layer.kernel,
+            macs=layer.macs,
+            instructions_per_mac=_ratio(spans[index].instructions, layer.macs),
+            figures=spans[index],
+            code_bytes=parts.code[index],
+            const_bytes=parts.constants[index],
+            estimate=layer.estimate,
+        )
+        for index, layer in enumerate(content.layers)
+    )
+    total = sum((layer.figures for layer in layers), between)
+    return Count(
+        board=content.board,
+        core=core.name,
+        cost=core.cost,
+        optimize=content.optimize,
+        macs=content.macs,
+        instructions_per_mac=_ratio(total.instructions, content.macs),
+        total=total,
+        layers=layers,
+        between=between,
+        stack_bytes=found.stack_bytes,
+        flash=parts,
+        flash_bytes=size,
+        ram_bytes=library_ram(image, pieces),
+        outputs_crc32=tuple(zlib.crc32(data) for data in outputs),
+    )
+
+
+def _ratio(count: int, macs: int) -> float | None:
+    return count / macs if macs else None
+
+
+def watch(image: elf.Image, content: Manifest, allowed: tuple[record.Allowance, ...] = ()) -> record.Watch:
+    """The invoke and its layers in a linked firmware, and what they may touch, if that is limited.
+
+    Raises ToolFailed when a layer has no function of its own.
+    """
+    try:
+        return record.Watch(
+            root=image.symbol(content.invoke).address,
+            parts=tuple(image.symbol(layer.symbol).address for layer in content.layers),
+            stack=(image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address),
+            allowed=allowed,
+        )
+    except ValueError as error:
+        raise ToolFailed(f"the firmware of {content.name} cannot be counted: {error}", "Build it again.") from None
+
+
+def counted(out: Path, content: Manifest, watched: record.Watch) -> tuple[record.Record, list[bytes]]:
+    """Run one invoke of a built firmware on the sample, from its first state, under the counting plugin.
+
+    What was counted, and the bytes of the outputs.
+
+    Raises ToolMissing, ToolFailed, LinkError.
+    """
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
+        answer = Path(folder) / "record"
+        port = firmware.emulate(out, watched.arguments(plugin(), answer))
+        try:
+            with open_link(port, firmware.baud(out)) as link:
+                session = Session(link)
+                invoke_once(session, content)
+                outputs = session.outputs()
+        finally:
+            firmware.stop(out)
+        return checked(record.read(answer), watched, content), outputs
+
+
+def invoke_once(session: Session, content: Manifest) -> int | None:
+    """One invoke on the sample, from the model's first state; its ticks."""
+    session.check_model(content)
+    session.reset()
+    session.load_inputs(sample_of(content).bytes)
+    return session.invoke()
+
+
+def checked(found: record.Record, watched: record.Watch, content: Manifest) -> record.Record:
+    """The record, when its spans are the model's layers in their order. Raises ToolFailed."""
+    called = [span.function for span in found.spans if span.index >= 0]
+    if called != list(watched.parts):
+        raise ToolFailed(
+            f"{content.invoke}() called {len(called)} layers, not the manifest's {len(watched.parts)} in their order",
+            "Was the library changed since it was generated? Build it again.",
+        )
+    return found
+
+
+def time(out: Path, content: Manifest, port: str | None = None, on_line: OnLine | None = None) -> Timing:
+    """Flash a board, and ask it for the ticks of an invoke, and of each layer run by itself. Raises like flash()."""
+    with boards.flashed(out, content, port, on_line) as peer:
+        ticks = invoke_once(peer.session, content)
+        stack = peer.session.stack()
+        peer.session.reset()
+        peer.session.load_inputs(sample_of(content).bytes)
+        layers = tuple(run.ticks for run in peer.session.trace())
+        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, stack)
+
+
+@contextlib.contextmanager
+def for_board(out: Path, content: Manifest, name: str) -> Iterator[tuple[Path, Manifest]]:
+    """An output folder for a board: `out` itself, or the same library in a temporary project for one of its core.
+
+    Raises UsageError for a board with another core than the library was generated for.
+    """
+    if name == content.board:
+        yield out, content
+        return
+    board = load_board(name)
+    if board.core != content.core:
+        raise UsageError(
+            f"{out} was built for {content.board} ({content.core}); {board.name} has another core, {board.core}",
+            f"Build for it: tinygen build MODEL --board {name}.",
+        )
+    moved = replace(content, board=board.name)
+    project = project_files(
+        board,
+        load_core(board.core),
+        content.name,
+        content.model.sha256,
+        content.inputs,
+        content.outputs,
+        len(content.layers),
+        content.reset,
+        content.cflags,
+        content.arena_bytes,
+    )
+    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
+        target = Path(folder)
+        shutil.copytree(out / "lib", target / "lib")
+        for path, data in (project | {manifest.FILE_NAME: moved.to_json()}).items():
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            (target / path).write_bytes(data if isinstance(data, bytes) else data.encode())
+        yield target, moved

@@ -1,0 +1,58 @@
+"""The instructions of a firmware, by address."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tinygen import costs
+from tinygen.errors import ToolFailed
+
+# Without mnemonic: an instruction that this disassembler does not know, as CINC of Armv8.1-M before binutils 2.41.
+_LINE = re.compile(r"^ *([0-9a-f]+):\t(\S*)(?:[ \t]+([^@;<]*))?")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An instruction as a disassembler has it, and the one before it in memory, as text."""
+
+    mnemonic: str
+    operands: str
+    previous: str
+
+    @cached_property
+    def kind(self) -> str:
+        """Its class, of tinygen.costs.CLASSES, wherever it stands."""
+        return costs.classify(self.mnemonic, self.operands)
+
+    def cycles(self, table: Mapping[str, float]) -> float:
+        """Modelled cycles of one execution that the next instruction follows."""
+        return costs.cycles(table, self.mnemonic, self.operands, self.previous)
+
+
+def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
+    """All instructions of an ELF file. Raises ToolFailed."""
+    command = [f"{toolchain}objdump", "-d", "--no-show-raw-insn", str(elf)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        raise ToolFailed(
+            f"cannot run {command[0]}: {error.strerror}", "It comes with the compiler's binutils."
+        ) from None
+    if done.returncode:
+        raise ToolFailed(f"{command[0]} cannot read {elf}:\n{done.stderr.strip()}", "Build the firmware again.")
+    found: dict[int, Instruction] = {}
+    previous = ""
+    for line in done.stdout.splitlines():
+        match = _LINE.match(line)
+        if match is None:
+            previous = "" if not line or line.endswith(":") else previous  # another function begins
+            continue
+        address, mnemonic, operands = match.groups(default="")
+        found[int(address, 16)] = Instruction(mnemonic, operands.strip(), previous)
+        previous = f"{mnemonic} {operands}".strip()
+    return found

@@ -1,0 +1,146 @@
+"""Dot products of a few filters with a few lanes of activations, in registers: which instruction comes when.
+
+A lane is one pixel (or one row of a matrix). The activations of all lanes lie in memory expanded and interleaved: for
+each four consecutive values, a group, first one word of every lane, then a second word of every lane (see `packing`).
+The weights are a stream: for each group one word of every filter. So both are read by long loads from walking pointers
+that end anywhere: a load of activations may bring what belongs to two groups.
+
+Registers: the accumulators from r0 on, filter by filter; then the weights; then the activations; r12 walks through the
+activations, lr through the stream. `templates/armv7em/dot.j2` prints the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+ACTIVATIONS = "r12"
+"""Walks through the expanded activations."""
+STREAM = "lr"
+"""Walks through the weights, and all else that differs from filter to filter."""
+
+_REGISTERS = 12
+"""r0 to r11."""
+
+
+class Step(NamedTuple):
+    """One instruction.
+
+    "load": `registers` from the pointer `source`, which moves on; "even": SXTB16 of `source` into `target`, which
+    leaves the weights (or activations) 0 and 2 of four; "odd": of 1 and 3; "multiply": both products of the halfwords
+    of `source` and `weights`, plus `addend`, into `target`.
+    """
+
+    kind: str
+    target: str = ""
+    source: str = ""
+    weights: str = ""
+    addend: str = ""
+    registers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """`filters` times `lanes` accumulators, and the registers that are left for weights and activations."""
+
+    filters: int
+    lanes: int
+    packed: bool
+    """Whether the weights are words of halfwords 256 * b1 + b0, or plain bytes, which take two SXTB16 each."""
+    ahead: int
+    """Groups of weights that one load brings."""
+    loaded: int
+    """Words of activations that one load brings, if there are so many left."""
+
+    @staticmethod
+    def of(filters: int, lanes: int, packed: bool) -> Block:
+        """The longest loads that there are registers for."""
+        spare = _REGISTERS - filters * lanes - (0 if packed else 1)
+        ahead = 1 if not packed or filters * lanes >= 6 else min(4 // filters, 2) or 1
+        left = spare - ahead * filters
+        # Plain weights take the words of all lanes at a time.
+        return Block(filters, lanes, packed, ahead, min(left, 6) if packed else left // lanes * lanes)
+
+    @property
+    def accumulators(self) -> tuple[tuple[str, ...], ...]:
+        """Of each filter, of each lane."""
+        return tuple(
+            tuple(f"r{index * self.lanes + lane}" for lane in range(self.lanes)) for index in range(self.filters)
+        )
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """The accumulators that start values are loaded into, one of each filter: the last lane's."""
+        return tuple(row[-1] for row in self.accumulators)
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The registers that hold no accumulator when the sums are complete, but for the stream's."""
+        return (*(f"r{index}" for index in range(self.filters * self.lanes, _REGISTERS)), ACTIVATIONS)
+
+    @property
+    def spread(self) -> Iterator[tuple[str, str]]:
+        """(to, from) of the moves that give a filter's start value to its other lanes, too."""
+        for row in self.accumulators:
+            for register in row[:-1]:
+                yield register, row[-1]
+
+    def products(self, groups: int, first: bool) -> list[Step]:
+        """The steps for so many groups; the `first` ones of a filter load its start values, and begin with them."""
+        weights = self._weights
+        steps: list[Step] = []
+        pending: list[str] = []
+        words = 2 * self.lanes * groups
+        begun = not first
+        for group in range(groups):
+            if group % self.ahead == 0:
+                count = min(self.ahead, groups - group) * self.filters
+                starts = () if begun or group else self.starts
+                steps.append(Step("load", source=STREAM, registers=(*starts, *weights[:count])))
+            current = weights[group % self.ahead * self.filters :][: self.filters]
+            for half in range(2):
+                if self.packed and half:
+                    steps += [Step("even", target=register, source=register) for register in current]
+                if self.packed:
+                    for lane in range(self.lanes):
+                        words -= self._refill(steps, pending, words)
+                        x = pending.pop(0)
+                        steps += [self._multiply(f, lane, x, w, begun or half > 0) for f, w in enumerate(current)]
+                else:
+                    words -= self._refill(steps, pending, words)
+                    xs = [pending.pop(0) for _ in range(self.lanes)]
+                    for f, w in enumerate(current):
+                        part = w if half else self._spare
+                        steps.append(Step("odd" if half else "even", target=part, source=w))
+                        steps += [self._multiply(f, p, x, part, begun or half > 0) for p, x in enumerate(xs)]
+            begun = True
+        return steps
+
+    @property
+    def _weights(self) -> tuple[str, ...]:
+        first = self.filters * self.lanes
+        return tuple(f"r{first + index}" for index in range(self.ahead * self.filters))
+
+    @property
+    def _x(self) -> tuple[str, ...]:
+        first = self.filters * self.lanes + self.ahead * self.filters
+        return tuple(f"r{first + index}" for index in range(self.loaded))
+
+    @property
+    def _spare(self) -> str:
+        return f"r{_REGISTERS - 1}"
+
+    def _refill(self, steps: list[Step], pending: list[str], words: int) -> int:
+        """Load activations when none are left; how many."""
+        if pending:
+            return 0
+        count = min(self.loaded, words)
+        pending += self._x[:count]
+        steps.append(Step("load", source=ACTIVATIONS, registers=tuple(pending)))
+        return count
+
+    def _multiply(self, index: int, lane: int, x: str, weights: str, begun: bool) -> Step:
+        accumulator = self.accumulators[index][lane]
+        addend = accumulator if begun else self.starts[index]
+        return Step("multiply", target=accumulator, source=x, weights=weights, addend=addend)

@@ -1,0 +1,294 @@
+"""Rows of activations times filters: 1x1 convolutions, whose rows are pixels, and fully connected layers.
+
+Blocks of two or three rows are expanded into the scratch memory (see `expansion`), and multiplied with all filters,
+two at a time (see `dot`): each loaded word is used by as many products as registers allow. A single row meets four
+filters at a time. The weights come as one stream of words, in the order in which they are used:
+
+    for each two filters (four with a single row), and for those left over:
+        start values of the sums
+        for each group of four values of a row: the packed weights of each filter
+        multiplier, addend and, in the form with a step, step of each filter's requantisation
+
+`templates/armv7em/matrix.S.j2` prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv7em import finishing, packing
+from tinygen.kernels.armv7em.dot import Block, Step
+from tinygen.kernels.armv7em.expansion import MASK, Expansion
+from tinygen.kernels.armv7em.finishing import Finish
+from tinygen.ops.common import INT8
+from tinygen.ops.conv_2d import Conv2D
+from tinygen.ops.fully_connected import FullyConnected
+from tinygen.ops.weighted import Weighted
+from tinygen.proofs.high_product import HighProduct
+
+_FARTHEST = 4095
+"""Bytes that a load or store reaches from its base register."""
+
+FEATURES = frozenset({"thumb2", "unaligned", "dsp"})
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Where rows lie that are no neighbours: pixels of an image that a stride leaves out some of."""
+
+    columns: int
+    """Rows (pixels) until the next line of the image."""
+    step: int
+    """Bytes from one to the next."""
+    line: int
+    """Bytes more, modulo 2**32, from the last one of a line to the next line's first."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A matrix product, by its sizes: `rows` of `depth` values each, times `filters`."""
+
+    rows: int
+    depth: int
+    filters: int
+    steps: Steps | None
+    """None: the rows follow one after the other."""
+
+    @property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """(lanes, count): blocks of three rows, then of two; single rows where there is no other way."""
+        if self.rows == 1 or 2 * self.filters + 1 > _FARTHEST:
+            return ((1, self.rows),)
+        twos = -self.rows % 3
+        threes = (self.rows - 2 * twos) // 3
+        return tuple((lanes, count) for lanes, count in ((3, threes), (2, twos)) if count)
+
+    @property
+    def filter_groups(self) -> tuple[tuple[int, int], ...]:
+        """(filters, count): as many at a time as all blocks take, then those left over."""
+        together = 4 if self.blocks[0][0] == 1 else 2
+        parts = ((together, self.filters // together), (self.filters % together, 1))
+        return tuple((filters, count) for filters, count in parts if filters and count)
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of the largest expanded block."""
+        return max(4 * 2 * lanes for lanes, _ in self.blocks) * -(-self.depth // 4)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How a dot product's groups are walked through: some written out first, then turns of a loop."""
+
+    straight: int
+    turn: int
+    turns: int
+
+    @staticmethod
+    def of(groups: int, longest: int, moves: int) -> Walk:
+        """The fewest instructions with so many groups written out; `moves` are needed before a loop that starts."""
+        if groups <= longest:
+            return Walk(groups, 0, 0)
+        walks = (Walk(groups % turn, turn, groups // turn) for turn in range(1, longest + 1))
+        return min(
+            (walk for walk in walks if walk.straight + walk.turn <= longest),
+            key=lambda walk: (3 * walk.turns + (0 if walk.straight else moves), walk.straight + walk.turn),
+        )
+
+
+@dataclass(frozen=True)
+class FilterGroup:
+    """The instructions for some filters and the lanes of a block."""
+
+    count: int
+    """How often they run for a block."""
+    block: Block
+    walk: Walk
+    finish: Finish
+
+    @property
+    def straight(self) -> list[Step]:
+        """The groups that are written out first."""
+        return self.block.products(self.walk.straight, first=True)
+
+    @property
+    def turn(self) -> list[Step]:
+        """A turn of the loop."""
+        return self.block.products(self.walk.turn, first=False)
+
+
+@dataclass(frozen=True)
+class Section:
+    """So many blocks of so many lanes each."""
+
+    lanes: int
+    count: int
+    expansion: Expansion
+    groups: tuple[FilterGroup, ...]
+
+    @property
+    def expanded(self) -> int:
+        """Bytes of the expanded activations."""
+        return 8 * self.lanes * self.expansion.groups
+
+    @property
+    def loops(self) -> bool:
+        """Whether some group of filters has a loop."""
+        return any(group.walk.turns for group in self.groups)
+
+
+@dataclass(frozen=True)
+class Unrolling:
+    """How many groups of a dot product are written out at most: where most of the work is, and elsewhere."""
+
+    often: int
+    seldom: int
+
+
+def geometry(site: Site) -> Geometry | None:
+    """The matrix product that a layer is, if it is one."""
+    op: Weighted = site.op
+    x, weights, _ = site.inputs
+    if isinstance(op, FullyConnected):
+        filters, depth = weights.shape
+        return Geometry(x.elements // depth, depth, filters, None)
+    assert isinstance(op, Conv2D)
+    window = op.window
+    batch, _, width, channels = x.shape
+    filters, *_, depth = weights.shape
+    padding = (window.rows.before, window.rows.after, window.columns.before, window.columns.after)
+    strides = (window.rows.stride, window.columns.stride)
+    if window.taps > 1 or any(padding) or depth != channels or (strides != (1, 1) and batch > 1):
+        return None
+    _, out_height, out_width, _ = site.outputs[0].shape
+    rows = batch * out_height * out_width
+    if strides == (1, 1) or rows == 1:
+        return Geometry(rows, depth, filters, None)
+    step = strides[1] * depth
+    return Geometry(rows, depth, filters, Steps(out_width, step, strides[0] * width * depth - out_width * step))
+
+
+def form(site: Site) -> HighProduct | None:
+    """The proved requantisation."""
+    return finishing.proved(site, packing.SCALE if _packed(site) else 1)
+
+
+def accepts(site: Site) -> bool:
+    """int8, weights of a byte without a zero point, a matrix product, and a proved requantisation."""
+    op: Weighted = site.op
+    x, weights, _ = site.inputs
+    if x.dtype != INT8 or weights.packed or op.weight_zero_point:
+        return False
+    sizes = geometry(site)
+    if sizes is None or (sizes.steps and sizes.steps.columns > 0xFFFF):
+        return False
+    return form(site) is not None
+
+
+def scratch(site: Site) -> int:
+    """Bytes for the expanded activations of a block."""
+    sizes = geometry(site)
+    assert sizes is not None
+    return sizes.scratch
+
+
+def prepare(unrolling: Unrolling, site: Site) -> Body:
+    """The plan of all blocks, and the stream."""
+    sizes, requantisation = geometry(site), form(site)
+    assert sizes is not None and requantisation is not None
+    packed = _packed(site)
+    sections = tuple(
+        Section(
+            lanes,
+            count,
+            Expansion(lanes, sizes.depth, packed),
+            tuple(
+                _filter_group(filters, repeats, lanes, sizes, requantisation, packed, unrolling, often=not (i or j))
+                for j, (filters, repeats) in enumerate(sizes.filter_groups)
+            ),
+        )
+        for i, (lanes, count) in enumerate(sizes.blocks)
+    )
+    values = {
+        "sizes": sizes,
+        "sections": sections,
+        "packed": packed,
+        "mask": MASK,
+        "scale": requantisation.scale,
+        "frame": 36 if sizes.steps else 28,
+    }
+    variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
+    return Body(values, {"data": _stream(site, sizes, requantisation)}, variant=variant)
+
+
+def _packed(site: Site) -> bool:
+    return packing.packs(_rows(site))
+
+
+def _rows(site: Site) -> npt.NDArray[np.int8]:
+    """(filters, groups * 4)."""
+    weights = site.inputs[1].data
+    assert weights is not None
+    return np.asarray(packing.ending_together(weights.reshape(weights.shape[0], -1)))
+
+
+def _filter_group(
+    filters: int,
+    count: int,
+    lanes: int,
+    sizes: Geometry,
+    requantisation: HighProduct,
+    packed: bool,
+    unrolling: Unrolling,
+    *,
+    often: bool,
+) -> FilterGroup:
+    block = Block.of(filters, lanes, packed)
+    longest = unrolling.often if often else unrolling.seldom
+    walk = Walk.of(-(-sizes.depth // 4), longest, 1 + filters * (lanes - 1))
+    return FilterGroup(count, block, walk, Finish.of(block, requantisation))
+
+
+def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDArray[np.uint32]:
+    op: Weighted = site.op
+    _, weights, bias = site.inputs
+    assert weights.data is not None and bias.data is not None
+    rows = _rows(site)
+    packed = _packed(site)
+    start = requantisation.scale * op.folded_bias(weights.data, bias.data) + requantisation.start
+    if packed:
+        start = start - packing.excess(rows)
+    starts = finishing.words(start)
+    words = packing.packed_words(rows) if packed else packing.plain_words(rows)
+    constants = finishing.constants(requantisation)
+    parts = []
+    first = 0
+    for filters, count in sizes.filter_groups:
+        for _ in range(count):
+            these = slice(first, first + filters)
+            parts += [starts[these], words[these].T.reshape(-1), constants[these].reshape(-1)]
+            first += filters
+    return np.concatenate(parts)
+
+
+_UNROLLED = Unrolling(often=32, seldom=8)
+_COMPACT = Unrolling(often=8, seldom=2)
+
+
+def _kernel(name: str, op: type[Weighted], unrolling: Unrolling) -> Kernel:
+    body: Callable[[Site], Body] = partial(prepare, unrolling)
+    return Kernel(name, op, body, requires=FEATURES, accepts=accepts, assembly=True, scratch=scratch)
+
+
+KERNELS = (
+    _kernel("conv_2d.pointwise_2x3", Conv2D, _UNROLLED),
+    _kernel("conv_2d.pointwise_2x3_compact", Conv2D, _COMPACT),
+    _kernel("fully_connected.4x1", FullyConnected, _UNROLLED),
+    _kernel("fully_connected.4x1_compact", FullyConnected, _COMPACT),
+)

@@ -1,0 +1,231 @@
+"""Pools, and MEAN and SUM over pixels, on int8: four channels in a word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygen.fixedpoint import IntArray
+from tinygen.ir import Op, Shape
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv7em.blocks import Blocks
+from tinygen.kernels.armv7em.saturation import Saturation, in_each_byte
+from tinygen.kernels.armv7em.windows import Walk
+from tinygen.ops.common import INT8, Clamp, full_range
+from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D, Ties
+from tinygen.ops.reduce import Mean, ReduceMax, ReduceMin, Sum, reduction_loops
+from tinygen.ops.window import Axis, Window
+from tinygen.proofs.word_products import FRACTION_BITS, WordProducts, prove_word_products
+
+_MOST_TAPS = 16
+"""More are not written out one by one."""
+_FARTHEST = 4095
+"""What LDR takes as an offset."""
+_UNROLL = {"speed": 48, "balanced": 24, "size": 1}
+"""Taps that the body of the innermost loop has in all, at most."""
+_LANE = 1 << 15
+_LARGEST_GAIN = 0.49
+"""Of a halfword: its factor is 2**32 times as large, and a word."""
+
+
+class Channels(NamedTuple):
+    """Of a pixel: how many words they fill, and how many are left."""
+
+    words: int
+    rest: int
+
+
+class Pool(NamedTuple):
+    """What the kernels see of a layer: windows over one image of (height, width, channels)."""
+
+    window: Window
+    height: int
+    width: int
+    channels: int
+
+    @property
+    def walk(self) -> Walk:
+        """Over all output pixels."""
+        return Walk.of(self.window, self.height, self.width, self.channels)
+
+
+def _pool(site: Site) -> Pool | None:
+    """The layer as a pool of one image, None if it is not one. A mean over the pixels of a batch is a row of pools."""
+    shape: Shape = site.inputs[0].shape
+    if any(tensor.dtype != INT8 for tensor in (site.inputs[0], *site.outputs)):
+        return None
+    if isinstance(site.op, AveragePool2D | MaxPool2D):
+        return Pool(site.op.window, *shape[1:]) if shape[0] == 1 else None
+    loops = reduction_loops(shape, site.op.axes)
+    kinds = "".join("r" if loop.is_reduced else "k" for loop in loops)
+    if kinds not in ("r", "rk", "krk", "kr"):
+        return None
+    trips = [loop.trips for loop in loops]
+    rows = trips[0] if kinds.startswith("k") else 1
+    taps = trips[kinds.index("r")]
+    channels = trips[-1] if kinds.endswith("k") else 1
+    return Pool(Window(Axis(1, 1), Axis(taps, taps)), rows, taps, channels)
+
+
+@dataclass(frozen=True)
+class Line:
+    """From sums of so many taps to outputs: the sums are doubled so often, and products of theirs are proved."""
+
+    doublings: int
+    products: WordProducts
+
+    @property
+    def factor(self) -> int:
+        """Of a sum."""
+        return self.products.factors[0]
+
+    @property
+    def offset(self) -> int:
+        """Of the lowest output counted as zero."""
+        return self.products.offset - (self.products.low << FRACTION_BITS)
+
+
+@lru_cache(maxsize=1024)
+def _line(op: AveragePool2D | Mean | Sum, taps: int) -> Line | None:
+    """Proved for every sum of so many int8 values."""
+    low, high = full_range(INT8)
+    sums = np.arange(low * taps, high * taps + 1)
+    expected, clamp, gain = _division(op, taps, sums) if isinstance(op, AveragePool2D) else _rescaling(op, taps, sums)
+    doublings = max(math.ceil(math.log2(gain / _LARGEST_GAIN)), 0)
+    if taps * -low << doublings > _LANE:
+        return None
+    products = prove_word_products(expected, sums[None] << doublings, clamp, (gain / 2**doublings,), shift=16)
+    return Line(doublings, products) if products else None
+
+
+_Expected = tuple[IntArray, Clamp, float]
+
+
+def _division(op: AveragePool2D, taps: int, sums: IntArray) -> _Expected:
+    lowest = full_range(INT8)[0] if op.ties is Ties.UP else 0  # without sign, values are counted from the least
+    means = op.divided(sums - taps * lowest, np.array(taps)) + lowest
+    return np.clip(means, *op.clamp), op.clamp, 1 / taps
+
+
+def _rescaling(op: Mean | Sum, taps: int, sums: IntArray) -> _Expected:
+    clamp = full_range(INT8)
+    y = op.requant.apply(sums - taps * op.zero_point) + op.output_zero_point
+    return np.clip(y, *clamp), clamp, op.requant.multiplier[0] * 2.0 ** (op.requant.shift[0] - 31)
+
+
+def _is_short(site: Site) -> bool:
+    pool = _pool(site)
+    if pool is None:
+        return False
+    pixels = list(pool.walk.pixels)
+    return all(1 <= p.taps <= _MOST_TAPS and max(p.offsets) <= _FARTHEST for p in pixels) and len(pixels) <= 9
+
+
+def _averages_short(site: Site) -> bool:
+    pool = _pool(site)
+    return pool is not None and _is_short(site) and all(_line(site.op, taps) for taps in pool.walk.counts)
+
+
+def _is_long(site: Site) -> bool:
+    pool = _pool(site)
+    return pool is not None and not _is_short(site) and Blocks.of(pool.walk, site.objective) is not None
+
+
+def _averages_long(site: Site) -> bool:
+    pool = _pool(site)
+    if pool is None or not _is_long(site):
+        return False
+    (taps,) = pool.walk.counts
+    line = _line(site.op, taps)
+    return line is not None and line.doublings == 0
+
+
+def _lines(op: Op, walk: Walk) -> Mapping[int, Line]:
+    found = {taps: _line(op, taps) for taps in walk.counts}
+    return {taps: line for taps, line in found.items() if line is not None}
+
+
+def _prepare_average(site: Site) -> Body:
+    pool = _pool(site)
+    assert pool is not None
+    walk = pool.walk
+    lines = _lines(site.op, walk)
+    clip = _clip_values(next(iter(lines.values())))
+    return Body({**_values(pool, site.objective), "lines": lines, **clip}, variant=_variant(pool))
+
+
+def _clip_values(line: Line) -> Mapping[str, object]:
+    saturation = Saturation.of(line.products.low, line.products.high)
+    return {
+        "bits": saturation.bits,
+        "room": in_each_byte(saturation.room),
+        "lowest": in_each_byte(saturation.lowest),
+    }
+
+
+def _prepare_average_blocks(site: Site) -> Body:
+    pool = _pool(site)
+    assert pool is not None
+    (line,) = _lines(site.op, pool.walk).values()
+    values = {"blocks_of": Blocks.of(pool.walk, site.objective), "factor": line.factor, "start": line.offset}
+    return Body({**values, **_clip_values(line)}, variant=_variant(pool))
+
+
+def _values(pool: Pool, objective: str) -> Mapping[str, object]:
+    walk = pool.walk
+    words = pool.channels // 4
+    most = max(_UNROLL[objective] // max(walk.counts), 1)
+    return {
+        "walk": walk,
+        "channels": Channels(words, pool.channels % 4),
+        "unroll": max((size for size in range(1, most + 1) if words % size == 0), default=1),
+    }
+
+
+def _variant(pool: Pool) -> str:
+    rows, columns = pool.window.rows, pool.window.columns
+    return f"{rows.taps}x{columns.taps}_{pool.height}x{pool.width}x{pool.channels}"
+
+
+def _prepare_extreme(site: Site) -> Body:
+    pool = _pool(site)
+    assert pool is not None
+    return Body({**_values(pool, site.objective), **_extreme_values(site.op)}, variant=_variant(pool))
+
+
+def _extreme_values(op: MaxPool2D | ReduceMax | ReduceMin) -> Mapping[str, object]:
+    low, high = full_range(INT8)
+    clamp = op.clamp if isinstance(op, MaxPool2D) else (low, high)
+    return {
+        "largest": not isinstance(op, ReduceMin),
+        "low": None if clamp[0] == low else in_each_byte(clamp[0] & 255),
+        "high": None if clamp[1] == high else in_each_byte(clamp[1] & 255),
+    }
+
+
+def _prepare_extreme_blocks(site: Site) -> Body:
+    pool = _pool(site)
+    assert pool is not None
+    first = full_range(INT8)[1 if isinstance(site.op, ReduceMin) else 0]
+    values = {"blocks_of": Blocks.of(pool.walk, site.objective), "first": in_each_byte(first & 255)}
+    return Body({**values, **_extreme_values(site.op)}, variant=_variant(pool))
+
+
+def _kernels(
+    name: str, ops: tuple[type[Op], ...], prepare: Callable[[Site], Body], accepts: Callable[[Site], bool]
+) -> tuple[Kernel, ...]:
+    needs = frozenset({"thumb2", "unaligned", "dsp"})
+    return tuple(Kernel(name, op, prepare, requires=needs, accepts=accepts, assembly=True) for op in ops)
+
+
+KERNELS = (
+    *_kernels("average_pool_2d.words", (AveragePool2D, Mean, Sum), _prepare_average, _averages_short),
+    *_kernels("average_pool_2d.blocks", (AveragePool2D, Mean, Sum), _prepare_average_blocks, _averages_long),
+    *_kernels("max_pool_2d.words", (MaxPool2D, ReduceMax, ReduceMin), _prepare_extreme, _is_short),
+    *_kernels("max_pool_2d.blocks", (MaxPool2D, ReduceMax, ReduceMin), _prepare_extreme_blocks, _is_long),
+)

@@ -1,0 +1,249 @@
+"""Exact Winograd convolution: 3x3 filters of stride 1 by fewer products than taps, in integers.
+
+F(m x m, 3x3) computes a tile of m x m outputs from (m + 2) x (m + 2) inputs d and a filter g:
+
+    Y = A' ((G g G') * (B' d B)) A        with * element by element, summed over the input channels
+
+G is scaled to integers, so that Y is `scale` times the convolution, exactly: all of it is linear, and SMLAD adds modulo
+2**32, so only the final value has to fit into int32. The scale disappears in the multiplier of the requantisation.
+The matrices are those of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.fixedpoint import IntArray
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv7em.winograd_points import F2, F4, Transform, point_words, room, stream, tap_words
+from tinygen.kernels.armv7em.winograd_shape import LONGEST_STEP, Frame, Scratch, Shape
+from tinygen.ops.common import INT8
+from tinygen.ops.conv_2d import Conv2D
+from tinygen.ops.window import Window
+from tinygen.proofs.high_product import HighProduct, prove_high_product
+
+_FACTORS = (16, 24, 8, 4, 2, 1)
+"""What points of filters may be multiplied by to have the requantisation proved, the first choice first."""
+
+_DOUBLINGS = (1, 4, 16, 8, 2)
+"""The same where points are computed at run time."""
+
+_POINTS_BYTES = 18 * 1024
+"""So much memory is taken for points of tiles at most, unless a row of tiles needs more."""
+
+_FEW_PAIRS = 8
+"""Over so many pairs of tiles the transformation of filters costs little."""
+
+
+def _is_3x3(site: Site) -> bool:
+    x, weights, _ = site.inputs
+    window: Window = site.op.window
+    return (
+        x.dtype == site.outputs[0].dtype == INT8
+        and weights.dtype == INT8
+        and not weights.packed
+        and site.op.weight_zero_point == 0
+        and x.shape[0] == 1
+        and x.shape[3] == weights.shape[3]
+        and all((axis.taps, axis.stride, axis.dilation) == (3, 1, 1) for axis in (window.rows, window.columns))
+        and site.outputs[0].shape[3] >= 2
+    )
+
+
+def _points(site: Site, transform: Transform) -> IntArray:
+    weights = site.inputs[1].data
+    assert weights is not None
+    return transform.points(weights)
+
+
+def _prove(site: Site, transform: Transform, factors: Sequence[int] = _FACTORS) -> HighProduct | None:
+    """The requantisation, with the filters' points multiplied by one of the factors."""
+    op: Conv2D = site.op
+    low, high = op.reach(site.inputs)
+    most = room(_points(site, transform))
+    for factor in factors:
+        if factor <= most:
+            scale = transform.scale * factor
+            product = prove_high_product(op.requant, op.output_zero_point, op.clamp, low, high, scale=scale)
+            if product is not None:
+                return product
+    return None
+
+
+def _start(site: Site, product: HighProduct) -> IntArray:
+    """What is added to the sums of products, which count the zero point as any value."""
+    op: Conv2D = site.op
+    _, weights, bias = site.inputs
+    assert weights.data is not None and bias.data is not None
+    return np.asarray(product.scale * op.folded_bias(weights.data, bias.data) + product.start, np.int64)
+
+
+def _factor(product: HighProduct, transform: Transform) -> int:
+    assert isinstance(product.scale, int)
+    return product.scale // transform.scale
+
+
+def _body(
+    site: Site,
+    transform: Transform,
+    scratch: Scratch,
+    product: HighProduct,
+    data: npt.NDArray[np.uint32],
+    **values: object,
+) -> Body:
+    shape = Shape.of(site, transform.tile)
+    op: Conv2D = site.op
+    return Body(
+        {
+            "s": shape,
+            "m": scratch,
+            "frame": Frame(),
+            "order": transform.order,
+            "zero_word": (op.zero_point & 0xFF) * 0x01010101,
+            "data_bytes": data.nbytes,
+            "shift": product.shift,
+            "stepped": product.step is not None,
+            "low": product.low_clamp,
+            "high": product.high_clamp,
+            **values,
+        },
+        {"data": data},
+        variant=f"{shape.depth}x{shape.filters}_{shape.out_height}x{shape.out_width}",
+    )
+
+
+def _with_points(site: Site, transform: Transform) -> Body:
+    """Of a kernel that reads the filters' points from flash."""
+    shape = Shape.of(site, transform.tile)
+    product = _prove(site, transform)
+    assert product is not None
+    words = point_words(_points(site, transform) * _factor(product, transform), shape.product_groups)
+    data = stream(words, _start(site, product), product)
+    return _body(site, transform, Scratch.of(shape, transform), product, data)
+
+
+def _encodes_2x2(site: Site) -> bool:
+    shape = Shape.of(site, 2)
+    scratch = Scratch.of(shape, F2)
+    # LDR and STR have offsets up to 4095, LDRD and STRD up to 1020.
+    return (
+        2 * scratch.slot + 31 <= 4095
+        and 2 * scratch.block <= 4095
+        and scratch.point + 32 <= 1020
+        and 3 * shape.filters + 1 <= 4095
+    )
+
+
+def _accepts_2x2(site: Site) -> bool:
+    return _is_3x3(site) and _encodes_2x2(site) and _prove(site, F2) is not None
+
+
+def _prepare_2x2(site: Site) -> Body:
+    return _with_points(site, F2)
+
+
+def _scratch_2x2(site: Site) -> int:
+    return Scratch.of(Shape.of(site, 2), F2).size
+
+
+def _encodes_4x4(site: Site) -> bool:
+    shape = Shape.of(site, 4)
+    scratch = Scratch.of(shape, F4)
+    return (
+        4 * scratch.slot + 23 <= 4095
+        and 2 * scratch.block <= 4095
+        and 2 * scratch.block + scratch.results[-1] + 15 <= 4095
+        and 3 * scratch.point + 80 <= 1020
+        and 7 * shape.filters + 1 <= 4095
+    )
+
+
+def _accepts_4x4(site: Site) -> bool:
+    return _is_3x3(site) and _encodes_4x4(site) and _prove(site, F4) is not None
+
+
+def _prepare_4x4(site: Site) -> Body:
+    return _with_points(site, F4)
+
+
+def _scratch_4x4(site: Site) -> int:
+    return Scratch.of(Shape.of(site, 4), F4).size
+
+
+def _chunk_rows(shape: Shape) -> int:
+    """Rows of tiles whose points are in memory at a time."""
+    row = shape.pairs * F2.size * Scratch.of(shape, F2).block
+    most = max(1, min(_POINTS_BYTES // row, -(-_FEW_PAIRS // shape.pairs)))
+    return max(rows for rows in range(1, most + 1) if shape.tile_rows % rows == 0)
+
+
+def _compact(shape: Shape) -> Scratch:
+    return Scratch.of(shape, F2, pairs=shape.pairs * _chunk_rows(shape), filters=2)
+
+
+def _accepts_2x2_compact(site: Site) -> bool:
+    return (
+        _is_3x3(site)
+        and _encodes_2x2(site)
+        and Shape.of(site, 2).groups <= LONGEST_STEP
+        and _prove(site, F2, _DOUBLINGS) is not None
+    )
+
+
+def _prepare_2x2_compact(site: Site) -> Body:
+    shape = Shape.of(site, 2)
+    product = _prove(site, F2, _DOUBLINGS)
+    weights = site.inputs[1].data
+    assert product is not None and weights is not None
+    data = stream(tap_words(weights, shape.groups), _start(site, product), product)
+    scratch = _compact(shape)
+    return _body(
+        site,
+        F2,
+        scratch,
+        product,
+        data,
+        chunk_rows=_chunk_rows(shape),
+        points=scratch.columns - F2.size**2 * scratch.point,
+        doublings=_factor(product, F2).bit_length() - 1,
+    )
+
+
+def _scratch_2x2_compact(site: Site) -> int:
+    return _compact(Shape.of(site, 2)).size
+
+
+_REQUIRES = frozenset({"thumb2", "unaligned", "dsp", "saturate"})
+
+KERNELS: Sequence[Kernel] = (
+    Kernel(
+        "conv_2d.winograd_4x4",
+        Conv2D,
+        _prepare_4x4,
+        requires=_REQUIRES,
+        accepts=_accepts_4x4,
+        assembly=True,
+        scratch=_scratch_4x4,
+    ),
+    Kernel(
+        "conv_2d.winograd_2x2",
+        Conv2D,
+        _prepare_2x2,
+        requires=_REQUIRES,
+        accepts=_accepts_2x2,
+        assembly=True,
+        scratch=_scratch_2x2,
+    ),
+    Kernel(
+        "conv_2d.winograd_2x2_compact",
+        Conv2D,
+        _prepare_2x2_compact,
+        requires=_REQUIRES,
+        accepts=_accepts_2x2_compact,
+        assembly=True,
+        scratch=_scratch_2x2_compact,
+    ),
+)

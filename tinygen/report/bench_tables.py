@@ -1,0 +1,89 @@
+"""What an invoke cost, for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+
+from rich.table import Table
+from rich.text import Text
+
+from tinygen.bench import Count, LayerCount, Timing
+from tinygen.counting.attribution import Figures
+from tinygen.manifest import Manifest
+from tinygen.report.tables import plain_table
+
+_WIDTH = 120
+_FIGURES = ("instructions", "/MAC", "loads", "stores", "multiplies", "taken", "cycles*", "flash")
+_ESTIMATES = ("estimate", "off")
+
+
+def count_table(count: Count) -> Table:
+    """One row a layer, then the invoke around them, and the total."""
+    estimated = any(layer.estimate.instructions is not None for layer in count.layers)
+    figures = (*_FIGURES, *(_ESTIMATES if estimated else ()))
+    table = plain_table("#", "operator", "kernel", "MACs", *figures, right=("#", "MACs", *figures))
+    for layer in count.layers:
+        row = [str(layer.index), layer.op, layer.kernel.partition(".")[2] or layer.kernel, f"{layer.macs:,}"]
+        row += _figures(layer.figures, layer.instructions_per_mac)
+        row.append(f"{layer.code_bytes + layer.const_bytes:,}")
+        table.add_row(*row, *(_estimate(layer) if estimated else ()))
+    table.add_row("", "invoke itself", "", "", *_figures(count.between, None), f"{count.flash.rest:,}")
+    for item in (*count.flash.shared, *count.flash.borrowed):
+        users = f"layers {', '.join(map(str, item.layers))}" if item.layers else ""
+        blank = [""] * (len(_FIGURES) - 1)
+        table.add_row("", Text(item.name), users, "", *blank, f"{item.bytes:,}")
+    total = [*_figures(count.total, count.instructions_per_mac), f"{count.flash_bytes:,}"]
+    table.add_row("", "total", "", f"{count.macs:,}", *total, style="bold")
+    return table
+
+
+def _figures(figures: Figures, per_mac: float | None) -> list[str]:
+    return [
+        f"{figures.instructions:,}",
+        "" if per_mac is None else f"{per_mac:.3f}",
+        *(f"{number:,}" for number in (figures.loads, figures.stores, figures.multiplies, figures.taken_branches)),
+        f"{figures.cycles:,.0f}",
+    ]
+
+
+def _estimate(layer: LayerCount) -> tuple[str, str]:
+    expected = layer.estimate.instructions
+    if expected is None:
+        return "-", ""
+    return f"{expected:,}", f"{expected / layer.figures.instructions - 1:+.1%}"
+
+
+def count_notes(count: Count) -> str:
+    """Memory, and what the cycles are worth."""
+    borrowed = sum(item.bytes for item in count.flash.borrowed)
+    memory = (
+        f"Library: {count.flash_bytes:,} bytes of flash"
+        + (f", and {borrowed:,} of the compiler's libraries" if borrowed else "")
+        + f"; {count.ram_bytes:,} bytes of static RAM. Stack below the invoke's caller: {count.stack_bytes:,} bytes."
+    )
+    assumed = "; ".join(count.cost.assumptions)
+    cycles = f"* modelled, never measured. Source: {count.cost.source}. Assumed: {assumed}."
+    return "\n".join(textwrap.fill(line, _WIDTH, break_on_hyphens=False) for line in (memory, cycles))
+
+
+def timing_table(timing: Timing, content: Manifest) -> Table:
+    """Ticks of each layer run by itself, and of a whole invoke."""
+    table = plain_table("#", "operator", "kernel", "MACs", "ticks", right=("#", "MACs", "ticks"))
+    for layer, ticks in zip(content.layers, timing.layers, strict=True):
+        table.add_row(str(layer.index), layer.op, layer.kernel, f"{layer.macs:,}", _ticks(ticks))
+    table.add_row("", "invoke", "", f"{content.macs:,}", _ticks(timing.ticks), style="bold")
+    return table
+
+
+def _ticks(ticks: int | None) -> str:
+    return "too many to count" if ticks is None else f"{ticks:,}"
+
+
+def timing_notes(timing: Timing) -> str:
+    """What a tick is, and the stack."""
+    if timing.tick_hz is None:
+        unit = "The board does not say how long its ticks are."
+    else:
+        unit = f"Measured on {timing.board}, in ticks of {timing.tick_hz / 1e6:g} MHz"
+        unit += f": {timing.ticks / timing.tick_hz * 1e3:.3g} ms." if timing.ticks is not None else "."
+    return unit + ("" if timing.stack_bytes is None else f" Stack used by an invoke: {timing.stack_bytes:,} bytes.")
