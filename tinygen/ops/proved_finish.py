@@ -70,7 +70,7 @@ def proved_finish(
         columns if requant.per_channel else {},
         frozenset({"clamp", "high_product"}),
         bias,
-        describe(product, low, high),
+        product.describe(low, high),
     )
 
 
@@ -85,16 +85,6 @@ def _finish(product: HighProduct, columns: Mapping[str, Array], per_channel: boo
         low=-128 if product.low_clamp is None else product.low_clamp,
         high=127 if product.high_clamp is None else product.high_clamp,
         product=Product(int(np.max(product.scale)), product.shift),
-    )
-
-
-def describe(product: HighProduct, low: IntArray, high: IntArray) -> str:
-    """The form in words: its instructions' constants, and what it was proved for."""
-    steps = "one line" if product.step is None else "a line for each sign"
-    bits = int(product.multiplier.max()).bit_length()
-    return (
-        f"high half of a product, {steps}: scale {np.max(product.scale)}, shift {product.shift}, "
-        f"multipliers of {bits} bits, {len(low)} channels, sums from {low.min()} to {high.max()}"
     )
 
 
