@@ -28,7 +28,7 @@ from tinygen.kernel import Site
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block, Step
 from tinygen.kernels.armv7em.finishing import Finish
-from tinygen.ops.common import INT8
+from tinygen.kernels.armv7em.matrix import is_plain
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct
 
@@ -37,8 +37,6 @@ GROUP = 4
 
 TABLE = 48
 """Offset from sp of the table."""
-
-MOST_LANES = 4
 
 UNROLLED = 16
 """Groups that are written out at most: so many, of two filters times three lanes, take a kilobyte."""
@@ -196,7 +194,7 @@ class Layer:
     def of(site: Site, weights: Array) -> Layer | None:
         """None where no requantisation is proved."""
         packed = packing.packs(_whole_groups(weights).reshape(len(weights), -1))
-        form = finishing.proved(site, packing.SCALE if packed else 1)
+        form = finishing.proved(site, packing.SCALE)
         return None if form is None else Layer(site, weights, form, packed)
 
     def stream(self, sums: Sums) -> npt.NDArray[np.uint32]:
@@ -242,22 +240,18 @@ def cost(pixels: int, lanes: int, groups: int) -> int:
     return -(-pixels // lanes) * (_products(lanes, 2) * groups // 2 + 12 * lanes + 28)
 
 
-def best_lanes(pixels: int, groups: int) -> int:
-    """How many lanes cover so many pixels at the least cost."""
-    return min(range(min(MOST_LANES, pixels), 0, -1), key=lambda lanes: cost(pixels, lanes, groups))
+def lane_counts(pixels: int, weights: Array) -> range:
+    """How many lanes can be, the most first; weights that may not be packed leave no registers for a fourth."""
+    most = 4 if weights.min(initial=0) > -128 else 3
+    return range(min(most, pixels), 0, -1)
 
 
 def takes(site: Site) -> bool:
-    """The contract that all kernels over packed weights share: int8, one image, one group, no dilation."""
-    op: Weighted = site.op
+    """The contract of all kernels that compute their filters so: int8, one image, one group, no dilation."""
     x, weights, _ = site.inputs
     window = site.op.window
     return (
-        x.dtype == INT8
-        and site.outputs[0].dtype == INT8
-        and weights.data is not None
-        and not weights.packed
-        and op.weight_zero_point == 0
+        is_plain(site)
         and x.shape[0] == 1
         and x.shape[3] == weights.shape[3]
         and all(axis.dilation == 1 or axis.taps == 1 for axis in (window.rows, window.columns))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygen.kernels.armv7em.expansion import MASK
-
 
 @dataclass(frozen=True)
 class Lanes:
-    """Registers in which a group is expanded; r3 is where the words go, r12 holds the mask, if there is one."""
+    """Registers in which a group is expanded; r3 is where the words go, r12 holds the mask."""
 
     pointers: tuple[str, ...]
     """Of each lane, into the bytes."""
@@ -18,7 +16,7 @@ class Lanes:
     second: tuple[str, ...]
     """Second words; at first the bytes themselves."""
     packed: bool
-    """Whether for packed weights; else the words are values 0 and 2, then 1 and 3, as they are."""
+    """Whether for packed weights; else the words are 256 times values 0 and 2, then 1 and 3."""
 
     @property
     def words(self) -> tuple[tuple[str, str], ...]:
@@ -26,9 +24,9 @@ class Lanes:
         return tuple(zip(self.first, self.second, strict=True))
 
     @property
-    def mask(self) -> int | None:
-        """What r12 holds."""
-        return MASK if self.packed else None
+    def mask(self) -> int:
+        """Of halfwords: what x1 is subtracted from by EOR, or the upper byte."""
+        return 0x7F007F00 if self.packed else 0xFF00FF00
 
     @staticmethod
     def of(count: int, packed: bool) -> Lanes:
@@ -50,6 +48,6 @@ class Zero:
     @staticmethod
     def of(zero_point: int, packed: bool) -> Zero:
         """For int8."""
-        first = zero_point
-        second = 256 * zero_point + 127 - zero_point if packed else zero_point
+        first = zero_point if packed else 256 * zero_point
+        second = 256 * zero_point + 127 - zero_point if packed else 256 * zero_point
         return Zero((zero_point & 0xFF) * 0x01010101, *((half & 0xFFFF) * 0x00010001 for half in (first, second)))

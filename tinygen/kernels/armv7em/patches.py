@@ -22,7 +22,6 @@ from tinygen.kernels.armv7em import filters
 from tinygen.kernels.armv7em.filters import (
     COMPACT,
     GROUP,
-    MOST_LANES,
     TABLE,
     UNROLLED,
     Filters,
@@ -30,6 +29,7 @@ from tinygen.kernels.armv7em.filters import (
     Layer,
     Sums,
     group_bytes,
+    lane_counts,
 )
 from tinygen.kernels.armv7em.lanes import Lanes, Zero
 from tinygen.kernels.armv7em.plane import Plane
@@ -41,8 +41,8 @@ _LARGEST_BAND = 4096
 _FARTHEST = 4095
 """Bytes that an instruction's immediate offset reaches."""
 
-_MOST_BLOCKS = 64
-"""In the table."""
+_MOST_PIXELS = 256
+"""In the table of blocks."""
 
 _EIGHT = tuple(f"r{register}" for register in range(4, 12))
 
@@ -174,7 +174,7 @@ class Patches:
             return plane.out_height // rows * blocks * self._block_cost(lanes)
 
         choices = [
-            (lanes, rows) for rows in self._bands for lanes in range(1, 1 + min(MOST_LANES, rows * plane.out_width))
+            (lanes, rows) for rows in self._bands for lanes in lane_counts(rows * plane.out_width, plane.weights)
         ]
         least = min(cost(*choice) for choice in choices)
         return min((choice for choice in choices if cost(*choice) <= 1.01 * least), key=lambda c: (c[1], cost(*c)))
@@ -190,8 +190,7 @@ class Patches:
         yield 1
         for rows in range(2, plane.out_height + 1):
             size = (self._rows_under(rows)) * self.row_bytes
-            blocks = rows * plane.out_width
-            fits = size <= (0xFFFF if self.direct else _LARGEST_BAND) and blocks <= MOST_LANES * _MOST_BLOCKS
+            fits = size <= (0xFFFF if self.direct else _LARGEST_BAND) and rows * plane.out_width <= _MOST_PIXELS
             if fits and plane.out_height % rows == 0:
                 yield rows
 

@@ -17,7 +17,17 @@ import numpy as np
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import filters
-from tinygen.kernels.armv7em.filters import COMPACT, GROUP, UNROLLED, Filters, Frame, Layer, Sums, group_bytes
+from tinygen.kernels.armv7em.filters import (
+    COMPACT,
+    GROUP,
+    UNROLLED,
+    Filters,
+    Frame,
+    Layer,
+    Sums,
+    group_bytes,
+    lane_counts,
+)
 from tinygen.kernels.armv7em.lanes import Lanes, Zero
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
@@ -88,7 +98,9 @@ class Ring:
     @cached_property
     def lanes(self) -> int:
         """Pieces of a row."""
-        return filters.best_lanes(self.plane.out_width, self.plane.rows.taps * self.run)
+        width = self.plane.out_width
+        groups = self.plane.rows.taps * self.run
+        return min(lane_counts(width, self.plane.weights), key=lambda lanes: filters.cost(width, lanes, groups))
 
     @property
     def length(self) -> int:
