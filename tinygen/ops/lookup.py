@@ -13,9 +13,10 @@ from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.common import INT8, UINT8, Clamp
+from tinygen.ops.traits import Channelwise, ValueByValue
 
 
-class Lookup(Op):
+class Lookup(ValueByValue, Channelwise):
     """y[i] = f(x[i]), of the input's dtype; `reference` works value by value."""
 
     dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)

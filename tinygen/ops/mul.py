@@ -10,17 +10,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import Interval
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
 from tinygen.ops.case import Case
 from tinygen.ops.common import INT8, INT16, Clamp, differences
 from tinygen.ops.operand_cases import operand_case, random_operand_case
+from tinygen.ops.traits import Channelwise
 
 
 @dataclass(frozen=True)
-class Mul(Op):
+class Mul(Channelwise):
     """y = clamp(requant((a - a_zero_point) * (b - b_zero_point)) + output_zero_point).
 
     Both inputs int8 or both int16, of shapes that broadcast.
@@ -47,6 +49,16 @@ class Mul(Op):
         """The broadcast shape."""
         a, b = inputs
         return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, a.dtype),)
+
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """The products of all pairs of ends."""
+        (y,) = self.output_types(inputs)
+        a, b = given
+        results = [
+            self.requant.apply((left - self.a_zero_point) * (right - self.b_zero_point)) + self.output_zero_point
+            for left, right in itertools.product((a.low, a.high), (b.low, b.high))
+        ]
+        return (Interval.around(results, y.shape[-1:]).clipped(*self.clamp),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Exact integers."""

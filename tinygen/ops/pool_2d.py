@@ -10,16 +10,17 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, Clamp, full_range
+from tinygen.ops.traits import Channelwise, Increasing
 from tinygen.ops.window import Window, WindowLoops, same_padding
 
 
 @dataclass(frozen=True)
-class _Pool2D(Op):
+class _Pool2D(Increasing, Channelwise):
     window: Window
     clamp: Clamp
 
