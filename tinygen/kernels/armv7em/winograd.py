@@ -19,12 +19,13 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv7em import finishing
 from tinygen.kernels.armv7em.winograd_points import F2, F2_STRIDE_2, F4, Transform, point_words, room, stream, tap_words
 from tinygen.kernels.armv7em.winograd_shape import LONGEST_STEP, Frame, Scratch, Shape
 from tinygen.ops.common import INT8
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.window import Window
-from tinygen.proofs.high_product import HighProduct, prove_high_product
+from tinygen.proofs.high_product import HighProduct
 
 _FACTORS = (16, 24, 8, 4, 2, 1)
 """What points of filters may be multiplied by to have the requantisation proved, the first choice first."""
@@ -71,16 +72,9 @@ def _points(site: Site, transform: Transform) -> IntArray:
 
 def _prove(site: Site, transform: Transform, factors: Sequence[int] = _FACTORS) -> HighProduct | None:
     """The requantisation, with the filters' points multiplied by one of the factors."""
-    op: Conv2D = site.op
-    low, high = op.reach(site.inputs)
     most = room(_points(site, transform))
-    for factor in factors:
-        if factor <= most:
-            scale = transform.scale * factor
-            product = prove_high_product(op.requant, op.output_zero_point, op.clamp, low, high, scale=scale)
-            if product is not None:
-                return product
-    return None
+    forms = (finishing.proved(site, transform.scale * factor) for factor in factors if factor <= most)
+    return next((form for form in forms if form is not None), None)
 
 
 def _start(site: Site, product: HighProduct) -> IntArray:

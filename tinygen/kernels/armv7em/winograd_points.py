@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import IntArray
 from tinygen.ir import Array
+from tinygen.kernels.armv7em import finishing
 from tinygen.proofs.high_product import HighProduct
 
 _INT16_MAX = 2**15 - 1
@@ -81,18 +82,15 @@ def stream(words: npt.NDArray[np.uint32], start: IntArray, product: HighProduct)
     For an odd number of filters bytes to the next pair's outputs follow.
     """
     filters = words.shape[-2]
-    finish = np.stack(
-        [start, product.multiplier, product.addend, *([] if product.step is None else [product.step])], axis=1
-    )
+    finish = np.hstack([finishing.words(start)[:, None], finishing.constants(product)])
     pairs = filter_pairs(filters)
-    parts: list[IntArray] = []
+    parts: list[npt.NDArray[np.uint32]] = []
     for index, pair in enumerate(pairs):
-        parts.append(words[..., pair, :].reshape(-1).astype(np.int64))
-        parts.append(finish[list(pair)].reshape(-1))
+        parts += [words[..., pair, :].reshape(-1), finish[list(pair)].reshape(-1)]
         if filters % 2:
             following = pairs[index + 1][0] if index + 1 < len(pairs) else filters
-            parts.append(np.array([following - pair[0]]))
-    return (np.concatenate(parts) & 0xFFFFFFFF).astype(np.uint32)
+            parts.append(np.array([following - pair[0]], np.uint32))
+    return np.concatenate(parts)
 
 
 def filter_pairs(filters: int) -> list[tuple[int, int]]:
