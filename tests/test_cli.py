@@ -247,6 +247,14 @@ def test_a_batch_or_interface_that_cannot_be_is_refused(tinygen: Run, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
+def test_inspect_shows_what_was_proved(tinygen: Run) -> None:
+    shown = " ".join(tinygen("inspect", DIGITS, "--proofs").out.split())
+    assert "high half of a product" in shown and "takes every step" in shown
+    layers = json.loads(tinygen("inspect", DIGITS, "--json").out)["manifest"]["layers"]
+    proved = {layer["op"] for layer in layers if layer["proof"]}
+    assert {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"} <= proved
+
+
 def test_inspect_shows_layers(tinygen: Run) -> None:
     outcome = tinygen("inspect", DIGITS)
     assert outcome.code == 0
@@ -257,7 +265,7 @@ def test_inspect_shows_layers(tinygen: Run) -> None:
 def test_bench_counts_layer_by_layer(tinygen: Run, built: Path) -> None:
     outcome = tinygen("bench", built)
     assert outcome.code == 0, outcome.err
-    assert re.search(r"^0 +CONV_2D +direct +9,216 ", outcome.out, re.M)
+    assert re.search(r"^0 +CONV_2D +\w+ +9,216 ", outcome.out, re.M)
     assert re.search(r"^ +total +46,592 ", outcome.out, re.M)
     assert "modelled, never measured. Source: Arm Cortex-M4 Technical Reference Manual" in outcome.out
     count = json.loads(tinygen("bench", built, "--json").out)

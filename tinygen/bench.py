@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,22 +19,13 @@ from tinygen.counting.link_map import library_pieces
 from tinygen.counting.plugin import plugin
 from tinygen.errors import ToolFailed, UsageError
 from tinygen.link import open_link
-from tinygen.manifest import Layer, Manifest
+from tinygen.manifest import LayerEstimate, Manifest
 from tinygen.project import project_files
 from tinygen.samples import Sample
 from tinygen.session import Session
 from tinygen.target import CostTable, load_board, load_core
 
 OnLine = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What the generator expected of a layer; None where it expected nothing."""
-
-    instructions: int | None
-    cycles: float | None
-    flash: int | None  # bytes
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,7 @@ class LayerCount:
     figures: Figures
     code_bytes: int  # of functions that no other layer executes
     const_bytes: int
-    estimate: Estimate | None
+    estimate: LayerEstimate
 
 
 @dataclass(frozen=True)
@@ -70,6 +62,7 @@ class Count:
     flash: Flash
     flash_bytes: int  # of the library: code, constants, and initial values
     ram_bytes: int  # of the library's static memory
+    outputs_crc32: tuple[int, ...]  # of what was computed
 
 
 @dataclass(frozen=True)
@@ -96,7 +89,7 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
     core = load_core(content.core)
     path = firmware.build(out, on_line)
     image = firmware.firmware_image(out)
-    found = counted(out, content, watch(image, content))
+    found, outputs = counted(out, content, watch(image, content))
     code = disassemble(path, core.toolchain)
     spans = {span.index: figures(span, code, core.cost.cycles) for span in found.spans}
     pieces = library_pieces(path.with_suffix(".map"), content.name)
@@ -115,7 +108,7 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
             figures=spans[index],
             code_bytes=parts.code[index],
             const_bytes=parts.constants[index],
-            estimate=_estimate(layer),
+            estimate=layer.estimate,
         )
         for index, layer in enumerate(content.layers)
     )
@@ -134,16 +127,12 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
         flash=parts,
         flash_bytes=size,
         ram_bytes=library_ram(image, pieces),
+        outputs_crc32=tuple(zlib.crc32(data) for data in outputs),
     )
 
 
 def _ratio(count: int, macs: int) -> float | None:
     return count / macs if macs else None
-
-
-def _estimate(layer: Layer) -> Estimate | None:
-    found = getattr(layer, "estimate", None)
-    return Estimate(**found) if isinstance(found, Mapping) else found
 
 
 def watch(image: elf.Image, content: Manifest, allowed: tuple[record.Allowance, ...] = ()) -> record.Watch:
@@ -162,8 +151,10 @@ def watch(image: elf.Image, content: Manifest, allowed: tuple[record.Allowance, 
         raise ToolFailed(f"the firmware of {content.name} cannot be counted: {error}", "Build it again.") from None
 
 
-def counted(out: Path, content: Manifest, watched: record.Watch) -> record.Record:
+def counted(out: Path, content: Manifest, watched: record.Watch) -> tuple[record.Record, list[bytes]]:
     """Run one invoke of a built firmware on the sample, from its first state, under the counting plugin.
+
+    What was counted, and the bytes of the outputs.
 
     Raises ToolMissing, ToolFailed, LinkError.
     """
@@ -172,10 +163,12 @@ def counted(out: Path, content: Manifest, watched: record.Watch) -> record.Recor
         port = firmware.emulate(out, watched.arguments(plugin(), answer))
         try:
             with open_link(port, firmware.baud(out)) as link:
-                invoke_once(Session(link), content)
+                session = Session(link)
+                invoke_once(session, content)
+                outputs = session.outputs()
         finally:
             firmware.stop(out)
-        return checked(record.read(answer), watched, content)
+        return checked(record.read(answer), watched, content), outputs
 
 
 def invoke_once(session: Session, content: Manifest) -> int | None:

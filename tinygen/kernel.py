@@ -37,6 +37,8 @@ class Body:
     """Constant arrays that all layers of a library read in common, by name."""
     variant: str = ""
     """What tells the assembly function from those of other layers, in a word for its name: "64x64_125"."""
+    proof: str = ""
+    """Cheaper arithmetic that was proved equal to the profile's, in words; empty where the profile's own is used."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ _HELPERS = (
     "requantise_once",
     "requantise_once_wide",
     "requantise_real",
+    "high_product",
     "taps",
     "sources",
     "reciprocal",
@@ -308,6 +309,7 @@ def _manifest_layer(layer: Layer, graph: Graph, layout: Layout) -> manifest.Laye
         symbol=layer.symbol,
         kernel=layer.step.kernel.name,
         rounding=layer.step.node.op.rounding,
+        proof=layer.body.proof,
         macs=graph.macs(layer.step.node),
         output=manifest.LayerOutput(
             tensor=output.name,

@@ -24,9 +24,10 @@ Schema 2. All paths are relative to the folder that holds manifest.json, with fo
     const_bytes       weights, biases, requantisation and tables, in flash
     macs              multiply-accumulates of one invoke
     model_macs        the same with the channels that are `removed`, for comparison
-    layers            [{index, name, op, symbol, kernel, rounding, macs, output, estimate, alternatives}] in the order
-                      of execution, one for each C function; rounding is the rule's name, "exact" where nothing is
-                      rounded; output is {tensor, dtype, shape, bytes, memory, offset}, the offset within the memory
+    layers            [{index, name, op, symbol, kernel, rounding, proof, macs, output, estimate, alternatives}] in the
+                      order of execution, one for each C function; rounding is the rule's name, "exact" where nothing
+                      is rounded; proof says which cheaper arithmetic was proved to give the same, "" where the rule
+                      itself is; output is {tensor, dtype, shape, bytes, memory, offset}, the offset within the memory
                       "arena" or "state"; estimate is what the kernel is expected to cost, {kernel, instructions,
                       cycles, flash, scratch}: executed instructions and modelled cycles of one invoke, null where
                       nothing is known, and bytes; alternatives are estimates of kernels that were not taken
@@ -111,6 +112,7 @@ class Layer:
     symbol: str
     kernel: str
     rounding: str
+    proof: str
     macs: int
     output: LayerOutput
     estimate: LayerEstimate

@@ -87,6 +87,20 @@ def channel_problems(bias: Tensor, requant: Requant | RealRequant, channels: int
         yield f"{requant.channels} filter scales for {channels} output channels"
 
 
+def accumulator_range(
+    weights: Array, bias: Array, zero_point: int, weight_zero_point: int, x_range: Clamp = (-128, 127)
+) -> tuple[IntArray, IntArray]:
+    """The least and the greatest accumulator (channels,) that inputs of a range that holds the zero point can give.
+
+    `weights` is (channels, taps), `bias` (channels,). Any part of the taps stays within it, too: that of a window over
+    the border of an image.
+    """
+    centred = weights.astype(np.int64) - weight_zero_point
+    ends = np.stack([centred * (x - zero_point) for x in x_range])
+    start = bias.astype(np.int64)
+    return start + np.minimum(ends.min(axis=0), 0).sum(axis=1), start + np.maximum(ends.max(axis=0), 0).sum(axis=1)
+
+
 _FAR = 2**62
 
 
@@ -124,6 +138,15 @@ def accumulator_problems(
 
 
 @dataclass(frozen=True)
+class Product:
+    """Literals of a step that is the high half of one product, less what the helper takes."""
+
+    scale: int
+    """What sums are multiplied by first"""
+    shift: int
+
+
+@dataclass(frozen=True)
 class Finish:
     """Literals of the step from accumulator to output; per channel, the helper's factors are constant arrays."""
 
@@ -137,6 +160,8 @@ class Finish:
     zero_point: int
     low: int
     high: int
+    product: Product | None = None
+    """Given where the helper is ``high_product``"""
 
 
 def finish(

@@ -156,6 +156,15 @@ def cases() -> tuple[Case, ...]:
         convolution_case("tiny_scale", x=(1, 4, 4, 2), filters=4, kernel=(3, 3), output_scale=900.0),
         convolution_case("zero_point_zero", x=(1, 4, 4, 2), filters=4, kernel=(3, 3), zero_point=0),
         convolution_case("zero_point_127", x=(1, 4, 4, 2), filters=4, kernel=(3, 3), zero_point=127),
+        convolution_case("pointwise_two_pixels", x=(1, 2, 1, 37), filters=11, kernel=(1, 1), activation="RELU"),
+        convolution_case(
+            "pointwise_relu", x=(1, 4, 4, 5), filters=7, kernel=(1, 1), activation="RELU", output_zero_point=-128
+        ),
+        convolution_case("pointwise_stride", x=(1, 7, 9, 6), filters=5, kernel=(1, 1), stride=(3, 2)),
+        convolution_case("pointwise_one_pixel", x=(1, 1, 1, 43), filters=7, kernel=(1, 1)),
+        convolution_case("pointwise_one_channel", x=(1, 5, 3, 1), filters=3, kernel=(1, 1)),
+        convolution_case("pointwise_deep", x=(2, 3, 3, 203), filters=3, kernel=(1, 1), output_scale=1.0),
+        convolution_case("lowest_weights", x=(1, 5, 5, 22), filters=3, kernel=(1, 1), lowest=True),
         convolution_case("odd_3x3", x=(1, 5, 6, 9), filters=9, kernel=(3, 3), output_scale=0.3),
         convolution_case("valid_3x3", x=(1, 6, 11, 12), filters=4, kernel=(3, 3), padding="VALID", activation="RELU"),
         convolution_case("deep_3x3", x=(1, 3, 4, 70), filters=3, kernel=(3, 3)),

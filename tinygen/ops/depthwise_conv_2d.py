@@ -100,6 +100,13 @@ def cases() -> tuple[Case, ...]:
     return (
         _case("3x3", x=(1, 5, 6, 8), filters=8, kernel=(3, 3)),
         _case("multiplier", x=(1, 5, 4, 3), filters=12, kernel=(3, 3)),
+        _case("even_rows", x=(1, 6, 9, 6), filters=6, kernel=(3, 3), activation="RELU", output_zero_point=-128),
+        _case("stride_2_even", x=(1, 8, 10, 7), filters=7, kernel=(3, 3), stride=(2, 2), activation="RELU"),
+        _case("stride_2_odd", x=(1, 9, 11, 2), filters=2, kernel=(3, 3), stride=(2, 2)),
+        _case("columns_of_two", x=(1, 7, 5, 4), filters=4, kernel=(3, 2), padding="VALID", zero_point=11),
+        _case("wide", x=(1, 12, 71, 5), filters=5, kernel=(3, 3)),
+        _case("wide_stride_2", x=(1, 13, 70, 4), filters=4, kernel=(3, 3), stride=(2, 2), padding="VALID"),
+        _case("many_channels", x=(1, 4, 3, 1400), filters=1400, kernel=(3, 3)),
         _case("one_channel", x=(1, 9, 8, 1), filters=8, kernel=(5, 4), stride=(2, 2)),
         _case("one_pixel", x=(1, 1, 1, 5), filters=5, kernel=(3, 3)),
         _case("same_odd_total", x=(1, 6, 7, 3), filters=3, kernel=(4, 2)),

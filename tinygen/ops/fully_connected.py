@@ -125,6 +125,9 @@ def cases() -> tuple[Case, ...]:
         _case("weight_zero_point", (2, 11), 6, weight_zero_point=5),
         _case("per_channel", (2, 11), 6, per_channel=True),
         _case("gain_above_one", (1, 4), 4, output_scale=1e-4),
+        _case("deep", (1, 203), 9, output_scale=1.0),
+        _case("few_values", (40, 7), 5, activation="RELU"),
+        _case("lowest_weights", (1, 22), 3, lowest=True),
         _case("int16", (3, 13), 9, dtype="int16"),
         _case("int16_per_channel", (2, 11), 6, dtype="int16", per_channel=True),
         _case("int16_weight_zero_point", (2, 11), 6, dtype="int16", weight_zero_point=5),
@@ -169,6 +172,7 @@ def _case(
     filter_dtype: str = "int8",
     bias_dtype: str = "",
     output_scale: float = 0.6,
+    lowest: bool = False,
 ) -> Case:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     depth = depth or x[-1]
@@ -180,6 +184,7 @@ def _case(
         filter_dtype=filter_dtype,
         per_channel=per_channel,
         bias_dtype=bias_dtype,
+        lowest=lowest,
     )
     y = (*x[:-1], filters) if keep_num_dims else (math.prod(x) // depth, filters)
     return Case(

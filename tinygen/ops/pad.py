@@ -72,7 +72,7 @@ class Pad(Moving):
         return f"{self.value:g} around by {borders}"
 
 
-class _Level(NamedTuple):
+class Level(NamedTuple):
     """One padded dimension: `trips` times, `before` elements of border, what is inside, `after` elements."""
 
     trips: int
@@ -80,14 +80,14 @@ class _Level(NamedTuple):
     after: int
 
 
-def _levels(op: Pad, x: Shape, y: Shape) -> tuple[list[_Level], int]:
+def padded_levels(op: Pad, x: Shape, y: Shape) -> tuple[list[Level], int]:
     """The padded dimensions, outermost first, and how many elements lie inside the innermost."""
     levels = []
     outer = 0
     for axis, (before, after) in enumerate(zip(op.before, op.after, strict=True)):
         if before or after:
             step = math.prod(y[axis + 1 :])
-            levels.append(_Level(math.prod(x[outer:axis]), before * step, after * step))
+            levels.append(Level(math.prod(x[outer:axis]), before * step, after * step))
             outer = axis
     return levels, math.prod(x[outer:])
 
@@ -95,7 +95,7 @@ def _levels(op: Pad, x: Shape, y: Shape) -> tuple[list[_Level], int]:
 def _prepare(site: Site) -> Body:
     op: Pad = site.op
     (x,) = site.inputs
-    levels, run = _levels(op, x.shape, site.outputs[0].shape)
+    levels, run = padded_levels(op, x.shape, site.outputs[0].shape)
     value = float_literal(op.value) if x.dtype == FLOAT32 else str(int(op.value))
     return Body({"levels": levels, "run": run, "value": value})
 

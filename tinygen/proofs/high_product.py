@@ -76,6 +76,17 @@ class HighProduct:
         """(channels,): whether the form is proved: it keeps the order, and takes the same steps."""
         return self.fits(stairs.low, stairs.high) & stairs.equal(self.apply)
 
+    def describe(self, low: IntArray, high: IntArray) -> str:
+        """The form, its constants and what it was proved for, in words."""
+        steps = "one line" if self.step is None else "a line for each sign"
+        scales = np.unique(self.scale)
+        scale = str(scales[0]) if len(scales) == 1 else f"{scales[0]} to {scales[-1]}"
+        return (
+            f"high half of a product, {steps}: scale {scale}, shift {self.shift}, multipliers of "
+            f"{int(self.multiplier.max()).bit_length()} bits, {len(low)} channel{'s' if len(low) > 1 else ''}, "
+            f"sums from {low.min():,} to {high.max():,}"
+        )
+
     @property
     def _step(self) -> IntArray:
         return np.zeros_like(self.start) if self.step is None else self.step
@@ -103,20 +114,23 @@ def prove_high_product(
     scale: int | Sequence[int],
     shifts: Sequence[int] | None = None,
     with_step: bool | None = None,
+    start_multiple: int = 1,
 ) -> HighProduct | None:
     """The form that equals clip(requant(acc) + zero_point, *clamp) for every acc from low to high (channels,).
 
+    None where some channel has none, or where the clamp does not lie within int8.
+
     `scale`: what the kernel multiplies sums by; of several, each channel gets the first that it can be proved with.
     `shifts`: those to try, in this order; else one that similar layers are likely to have, too, goes first.
-    `with_step`: whether the form has a step; None: only if there is no other. None is returned where some channel has
-    no such form, or where the clamp does not lie within int8.
+    `with_step`: whether the form has a step; None: only if there is no other. `start_multiple`: a divisor of `scale`
+    that all start values are to be multiples of; multiples of `scale` can be added before sums are multiplied.
     """
     if clamp[0] < -128 or clamp[1] > 127:
         return None
     stairs = Staircases.of(requant, zero_point, clamp, low, high)
     scales = (scale,) if isinstance(scale, int) else tuple(scale)
     factors = np.broadcast_to(np.array(requant.factors), stairs.low.shape)
-    search = _Search(stairs, factors, zero_point, scales)
+    search = _Search(stairs, factors, zero_point, scales, start_multiple)
     for stepped in (False, True) if with_step is None else (with_step,):
         for clamps in _clamps(clamp):
             found = search.first_proved(stepped, clamps, shifts)
@@ -150,6 +164,7 @@ class _Search:
     factors: np.ndarray[tuple[int], np.dtype[np.float64]]
     zero_point: int
     scales: tuple[int, ...]
+    start_multiple: int
 
     def first_proved(
         self, stepped: bool, clamps: tuple[int | None, int | None], shifts: Sequence[int] | None
@@ -241,11 +256,11 @@ class _Search:
             left = np.flatnonzero(possible & ~line.found)
             if addends == _MANY and only and left.size > 1:
                 # One that is hard to prove tells whether it is worth to look at them all.
-                _extend(line, left[:1], sides, base, starts, scale, shift, addends)
+                _extend(line, left[:1], sides, base, starts, scale, shift, addends, self.start_multiple)
                 if not line.found[left[0]]:
                     return None
                 left = left[1:]
-            _extend(line, left, sides, base, starts, scale, shift, addends)
+            _extend(line, left, sides, base, starts, scale, shift, addends, self.start_multiple)
         return None if only and not line.found.all() else line
 
     def _starts(self, marks: Marks, channels: IntArray, scale: int, stepped: bool) -> tuple[IntArray, IntArray]:
@@ -304,6 +319,7 @@ def _extend(
     scale: int,
     shift: int,
     addends: int,
+    multiple: int,
 ) -> None:
     """Look for lines of channels (indices into `line`), with multipliers from `base` outwards, and enter them."""
     for delta in _MULTIPLIERS:
@@ -318,7 +334,9 @@ def _extend(
         kept = np.flatnonzero(fits)
         chosen = channels[kept]
         windows = [Window(*(array[kept] for array in window)) for window in windows]
-        start, addend, step, found = _offsets(windows, multiplier[kept], starts[0][chosen], starts[1][chosen], addends)
+        start, addend, step, found = _offsets(
+            windows, multiplier[kept], starts[0][chosen], starts[1][chosen], addends, multiple
+        )
         done = chosen[found]
         line.start[done] = start[found]
         line.multiplier[done] = multiplier[kept][found]
@@ -328,7 +346,12 @@ def _extend(
 
 
 def _offsets(
-    windows: Sequence[Window], multiplier: IntArray, least_start: IntArray, most_start: IntArray, addends: int
+    windows: Sequence[Window],
+    multiplier: IntArray,
+    least_start: IntArray,
+    most_start: IntArray,
+    addends: int,
+    multiple: int,
 ) -> tuple[IntArray, IntArray, IntArray, BoolArray]:
     """(channels,): start, addend, step, and whether start * multiplier + addend * 2**32 lies in the (first) window.
 
@@ -339,8 +362,13 @@ def _offsets(
     middle: IntArray = np.where((least_start <= 0) & (most_start >= 0), 0, (least_start + most_start) >> 1)
     around = ((window.least - middle * multiplier) >> 32)[:, None]
     tries = np.arange(addends, dtype=np.int64)
-    addend = around + np.where(tries & 1, -1, 1) * ((tries + 1) >> 1)
-    start = -(((addend << 32) - window.least[:, None]) // multiplier[:, None])
+    tries = np.where(tries & 1, -1, 1) * ((tries + 1) >> 1)
+    if multiple == 1:
+        addend = around + tries
+        start = -(((addend << 32) - window.least[:, None]) // multiplier[:, None])
+    else:
+        start = (middle[:, None] // multiple + tries) * multiple
+        addend = -((start * multiplier[:, None] - window.least[:, None]) >> 32)
     offset = start * multiplier[:, None] + (addend << 32)
     good = (offset <= window.most[:, None]) & (start >= least_start[:, None]) & (start <= most_start[:, None])
     step = np.zeros_like(addend)

@@ -19,7 +19,7 @@ _ESTIMATES = ("estimate", "off")
 
 def count_table(count: Count) -> Table:
     """One row a layer, then the invoke around them, and the total."""
-    estimated = any(layer.estimate is not None for layer in count.layers)
+    estimated = any(layer.estimate.instructions is not None for layer in count.layers)
     figures = (*_FIGURES, *(_ESTIMATES if estimated else ()))
     table = plain_table("#", "operator", "kernel", "MACs", *figures, right=("#", "MACs", *figures))
     for layer in count.layers:
@@ -47,7 +47,7 @@ def _figures(figures: Figures, per_mac: float | None) -> list[str]:
 
 
 def _estimate(layer: LayerCount) -> tuple[str, str]:
-    expected = layer.estimate.instructions if layer.estimate is not None else None
+    expected = layer.estimate.instructions
     if expected is None:
         return "-", ""
     return f"{expected:,}", f"{expected / layer.figures.instructions - 1:+.1%}"

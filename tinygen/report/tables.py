@@ -121,6 +121,24 @@ def layer_table(layers: Sequence[Layer]) -> Table:
     return table
 
 
+PROOFS_EXPLAINED = (
+    "Rescaling to int8, with zero point and clamp, is a staircase: for each channel, some sum is the least with each "
+    "output. A cheaper formula stands in for the profile's where it takes every step at the same sum, and gives the "
+    "same at both ends of what the channel can reach: in exact integers, and no register overflows. Where nothing "
+    "cheaper is proved, the profile's own arithmetic stays."
+)
+
+
+def proofs_table(layers: Sequence[Layer]) -> Table:
+    """What each layer rounds by, and what was proved to give the same."""
+    table = plain_table("#", "operator", "channels", "rounding", "proved", right=("#", "channels"), wide=["proved"])
+    for layer in layers:
+        nothing = "-" if layer.rounding == "exact" else "the profile's own arithmetic"
+        channels = f"{layer.output.shape[-1]:,}" if layer.output.shape else "1"
+        table.add_row(str(layer.index), layer.op, channels, layer.rounding, Text(layer.proof or nothing))
+    return table
+
+
 def outline_table(rows: Sequence[OutlineRow], problems: Sequence[Problem]) -> Table:
     """The nodes of a model that cannot be built, and which of them are the reason."""
     broken = {problem.node for problem in problems}

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block, Step
-from tinygen.kernels.armv7em.expansion import MASK, Expansion
+from tinygen.kernels.armv7em.expansion import Expansion
 from tinygen.kernels.armv7em.finishing import Finish
 from tinygen.ops.common import INT8
 from tinygen.ops.conv_2d import Conv2D
@@ -176,14 +176,19 @@ def geometry(site: Site) -> Geometry | None:
 
 def form(site: Site) -> HighProduct | None:
     """The proved requantisation."""
-    return finishing.proved(site, packing.SCALE if _packed(site) else 1)
+    return finishing.proved(site, packing.SCALE)
+
+
+def is_plain(site: Site) -> bool:
+    """Whether all is int8: weights of a byte each, without a zero point."""
+    op: Weighted = site.op
+    x, weights, _ = site.inputs
+    return x.dtype == INT8 and not weights.packed and not op.weight_zero_point
 
 
 def accepts(site: Site) -> bool:
-    """int8, weights of a byte without a zero point, a matrix product, and a proved requantisation."""
-    op: Weighted = site.op
-    x, weights, _ = site.inputs
-    if x.dtype != INT8 or weights.packed or op.weight_zero_point:
+    """int8, a matrix product, and a proved requantisation."""
+    if not is_plain(site):
         return False
     sizes = geometry(site)
     if sizes is None or (sizes.steps and sizes.steps.columns > 0xFFFF):
@@ -219,7 +224,6 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
         "sizes": sizes,
         "sections": sections,
         "packed": packed,
-        "mask": MASK,
         "scale": requantisation.scale,
         "frame": 36 if sizes.steps else 28,
     }

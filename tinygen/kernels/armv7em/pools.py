@@ -96,7 +96,7 @@ def _line(op: AveragePool2D | Mean | Sum, taps: int) -> Line | None:
     low, high = full_range(INT8)
     sums = np.arange(low * taps, high * taps + 1)
     expected, clamp, gain = _division(op, taps, sums) if isinstance(op, AveragePool2D) else _rescaling(op, taps, sums)
-    doublings = max(math.ceil(math.log2(gain / _LARGEST_GAIN)), 0)
+    doublings = math.ceil(math.log2(gain / _LARGEST_GAIN)) if gain > _LARGEST_GAIN else 0
     if taps * -low << doublings > _LANE:
         return None
     products = prove_word_products(expected, sums[None] << doublings, clamp, (gain / 2**doublings,), shift=16)

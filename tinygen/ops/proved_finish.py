@@ -1,0 +1,96 @@
+"""The requantising step of portable C where a cheaper formula is proved: the high half of one product.
+
+Its constants take the place of the profile's: a start value goes into the biases, an addend instead of the shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygen.c_text import C_TYPES
+from tinygen.fixedpoint import INT32_MAX, IntArray, RealRequant, Requant
+from tinygen.ir import Array
+from tinygen.ops.common import Clamp, Finish, Product
+from tinygen.proofs.high_product import HighProduct, prove_high_product
+
+_SCALES_WITH_STEP = (256, 16)
+"""What sums are multiplied by, if negative results have their steps apart; the first for which sums fit int32."""
+
+
+@dataclass(frozen=True, eq=False)
+class ProvedFinish:
+    """Literals for the template, constant arrays by name, C helpers, and what is to be added to the biases."""
+
+    finish: Finish
+    constants: Mapping[str, Array]
+    helpers: frozenset[str]
+    bias: IntArray
+    """int64 (channels,)"""
+    proof: str
+    """What was proved, for people"""
+
+
+def proved_finish(
+    requant: Requant | RealRequant,
+    zero_point: int,
+    clamp: Clamp,
+    low: IntArray,
+    high: IntArray,
+    bound: IntArray,
+    objective: str,
+) -> ProvedFinish | None:
+    """The cheapest finish of int8 outputs proved for sums from low to high, both (channels,); None if there is none.
+
+    `bound`: what each channel's |accumulator| can reach on the way. With the objective "size" there is none for
+    channels that differ, whose addends take more bytes than the profile's shifts.
+    """
+    if objective == "size" and requant.per_channel:
+        return None
+    if not requant.per_channel:
+        low, high = low.min(keepdims=True), high.max(keepdims=True)
+    product = prove_high_product(requant, zero_point, clamp, low, high, scale=1, with_step=False)
+    for scale in _SCALES_WITH_STEP:
+        product = product or prove_high_product(
+            requant, zero_point, clamp, low, high, scale=scale, with_step=True, start_multiple=scale
+        )
+    if product is None:
+        return None
+    assert isinstance(product.scale, int)
+    bias = product.start // product.scale
+    if (bound + np.abs(bias)).max() > INT32_MAX:
+        return None
+    columns = {"multiplier": product.multiplier.astype(np.int32), "addend": _narrowest(product.addend)}
+    if product.step is not None:
+        columns["step"] = _narrowest(product.step)
+    return ProvedFinish(
+        _finish(product, columns, requant.per_channel),
+        columns if requant.per_channel else {},
+        frozenset({"clamp", "high_product"}),
+        bias,
+        product.describe(low, high),
+    )
+
+
+def _finish(product: HighProduct, columns: Mapping[str, Array], per_channel: bool) -> Finish:
+    return Finish(
+        acc_type="int32_t",
+        y_type=C_TYPES["int8"],
+        helper="high_product",
+        per_channel=per_channel,
+        factors={name: repr(array[0].item()) for name, array in columns.items()},
+        zero_point=0,
+        low=-128 if product.low_clamp is None else product.low_clamp,
+        high=127 if product.high_clamp is None else product.high_clamp,
+        product=Product(int(np.max(product.scale)), product.shift),
+    )
+
+
+def _narrowest(values: IntArray) -> Array:
+    """The smallest integer type that holds all values."""
+    for dtype in (np.int8, np.int16):
+        if values.min() >= np.iinfo(dtype).min and values.max() <= np.iinfo(dtype).max:
+            return values.astype(dtype)
+    return values.astype(np.int32)
