@@ -247,6 +247,14 @@ def test_a_batch_or_interface_that_cannot_be_is_refused(tinygen: Run, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
+def test_inspect_shows_what_was_proved(tinygen: Run) -> None:
+    shown = " ".join(tinygen("inspect", DIGITS, "--proofs").out.split())
+    assert "high half of a product" in shown and "takes every step" in shown
+    layers = json.loads(tinygen("inspect", DIGITS, "--json").out)["manifest"]["layers"]
+    proved = {layer["op"] for layer in layers if layer["proof"]}
+    assert {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"} <= proved
+
+
 def test_inspect_shows_layers(tinygen: Run) -> None:
     outcome = tinygen("inspect", DIGITS)
     assert outcome.code == 0

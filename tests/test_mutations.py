@@ -63,8 +63,11 @@ SAMPLES = 8
 CODE, CONSTANTS = ".c", "_constants.inc"
 
 C = {
-    "rounding to nearest": ("conv_2d-same_odd_total", CODE, r"\(INT64_C\(1\) << 30\)", "0"),
-    "ties": ("conv_2d-per_tensor", CODE, r"> threshold", ">= threshold"),
+    "rounding to nearest": ("prelu-per_channel", CODE, r"\(INT64_C\(1\) << 30\)", "0"),
+    "ties": ("prelu-per_channel", CODE, r"> threshold", ">= threshold"),
+    "proved multiplier": ("conv_2d-same_odd_total", CODE, r"layer_00_multiplier\[channel\]", r"\g<0> * 2"),
+    "proved step": ("conv_2d-same_odd_total", CODE, r"\(sum >> 31\)", "~(sum >> 31)"),
+    "proved addend": ("conv_2d-same_odd_total", CODE, r"layer_00_addend\[channel\]", r"\g<0> + 1024"),
     "upper clamp": ("conv_2d-relu6", CODE, r"(_clamp\(y, -?\d+), \d+\)", r"\1, 5)"),
     "lower clamp": ("fully_connected-relu", CODE, r"_clamp\(y, -?\d+,", "_clamp(y, -128,"),
     "output zero point": ("add-same_shape", CODE, r"(layer_00_finish.*\n.*\n.*) \+ 5;", r"\1 + 6;"),
@@ -79,7 +82,7 @@ C = {
     "divisor": ("pool_2d-average_same_odd_total", CODE, r"(ky1 - ky0\)) \* ", r"\1 + "),
     "number of terms": ("reduce-mean_image", CODE, r"r0 < 30;", "r0 < 29;"),
     "comparison": ("extremum-maximum", CODE, r"a > b \?", "a < b ?"),
-    "one bias": ("conv_2d-same_odd_total", CONSTANTS, r"(layer_00_bias\[4\] = \{\s+)7761", r"\g<1>9761"),
+    "one bias": ("conv_2d-same_odd_total", CONSTANTS, r"(layer_00_bias\[4\] = \{\s+)-?\d+", r"\g<1>9761"),
     "one weight": ("fully_connected-plain", CONSTANTS, r"(layer_00_weights\[\d+\] = \{\s+)-?\d+", r"\g<1>127"),
     "one table entry": ("quantize-requantize", CONSTANTS, r"(table\[256\] = \{\s+)-?\d+", r"\g<1>77"),
     "one of an activation": ("activations-leaky_relu", CONSTANTS, r"(table\[256\] = \{\s+)-?\d+", r"\g<1>77"),

@@ -226,6 +226,8 @@ def verify(
             if found.causes:
                 _print(f"\nWhere the {found.peer} begins to differ, and why:\n")
                 _print(tables.causes_table(found.causes))
+        if content.removed:
+            _print(f"\n{tables.partial_text(content)}")
         if silent:
             _print(f"\n{silent}")
         _print(f"\n{tables.verify_verdict(equal, explained, content.profile)}")
@@ -366,14 +368,16 @@ def boards(as_json: bool) -> None:
 @_PROFILE
 @_IO
 @_BATCH
+@click.option("--proofs", is_flag=True, help="Show which cheaper arithmetic was proved to give the profile's results.")
 @_JSON
-def inspect(model: Path, board: str, profile: str, io: str, batch: int | None, as_json: bool) -> None:
+def inspect(model: Path, board: str, profile: str, io: str, batch: int | None, proofs: bool, as_json: bool) -> None:
     """Show a model's graph, shapes, MACs and sizes, and what in it cannot be built and why.
 
     The exit code is 1 when something cannot be built.
 
     \b
     tinygen inspect kws.tflite
+    tinygen inspect kws.tflite --proofs
     tinygen inspect kws.tflite --json
     """
     from tinygen import pipeline
@@ -391,6 +395,10 @@ def inspect(model: Path, board: str, profile: str, io: str, batch: int | None, a
         raise click.exceptions.Exit(1) from None
     if as_json:
         _print_json({"supported": True, "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})
+        return
+    if proofs:
+        _print(tables.proofs_table(built.manifest.layers))
+        _print(f"\n{tables.PROOFS_EXPLAINED}")
         return
     _print(tables.layer_table(built.manifest.layers))
     _print("")

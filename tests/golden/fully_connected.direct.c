@@ -36,31 +36,20 @@ static inline int32_t kws_clamp(int32_t value, int32_t low, int32_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-/* The high half of 2ab, rounded: gemmlowp's SaturatingRoundingDoublingHighMul for a, b not both INT32_MIN. */
-static inline int32_t kws_high_mul(int32_t a, int32_t b)
+/* addend + the high half of sum * multiplier. The constants were proved, in exact integers: for every sum that a layer
+ * can reach, what follows is the profile's own result. */
+static inline int32_t kws_high_product(int32_t sum, int32_t multiplier, int32_t addend)
 {
-    return (int32_t)(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
-}
-
-/* value / 2^exponent for exponents 0 to 31, ties away from zero: gemmlowp's RoundingDivideByPOT. */
-static inline int32_t kws_divide_by_pot(int32_t value, int32_t exponent)
-{
-    const int32_t mask = (int32_t)((UINT32_C(1) << exponent) - 1U);
-    const int32_t threshold = (mask >> 1) + (value < 0 ? 1 : 0);
-    return (value >> exponent) + ((value & mask) > threshold ? 1 : 0);
-}
-
-/* acc * multiplier * 2^-(31 + shift), rounded twice: TensorFlow Lite Micro's MultiplyByQuantizedMultiplier. */
-static inline int32_t kws_requantise(int32_t acc, int32_t multiplier, int32_t shift)
-{
-    return kws_divide_by_pot(kws_high_mul(acc, multiplier), shift);
+    return addend + (int32_t)(((int64_t)sum * multiplier) >> 32);
 }
 
 /* Layer 0: FULLY_CONNECTED 13 -> 9.
  * 117 MACs, kernel fully_connected.direct (double rounding), writes tensor3. */
 static inline int8_t layer_00_finish(int32_t acc)
 {
-    const int32_t y = kws_requantise(acc, 1352569993, 9) - 9;
+    const int32_t sum = acc * 256;
+    const int32_t high = kws_high_product(sum, 1352569993, -556992);
+    const int32_t y = (high - (128 & (sum >> 31))) >> 16;
     return (int8_t)kws_clamp(y, -128, 127);
 }
 

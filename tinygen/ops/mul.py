@@ -10,17 +10,21 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import Interval
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
 from tinygen.ops.case import Case
 from tinygen.ops.common import INT8, INT16, Clamp, differences
 from tinygen.ops.operand_cases import operand_case, random_operand_case
+from tinygen.ops.proved_finish import finish_within
+from tinygen.ops.traits import Channelwise
+from tinygen.ops.work import elementwise_work
 
 
 @dataclass(frozen=True)
-class Mul(Op):
+class Mul(Channelwise):
     """y = clamp(requant((a - a_zero_point) * (b - b_zero_point)) + output_zero_point).
 
     Both inputs int8 or both int16, of shapes that broadcast.
@@ -39,14 +43,28 @@ class Mul(Op):
         broken = list(operand_problems(a, b, INT8, INT16))
         yield from broken
         if not broken:
-            pairs = itertools.product(differences(a, self.a_zero_point), differences(b, self.b_zero_point))
-            products = [left * right for left, right in pairs]
-            yield from common.rescaling_problems("the product", min(products), max(products), self.requant)
+            yield from common.rescaling_problems("the product", *self.reach(a, b), self.requant)
+
+    def reach(self, a: Tensor, b: Tensor) -> tuple[int, int]:
+        """Least and largest product."""
+        pairs = itertools.product(differences(a, self.a_zero_point), differences(b, self.b_zero_point))
+        products = [left * right for left, right in pairs]
+        return min(products), max(products)
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The broadcast shape."""
         a, b = inputs
         return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, a.dtype),)
+
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """The products of all pairs of ends."""
+        (y,) = self.output_types(inputs)
+        a, b = given
+        results = [
+            self.requant.apply((left - self.a_zero_point) * (right - self.b_zero_point)) + self.output_zero_point
+            for left, right in itertools.product((a.low, a.high), (b.low, b.high))
+        ]
+        return (Interval.around(results, y.shape[-1:]).clipped(*self.clamp),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Exact integers."""
@@ -58,19 +76,20 @@ class Mul(Op):
 def _prepare(site: Site) -> Body:
     op: Mul = site.op
     a, b = site.inputs
-    final, _, helpers = common.finish(op.requant, op.output_zero_point, op.clamp, a.dtype)
+    final = finish_within(op.requant, op.output_zero_point, op.clamp, a.dtype, *op.reach(a, b))
     return Body(
         values={
             **broadcast_values(a.shape, b.shape),
             "a_zero_point": op.a_zero_point,
             "b_zero_point": op.b_zero_point,
-            "finish": final,
+            "finish": final.finish,
         },
-        helpers=helpers,
+        helpers=final.helpers,
+        proof=final.proof,
     )
 
 
-KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b")),)
+KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b"), work=elementwise_work),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -10,12 +10,14 @@ import numpy as np
 
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, Requant, quantize_f32
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, differences, full_range
 from tinygen.ops.lookup import lookup_kernels
+from tinygen.ops.proved_finish import finish_within
+from tinygen.ops.traits import Channelwise, Increasing
 
 DType = np.dtype[Any]
 
@@ -38,7 +40,7 @@ def _target_problems(x: Tensor, to: DType) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Quantize(Op):
+class Quantize(Channelwise):
     """y = clamp(round(x / scale) + zero_point): float32 to int8 or int16, a float32 quotient, ties away from zero."""
 
     name: ClassVar[str] = "QUANTIZE"
@@ -66,7 +68,7 @@ class Quantize(Op):
 
 
 @dataclass(frozen=True)
-class Requantize(Op):
+class Requantize(Increasing, Channelwise):
     """y = clamp(requant(x - zero_point) + output_zero_point): from int8, uint8, int16 or int32 to any of them."""
 
     name: ClassVar[str] = "QUANTIZE"
@@ -106,7 +108,7 @@ class Requantize(Op):
 
 
 @dataclass(frozen=True)
-class Dequantize(Op):
+class Dequantize(Channelwise):
     """y = scale * (x - zero_point): int8, uint8 or int16 to float32."""
 
     name: ClassVar[str] = "DEQUANTIZE"
@@ -148,10 +150,11 @@ def _prepare_quantize(site: Site) -> Body:
 def _prepare_requantize(site: Site) -> Body:
     op: Requantize = site.op
     (x,) = site.inputs
-    final, _, helpers = common.finish(op.requant, op.output_zero_point, full_range(op.to), op.to)
+    low, high = (value - op.zero_point for value in full_range(x.dtype))
+    final, _, helpers, proof = finish_within(op.requant, op.output_zero_point, full_range(op.to), op.to, low, high)
     saturates = op.to != INT32  # results fit int32
     values = {"elements": x.elements, "zero_point": op.zero_point, "finish": final, "saturates": saturates}
-    return Body(values, helpers=helpers if saturates else helpers - {"clamp"})
+    return Body(values, helpers=helpers if saturates else helpers - {"clamp"}, proof=proof)
 
 
 def _prepare_dequantize(site: Site) -> Body:

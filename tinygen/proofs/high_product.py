@@ -76,6 +76,17 @@ class HighProduct:
         """(channels,): whether the form is proved: it keeps the order, and takes the same steps."""
         return self.fits(stairs.low, stairs.high) & stairs.equal(self.apply)
 
+    def describe(self, low: IntArray, high: IntArray) -> str:
+        """The form, its constants and what it was proved for, in words."""
+        steps = "one line" if self.step is None else "a line for each sign"
+        scales = np.unique(self.scale)
+        scale = str(scales[0]) if len(scales) == 1 else f"{scales[0]} to {scales[-1]}"
+        return (
+            f"high half of a product, {steps}: scale {scale}, shift {self.shift}, multipliers of "
+            f"{int(self.multiplier.max()).bit_length()} bits, {len(low)} channel{'s' if len(low) > 1 else ''}, "
+            f"sums from {low.min():,} to {high.max():,}"
+        )
+
     @property
     def _step(self) -> IntArray:
         return np.zeros_like(self.start) if self.step is None else self.step
