@@ -117,7 +117,7 @@ def test_flash_run_and_stop(flashed: Path, tmp_path: Path) -> None:
 def test_another_model_on_the_board_is_noticed(flashed: Path, tmp_path: Path) -> None:
     port = firmware.serial_port(flashed)
     read = pipeline.read(resource("examples", "digits", "digits.tflite"))
-    other = pipeline.Model(read.file, read.data + b"\0\0\0\0", read.options, read.graph)
+    other = pipeline.Model(read.file, read.data + b"\0\0\0\0", read.options, read.graph, read.whole)
     output.write(pipeline.build(other, manifest.load(flashed).board, "digits").files, tmp_path / "other")
     np.save(tmp_path / "x.npy", np.zeros((1, 8, 8, 1), np.int8))
     done = cli("run", tmp_path / "other", "--input", tmp_path / "x.npy", "--port", port)

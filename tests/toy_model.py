@@ -138,10 +138,12 @@ def manifest(board: str) -> Manifest:
         state_bytes=1,
         const_bytes=0,
         macs=0,
+        model_macs=0,
         layers=tuple(
             Layer(index, f"layer {index}", "TOY", f"layer_{index}", "toy", "exact", 0, output, estimate, ())
             for index in range(2)
         ),
+        removed=(),
         files={},
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen import reference
+from tinygen.interval import BoolArray
 from tinygen.ir import Array, Graph, Node, Op
 
 
@@ -45,8 +46,12 @@ class Attribution:
     """Collects causes over samples that follow each other."""
 
     def __init__(self, ours: Graph, theirs: Graph | None, reasons: Mapping[str, str]) -> None:
-        """`theirs`: the graph under the runtime's profile, None with the `reasons` by node where it cannot be built."""
+        """`theirs`: the graph under the runtime's profile, None with the `reasons` by node where it cannot be built.
+
+        `theirs` has all channels, also those that are proved to have no effect on `ours`: only the others are given.
+        """
         self._graphs = (ours,) if theirs is None else (ours, theirs)
+        self._channels: tuple[Mapping[str, BoolArray], ...] = ({}, ours.kept)
         self._reasons = reasons
         self._states: list[reference.States] = []
         self._causes: dict[str, Cause] = {}
@@ -56,8 +61,8 @@ class Attribution:
         if reset:
             self._states = [reference.initial_states(graph) for graph in self._graphs]
         made = [
-            reference.evaluate(graph, inputs, states, given)
-            for graph, states in zip(self._graphs, self._states, strict=True)
+            reference.evaluate(graph, inputs, states, given, channels)
+            for graph, states, channels in zip(self._graphs, self._states, self._channels, strict=False)
         ]
         self._states = [
             reference.next_states(graph, {**values, **given}) for graph, values in zip(self._graphs, made, strict=True)
@@ -65,7 +70,13 @@ class Attribution:
         for node in self._graphs[0].nodes:
             for name in node.outputs:
                 if name in given:
-                    self._compare(node, name, given[name], [values.get(name) for values in made])
+                    found = [self._seen(values, name, index) for index, values in enumerate(made)]
+                    self._compare(node, name, given[name], found)
+
+    def _seen(self, values: Mapping[str, Array], name: str, graph: int) -> Array | None:
+        """What a graph made of a tensor, as far as the other runtime is asked for it."""
+        whole, channels = values.get(name), self._channels[graph].get(name)
+        return whole if whole is None or channels is None else whole[..., channels]
 
     def _compare(self, node: Node, name: str, theirs: Array, made: Sequence[Array | None]) -> None:
         different = [None if ours is None else _differs(ours, theirs) for ours in made]

@@ -226,6 +226,8 @@ def verify(
             if found.causes:
                 _print(f"\nWhere the {found.peer} begins to differ, and why:\n")
                 _print(tables.causes_table(found.causes))
+        if content.removed:
+            _print(f"\n{tables.partial_text(content)}")
         if silent:
             _print(f"\n{silent}")
         _print(f"\n{tables.verify_verdict(equal, explained, content.profile)}")

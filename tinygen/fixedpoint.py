@@ -366,6 +366,13 @@ class Requant:
         """Whether the result is the accumulator."""
         return (self.multiplier, self.shift, self.rounding) == ((1 << 30,), (1,), Rounding.DOUBLE)
 
+    def of_channels(self, kept: npt.NDArray[np.bool_]) -> Requant:
+        """That of some channels."""
+        if not self.per_channel:
+            return self
+        multiplier, shift = (tuple(np.array(values)[kept].tolist()) for values in (self.multiplier, self.shift))
+        return Requant(multiplier, shift, self.rounding)
+
     @cached_property
     def _arrays(self) -> tuple[IntArray, IntArray]:
         return np.array(self.multiplier, np.int64), np.array(self.shift, np.int64)
@@ -407,6 +414,10 @@ class RealRequant:
     def per_channel(self) -> bool:
         """Whether channels differ in their scale."""
         return self.channels > 1
+
+    def of_channels(self, kept: npt.NDArray[np.bool_]) -> RealRequant:
+        """That of some channels."""
+        return RealRequant(tuple(np.array(self.factors)[kept].tolist()), self.wide) if self.per_channel else self
 
     def apply(self, acc: IntArray) -> IntArray:
         """Rescale int64 accumulators of shape (..., channels)."""

@@ -6,6 +6,7 @@ clamps) as data, so that the reference, the kernels and the reports all read the
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,12 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from tinygen.interval import BoolArray, Interval
+
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+Masks = Sequence[BoolArray]
+"""For each input of a node, and then for its output: which channels of the last dimension stay."""
 
 
 class TensorType(NamedTuple):
@@ -33,6 +38,10 @@ class Quant:
     scale: npt.NDArray[np.float32]
     zero_point: npt.NDArray[np.int64]
     axis: int = 0
+
+    def of_channels(self, kept: BoolArray) -> Quant:
+        """That of some indices of the axis."""
+        return dataclasses.replace(self, scale=self.scale[kept], zero_point=self.zero_point[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +65,16 @@ class Tensor:
     def bytes(self) -> int:
         """Size in memory."""
         return (self.elements + 1) // 2 if self.packed else self.elements * self.dtype.itemsize
+
+    def cut(self, kept: BoolArray) -> Tensor:
+        """Only these channels of the last dimension; a scalar has one, which stays."""
+        if not self.shape or kept.all():
+            return self
+        data = None if self.data is None else read_only(np.ascontiguousarray(self.data[..., kept]))
+        quant = self.quant
+        if quant is not None and quant.scale.size > 1 and quant.axis == len(self.shape) - 1:
+            quant = quant.of_channels(kept)
+        return dataclasses.replace(self, shape=(*self.shape[:-1], int(kept.sum())), data=data, quant=quant)
 
     @property
     def type(self) -> TensorType:
@@ -102,6 +121,31 @@ class Op(ABC):
         """Multiply-accumulates of one evaluation; zero for operators that do not multiply weights."""
         return 0
 
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """What the results lie in, for inputs of integers that lie in `given`; outputs are integers, too.
+
+        Sound for any operator: whatever the outputs' types hold.
+        """
+        return tuple(Interval.full(y.dtype, y.shape) for y in self.output_types(inputs))
+
+    def kept_channels(
+        self, inputs: Sequence[Tensor], given: Sequence[Interval | None], kept: Masks
+    ) -> tuple[BoolArray, ...] | None:
+        """The channels that have to stay if those of `kept` do, so many that there is a `narrowed` operator for them.
+
+        `given`: what the inputs lie in. None: all have to stay.
+        """
+        return None
+
+    def narrowed(
+        self, inputs: Sequence[Tensor], given: Sequence[Interval | None], kept: Masks
+    ) -> tuple[Op, tuple[Tensor, ...]] | None:
+        """This operator, and its inputs, with only the channels in `kept`; None where there is no such operator.
+
+        Channels that are left out are unread, or constants, in `given`.
+        """
+        return self, tuple(x.cut(mask) for x, mask in zip(inputs, kept, strict=False))
+
     def describe(self) -> str:
         """The attributes in a few words, for comments and reports."""
         return ""
@@ -143,6 +187,21 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
+class Removed:
+    """Channels of a tensor's last dimension that a pass took away, all for one reason."""
+
+    tensor: str
+    of: int
+    """How many channels the tensor had."""
+    channels: tuple[int, ...]
+    """Which of them are gone, ascending."""
+    value: int | None
+    """What they always are; None: nothing reads them."""
+    bounds: tuple[tuple[int, int], ...] = ()
+    """What proves it of constants that are sums: the ends of each channel's accumulator, which all round to `value`."""
+
+
+@dataclass(frozen=True, eq=False)
 class Graph:
     """Nodes in an order of execution, and the tensors between them."""
 
@@ -155,6 +214,8 @@ class Graph:
     states: tuple[State, ...] = ()
     notes: tuple[str, ...] = ()
     """What people should know about how the file was read."""
+    removed: tuple[Removed, ...] = ()
+    """Channels that the file's tensors have beyond those of the graph."""
 
     def input_tensors(self, node: Node) -> tuple[Tensor, ...]:
         """The tensors that a node reads."""
@@ -163,6 +224,14 @@ class Graph:
     def output_tensors(self, node: Node) -> tuple[Tensor, ...]:
         """The tensors that a node writes."""
         return tuple(self.tensors[name] for name in node.outputs)
+
+    @property
+    def kept(self) -> Mapping[str, BoolArray]:
+        """Of tensors without some of the file's channels: which channels of the file's tensor are there."""
+        masks = {removed.tensor: np.ones(removed.of, np.bool_) for removed in self.removed}
+        for removed in self.removed:
+            masks[removed.tensor][list(removed.channels)] = False
+        return masks
 
     def macs(self, node: Node) -> int:
         """Multiply-accumulates of one node."""

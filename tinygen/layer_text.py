@@ -107,7 +107,15 @@ def _layer_comment(layer: Layer, graph: Graph) -> str:
     rounding = step.node.op.rounding
     rule = "" if rounding == "exact" else f" ({rounding})"
     second = f"{work} {step.kernel.name}{rule}, writes {c_text.tensor_text(layer.output.name)}."
-    return "/* " + "\n * ".join([first, second, *_choice(step)]) + " */"
+    return "/* " + "\n * ".join([first, second, *_computed(graph, layer.output), *_choice(step)]) + " */"
+
+
+def _computed(graph: Graph, tensor: Tensor) -> list[str]:
+    """Which part of the model's channels it is."""
+    kept = graph.kept.get(tensor.name)
+    if kept is None:
+        return []
+    return [f"Of the model's {len(kept)} channels, {int(kept.sum())} are computed; the others have no effect."]
 
 
 def _choice(step: Step) -> list[str]:

@@ -56,8 +56,9 @@ def layers_of(steps: Sequence[Step], layout: Layout, name: str) -> list[Layer]:
     layers = []
     for index, (step, scratch) in enumerate(coded):
         layer_id = f"layer_{index:0{width}}"
-        # Only kernels in C look at what is aliased, which is decided after they are chosen.
-        body = step.chosen.body if step.kernel.assembly else step.kernel.prepare(step.site)
+        # Kernels in C, and copies in assembly, look at what is aliased, which is decided after they are chosen.
+        keeps = step.kernel.assembly and not step.site.aliased
+        body = step.chosen.body if keeps else step.kernel.prepare(step.site)
         operands = {
             parameter: data
             for parameter, operand in step.kernel.operands(step.site.inputs)

@@ -142,7 +142,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     source = render(
         "library/model.c.j2",
         **common,
-        totals=f"{macs:,} MACs an inference, {len(layers)} layers, {const_bytes:,} bytes of constants.",
+        totals=_totals(graph, layers, macs, const_bytes),
         arena_text=f"{layout.plan.bytes:,}",
         bound_text=_bound_text(layout),
         arena_rows=_rows(layout.plan.slots),
@@ -214,6 +214,12 @@ def _summary(graph: Graph) -> str:
         return ", ".join(f"{graph.tensors[name].dtype} {shape_text(graph.tensors[name].shape)}" for name in names)
 
     return f"{ports(graph.inputs)} -> {ports(graph.outputs)}"
+
+
+def _totals(graph: Graph, layers: Sequence[Layer], macs: int, const_bytes: int) -> str:
+    text = f"{macs:,} MACs an inference, {len(layers)} layers, {const_bytes:,} bytes of constants."
+    gone = sum(len(removed.channels) for removed in graph.removed)
+    return f"{text}\n * {gone:,} channels are proved to have no effect, and are not computed." if gone else text
 
 
 def _bound_text(layout: Layout) -> str:

@@ -23,6 +23,7 @@ Schema 2. All paths are relative to the folder that holds manifest.json, with fo
     state_bytes       static RAM that lives from one invoke to the next
     const_bytes       weights, biases, requantisation and tables, in flash
     macs              multiply-accumulates of one invoke
+    model_macs        the same with the channels that are `removed`, for comparison
     layers            [{index, name, op, symbol, kernel, rounding, proof, macs, output, estimate, alternatives}] in the
                       order of execution, one for each C function; rounding is the rule's name, "exact" where nothing
                       is rounded; proof says which cheaper arithmetic was proved to give the same, "" where the rule
@@ -30,6 +31,11 @@ Schema 2. All paths are relative to the folder that holds manifest.json, with fo
                       "arena" or "state"; estimate is what the kernel is expected to cost, {kernel, instructions,
                       cycles, flash, scratch}: executed instructions and modelled cycles of one invoke, null where
                       nothing is known, and bytes; alternatives are estimates of kernels that were not taken
+    removed           [{tensor, of, channels, value, bounds}]: channels of the file's tensors, `of` so many each, that
+                      are proved to have no effect and are not computed: `channels`, "3, 8-11", always are `value`, or,
+                      where that is null, nothing reads them. Where a constant is a sum's result, `bounds`, one for each
+                      channel, are what proves it: "-7..12, 5..5", the ends of its accumulator, both of which round to
+                      `value`. A layer's output has the other channels, in their order
     files             {path: sha256} of every generated file but this one
 """
 
@@ -37,12 +43,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinygen.errors import OutputError
+from tinygen.ir import Removed
 
 SCHEMA = 2
 FILE_NAME = "manifest.json"
@@ -111,6 +120,35 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class RemovedChannels:
+    """Channels of a tensor that are not computed."""
+
+    tensor: str
+    of: int
+    channels: str
+    value: int | None
+    bounds: str
+
+    @staticmethod
+    def noted(removed: Removed) -> RemovedChannels:
+        """As the manifest has it."""
+        bounds = ", ".join(f"{low}..{high}" for low, high in removed.bounds)
+        return RemovedChannels(removed.tensor, removed.of, _ranges(removed.channels), removed.value, bounds)
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The channels, ascending."""
+        ends = [part.split("-") for part in self.channels.split(", ")]
+        return tuple(index for span in ends for index in range(int(span[0]), int(span[-1]) + 1))
+
+
+def _ranges(indices: Sequence[int]) -> str:
+    """Ascending numbers as people write them: "3, 8-11"."""
+    parts = np.split(np.array(indices), np.flatnonzero(np.diff(indices) != 1) + 1)
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The whole of manifest.json; the module's docstring documents each field."""
 
@@ -138,8 +176,19 @@ class Manifest:
     state_bytes: int
     const_bytes: int
     macs: int
+    model_macs: int
     layers: tuple[Layer, ...]
+    removed: tuple[RemovedChannels, ...]
     files: Mapping[str, str]
+
+    @property
+    def kept(self) -> Mapping[str, tuple[int, ...]]:
+        """Of tensors of which channels are removed: the others."""
+        gone: dict[str, set[int]] = {}
+        for part in self.removed:
+            gone.setdefault(part.tensor, set()).update(part.indices)
+        of = {part.tensor: part.of for part in self.removed}
+        return {name: tuple(sorted(set(range(of[name])) - indices)) for name, indices in gone.items()}
 
     def to_json(self) -> str:
         """The text of manifest.json: stable order, so that equal content is equal bytes."""
@@ -180,6 +229,7 @@ def _decode(fields: dict[str, Any]) -> Manifest:
     for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources", "notes"):
         values[key] = tuple(fields[key])
     values["layers"] = tuple(_decode_layer(layer) for layer in fields["layers"])
+    values["removed"] = tuple(RemovedChannels(**part) for part in fields["removed"])
     return Manifest(**values)
 
 

@@ -41,12 +41,13 @@ _HOST_FOLDER = "host"
 
 @dataclass(frozen=True)
 class Model:
-    """A model file as read: its name, content, and graph after all passes."""
+    """A model file as read: its name, content, and graph after all passes; and before work was taken away by proof."""
 
     file: str
     data: bytes
     options: Options
     graph: Graph
+    whole: Graph
 
     @property
     def sha256(self) -> str:
@@ -79,7 +80,10 @@ def decode(data: bytes, name: str, options: Options | None = None) -> Model:
     graph = check(_importer(Path(name)).read(data, name, options))
     for graph_pass in passes.wanted(options):
         graph = check(graph_pass(graph))
-    return Model(name, data, options, graph)
+    whole = graph
+    for proof in passes.PROOFS:
+        graph = check(proof(graph))
+    return Model(name, data, options, graph, whole)
 
 
 def outline(path: Path) -> list[OutlineRow]:
@@ -169,7 +173,9 @@ def _assemble(
         state_bytes=library.state_bytes,
         const_bytes=library.const_bytes,
         macs=library.macs,
+        model_macs=sum(model.whole.macs(node) for node in model.whole.nodes),
         layers=library.layers,
+        removed=tuple(manifest.RemovedChannels.noted(removed) for removed in model.graph.removed),
         files={},
     )
     project = project_files(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,17 +45,29 @@ class Question:
         return Dequantize(self.port.scale, self.port.zero_point).reference(values)[0]
 
 
+class Look(NamedTuple):
+    """At a tensor of the file, by its index, or at some channels of its last dimension."""
+
+    tensor: int
+    channels: tuple[int, ...] | None = None
+
+    def at(self, content: Array) -> bytes:
+        """What is seen of the tensor's content."""
+        seen = content if self.channels is None else content[..., list(self.channels)]
+        return np.ascontiguousarray(seen).tobytes()
+
+
 @dataclass(frozen=True)
 class Questions:
-    """Inputs, and the file's tensors (by index) to look at."""
+    """Inputs, and the file's tensors to look at."""
 
     runs: int
     """Parts of a batch; the bytes of each tensor follow each other."""
     inputs: tuple[Question, ...]
-    layers: tuple[int, ...]
+    layers: tuple[Look, ...]
     lacks: tuple[int, ...]
     """Layers (by their own index) whose output is no tensor of the file."""
-    outputs: tuple[int, ...]
+    outputs: tuple[Look, ...]
     on_uint8: bool
     """Whether the file's operators compute on uint8."""
 
@@ -67,11 +80,12 @@ def questions(out: Path, manifest: Manifest) -> Questions:
         raise CannotCompare(f"the file has batches of {file.batch}, which a batch of {manifest.batch} is not made of")
     if runs != 1 and manifest.reset is not None:
         raise CannotCompare(f"the model remembers: it cannot be asked for a batch of {manifest.batch} in parts")
-    answers = {
-        layer.index: file.indices[layer.output.tensor]
-        for layer in manifest.layers
-        if _is_same(file, layer.output.tensor, layer.output.dtype, layer.output.shape, runs)
-    }
+    kept, of = manifest.kept, {part.tensor: part.of for part in manifest.removed}
+    answers = {}
+    for layer in manifest.layers:
+        name, shape = layer.output.tensor, layer.output.shape
+        if _is_same(file, name, layer.output.dtype, (*shape[:-1], of[name]) if name in of else shape, runs):
+            answers[layer.index] = Look(file.indices[name], kept.get(name))
     for port in manifest.outputs:
         if not _is_same(file, port.name, port.dtype, port.shape, runs):
             raise CannotCompare(f"the output {port.name!r}, {port.dtype} {port.shape}, is no tensor of the file")
@@ -84,7 +98,7 @@ def questions(out: Path, manifest: Manifest) -> Questions:
         inputs,
         tuple(answers.values()),
         tuple(layer.index for layer in manifest.layers if layer.index not in answers),
-        tuple(file.indices[port.name] for port in manifest.outputs),
+        tuple(Look(file.indices[port.name]) for port in manifest.outputs),
         file.on_uint8,
     )
 

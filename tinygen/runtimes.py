@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from tinygen import manifest as manifests
 from tinygen.errors import CannotCompare, ToolMissing
 from tinygen.ir import Array
@@ -103,8 +101,7 @@ def serve(out: Path, start: Callable[[Path], Interpreter]) -> None:
             for index, parts in enumerate(given):
                 interpreter.set_input(parts[run], index)
             interpreter.invoke()
-            tensors = [interpreter.tensor(index) for index in (*asked.layers, *asked.outputs)]
-            answers.append([np.ascontiguousarray(tensor).tobytes() for tensor in tensors])
+            answers.append([look.at(interpreter.tensor(look.tensor)) for look in (*asked.layers, *asked.outputs)])
         for parts_of_tensor in zip(*answers, strict=True):
             pipe.write(b"".join(parts_of_tensor))
         pipe.flush()

@@ -88,7 +88,8 @@ def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
             f"expected {manifest.model.sha256[:12]})",
             "Build again.",
         )
-    return model
+    # An interpreter that keeps all tensors builds them with all channels.
+    return model if manifest.removed else dataclasses.replace(model, graph=model.whole)
 
 
 def verify(
@@ -152,7 +153,7 @@ def _attribution(model: pipeline.Model, profile: str | None) -> Attribution | No
     except UnsupportedModel as refused:
         reasons = {problem.node: f"under {profile}: {problem.reason}" for problem in refused.problems}
         return Attribution(model.graph, None, {"": f"the model cannot be built under {profile}", **reasons})
-    return Attribution(model.graph, other.graph, {})
+    return Attribution(model.graph, other.whole, {})
 
 
 def _known(graph: Graph, manifest: Manifest, answer: Answer) -> dict[str, Array]:

@@ -39,7 +39,7 @@ class ReferenceBackend:
     """The numpy reference. It keeps all tensors."""
 
     def __init__(self, model: pipeline.Model) -> None:
-        self._graph = model.graph
+        self._graph = model.whole
         self.reset()
 
     def reset(self) -> None:

@@ -10,6 +10,7 @@ scores = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import tempfile
@@ -82,9 +83,11 @@ class Interpreter:
         if experimental_delegates:
             raise CallError("delegates cannot be used: the generated C computes everything", "Leave them out.")
         _check_backend(backend, board, port, out)
-        self._model = _read(model_path, model_content, options)
+        read = _read(model_path, model_content, options)
+        # Who asks for all tensors gets all of their channels.
+        self._model = dataclasses.replace(read, graph=read.whole) if experimental_preserve_all_tensors else read
         file = tflite.view(self._model.data, self._model.file)
-        self._tensors = ModelTensors(self._model.graph, file.tensors, file.indices)
+        self._tensors = ModelTensors(self._model.whole, file.tensors, file.indices)
         self._signatures = {signature.key: signature for signature in file.signatures}
         self._backend_name = backend
         self._board, self._port, self._out = board, port, out

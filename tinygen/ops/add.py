@@ -15,6 +15,7 @@ from tinygen.ops.case import Case
 from tinygen.ops.common_scale import CommonScale, gains, prepare
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
+from tinygen.ops.work import elementwise_work, plane_work
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ class Sub(CommonScale):
 
 
 KERNELS = (
-    Kernel("add.plane", Add, prepare_plane, parameters=("a", "b"), accepts=is_plane),
-    Kernel("add.direct", Add, prepare, parameters=("a", "b")),
-    Kernel("add.plane", Sub, prepare_plane, parameters=("a", "b"), accepts=is_plane),
-    Kernel("sub.direct", Sub, prepare, parameters=("a", "b")),
+    Kernel("add.plane", Add, prepare_plane, parameters=("a", "b"), accepts=is_plane, work=plane_work),
+    Kernel("add.direct", Add, prepare, parameters=("a", "b"), work=elementwise_work),
+    Kernel("add.plane", Sub, prepare_plane, parameters=("a", "b"), accepts=is_plane, work=plane_work),
+    Kernel("sub.direct", Sub, prepare, parameters=("a", "b"), work=elementwise_work),
 )
 
 

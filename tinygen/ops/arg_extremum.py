@@ -8,16 +8,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import IntArray, Interval
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT32
 from tinygen.ops.reduce import Loop, element, loop_values, reduction_loops
+from tinygen.ops.traits import Channelwise
 
 
 @dataclass(frozen=True)
-class _ArgExtremum(Op):
+class _ArgExtremum(Channelwise):
     relation: ClassVar[str]
     axis: int  # from 0
 
@@ -32,6 +34,15 @@ class _ArgExtremum(Op):
         """Without the axis, in int32."""
         shape = inputs[0].shape
         return (TensorType(shape[: self.axis] + shape[self.axis + 1 :], INT32),)
+
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """Indices of the axis."""
+        (y,) = super().intervals(inputs, given)
+        return (y.clipped(0, inputs[0].shape[self.axis] - 1),)
+
+    def links(self, inputs: Sequence[Tensor]) -> Sequence[IntArray] | None:
+        """None over the last dimension, whose indices are counted."""
+        return None if self.axis == len(inputs[0].shape) - 1 else super().links(inputs)
 
     def describe(self) -> str:
         """Axis."""

@@ -8,17 +8,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.interval import Interval
+from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, full_range
+from tinygen.ops.traits import Channelwise
 
 _TYPES = (INT8, INT16, INT32, FLOAT32)
 
 
 @dataclass(frozen=True)
-class Cast(Op):
+class Cast(Channelwise):
     """y = x in another of the types int8, int16, int32 and float32.
 
     From integer to integer, the low bits; to float32, the nearest; from float32, towards zero, saturated, 0 for what
@@ -45,6 +47,13 @@ class Cast(Op):
             return (x.astype(self.to),)
         whole = np.nan_to_num(np.trunc(x.astype(np.float64)), nan=0.0)
         return (np.clip(whole, *full_range(self.to)).astype(self.to),)
+
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """The same, where the wanted type holds it."""
+        (interval,) = given
+        low, high = full_range(self.to)
+        fits = (interval.low >= low) & (interval.high <= high)
+        return (Interval(np.where(fits, interval.low, low), np.where(fits, interval.high, high)),)
 
     def describe(self) -> str:
         """The wanted dtype."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinygen.fixedpoint import IntArray, Requant
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.interval import Interval
+from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Site
 from tinygen.ops import common
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
 from tinygen.ops.common import INT8, INT16, Clamp, differences
+from tinygen.ops.traits import Channelwise
 
 
 @dataclass(frozen=True)
-class CommonScale(Op):
+class CommonScale(Channelwise):
     """Base of operators on a_requant((a - a_zero_point) << left_shift) and b_requant((b - b_zero_point) << left_shift).
 
     Both inputs int8 or both int16, of shapes that broadcast. The common scale is at least twice that of either, so that
@@ -53,6 +56,17 @@ class CommonScale(Op):
         if not broken:
             widest = max(map(abs, (*differences(a, self.a_zero_point), *differences(b, self.b_zero_point))))
             yield from common.rescaling_problems("the result", *self.reach(widest << self.left_shift), self.requant)
+
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """The results of all pairs of ends, and of two operands as near to each other as they can be."""
+        (y,) = self.output_types(inputs)
+        of_a, of_b = given
+        a = [self.a_requant.apply((end - self.a_zero_point) << self.left_shift) for end in (of_a.low, of_a.high)]
+        b = [self.b_requant.apply((end - self.b_zero_point) << self.left_shift) for end in (of_b.low, of_b.high)]
+        near = np.clip(b[0], *a)
+        pairs = [*itertools.product(a, b), (near, np.clip(near, *b))]
+        results = [self.requant.apply(self.combined(*pair)) + self.output_zero_point for pair in pairs]
+        return (Interval.around(results, y.shape[-1:]).clipped(*self.clamp),)
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The broadcast shape."""

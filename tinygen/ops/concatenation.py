@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +10,16 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import BoolArray
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.traits import Moving
 
 
 @dataclass(frozen=True)
-class Concatenation(Op):
+class Concatenation(Moving):
     """y, of `shape`, is made of `outer` rows, each of one run of every input in turn; any dtype, the same for all."""
 
     name: ClassVar[str] = "CONCATENATION"
@@ -42,6 +45,12 @@ class Concatenation(Op):
         """Rows beside each other."""
         rows = [x.reshape(self.outer, -1) for x in inputs]
         return (np.concatenate(rows, axis=1).reshape(self.shape),)
+
+    def candidates(
+        self, inputs: Sequence[Array], kept: Sequence[BoolArray], output: Array, kept_output: BoolArray
+    ) -> Iterator[Moving]:
+        """As many rows."""
+        yield dataclasses.replace(self, shape=output.shape)
 
     def describe(self) -> str:
         """How many rows."""

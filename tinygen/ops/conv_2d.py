@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
+from tinygen.ops.weighted import evened
 from tinygen.ops.window import Axis, Window, WindowLoops
+from tinygen.ops.work import DOT_PRODUCT, WINDOW, window_work
 
 _POINT = Window(Axis(1, 1), Axis(1, 1))
 
@@ -34,6 +38,43 @@ class Conv2D(Convolution):
         filters, depth = weights[0], weights[3]
         if depth == 0 or channels % depth or filters % (channels // depth):
             yield f"{channels} input channels and {filters} filters of depth {depth} make no groups"
+
+    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
+        """Each filter beside its group's channels."""
+        filters, depth = weights[0], weights[3]
+        groups = values.reshape(-1, 1, 1, depth)
+        return np.repeat(groups, filters // len(groups), axis=0)
+
+    def by_tap(self, products: Array) -> Array:
+        """Summed over the depth."""
+        return np.asarray(products.sum(axis=3).transpose(1, 2, 0))
+
+    def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
+        """Each group's filters for its own channels."""
+        sums = taps.sum(axis=(1, 2))
+        filters, depth = sums.shape
+        groups = x[3] // depth
+        whole = np.zeros((groups, filters // groups, groups, depth), sums.dtype)
+        whole[np.arange(groups), :, np.arange(groups)] = sums.reshape(groups, -1, depth)
+        return whole.reshape(filters, x[3])
+
+    def shaped(self, x: BoolArray, y: BoolArray, weights: Sequence[int]) -> tuple[BoolArray, BoolArray]:
+        """Of each group as many channels, and as many filters, or none."""
+        depth = weights[3]
+        groups = len(x) // depth
+        if groups == 1:
+            return x, y
+        channels, filters = x.reshape(groups, depth), y.reshape(groups, -1)
+        alive = np.asarray(channels.any(axis=1) | filters.any(axis=1))
+        return evened(channels, alive).reshape(-1), evened(filters, alive).reshape(-1)
+
+    def cut(self, weights: Array, x: BoolArray, y: BoolArray) -> Array:
+        """The kept filters, each of the kept channels of its group."""
+        depth = weights.shape[3]
+        channels, filters = x.reshape(-1, depth), y.reshape(len(x) // depth, -1)
+        groups = np.split(weights, len(channels))
+        parts = [part[rows][..., taken] for part, rows, taken in zip(groups, filters, channels, strict=True)]
+        return np.concatenate([part for part in parts if part.size])
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """im2col and one exact matrix product per group."""
@@ -89,10 +130,19 @@ def _is_contiguous(site: Site) -> bool:
     return x.shape[3] == weights.shape[3] and site.op.window.columns.dilation == 1
 
 
+def _dot_product_work(site: Site) -> Work:
+    return DOT_PRODUCT[site.objective].work(site.outputs[0].elements, site.inputs[0].shape[3])
+
+
+def _window_work(site: Site) -> Work:
+    loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
+    return window_work(site, WINDOW, loops, math.prod(site.inputs[1].shape[1:]))
+
+
 KERNELS = (
-    Kernel("conv_2d.pointwise", Conv2D, _prepare, accepts=_is_pointwise),
-    Kernel("conv_2d.direct", Conv2D, _prepare, accepts=_is_contiguous),
-    Kernel("conv_2d.general", Conv2D, _prepare),
+    Kernel("conv_2d.pointwise", Conv2D, _prepare, accepts=_is_pointwise, work=_dot_product_work),
+    Kernel("conv_2d.direct", Conv2D, _prepare, accepts=_is_contiguous, work=_window_work),
+    Kernel("conv_2d.general", Conv2D, _prepare, work=_window_work),
 )
 
 
@@ -117,6 +167,15 @@ def cases() -> tuple[Case, ...]:
         convolution_case("tiny_scale", x=(1, 4, 4, 2), filters=4, kernel=(3, 3), output_scale=900.0),
         convolution_case("zero_point_zero", x=(1, 4, 4, 2), filters=4, kernel=(3, 3), zero_point=0),
         convolution_case("zero_point_127", x=(1, 4, 4, 2), filters=4, kernel=(3, 3), zero_point=127),
+        convolution_case("pointwise_two_pixels", x=(1, 2, 1, 37), filters=11, kernel=(1, 1), activation="RELU"),
+        convolution_case(
+            "pointwise_relu", x=(1, 4, 4, 5), filters=7, kernel=(1, 1), activation="RELU", output_zero_point=-128
+        ),
+        convolution_case("pointwise_stride", x=(1, 7, 9, 6), filters=5, kernel=(1, 1), stride=(3, 2)),
+        convolution_case("pointwise_one_pixel", x=(1, 1, 1, 43), filters=7, kernel=(1, 1)),
+        convolution_case("pointwise_one_channel", x=(1, 5, 3, 1), filters=3, kernel=(1, 1)),
+        convolution_case("pointwise_deep", x=(2, 3, 3, 203), filters=3, kernel=(1, 1), output_scale=1.0),
+        convolution_case("lowest_weights", x=(1, 5, 5, 22), filters=3, kernel=(1, 1), lowest=True),
         convolution_case("odd_3x3", x=(1, 5, 6, 9), filters=9, kernel=(3, 3), output_scale=0.3),
         convolution_case("valid_3x3", x=(1, 6, 11, 12), filters=4, kernel=(3, 3), padding="VALID", activation="RELU"),
         convolution_case("deep_3x3", x=(1, 3, 4, 70), filters=3, kernel=(3, 3)),

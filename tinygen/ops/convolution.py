@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygen.interval import BoolArray
 from tinygen.ir import Tensor, TensorType
 from tinygen.kernel import Body, Site
 from tinygen.ops import common
@@ -42,6 +43,10 @@ class Convolution(Weighted):
         x, weights, _ = inputs
         size = self.window.output_size(*x.shape[1:3])
         return (TensorType((x.shape[0], *size, weights.shape[self.filter_axis]), x.dtype),)
+
+    def tap_sets(self, x: Sequence[int]) -> tuple[BoolArray, BoolArray]:
+        """By where the window lies in the image."""
+        return self.window.rows.tap_sets(x[1]), self.window.columns.tap_sets(x[2])
 
     def describe(self) -> str:
         """Window in words."""

@@ -27,14 +27,20 @@ def filter_and_bias(
     per_channel: bool = True,
     bias_dtype: str = "",
     bias_limit: int = 0,
+    lowest: bool = False,
 ) -> tuple[CaseTensor, CaseTensor]:
-    """A random filter with its output channels along `axis`, and a bias, for an input of `dtype`."""
+    """A random filter with its output channels along `axis`, and a bias, for an input of `dtype`.
+
+    `lowest`: among the weights are two neighbours of -128, which converters do not write.
+    """
     channels = shape[axis]
     scales = tuple(float(value) for value in rng.uniform(0.002, 0.03, channels if per_channel else 1))
     largest = 7 if filter_dtype == "int4" else 127
     values = rng.integers(-largest, largest, shape, np.int8, endpoint=True)
     if filter_dtype == "int4":
         values.reshape(-1)[-1] = -8
+    if lowest:
+        values.reshape(-1)[:2] = -128
     weights = CaseTensor(shape, filter_dtype, scales, axis=axis, data=values)
     bias_dtype = bias_dtype or {"int8": "int32", "int16": "int64"}[dtype]
     limit = bias_limit or (4000 if dtype == "int8" else 400_000)
@@ -63,6 +69,7 @@ def convolution_case(
     zero_point: int = -7,
     output_scale: float = 0.5,
     output_zero_point: int = 3,
+    lowest: bool = False,
 ) -> Case:
     """A CONV_2D, or a DEPTHWISE_CONV_2D with `filters` output channels. Zero points are those of int8 tensors."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -76,6 +83,7 @@ def convolution_case(
         per_channel=per_channel,
         bias_dtype=bias_dtype,
         bias_limit=bias_limit,
+        lowest=lowest,
     )
     size = tuple(
         _axis(length, taps, step, spread, padding).output_size(length)

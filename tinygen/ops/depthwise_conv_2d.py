@@ -8,12 +8,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
+from tinygen.ops.weighted import evened
 from tinygen.ops.window import WindowLoops
+from tinygen.ops.work import DEPTHWISE, window_work
 
 _UNROLLED_TAPS = 9
 """Windows up to 3x3 are written out; the loops of larger ones cost little beside their taps."""
@@ -33,6 +36,31 @@ class DepthwiseConv2D(Convolution):
         """Filters that do not divide into channels."""
         if weights[0] != 1 or channels == 0 or weights[3] % channels:
             yield f"a filter of shape {tuple(weights)} does not divide into {channels} input channels"
+
+    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
+        """Each filter beside its channel."""
+        return np.repeat(values, weights[3] // len(values))
+
+    def by_tap(self, products: Array) -> Array:
+        """As they are."""
+        return np.asarray(products[0])
+
+    def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
+        """Each filter for its own channel."""
+        sums = taps.sum(axis=(0, 1, 2))
+        whole = np.zeros((x[3], len(sums) // x[3], x[3]), sums.dtype)
+        whole[np.arange(x[3]), :, np.arange(x[3])] = sums.reshape(x[3], -1)
+        return whole.reshape(-1, x[3])
+
+    def shaped(self, x: BoolArray, y: BoolArray, weights: Sequence[int]) -> tuple[BoolArray, BoolArray]:
+        """As many filters for each channel that is left."""
+        filters = y.reshape(len(x), -1)
+        alive = x | filters.any(axis=1)
+        return alive, evened(filters, alive).reshape(-1)
+
+    def cut(self, weights: Array, x: BoolArray, y: BoolArray) -> Array:
+        """The kept filters; those of channels that are gone are gone, too."""
+        return np.asarray(weights[..., y])
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """One multiply-add of whole images per tap."""
@@ -65,7 +93,12 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare),)
+def _work(site: Site) -> Work:
+    loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
+    return window_work(site, DEPTHWISE, loops, loops.taps)
+
+
+KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare, work=_work),)
 
 
 def cases() -> tuple[Case, ...]:
@@ -73,6 +106,13 @@ def cases() -> tuple[Case, ...]:
     return (
         _case("3x3", x=(1, 5, 6, 8), filters=8, kernel=(3, 3)),
         _case("multiplier", x=(1, 5, 4, 3), filters=12, kernel=(3, 3)),
+        _case("even_rows", x=(1, 6, 9, 6), filters=6, kernel=(3, 3), activation="RELU", output_zero_point=-128),
+        _case("stride_2_even", x=(1, 8, 10, 7), filters=7, kernel=(3, 3), stride=(2, 2), activation="RELU"),
+        _case("stride_2_odd", x=(1, 9, 11, 2), filters=2, kernel=(3, 3), stride=(2, 2)),
+        _case("columns_of_two", x=(1, 7, 5, 4), filters=4, kernel=(3, 2), padding="VALID", zero_point=11),
+        _case("wide", x=(1, 12, 71, 5), filters=5, kernel=(3, 3)),
+        _case("wide_stride_2", x=(1, 13, 70, 4), filters=4, kernel=(3, 3), stride=(2, 2), padding="VALID"),
+        _case("many_channels", x=(1, 4, 3, 1400), filters=1400, kernel=(3, 3)),
         _case("one_channel", x=(1, 9, 8, 1), filters=8, kernel=(5, 4), stride=(2, 2)),
         _case("one_pixel", x=(1, 1, 1, 5), filters=5, kernel=(3, 3)),
         _case("same_odd_total", x=(1, 6, 7, 3), filters=3, kernel=(4, 2)),
@@ -80,6 +120,7 @@ def cases() -> tuple[Case, ...]:
         _case("dilated", x=(1, 9, 8, 3), filters=3, kernel=(3, 2), dilation=(2, 3)),
         _case("kernel_over_image", x=(1, 3, 2, 4), filters=4, kernel=(5, 7)),
         _case("whole_window_valid", x=(1, 7, 1, 6), filters=6, kernel=(7, 1), padding="VALID"),
+        _case("inside", x=(1, 6, 7, 9), filters=9, kernel=(2, 3), stride=(2, 1), dilation=(2, 2), padding="VALID"),
         _case("relu6", x=(1, 4, 4, 4), filters=4, kernel=(3, 3), activation="RELU6", output_scale=0.02),
         _case("per_tensor", x=(1, 4, 5, 4), filters=4, kernel=(3, 3), per_channel=False),
         # Left out, as converters do: spelt as -1, it ends the original runtime's process.

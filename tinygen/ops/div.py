@@ -11,12 +11,14 @@ import numpy as np
 
 from tinygen import fixedpoint
 from tinygen.fixedpoint import IntArray
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import Interval
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.operand_cases import random_shapes
+from tinygen.ops.traits import Channelwise
 
 # Dividends are shifted left by 23 (255) to 31 (-1), divisors have up to 7 bits beyond the first: with a shift within
 # these, what is left to shift right is 0 to 31.
@@ -25,7 +27,7 @@ _MOST_DIMENSIONS = 5
 
 
 @dataclass(frozen=True)
-class Div(Op):
+class Div(Channelwise):
     """y = clamp((a - a_zero_point) / (b - b_zero_point) * multiplier * 2**(shift - 31) + output_zero_point), int8.
 
     A divisor of zero, for which the runtime's result is undefined, counts as one step of b. The reciprocal is that of
@@ -57,6 +59,11 @@ class Div(Op):
         """The broadcast shape."""
         a, b = inputs
         return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, a.dtype),)
+
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """What the clamp leaves."""
+        (y,) = super().intervals(inputs, given)
+        return (y.clipped(*self.clamp),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Exact integers."""

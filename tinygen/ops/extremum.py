@@ -8,16 +8,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
 from tinygen.ops.case import Case
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32
 from tinygen.ops.operand_cases import operand_case, random_shapes
+from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.work import elementwise_work
 
 
 @dataclass(frozen=True)
-class _Extremum(Op):
+class _Extremum(Increasing, Channelwise):
     comparison: ClassVar[str]
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
@@ -65,8 +67,8 @@ def _prepare(site: Site) -> Body:
 
 
 KERNELS = (
-    Kernel("maximum.direct", Maximum, _prepare, parameters=("a", "b")),
-    Kernel("minimum.direct", Minimum, _prepare, parameters=("a", "b")),
+    Kernel("maximum.direct", Maximum, _prepare, parameters=("a", "b"), work=elementwise_work),
+    Kernel("minimum.direct", Minimum, _prepare, parameters=("a", "b"), work=elementwise_work),
 )
 
 

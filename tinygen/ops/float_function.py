@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.ir import Array, Tensor, TensorType
 from tinygen.ops import common
 from tinygen.ops.common import FLOAT32
 from tinygen.ops.lookup import Lookup
 from tinygen.ops.quantize import Dequantize, Quantize
+from tinygen.ops.traits import Channelwise
 
 _Float64 = npt.NDArray[np.float64]
 
@@ -36,7 +37,7 @@ FUNCTIONS: Mapping[str, Callable[[_Float64], Any]] = {
 
 
 @dataclass(frozen=True)
-class FloatFunction(Op):
+class FloatFunction(Channelwise):
     """y = function(x), both float32. It has no kernel: only where it becomes part of a `QuantizedCurve` is it built."""
 
     name: ClassVar[str] = "FLOAT_FUNCTION"

@@ -11,12 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir import Array, Shape, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.interval import BoolArray, Interval
+from tinygen.ir import Array, Masks, Shape, Tensor, TensorType
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case
 from tinygen.ops.convolution_cases import declared_bias, filter_and_bias, input_tensor, output_tensor, random_dtypes
 from tinygen.ops.weighted import Weighted, weighted_body
+from tinygen.ops.work import DOT_PRODUCT
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,38 @@ class FullyConnected(Weighted):
         shape: Shape = (*x.shape[:-1], filters) if self.keep_num_dims else (x.elements // depth, filters)
         return (TensorType(shape, x.dtype),)
 
+    def tap_sets(self, x: Sequence[int]) -> tuple[BoolArray, BoolArray]:
+        """All weights, in all rows."""
+        return np.ones((1, 1), np.bool_), np.ones((1, 1), np.bool_)
+
+    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
+        """The input's last dimension as often as it fits into a row."""
+        return np.resize(values, weights[1])
+
+    def by_tap(self, products: Array) -> Array:
+        """Summed over the row."""
+        return np.asarray(products.sum(axis=1)[np.newaxis, np.newaxis])
+
+    def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
+        """A channel is as many columns as pixels make a row."""
+        return np.asarray(taps.reshape(len(taps), -1, x[-1]).sum(axis=1))
+
+    def kept_channels(
+        self, inputs: Sequence[Tensor], given: Sequence[Interval | None], kept: Masks
+    ) -> tuple[BoolArray, ...] | None:
+        """All, unless rows are made of whole pixels."""
+        x, weights, _ = inputs
+        return super().kept_channels(inputs, given, kept) if _has_whole_pixels(x, weights) else None
+
+    def accumulators(self, inputs: Sequence[Tensor], x: Interval) -> Interval:
+        """The same without telling channels apart unless rows are made of whole pixels."""
+        image, weights, _ = inputs
+        return super().accumulators(inputs, x if _has_whole_pixels(image, weights) else x.over((1,)))
+
+    def cut(self, weights: Array, x: BoolArray, y: BoolArray) -> Array:
+        """The kept rows, of each pixel the kept columns."""
+        return np.asarray(weights[y][:, np.resize(x, weights.shape[1])])
+
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """One exact matrix product."""
         x, weights, bias = inputs
@@ -55,6 +89,10 @@ class FullyConnected(Weighted):
     def macs(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
         """Every output element is a row's dot product."""
         return outputs[0].elements * inputs[1].shape[1]
+
+
+def _has_whole_pixels(x: Tensor, weights: Tensor) -> bool:
+    return bool(x.shape) and weights.shape[1] % x.shape[-1] == 0
 
 
 def _prepare(site: Site) -> Body:
@@ -71,7 +109,11 @@ def _prepare(site: Site) -> Body:
     return weighted_body(site, values, {"bias": op.folded_bias(weights.data, bias.data)})
 
 
-KERNELS = (Kernel("fully_connected.direct", FullyConnected, _prepare),)
+def _work(site: Site) -> Work:
+    return DOT_PRODUCT[site.objective].work(site.outputs[0].elements, site.inputs[1].shape[1])
+
+
+KERNELS = (Kernel("fully_connected.direct", FullyConnected, _prepare, work=_work),)
 
 
 def cases() -> tuple[Case, ...]:
@@ -88,6 +130,9 @@ def cases() -> tuple[Case, ...]:
         _case("weight_zero_point", (2, 11), 6, weight_zero_point=5),
         _case("per_channel", (2, 11), 6, per_channel=True),
         _case("gain_above_one", (1, 4), 4, output_scale=1e-4),
+        _case("deep", (1, 203), 9, output_scale=1.0),
+        _case("few_values", (40, 7), 5, activation="RELU"),
+        _case("lowest_weights", (1, 22), 3, lowest=True),
         _case("int16", (3, 13), 9, dtype="int16"),
         _case("int16_per_channel", (2, 11), 6, dtype="int16", per_channel=True),
         _case("int16_weight_zero_point", (2, 11), 6, dtype="int16", weight_zero_point=5),
@@ -132,6 +177,7 @@ def _case(
     filter_dtype: str = "int8",
     bias_dtype: str = "",
     output_scale: float = 0.6,
+    lowest: bool = False,
 ) -> Case:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     depth = depth or x[-1]
@@ -143,6 +189,7 @@ def _case(
         filter_dtype=filter_dtype,
         per_channel=per_channel,
         bias_dtype=bias_dtype,
+        lowest=lowest,
     )
     y = (*x[:-1], filters) if keep_num_dims else (math.prod(x) // depth, filters)
     return Case(

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygen.interval import Interval
 from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -63,6 +64,12 @@ class Gather(Op):
         x, indices = inputs
         shape = (*x.shape[: self.axis], *indices.shape[self.batch_dims :], *x.shape[self.axis + 1 :])
         return (TensorType(shape, x.dtype),)
+
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """Some of the input's values, in their channels unless it is channels that are gathered."""
+        (y,) = self.output_types(inputs)
+        x, _ = given
+        return (x.over(y.shape[-1:]) if self.axis == len(inputs[0].shape) - 1 else x,)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Batch by batch."""

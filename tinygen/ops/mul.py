@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import Interval
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
@@ -18,10 +19,12 @@ from tinygen.ops.case import Case
 from tinygen.ops.common import INT8, INT16, Clamp, differences
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.proved_finish import finish_within
+from tinygen.ops.traits import Channelwise
+from tinygen.ops.work import elementwise_work
 
 
 @dataclass(frozen=True)
-class Mul(Op):
+class Mul(Channelwise):
     """y = clamp(requant((a - a_zero_point) * (b - b_zero_point)) + output_zero_point).
 
     Both inputs int8 or both int16, of shapes that broadcast.
@@ -53,6 +56,16 @@ class Mul(Op):
         a, b = inputs
         return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, a.dtype),)
 
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """The products of all pairs of ends."""
+        (y,) = self.output_types(inputs)
+        a, b = given
+        results = [
+            self.requant.apply((left - self.a_zero_point) * (right - self.b_zero_point)) + self.output_zero_point
+            for left, right in itertools.product((a.low, a.high), (b.low, b.high))
+        ]
+        return (Interval.around(results, y.shape[-1:]).clipped(*self.clamp),)
+
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Exact integers."""
         a, b = (x.astype(np.int64) for x in inputs)
@@ -76,7 +89,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b")),)
+KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b"), work=elementwise_work),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +11,17 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from tinygen.c_text import float_literal
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import BoolArray
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32
+from tinygen.ops.traits import Moving
 
 
 @dataclass(frozen=True)
-class Pad(Op):
+class Pad(Moving):
     """y[i] = x[i - before] where that is inside x, else `value`; int8, int16, int32 or float32."""
 
     name: ClassVar[str] = "PAD"
@@ -49,13 +52,27 @@ class Pad(Op):
         (x,) = inputs
         return (np.pad(x, tuple(zip(self.before, self.after, strict=True)), constant_values=self.value),)
 
+    def moved(self, *inputs: Array) -> Array:
+        """Borders are of no input."""
+        (y,) = dataclasses.replace(self, value=-1).reference(*inputs)
+        return y
+
+    def candidates(
+        self, inputs: Sequence[Array], kept: Sequence[BoolArray], output: Array, kept_output: BoolArray
+    ) -> Iterator[Moving]:
+        """What is left of borders that are channels."""
+        if self.before:
+            before = int(kept_output[: self.before[-1]].sum())
+            after = output.shape[-1] - before - inputs[0].shape[-1]
+            yield dataclasses.replace(self, before=(*self.before[:-1], before), after=(*self.after[:-1], after))
+
     def describe(self) -> str:
         """The borders in words."""
         borders = ", ".join(f"{before}+{after}" for before, after in zip(self.before, self.after, strict=True))
         return f"{self.value:g} around by {borders}"
 
 
-class _Level(NamedTuple):
+class Level(NamedTuple):
     """One padded dimension: `trips` times, `before` elements of border, what is inside, `after` elements."""
 
     trips: int
@@ -63,14 +80,14 @@ class _Level(NamedTuple):
     after: int
 
 
-def _levels(op: Pad, x: Shape, y: Shape) -> tuple[list[_Level], int]:
+def padded_levels(op: Pad, x: Shape, y: Shape) -> tuple[list[Level], int]:
     """The padded dimensions, outermost first, and how many elements lie inside the innermost."""
     levels = []
     outer = 0
     for axis, (before, after) in enumerate(zip(op.before, op.after, strict=True)):
         if before or after:
             step = math.prod(y[axis + 1 :])
-            levels.append(_Level(math.prod(x[outer:axis]), before * step, after * step))
+            levels.append(Level(math.prod(x[outer:axis]), before * step, after * step))
             outer = axis
     return levels, math.prod(x[outer:])
 
@@ -78,7 +95,7 @@ def _levels(op: Pad, x: Shape, y: Shape) -> tuple[list[_Level], int]:
 def _prepare(site: Site) -> Body:
     op: Pad = site.op
     (x,) = site.inputs
-    levels, run = _levels(op, x.shape, site.outputs[0].shape)
+    levels, run = padded_levels(op, x.shape, site.outputs[0].shape)
     value = float_literal(op.value) if x.dtype == FLOAT32 else str(int(op.value))
     return Body({"levels": levels, "run": run, "value": value})
 

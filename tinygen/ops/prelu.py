@@ -10,17 +10,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import Interval
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values
 from tinygen.ops.case import Case
 from tinygen.ops.common import INT8, INT16, differences, full_range
 from tinygen.ops.operand_cases import operand_case, random_shapes
+from tinygen.ops.traits import Channelwise
 
 
 @dataclass(frozen=True)
-class Prelu(Op):
+class Prelu(Channelwise):
     """y = clamp(r + output_zero_point) with v = x - zero_point.
 
     r = requant(v) where v >= 0, negative_requant(v * (alpha - alpha_zero_point)) elsewhere. x and y are int8 or int16,
@@ -52,6 +54,17 @@ class Prelu(Op):
         """The broadcast shape."""
         x, alpha = inputs
         return (TensorType(broadcast_shape(x.shape, alpha.shape) or x.shape, x.dtype),)
+
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """Straight and sloped parts meet at the zero point: the results of the ends of both, for both ends' slopes."""
+        x, slope = given
+        (y,) = self.output_types(inputs)
+        values = [x.low, x.high, *(np.clip(self.zero_point - step, x.low, x.high) for step in (0, 1))]
+        results = [
+            self.reference(value.astype(y.dtype), end.astype(np.int8))[0].astype(np.int64)
+            for value, end in itertools.product(values, (slope.low, slope.high))
+        ]
+        return (Interval.around(results, y.shape[-1:]),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Exact integers."""

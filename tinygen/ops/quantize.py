@@ -10,13 +10,14 @@ import numpy as np
 
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, Requant, quantize_f32
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, differences, full_range
 from tinygen.ops.lookup import lookup_kernels
 from tinygen.ops.proved_finish import finish_within
+from tinygen.ops.traits import Channelwise, Increasing
 
 DType = np.dtype[Any]
 
@@ -39,7 +40,7 @@ def _target_problems(x: Tensor, to: DType) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Quantize(Op):
+class Quantize(Channelwise):
     """y = clamp(round(x / scale) + zero_point): float32 to int8 or int16, a float32 quotient, ties away from zero."""
 
     name: ClassVar[str] = "QUANTIZE"
@@ -67,7 +68,7 @@ class Quantize(Op):
 
 
 @dataclass(frozen=True)
-class Requantize(Op):
+class Requantize(Increasing, Channelwise):
     """y = clamp(requant(x - zero_point) + output_zero_point): from int8, uint8, int16 or int32 to any of them."""
 
     name: ClassVar[str] = "QUANTIZE"
@@ -107,7 +108,7 @@ class Requantize(Op):
 
 
 @dataclass(frozen=True)
-class Dequantize(Op):
+class Dequantize(Channelwise):
     """y = scale * (x - zero_point): int8, uint8 or int16 to float32."""
 
     name: ClassVar[str] = "DEQUANTIZE"

@@ -9,16 +9,18 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from tinygen.fixedpoint import Requant
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import IntArray
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.proved_finish import finish_within
+from tinygen.ops.traits import Channelwise, Increasing
 
 
 @dataclass(frozen=True)
-class _Reduction(Op):
+class _Reduction(Increasing, Channelwise):
     dtypes: ClassVar[tuple[np.dtype[Any], ...]]
     axes: tuple[int, ...]  # ascending, from 0
     keep_dims: bool
@@ -30,6 +32,10 @@ class _Reduction(Op):
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """Without the reduced dimensions, or with ones in their place."""
         return (TensorType(_reduced_shape(inputs[0].shape, self.axes, self.keep_dims), inputs[0].dtype),)
+
+    def links(self, inputs: Sequence[Tensor]) -> Sequence[IntArray] | None:
+        """None where channels are what is reduced."""
+        return None if len(inputs[0].shape) - 1 in self.axes else super().links(inputs)
 
     def describe(self) -> str:
         """Axes."""

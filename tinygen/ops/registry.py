@@ -51,10 +51,17 @@ FAMILIES = (
 
 SPECIALISED: tuple[str, ...] = (
     "armv7em.add",
+    "armv7em.copies",
+    "armv7em.depthwise",
+    "armv7em.depthwise_planes",
+    "armv7em.depthwise_quads",
+    "armv7em.extremum",
     "armv7em.matrix",
+    "armv7em.mul",
     "armv7em.patches",
     "armv7em.pools",
     "armv7em.ring",
+    "armv7em.stationary",
     "armv7em.winograd",
 )
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""

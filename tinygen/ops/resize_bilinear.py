@@ -8,12 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT32
 from tinygen.ops.table_copy import offset_table
+from tinygen.ops.traits import Channelwise, Increasing
 
 ONE = 1 << 10
 """Weights are in Q10."""
@@ -50,7 +51,7 @@ class Positions:
 
 
 @dataclass(frozen=True)
-class ResizeBilinear(Op):
+class ResizeBilinear(Increasing, Channelwise):
     """y = (sum of four neighbours times their Q20 weights, ties away from zero) / 2**20; scales do not change."""
 
     name: ClassVar[str] = "RESIZE_BILINEAR"

@@ -11,12 +11,13 @@ import numpy as np
 
 from tinygen import fixedpoint
 from tinygen.fixedpoint import INT16_MAX, IntArray, Requant
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT16, full_range
 from tinygen.ops.lookup import Lookup, lookup_kernels
+from tinygen.ops.traits import Channelwise, ValueByValue
 
 SIGMOID_INTEGER_BITS = 4  # of the argument of int8 LOGISTIC and TANH, Q4.27
 _LARGEST_INT64_SHIFT = 62
@@ -81,7 +82,7 @@ class Tanh(_Sigmoid):
 
 
 @dataclass(frozen=True)
-class _SigmoidInt16(Op):
+class _SigmoidInt16(ValueByValue, Channelwise):
     multiplier: int
     right_shift: int
 

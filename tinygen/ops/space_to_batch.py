@@ -12,17 +12,18 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import float_literal
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8
+from tinygen.ops.traits import Channelwise, Increasing
 
 Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class _Blocks(Op):
+class _Blocks(Increasing, Channelwise):
     """Rows and columns in blocks; without columns (NHC), there are blocks of one and borders of nothing."""
 
     block: Pair

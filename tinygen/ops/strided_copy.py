@@ -10,11 +10,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import BoolArray, IntArray
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, STORED, UINT8
+from tinygen.ops.traits import Moving
 
 
 class Loop(NamedTuple):
@@ -30,7 +32,7 @@ def row_major(shape: Shape) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class StridedCopy(Op):
+class StridedCopy(Moving):
     """y, in the order of its elements, = x[offset + i0 * stride0 + i1 * stride1 + …] for nested loops over i0, i1, ….
 
     `loops` are outermost first, their strides in elements.
@@ -67,6 +69,16 @@ class StridedCopy(Op):
         strides = [loop.stride * x.itemsize for loop in self.loops]
         walked = np.lib.stride_tricks.as_strided(first, [loop.trips for loop in self.loops], strides, writeable=False)
         return (walked.copy().reshape(self.shape),)
+
+    def candidates(
+        self, inputs: Sequence[Array], kept: Sequence[BoolArray], output: Array, kept_output: BoolArray
+    ) -> Iterator[Moving]:
+        """Loops through what is kept of the input, where its distances are regular."""
+        # Both hold numbers of the whole input's elements, in ascending order in the input.
+        indices = np.searchsorted(inputs[0].reshape(-1), output.reshape(-1))
+        loops = nested_loops(indices)
+        if loops is not None:
+            yield dataclasses.replace(self, shape=output.shape, offset=int(indices[0]), loops=loops)
 
     def merged(self) -> tuple[Loop, ...]:
         """The fewest loops that read the same elements in the same order."""
@@ -168,6 +180,23 @@ def regular_loops(indices: Sequence[int], stride: int) -> tuple[Loop, ...] | Non
     if expected != [index - indices[0] for index in indices]:
         return None
     return tuple(Loop(loop.trips, loop.stride * stride) for loop in loops if loop.trips > 1)
+
+
+def nested_loops(indices: IntArray) -> tuple[Loop, ...] | None:
+    """The loops that yield ``indices - indices[0]`` in order, or None where the distances are irregular."""
+    loops: list[Loop] = []
+    while len(indices) > 1:
+        stride = int(indices[1] - indices[0])
+        changes = np.flatnonzero(np.diff(indices) != stride)
+        trips = int(changes[0]) + 1 if len(changes) else len(indices)
+        if len(indices) % trips:
+            return None
+        runs = indices.reshape(-1, trips)
+        if (runs != runs[:, :1] + stride * np.arange(trips)).any():
+            return None
+        loops.insert(0, Loop(trips, stride))
+        indices = runs[:, 0]
+    return tuple(loops)
 
 
 def _prepare(site: Site) -> Body:

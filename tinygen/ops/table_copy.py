@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,14 +10,16 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.interval import BoolArray
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.strided_copy import Loop, regular_loops, row_major
+from tinygen.ops.traits import Moving
 
 
 @dataclass(frozen=True)
-class TableCopy(Op):
+class TableCopy(Moving):
     """y[i, j, …] = x[indices[0][i], indices[1][j], …], under `shape`."""
 
     dtypes: ClassVar[tuple[np.dtype[Any], ...]]
@@ -50,6 +53,14 @@ class TableCopy(Op):
         """One dimension after the other."""
         (x,) = inputs
         return (x[np.ix_(*self.indices)].reshape(self.shape),)
+
+    def candidates(
+        self, inputs: Sequence[Array], kept: Sequence[BoolArray], output: Array, kept_output: BoolArray
+    ) -> Iterator[Moving]:
+        """The same tables, the last of what is kept of the channels that it took."""
+        channels = np.cumsum(kept[0]) - 1
+        taken = tuple(int(channels[index]) for index in self.indices[-1] if kept[0][index])
+        yield dataclasses.replace(self, shape=output.shape, indices=(*self.indices[:-1], taken))
 
     def describe(self) -> str:
         """Along which dimensions elements are picked."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -47,6 +48,27 @@ class TransposeConv(Weighted):
         """(n, *output_size, o) of the input's dtype."""
         x, weights, _ = inputs
         return (TensorType((x.shape[0], *self.output_size, weights.shape[0]), x.dtype),)
+
+    def tap_sets(self, x: Sequence[int]) -> tuple[BoolArray, BoolArray]:
+        """By the phase of the stride, and at the borders."""
+        rows = self.window.rows.scattered_tap_sets(x[1], self.output_size[0])
+        return rows, self.window.columns.scattered_tap_sets(x[2], self.output_size[1])
+
+    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
+        """Each filter beside all channels."""
+        return values
+
+    def by_tap(self, products: Array) -> Array:
+        """Summed over the depth."""
+        return np.asarray(products.sum(axis=3).transpose(1, 2, 0))
+
+    def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
+        """Summed over the window."""
+        return np.asarray(taps.sum(axis=(1, 2)))
+
+    def cut(self, weights: Array, x: BoolArray, y: BoolArray) -> Array:
+        """The kept filters, of the kept depth."""
+        return np.asarray(weights[y][..., x])
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """For each tap, the whole input is added to every stride-th output pixel."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import numpy as np
 
 from tinygen.c_text import C_TYPES
 from tinygen.fixedpoint import INT32_MAX, IntArray, RealRequant, Requant
-from tinygen.ir import Array, Op, Tensor, packed
+from tinygen.interval import BoolArray, Interval
+from tinygen.ir import Array, Masks, Op, Tensor, packed, read_only
 from tinygen.kernel import Body, Site
 from tinygen.ops import common
 from tinygen.ops.common import INT8, INT32, INT64, Clamp
@@ -59,9 +61,121 @@ class Weighted(Op):
         """What each channel's |accumulator| can reach."""
         return common.accumulator_bound(*self._sums(inputs), inputs[0].dtype)
 
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """The accumulators' ends, rescaled: no rule of rounding changes an order."""
+        acc = self.accumulators(inputs, given[0])
+        dtype = inputs[0].dtype
+        return (Interval(*(self.finished(end, dtype).astype(np.int64) for end in (acc.low, acc.high))),)
+
+    def accumulators(self, inputs: Sequence[Tensor], x: Interval) -> Interval:
+        """What the sums of each output channel lie in, over all output positions, for an input in `x`.
+
+        Positions differ in the taps that lie inside the image: each such set has its own sums.
+        """
+        image, weights, bias = inputs
+        assert weights.data is not None and bias.data is not None
+        centred = weights.data.astype(np.int64) - self.weight_zero_point
+        ends = [
+            self.beside_filter(np.broadcast_to(end - self.zero_point, x.low.shape), weights.shape)
+            for end in (x.low, x.high)
+        ]
+        lowest, highest = (self.by_tap(choose(*(centred * end for end in ends))) for choose in (np.minimum, np.maximum))
+        sets = [found.astype(np.int64) for found in self.tap_sets(image.shape)]
+        sums = [np.einsum("rk,cl,klo->rco", *sets, taps, optimize=True) for taps in (lowest, highest)]
+        return Interval(sums[0].min((0, 1)) + bias.data, sums[1].max((0, 1)) + bias.data)
+
+    @abstractmethod
+    def tap_sets(self, x: Sequence[int]) -> tuple[BoolArray, BoolArray]:
+        """Which rows (sets, rows) and columns (sets, columns) of taps a sum can consist of, for an input's shape.
+
+        Any set of rows goes with any set of columns.
+        """
+
+    @abstractmethod
+    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
+        """One value for each input channel, broadcasting to the filter's shape."""
+
+    @abstractmethod
+    def by_tap(self, products: Array) -> Array:
+        """What is shaped as the filter, as (rows, columns, output channels), summed over anything else."""
+
+    @abstractmethod
+    def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
+        """What is shaped as the filter, as (output channels, input channels), summed over all taps."""
+
+    @abstractmethod
+    def cut(self, weights: Array, x: BoolArray, y: BoolArray) -> Array:
+        """The filter of the kept input and output channels."""
+
+    def shaped(self, x: BoolArray, y: BoolArray, weights: Sequence[int]) -> tuple[BoolArray, BoolArray]:
+        """At least the input and output channels given, in a number that such a layer can have."""
+        return x, y
+
+    def kept_channels(
+        self, inputs: Sequence[Tensor], given: Sequence[Interval | None], kept: Masks
+    ) -> tuple[BoolArray, ...] | None:
+        """What the kept outputs read, unless it is a constant that every sum has the same share of."""
+        x, weights, _ = inputs
+        assert weights.data is not None
+        centred = weights.data.astype(np.int64) - self.weight_zero_point
+        reads = self.by_channel(np.abs(centred), x.shape)
+        needed = (reads[kept[-1]] != 0).any(axis=0)
+        if given[0] is not None:
+            folds = given[0].is_constant & ((given[0].low == self.zero_point) | self._sums_are_alike(x.shape))
+            needed &= ~folds
+        read, made = self.shaped(kept[0] | needed, kept[-1], weights.shape)
+        return read, *kept[1:-1], made
+
+    def _sums_are_alike(self, x: Sequence[int]) -> bool:
+        """Whether all sums are over the same taps."""
+        return all(len(sets) == 1 for sets in self.tap_sets(x))
+
+    def narrowed(
+        self, inputs: Sequence[Tensor], given: Sequence[Interval | None], kept: Masks
+    ) -> tuple[Op, tuple[Tensor, ...]] | None:
+        """Without filters, and weights, that are gone; what constant channels add to every sum is in the bias.
+
+        None where the bias would not fit its dtype.
+        """
+        x, weights, bias = inputs
+        read, *_, made = kept
+        assert weights.data is not None and bias.data is not None
+        biases = bias.data.astype(np.int64)
+        if given[0] is not None:
+            biases += self._shares(inputs) @ np.where(read, 0, given[0].low - self.zero_point)
+        limits = np.iinfo(str(bias.dtype))
+        if (biases[made] < limits.min).any() or (biases[made] > limits.max).any():
+            return None
+        data = read_only(np.ascontiguousarray(self.cut(weights.data, read, made)))
+        quant = weights.quant
+        if quant is not None and quant.scale.size > 1:
+            quant = quant.of_channels(made)
+        return (
+            dataclasses.replace(self, requant=self.requant.of_channels(made)),
+            (
+                x.cut(read),
+                dataclasses.replace(weights, shape=data.shape, data=data, quant=quant),
+                dataclasses.replace(bias, data=read_only(biases.astype(bias.dtype))).cut(made),
+            ),
+        )
+
+    def _shares(self, inputs: Sequence[Tensor]) -> IntArray:
+        """What each sum gets of each input channel that is 1: (output channels, input channels).
+
+        Where not all sums are over the same taps, it is that of some.
+        """
+        x, weights, _ = inputs
+        assert weights.data is not None
+        rows, columns = (found[0] for found in self.tap_sets(x.shape))
+        inside = rows[:, np.newaxis] & columns
+        taps = weights.data.astype(np.int64) - self.weight_zero_point
+        return np.asarray(self.by_channel(taps * inside[..., np.newaxis] if taps.ndim > 2 else taps, x.shape))
+
     def reach(self, inputs: Sequence[Tensor]) -> tuple[IntArray, IntArray]:
-        """The least and the greatest accumulator of each channel, for any input."""
-        return common.accumulator_range(*self._sums(inputs), common.full_range(inputs[0].dtype))
+        """The least and the greatest accumulator of each channel, zero points and bias included, for any input."""
+        x = inputs[0]
+        acc = self.accumulators(inputs, Interval.full(x.dtype, x.shape) if x.data is None else Interval.of(x.data))
+        return acc.low, acc.high
 
     def _sums(self, inputs: Sequence[Tensor]) -> tuple[Array, Array, int, int]:
         _, weights, bias = inputs
@@ -80,6 +194,15 @@ class Weighted(Op):
     def finished(self, acc: IntArray, dtype: np.dtype[np.generic]) -> Array:
         """Accumulators (..., channels) to outputs."""
         return np.clip(self.requant.apply(acc) + self.output_zero_point, *self.clamp).astype(dtype)
+
+
+def evened(kept: BoolArray, alive: BoolArray) -> BoolArray:
+    """As many of each row (rows, members) that is `alive`, at least one, those that are kept among them."""
+    wanted = max(int(kept.sum(axis=1).max()), 1)
+    first = np.argsort(~kept, axis=1, kind="stable")[:, :wanted]
+    filled = np.zeros_like(kept)
+    np.put_along_axis(filled, first, True, axis=1)
+    return np.asarray(filled & alive[:, np.newaxis])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinygen.interval import BoolArray
 from tinygen.ir import Array
 
 
@@ -45,6 +46,17 @@ class Axis:
         last = max(first, min((size + self.before - self.extent) // self.stride + 1, count))
         parts = (Segment(0, first, True), Segment(first, last, False), Segment(last, count, True))
         return tuple(part for part in parts if part.start < part.stop)
+
+    def tap_sets(self, size: int) -> BoolArray:
+        """Which taps lie inside of `size` inputs, (sets, taps): every set that some output position has, once."""
+        positions = np.arange(self.output_size(size))[:, np.newaxis] * self.stride - self.before
+        source = positions + np.arange(self.taps) * self.dilation
+        return np.unique((source >= 0) & (source < size), axis=0)
+
+    def scattered_tap_sets(self, size: int, wanted: int) -> BoolArray:
+        """The same backwards: which taps bring any of `size` inputs to each of `wanted` outputs."""
+        source, phase = np.divmod(np.arange(wanted)[:, np.newaxis] + self.before - np.arange(self.taps), self.stride)
+        return np.unique((phase == 0) & (source >= 0) & (source < size), axis=0)
 
     def describe_padding(self) -> str:
         """Padding before and after."""

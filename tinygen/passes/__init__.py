@@ -6,14 +6,20 @@ from collections.abc import Callable
 
 from tinygen.ir import Graph
 from tinygen.options import Options
+from tinygen.passes.drop_idle import drop_idle
+from tinygen.passes.fold_activations import fold_activations
 from tinygen.passes.fold_curves import fold_curves
+from tinygen.passes.fold_padding import fold_padding
 from tinygen.passes.fuse_dilation import fuse_dilation
+from tinygen.passes.remove_dead_channels import remove_dead_channels
 from tinygen.passes.remove_unused import remove_unused
 from tinygen.passes.strip_interface import strip_interface
 
 Pass = Callable[[Graph], Graph]
 
 PASSES: tuple[Pass, ...] = (fuse_dilation, fold_curves, remove_unused)
+PROOFS: tuple[Pass, ...] = (fold_padding, fold_activations, drop_idle, remove_dead_channels)
+"""Passes that take work away where it is proved to be without effect, after all others."""
 _STRIPPING: tuple[Pass, ...] = (strip_interface, remove_unused)
 
 

@@ -53,10 +53,29 @@ def build_table(build: Build) -> Table:
         for role, ports in (("input", content.inputs), ("output", content.outputs))
         for port in ports
     ]
+    if content.removed:
+        rows.insert(-5 if content.reset else -4, ("removed", removed_text(content)))
     rows += [("note", note) for note in content.notes]
     for name, value in rows:
         table.add_row(Text(name, "bold"), Text(value))
     return table
+
+
+def removed_text(content: Manifest) -> str:
+    """What is not computed, in a sentence."""
+    constant, unread = (
+        sum(len(part.indices) for part in content.removed if (part.value is None) is is_unread)
+        for is_unread in (False, True)
+    )
+    what = [f"{constant:,} always the same"] * bool(constant) + [f"{unread:,} never read"] * bool(unread)
+    saved = f": {content.macs:,} MACs of {content.model_macs:,} are left" if content.macs < content.model_macs else ""
+    return f"{constant + unread:,} channels without effect, {' and '.join(what)}{saved}"
+
+
+def partial_text(content: Manifest) -> str:
+    """Which layers have fewer channels than the model's tensors."""
+    partial = sum(layer.output.tensor in content.kept for layer in content.layers)
+    return f"Of {partial} layers, the channels that are computed were compared: the others have no effect."
 
 
 def _port(port: Port) -> str:

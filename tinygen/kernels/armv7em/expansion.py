@@ -5,8 +5,8 @@ group begins with values that the group before has, too, and the weights there a
 wrong way, and none beyond the lane.
 
 Registers: r0, r1, ... walk through the lanes; r3 through the words that are written; r4 to r11 hold the words of a
-group, or of several, in the order of memory; r12 is the mask 0x7F007F00, and lr the end of the first lane's last
-turn. `templates/armv7em/dot.j2` prints it.
+group, or of several, in the order of memory; r12 is the mask, and lr the end of the first lane's last turn.
+`templates/armv7em/dot.j2` prints it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MASK = 0x7F007F00
 _VALUES = 8
 _TURN = 4
 """Groups, of all lanes, that a loop's turn takes at least."""
@@ -53,7 +52,12 @@ class Expansion:
     lanes: int
     depth: int
     packed: bool
-    """Whether for packed weights; else the words are values 0 and 2, then 1 and 3, as they are."""
+    """Whether for packed weights; else the words are 256 times values 0 and 2, then 1 and 3."""
+
+    @property
+    def mask(self) -> int:
+        """Of halfwords: what x1 is subtracted from by EOR, or the upper byte."""
+        return 0x7F007F00 if self.packed else 0xFF00FF00
 
     @property
     def groups(self) -> int:

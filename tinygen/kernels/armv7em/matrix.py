@@ -4,10 +4,11 @@ Blocks of two or three rows are expanded into the scratch memory (see `expansion
 two at a time (see `dot`): each loaded word is used by as many products as registers allow. A single row meets four
 filters at a time. The weights come as one stream of words, in the order in which they are used:
 
-    for each two filters (four with a single row), and for those left over:
+    for each two filters (four with a single row, one where code is to be small), and for those left over:
         start values of the sums
         for each group of four values of a row: the packed weights of each filter
-        multiplier, addend and, in the form with a step, step of each filter's requantisation
+        multiplier, addend and, in the form with a step, step of each filter's requantisation; where all filters have
+        the same, these are the first words of the stream instead
 
 `templates/armv7em/matrix.S.j2` prints it.
 """
@@ -15,7 +16,7 @@ filters at a time. The weights come as one stream of words, in the order in whic
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -24,7 +25,7 @@ import numpy.typing as npt
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block, Step
-from tinygen.kernels.armv7em.expansion import MASK, Expansion
+from tinygen.kernels.armv7em.expansion import Expansion
 from tinygen.kernels.armv7em.finishing import Finish
 from tinygen.ops.common import INT8
 from tinygen.ops.conv_2d import Conv2D
@@ -59,11 +60,13 @@ class Geometry:
     filters: int
     steps: Steps | None
     """None: the rows follow one after the other."""
+    small: bool = False
+    """Whether rows and filters are taken one by one, which is the least code."""
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """(lanes, count): blocks of three rows, then of two; single rows where there is no other way."""
-        if self.rows == 1 or 2 * self.filters + 1 > _FARTHEST:
+        if self.small or self.rows == 1 or 2 * self.filters + 1 > _FARTHEST:
             return ((1, self.rows),)
         twos = -self.rows % 3
         threes = (self.rows - 2 * twos) // 3
@@ -72,7 +75,7 @@ class Geometry:
     @property
     def filter_groups(self) -> tuple[tuple[int, int], ...]:
         """(filters, count): as many at a time as all blocks take, then those left over."""
-        together = 4 if self.blocks[0][0] == 1 else 2
+        together = 1 if self.small else 4 if self.blocks[0][0] == 1 else 2
         parts = ((together, self.filters // together), (self.filters % together, 1))
         return tuple((filters, count) for filters, count in parts if filters and count)
 
@@ -144,11 +147,53 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """Offsets from sp of what does not stay in registers. What the end of a block loads together comes first."""
+
+    constants: int
+    """How many there are of the requantisation; zero if the stream has them for each filter."""
+    steps: bool
+
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        """Of the words, with what they hold."""
+        constants = (("multiplier", "factor"), ("addend", "zero point"), ("step", "step of negative sums"))
+        return (
+            ("out", "next result"),
+            ("end", "where the filters' results end"),
+            *constants[: self.constants],
+            ("scratch", "expanded rows"),
+            ("data", "stream"),
+            ("x", "next row"),
+            ("last", "where results end"),
+            ("expanded", "where the expanded rows end"),
+            *((("columns", "rows left in this line of the image"),) if self.steps else ()),
+        )
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """By name."""
+        return {name: 4 * index for index, (name, _) in enumerate(self.names)}
+
+    @property
+    def bytes(self) -> int:
+        """With nine registers that are saved, a multiple of eight."""
+        return 4 * (len(self.names) | 1)
+
+
+@dataclass(frozen=True)
 class Unrolling:
     """How many groups of a dot product are written out at most: where most of the work is, and elsewhere."""
 
     often: int
     seldom: int
+    small: bool = False
+    """Whether rows and filters are taken one by one."""
+
+    def geometry(self, site: Site) -> Geometry | None:
+        """The layer's, cut accordingly."""
+        found = geometry(site)
+        return None if found is None else replace(found, small=self.small)
 
 
 def geometry(site: Site) -> Geometry | None:
@@ -176,14 +221,19 @@ def geometry(site: Site) -> Geometry | None:
 
 def form(site: Site) -> HighProduct | None:
     """The proved requantisation."""
-    return finishing.proved(site, packing.SCALE if _packed(site) else 1)
+    return finishing.proved(site, packing.SCALE)
+
+
+def is_plain(site: Site) -> bool:
+    """Whether all is int8: weights of a byte each, without a zero point."""
+    op: Weighted = site.op
+    x, weights, _ = site.inputs
+    return x.dtype == INT8 and not weights.packed and not op.weight_zero_point
 
 
 def accepts(site: Site) -> bool:
-    """int8, weights of a byte without a zero point, a matrix product, and a proved requantisation."""
-    op: Weighted = site.op
-    x, weights, _ = site.inputs
-    if x.dtype != INT8 or weights.packed or op.weight_zero_point:
+    """int8, a matrix product, and a proved requantisation."""
+    if not is_plain(site):
         return False
     sizes = geometry(site)
     if sizes is None or (sizes.steps and sizes.steps.columns > 0xFFFF):
@@ -191,16 +241,16 @@ def accepts(site: Site) -> bool:
     return form(site) is not None
 
 
-def scratch(site: Site) -> int:
+def scratch(unrolling: Unrolling, site: Site) -> int:
     """Bytes for the expanded activations of a block."""
-    sizes = geometry(site)
+    sizes = unrolling.geometry(site)
     assert sizes is not None
     return sizes.scratch
 
 
 def prepare(unrolling: Unrolling, site: Site) -> Body:
     """The plan of all blocks, and the stream."""
-    sizes, requantisation = geometry(site), form(site)
+    sizes, requantisation = unrolling.geometry(site), form(site)
     assert sizes is not None and requantisation is not None
     packed = _packed(site)
     sections = tuple(
@@ -215,13 +265,14 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
         )
         for i, (lanes, count) in enumerate(sizes.blocks)
     )
+    uniform = finishing.uniform(requantisation)
     values = {
         "sizes": sizes,
         "sections": sections,
         "packed": packed,
-        "mask": MASK,
         "scale": requantisation.scale,
-        "frame": 36 if sizes.steps else 28,
+        "stepped": requantisation.step is not None,
+        "frame": Frame((2 if requantisation.step is None else 3) if uniform else 0, sizes.steps is not None),
     }
     variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
     return Body(values, {"data": _stream(site, sizes, requantisation)}, variant=variant)
@@ -267,28 +318,34 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
     starts = finishing.words(start)
     words = packing.packed_words(rows) if packed else packing.plain_words(rows)
     constants = finishing.constants(requantisation)
-    parts = []
+    uniform = finishing.uniform(requantisation)
+    parts = [constants[0]] if uniform else []
     first = 0
     for filters, count in sizes.filter_groups:
         for _ in range(count):
             these = slice(first, first + filters)
-            parts += [starts[these], words[these].T.reshape(-1), constants[these].reshape(-1)]
+            parts += [starts[these], words[these].T.reshape(-1)]
+            parts += [] if uniform else [constants[these].reshape(-1)]
             first += filters
     return np.concatenate(parts)
 
 
 _UNROLLED = Unrolling(often=32, seldom=8)
 _COMPACT = Unrolling(often=8, seldom=2)
+_SMALL = Unrolling(often=4, seldom=4, small=True)
 
 
 def _kernel(name: str, op: type[Weighted], unrolling: Unrolling) -> Kernel:
     body: Callable[[Site], Body] = partial(prepare, unrolling)
-    return Kernel(name, op, body, requires=FEATURES, accepts=accepts, assembly=True, scratch=scratch)
+    memory: Callable[[Site], int] = partial(scratch, unrolling)
+    return Kernel(name, op, body, requires=FEATURES, accepts=accepts, assembly=True, scratch=memory)
 
 
 KERNELS = (
     _kernel("conv_2d.pointwise_2x3", Conv2D, _UNROLLED),
     _kernel("conv_2d.pointwise_2x3_compact", Conv2D, _COMPACT),
+    _kernel("conv_2d.pointwise_1x1_small", Conv2D, _SMALL),
     _kernel("fully_connected.4x1", FullyConnected, _UNROLLED),
     _kernel("fully_connected.4x1_compact", FullyConnected, _COMPACT),
+    _kernel("fully_connected.1x1_small", FullyConnected, _SMALL),
 )

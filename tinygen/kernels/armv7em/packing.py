@@ -8,7 +8,8 @@ A word holds four weights b0 b1 b2 b3 as two signed halfwords: 256 * b1 + b0 and
 
 so that SMLAD(word, X1) + SMLAD((b0, b2), Y) = 256 * (b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3) + 127 * (b0 + b2).
 
-Weights of -128 may not fit. Such layers have plain words, of four bytes as they are, and take two SXTB16 for each.
+Weights of -128 may not fit. Such layers have plain words, of four bytes as they are, and take two SXTB16 for each;
+their activations are expanded to 256 * x, so that the sums have the same scale.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ The matrices are those of Lavin and Gray, "Fast Algorithms for Convolutional Neu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,15 @@ _POINTS_BYTES = 18 * 1024
 
 _FEW_PAIRS = 8
 """Over so many pairs of tiles the transformation of filters costs little."""
+
+
+class _Finish(NamedTuple):
+    """What is in the code of the requantisation."""
+
+    shift: int
+    stepped: bool
+    low: int | None
+    high: int | None
 
 
 def _is_3x3(site: Site) -> bool:
@@ -100,14 +110,11 @@ def _body(
         {
             "s": shape,
             "m": scratch,
-            "frame": Frame(),
+            "f": Frame(),
             "order": transform.order,
             "zero_word": (op.zero_point & 0xFF) * 0x01010101,
             "data_bytes": data.nbytes,
-            "shift": product.shift,
-            "stepped": product.step is not None,
-            "low": product.low_clamp,
-            "high": product.high_clamp,
+            "q": _Finish(product.shift, product.step is not None, product.low_clamp, product.high_clamp),
             **values,
         },
         {"data": data},
@@ -122,12 +129,12 @@ def _with_points(site: Site, transform: Transform) -> Body:
     assert product is not None
     words = point_words(_points(site, transform) * _factor(product, transform), shape.product_groups)
     data = stream(words, _start(site, product), product)
-    return _body(site, transform, Scratch.of(shape, transform), product, data)
+    return _body(site, transform, Scratch.of(shape), product, data)
 
 
 def _encodes_2x2(site: Site) -> bool:
     shape = Shape.of(site, 2)
-    scratch = Scratch.of(shape, F2)
+    scratch = Scratch.of(shape)
     # LDR and STR have offsets up to 4095, LDRD and STRD up to 1020.
     return (
         2 * scratch.slot + 31 <= 4095
@@ -146,12 +153,12 @@ def _prepare_2x2(site: Site) -> Body:
 
 
 def _scratch_2x2(site: Site) -> int:
-    return Scratch.of(Shape.of(site, 2), F2).size
+    return Scratch.of(Shape.of(site, 2)).size
 
 
 def _encodes_4x4(site: Site) -> bool:
     shape = Shape.of(site, 4)
-    scratch = Scratch.of(shape, F4)
+    scratch = Scratch.of(shape)
     return (
         4 * scratch.slot + 23 <= 4095
         and 2 * scratch.block <= 4095
@@ -170,18 +177,18 @@ def _prepare_4x4(site: Site) -> Body:
 
 
 def _scratch_4x4(site: Site) -> int:
-    return Scratch.of(Shape.of(site, 4), F4).size
+    return Scratch.of(Shape.of(site, 4)).size
 
 
 def _chunk_rows(shape: Shape) -> int:
     """Rows of tiles whose points are in memory at a time."""
-    row = shape.pairs * F2.size * Scratch.of(shape, F2).block
+    row = shape.pairs * F2.size * Scratch.of(shape).block
     most = max(1, min(_POINTS_BYTES // row, -(-_FEW_PAIRS // shape.pairs)))
     return max(rows for rows in range(1, most + 1) if shape.tile_rows % rows == 0)
 
 
 def _compact(shape: Shape) -> Scratch:
-    return Scratch.of(shape, F2, pairs=shape.pairs * _chunk_rows(shape), filters=2)
+    return Scratch.of(shape, pairs=shape.pairs * _chunk_rows(shape), filters=2)
 
 
 def _accepts_2x2_compact(site: Site) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinygen.kernel import Site
-from tinygen.kernels.armv7em.winograd_points import Transform
 from tinygen.ops.window import Window
 
 LONGEST_STEP = 16
@@ -14,9 +13,10 @@ LONGEST_STEP = 16
 
 @dataclass(frozen=True)
 class Shape:
-    """A layer, and the tiles of tile x tile outputs that cover it; two side by side are computed together."""
+    """A 3x3 layer, and the tiles of tile x tile outputs that cover it; two side by side are computed together."""
 
     tile: int
+    stride: int
     height: int
     width: int
     depth: int
@@ -29,12 +29,12 @@ class Shape:
 
     @staticmethod
     def of(site: Site, tile: int) -> Shape:
-        """Of a CONV_2D with a window of stride 1."""
+        """Of a CONV_2D whose strides are equal."""
         _, height, width, depth = site.inputs[0].shape
         _, out_height, out_width, filters = site.outputs[0].shape
         window: Window = site.op.window
         before = window.rows.before, window.columns.before
-        return Shape(tile, height, width, depth, out_height, out_width, filters, *before)
+        return Shape(tile, window.rows.stride, height, width, depth, out_height, out_width, filters, *before)
 
     @property
     def tile_rows(self) -> int:
@@ -52,24 +52,44 @@ class Shape:
         return -(-self.filters // 2)
 
     @property
+    def size(self) -> int:
+        """Input rows and columns of a tile."""
+        return self.stride * (self.tile - 1) + 3
+
+    @property
+    def kept_columns(self) -> int:
+        """Input columns that neighbouring tiles have in common."""
+        return 3 - self.stride
+
+    @property
     def first_columns(self) -> int:
         """Input columns that a pair of tiles covers, padding included."""
-        return 2 * self.tile + 2
+        return 2 * self.tile * self.stride + self.kept_columns
 
     @property
     def columns(self) -> int:
         """Input columns that the tiles of a row cover, padding included."""
-        return 2 * self.tile * self.pairs + 2
+        return 2 * self.tile * self.stride * self.pairs + self.kept_columns
+
+    @property
+    def inside_columns(self) -> int:
+        """Those of them that are in the image."""
+        return min(self.width, self.columns - self.before_columns)
 
     @property
     def outside_columns(self) -> int:
         """Those of them that are padding."""
-        return self.columns - self.width
+        return self.columns - self.inside_columns
 
     @property
     def column_bytes(self) -> int:
         """Of four channels of a transformed column."""
-        return 8 * (self.tile + 2)
+        return 8 * self.size
+
+    @property
+    def moved_words(self) -> int:
+        """Words at a time that are moved of columns."""
+        return 8 if self.stride == 1 else 2 * self.size
 
     @property
     def last_columns(self) -> int:
@@ -82,10 +102,14 @@ class Shape:
         return self.out_height % self.tile
 
     @property
+    def edge_row(self) -> int:
+        """Bytes of one row of outputs of a pair of tiles."""
+        return 2 * self.tile * self.filters
+
+    @property
     def edge_bytes(self) -> int:
-        """Room for outputs that do not exist, or go to their place later, in rows of the width of a pair of tiles."""
-        row = 2 * self.tile * self.filters
-        return row * self.tile if self.last_columns else row if self.last_rows else 0
+        """Room for outputs that do not exist, or go to their place later."""
+        return self.edge_row * (self.tile if self.last_columns else 1 if self.last_rows else 0)
 
     @property
     def groups(self) -> int:
@@ -148,11 +172,11 @@ class Scratch:
     size: int
 
     @staticmethod
-    def of(shape: Shape, transform: Transform, pairs: int = 1, filters: int = 0) -> Scratch:
+    def of(shape: Shape, pairs: int = 1, filters: int = 0) -> Scratch:
         """One after the other: points of so many pairs of tiles, and of so many filters."""
         point = 16 * shape.product_groups
         rows, sums, block = _block_2x2(point) if shape.tile == 2 else _block_4x4(point)
-        size = transform.size
+        size = shape.size
         columns = pairs * size * block + filters // 2 * size * size * point
         slot = shape.column_bytes * shape.groups
         table = columns + shape.first_columns * slot

@@ -1,0 +1,172 @@
+"""DEPTHWISE_CONV_2D with windows of three rows: channels are taken apart, and SMLAD works on pairs of rows.
+
+For four channels at a time, bytes of two rows are interleaved to words (see `row_pairs`), less the zero point, in
+scratch memory; so what lies outside the image counts as zero, and is left out. Then each channel's weights stay in
+registers while its outputs are computed in blocks of up to four.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.ir import Shape
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv7em import depthwise_form
+from tinygen.kernels.armv7em.depthwise_form import halves, words
+from tinygen.kernels.armv7em.parting import Groups, Parting
+from tinygen.kernels.armv7em.row_blocks import Line, Plane, line
+from tinygen.kernels.armv7em.row_pairs import Bands, Rows
+from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ops.window import Window
+from tinygen.proofs.high_product import HighProduct
+
+_SCRATCH = 4096
+"""Bytes that bands are made to fit into, where the width of the image leaves the choice."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All of a kernel that follows from shapes."""
+
+    height: int
+    width: int
+    channels: int
+    out_width: int
+    rows: Rows
+    bands: Bands
+    plane: Plane
+    parting: Parting
+    head: Line | None
+    main: Line | None
+    tail: Line | None
+
+    @property
+    def scratch(self) -> int:
+        """Bytes."""
+        return 4 * self.parting.groups.group * self.width * self.bands.pairs
+
+    @property
+    def encodable(self) -> bool:
+        """Whether the offsets fit into the instructions."""
+        lines = [part for part in (self.head, self.main, self.tail) if part is not None]
+        return self.parting.encodable and all(part.encodable for part in lines)
+
+
+@lru_cache(maxsize=256)
+def _layout(x: Shape, y: Shape, window: Window, body: int) -> Layout | None:
+    """For these shapes, with `body` blocks in a loop: as few bands as the memory allows; None if there is none."""
+    rows = Rows.of(window.rows, x[1])
+    if x[0] != 1 or rows is None or not 1 <= window.columns.taps <= 3 or window.columns.dilation != 1:
+        return None
+    smallest = None
+    for steps in range(max(rows.count, 1), 0, -1):
+        for interleaved in (False, True):
+            found = _with(x, y, window, rows, Bands.of(rows, steps), body, interleaved)
+            if found is not None and found.encodable:
+                smallest = found
+                if found.scratch <= _SCRATCH:
+                    return found
+    return smallest
+
+
+def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, body: int, interleaved: bool) -> Layout | None:
+    _, height, width, channels = x
+    across = 4 * bands.pairs
+    column_step, channel_step = (across * min(4, channels), across) if interleaved else (across, across * width)
+    plane = Plane(width, channels, y[2], window.columns, column_step)
+    if any(not plane.taps(column) for column in range(y[2])):
+        return None
+
+    def lines(kind: str, on: int) -> Line | None:
+        return line(plane, kind, body, on) if kind else None
+
+    return Layout(
+        height=height,
+        width=width,
+        channels=channels,
+        out_width=y[2],
+        rows=rows,
+        bands=bands,
+        plane=plane,
+        parting=Parting.of(width, Groups(channels, channel_step), column_step),
+        head=lines(rows.head, 0),
+        main=lines(rows.kind if rows.count else "", 4),
+        tail=lines(rows.tail, 0),
+    )
+
+
+def _found(site: Site, body: int) -> Layout | None:
+    op: DepthwiseConv2D = site.op
+    return _layout(site.inputs[0].shape, site.outputs[0].shape, op.window, body)
+
+
+def _accepts(site: Site) -> bool:
+    return (
+        depthwise_form.is_int8(site)
+        and site.inputs[1].shape[3] == site.inputs[0].shape[3]
+        and _found(site, 1) is not None
+        and depthwise_form.form(site) is not None
+    )
+
+
+def _stream(site: Site, form: HighProduct) -> npt.NDArray[np.uint32]:
+    """The zero point's negative twice in a word; then for each channel weights, multiplier, addend, start and step."""
+    op: DepthwiseConv2D = site.op
+    taps = depthwise_form.weights(site, form)
+    rows = [*halves(taps[0], taps[1]), *halves(taps[1], taps[2])]
+    starts = depthwise_form.starts(site, form, folded=False)
+    steps = [] if form.step is None else [form.step]
+    zero = np.array(-op.zero_point)
+    channels = np.stack([*rows, form.multiplier, form.addend, starts, *steps])
+    return np.concatenate([words(halves(zero, zero)), words(channels.T)])
+
+
+def _prepare(site: Site) -> Body:
+    layout, form = _found(site, 1), depthwise_form.form(site)
+    assert layout is not None and form is not None
+    rows, bands, groups = layout.rows, layout.bands, layout.parting.groups
+    out_row = layout.out_width * layout.channels
+    last_whole = bands.last_pairs - rows.odd
+    whole = bands.steps + 1 if bands.count > 1 else last_whole
+    return Body(
+        {
+            "l": layout,
+            "rows": rows,
+            "bands": bands,
+            "plane": layout.plane,
+            "parting": layout.parting,
+            "groups": groups,
+            "in_row": layout.width * layout.channels,
+            "out_row": out_row,
+            "pair_runs": ((bands.count - 1) * whole + last_whole) * groups.groups,
+            "whole_pairs": whole,
+            "last_whole": last_whole,
+            "weights": _registers(layout.plane.columns.taps),
+            "form": form,
+        },
+        {"data": _stream(site, form)},
+        variant=f"{layout.height}x{layout.width}x{layout.channels}",
+    )
+
+
+def _registers(taps: int) -> str:
+    """Those of the weights."""
+    names = [f"r{first + column}" for first in (0, 3) for column in range(taps)]
+    return "{" + ", ".join(names) + "}"
+
+
+KERNELS = (
+    Kernel(
+        "depthwise_conv_2d.row_pairs",
+        DepthwiseConv2D,
+        _prepare,
+        requires=frozenset({"thumb2", "unaligned", "dsp", "fpu"}),
+        accepts=_accepts,
+        assembly=True,
+        scratch=lambda site: layout.scratch if (layout := _found(site, 1)) is not None else 0,
+    ),
+)
