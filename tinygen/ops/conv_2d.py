@@ -178,7 +178,14 @@ def cases() -> tuple[Case, ...]:
         convolution_case("lowest_weights", x=(1, 5, 5, 22), filters=3, kernel=(1, 1), lowest=True),
         convolution_case("odd_3x3", x=(1, 5, 6, 9), filters=9, kernel=(3, 3), output_scale=0.3),
         convolution_case("valid_3x3", x=(1, 6, 11, 12), filters=4, kernel=(3, 3), padding="VALID", activation="RELU"),
+        convolution_case("lowest_weights_3x3", x=(1, 4, 5, 6), filters=3, kernel=(3, 3), lowest=True),
+        convolution_case("one_column", x=(1, 20, 1, 12), filters=5, kernel=(5, 1), padding="VALID"),
+        convolution_case("many_filters", x=(1, 1, 8, 1), filters=700, kernel=(1, 2), output_scale=0.1),
         convolution_case("deep_3x3", x=(1, 3, 4, 70), filters=3, kernel=(3, 3)),
+        convolution_case("strided_3x3", x=(1, 9, 10, 9), filters=5, kernel=(3, 3), stride=(2, 2)),
+        convolution_case(
+            "strided_valid_3x3", x=(1, 6, 18, 8), filters=4, kernel=(3, 3), stride=(2, 2), padding="VALID"
+        ),
         convolution_case("int16", x=(1, 6, 7, 3), filters=6, kernel=(4, 2), dtype="int16"),
         convolution_case("int16_pointwise", x=(1, 5, 5, 8), filters=7, kernel=(1, 1), dtype="int16"),
         convolution_case(

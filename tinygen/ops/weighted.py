@@ -117,9 +117,8 @@ class Weighted(Op):
         """What the kept outputs read, unless it is a constant that every sum has the same share of."""
         x, weights, _ = inputs
         assert weights.data is not None
-        centred = weights.data.astype(np.int64) - self.weight_zero_point
-        reads = self.by_channel(np.abs(centred), x.shape)
-        needed = (reads[kept[-1]] != 0).any(axis=0)
+        reads = self.by_channel(weights.data != self.weight_zero_point, x.shape) != 0
+        needed = reads[kept[-1]].any(axis=0)
         if given[0] is not None:
             folds = given[0].is_constant & ((given[0].low == self.zero_point) | self._sums_are_alike(x.shape))
             needed &= ~folds

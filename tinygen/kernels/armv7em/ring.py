@@ -9,15 +9,26 @@ So a row of a window is one run, and where it lies outside the image it holds th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 
 import numpy as np
 
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em import filters, packing
-from tinygen.kernels.armv7em.filters import GROUP, Filters, Frame, Sums, group_bytes
+from tinygen.kernels.armv7em import filters
+from tinygen.kernels.armv7em.filters import (
+    COMPACT,
+    GROUP,
+    UNROLLED,
+    Filters,
+    Frame,
+    Layer,
+    Sums,
+    group_bytes,
+    lane_counts,
+)
+from tinygen.kernels.armv7em.lanes import Lanes, Zero
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
 
@@ -81,12 +92,15 @@ class Ring:
     """All that the template and the stream need to know."""
 
     plane: Plane
-    objective: str
+    most: int
+    """Groups that are written out."""
 
     @cached_property
     def lanes(self) -> int:
         """Pieces of a row."""
-        return filters.best_lanes(self.plane.out_width, self.plane.rows.taps * self.run)
+        width = self.plane.out_width
+        groups = self.plane.rows.taps * self.run
+        return min(lane_counts(width, self.plane.weights), key=lambda lanes: filters.cost(width, lanes, groups))
 
     @property
     def length(self) -> int:
@@ -112,7 +126,7 @@ class Ring:
     @cached_property
     def sums(self) -> Sums:
         """Over the runs."""
-        return Sums.of(self.plane.rows.taps, self.run, self.objective)
+        return Sums.of(self.plane.rows.taps, self.run, self.lanes, self.most)
 
     @property
     def positions(self) -> int:
@@ -161,10 +175,6 @@ class Ring:
         return [int(row) for y, window in enumerate(rows) for row in window if y == 0 or row > rows[y - 1].max()]
 
 
-def _ring(site: Site) -> Ring:
-    return Ring(Plane.of(site), site.objective)
-
-
 def _rows(ring: Ring) -> Array:
     """Weights (filters, runs, values of a run) as the ring's groups want them."""
     plane = ring.plane
@@ -174,22 +184,20 @@ def _rows(ring: Ring) -> Array:
 
 
 def _accepts(site: Site) -> bool:
-    if not filters.takes(site):
+    if not filters.takes(site) or site.op.window.rows.taps > _MOST_ROWS:
         return False
-    ring = _ring(site)
-    packs = packing.packs(_rows(ring).reshape(ring.plane.filters, -1))
-    return packs and ring.plane.rows.taps <= _MOST_ROWS and filters.prove(site) is not None
+    return Layer.of(site, _rows(Ring(Plane.of(site), UNROLLED))) is not None
 
 
-def _scratch(site: Site) -> int:
-    return _ring(site).bytes
+def _scratch(most: int, site: Site) -> int:
+    return Ring(Plane.of(site), most).bytes
 
 
-def _prepare(site: Site) -> Body:
-    ring = _ring(site)
+def _prepare(most: int, site: Site) -> Body:
+    ring = Ring(Plane.of(site), most)
+    layer = Layer.of(site, _rows(ring))
+    assert layer is not None
     plane, lanes = ring.plane, ring.lanes
-    product = filters.prove(site)
-    assert product is not None
     new = ring.new_rows
     inside = sum(0 <= row < plane.height for row in new)
     offsets = tuple(first * plane.filters for first in ring.firsts)
@@ -199,9 +207,9 @@ def _prepare(site: Site) -> Body:
         "plane": plane,
         "ring": ring,
         "frame": RingFrame(taps),
-        "f": Filters.of(product, ring.sums, offsets, plane.out_height * ring.length),
-        "lanes": packing.Expansion.of(lanes),
-        "zero": packing.Zero.of(site.op.zero_point),
+        "f": Filters.of(layer, ring.sums, offsets, plane.out_height * ring.length),
+        "lanes": Lanes.of(lanes, layer.packed),
+        "zero": Zero.of(site.op.zero_point, layer.packed),
         "x_row": row,
         "x_before": plane.rows.before * row,
         "x_lanes": tuple(min(max(column, 0), plane.width - 1) * plane.channels for column in ring.first_columns),
@@ -214,19 +222,20 @@ def _prepare(site: Site) -> Body:
         "step": plane.columns.stride * ring.pixel * group_bytes(lanes),
         "beyond": (plane.out_width - ring.length) * plane.filters,
     }
-    data = filters.stream(site, product, _rows(ring), ring.sums)
     variant = f"{taps}x{plane.columns.taps}x{plane.channels}_{plane.filters}_{plane.out_height}x{plane.out_width}"
-    return Body(values, {"data": data}, variant=variant)
+    return Body(values, {"data": layer.stream(ring.sums)}, variant=variant)
 
 
-KERNELS = (
-    Kernel(
-        "conv_2d.ring",
+def _kernel(name: str, most: int) -> Kernel:
+    return Kernel(
+        name,
         Conv2D,
-        _prepare,
+        partial(_prepare, most),
         requires=frozenset({"thumb2", "unaligned", "dsp"}),
         accepts=_accepts,
         assembly=True,
-        scratch=_scratch,
-    ),
-)
+        scratch=partial(_scratch, most),
+    )
+
+
+KERNELS = (_kernel("conv_2d.ring", UNROLLED), _kernel("conv_2d.ring_compact", COMPACT))
