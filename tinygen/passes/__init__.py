@@ -14,10 +14,11 @@ from tinygen.passes.fuse_dilation import fuse_dilation
 from tinygen.passes.remove_dead_channels import remove_dead_channels
 from tinygen.passes.remove_unused import remove_unused
 from tinygen.passes.strip_interface import strip_interface
+from tinygen.passes.widen_single_channel import widen_single_channel
 
 Pass = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = (fuse_dilation, fold_curves, remove_unused)
+PASSES: tuple[Pass, ...] = (fuse_dilation, fold_curves, widen_single_channel, remove_unused)
 PROOFS: tuple[Pass, ...] = (fold_padding, fold_activations, drop_idle, remove_dead_channels)
 """Passes that take work away where it is proved to be without effect, after all others."""
 _STRIPPING: tuple[Pass, ...] = (strip_interface, remove_unused)
