@@ -64,14 +64,8 @@ def prepare_plane(site: Site) -> Body:
             "high": proved.high,
         },
         helpers=frozenset({"clamp"}),
-        proof=describe(proved, len(_values(a)) * len(_values(b))),
+        proof=proved.describe(),
     )
-
-
-def describe(proved: WordProducts, pairs: int) -> str:
-    """The form and what it was proved for, in words."""
-    bits = max(abs(factor).bit_length() for factor in proved.factors)
-    return f"sum of two products, factors of {bits} bits, {proved.fraction_bits} of a fraction, on all {pairs:,} pairs"
 
 
 def _values(tensor: Tensor) -> tuple[int, ...]:

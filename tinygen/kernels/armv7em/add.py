@@ -22,6 +22,7 @@ def _prepare(site: Site) -> Body:
         values={**operands.values, "bits": saturation.bits, "room": in_each_byte(saturation.room)},
         constants={"data": np.array(words, np.int64).astype(np.uint32)},
         variant=operands.variant,
+        proof=proved.describe(),
     )
 
 

@@ -150,6 +150,7 @@ def _prepare(site: Site) -> Body:
         },
         {"data": _stream(site, form)},
         variant=f"{layout.height}x{layout.width}x{layout.channels}",
+        proof=form.describe(),
     )
 
 

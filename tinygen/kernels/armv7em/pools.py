@@ -120,6 +120,7 @@ class Product:
     step: int
     shift: int
     stepped: bool
+    proof: str
 
 
 @lru_cache(maxsize=1024)
@@ -144,6 +145,7 @@ def _product(op: Mean | Sum, taps: int) -> Product | None:
         step=0 if found.step is None else int(found.step[0]),
         shift=found.shift,
         stepped=found.step is not None,
+        proof=found.describe(),
     )
 
 
@@ -200,14 +202,18 @@ def _one_product(site: Site) -> Product | None:
 def _prepare_mean(site: Site) -> Body:
     pool = _pool(site)
     assert pool is not None
-    return Body({**_values(pool, site.objective), "proved": _one_product(site)}, variant=_variant(pool))
+    proved = _one_product(site)
+    proof = proved.proof if proved else ""
+    return Body({**_values(pool, site.objective), "proved": proved}, variant=_variant(pool), proof=proof)
 
 
 def _prepare_mean_blocks(site: Site) -> Body:
     pool = _pool(site)
     assert pool is not None
     blocks = Blocks.of(pool.walk, site.objective, _WORDS_OF_MEANS)
-    return Body({"blocks_of": blocks, "proved": _one_product(site)}, variant=_variant(pool))
+    proved = _one_product(site)
+    proof = proved.proof if proved else ""
+    return Body({"blocks_of": blocks, "proved": proved}, variant=_variant(pool), proof=proof)
 
 
 def _lines(op: Op, walk: Walk) -> Mapping[int, Line]:
@@ -221,7 +227,8 @@ def _prepare_average(site: Site) -> Body:
     walk = pool.walk
     lines = _lines(site.op, walk)
     clip = _clip_values(next(iter(lines.values())))
-    return Body({**_values(pool, site.objective), "lines": lines, **clip}, variant=_variant(pool))
+    proof = next(iter(lines.values())).products.describe()
+    return Body({**_values(pool, site.objective), "lines": lines, **clip}, variant=_variant(pool), proof=proof)
 
 
 def _clip_values(line: Line) -> Mapping[str, object]:
@@ -238,7 +245,7 @@ def _prepare_average_blocks(site: Site) -> Body:
     assert pool is not None
     (line,) = _lines(site.op, pool.walk).values()
     values = {"blocks_of": Blocks.of(pool.walk, site.objective), "factor": line.factor, "start": line.offset}
-    return Body({**values, **_clip_values(line)}, variant=_variant(pool))
+    return Body({**values, **_clip_values(line)}, variant=_variant(pool), proof=line.products.describe())
 
 
 def _values(pool: Pool, objective: str) -> Mapping[str, object]:

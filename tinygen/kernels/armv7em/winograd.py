@@ -113,6 +113,7 @@ def _body(
         },
         {"data": data},
         variant=f"{shape.depth}x{shape.filters}_{shape.out_height}x{shape.out_width}",
+        proof=product.describe(),
     )
 
 
