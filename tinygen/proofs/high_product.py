@@ -366,16 +366,18 @@ def _offsets(
     the middle of those that are possible.
     """
     window = windows[0]
+    # A step goes down: where hardly anything is asked of one sign, the other's least offset is still to be kept.
+    least = np.maximum.reduce([each.least for each in windows])
     middle: IntArray = np.where((least_start <= 0) & (most_start >= 0), 0, (least_start + most_start) >> 1)
-    around = ((window.least - middle * multiplier) >> 32)[:, None]
+    around = ((least - middle * multiplier) >> 32)[:, None]
     tries = np.arange(addends, dtype=np.int64)
     tries = np.where(tries & 1, -1, 1) * ((tries + 1) >> 1)
     if multiple == 1:
         addend = around + tries
-        start = -(((addend << 32) - window.least[:, None]) // multiplier[:, None])
+        start = -(((addend << 32) - least[:, None]) // multiplier[:, None])
     else:
         start = (middle[:, None] // multiple + tries) * multiple
-        addend = -((start * multiplier[:, None] - window.least[:, None]) >> 32)
+        addend = -((start * multiplier[:, None] - least[:, None]) >> 32)
     offset = start * multiplier[:, None] + (addend << 32)
     good = (offset <= window.most[:, None]) & (start >= least_start[:, None]) & (start <= most_start[:, None])
     step = np.zeros_like(addend)
