@@ -363,7 +363,7 @@ def _offsets(
     """(channels,): start, addend, step, and whether start * multiplier + addend * 2**32 lies in the (first) window.
 
     The step takes it to the second window, if there is one. Start values are tried from zero outwards, or else from
-    the middle of those that are possible.
+    the middle of those that are possible; without a step, addends are, which leaves less to chance.
     """
     window = windows[0]
     # A step goes down: where hardly anything is asked of one sign, the other's least offset is still to be kept.
@@ -372,7 +372,7 @@ def _offsets(
     around = ((least - middle * multiplier) >> 32)[:, None]
     tries = np.arange(addends, dtype=np.int64)
     tries = np.where(tries & 1, -1, 1) * ((tries + 1) >> 1)
-    if multiple == 1:
+    if multiple == 1 and len(windows) == 1:
         addend = around + tries
         start = -(((addend << 32) - least[:, None]) // multiplier[:, None])
     else:
