@@ -158,6 +158,16 @@ def test_shifts_that_similar_layers_share_come_first() -> None:
     assert product is not None and product.shift == 9
 
 
+@pytest.mark.parametrize(("low", "high"), [(-140_760, 0), (-140_760, -1), (0, 140_760), (-1, 140_760), (-140_760, 3)])
+def test_ranges_that_hardly_reach_over_zero(low: int, high: int) -> None:
+    """Of one sign there is next to nothing to be kept."""
+    requant = Requant((1773880229, 1410005933), (-9, -8))
+    ends = np.full(2, low), np.full(2, high)
+    product = prove_high_product(requant, -5, INT8, *ends, scale=256, with_step=True)
+    assert product is not None
+    assert_high_product(product, requant, -5, INT8, all_of(*ends))
+
+
 def test_a_scale_of_its_own_for_each_channel() -> None:
     """A channel that hardly scales down needs room below 2**31, which the other one leaves its precision."""
     requant = Requant.from_scales([0.9, 0.0004])

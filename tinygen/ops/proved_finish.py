@@ -72,7 +72,7 @@ def proved_finish(
         columns if requant.per_channel else {},
         _HELPERS,
         bias,
-        product.describe(low, high),
+        product.describe(),
     )
 
 
@@ -109,7 +109,7 @@ def finish_within(
         _finish(product, _columns(product), per_channel=False, start=int(product.start[0])),
         {},
         _HELPERS,
-        product.describe(*ends),
+        product.describe(),
     )
 
 

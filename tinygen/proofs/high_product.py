@@ -51,6 +51,10 @@ class HighProduct:
     """Z, int32"""
     step: IntArray | None
     """S of the form with a step, else None"""
+    low: IntArray
+    """the least accumulator that it is proved for"""
+    high: IntArray
+    """the greatest"""
     low_clamp: int | None = None
     """the least output, where saturation to int8 does not see to it"""
     high_clamp: int | None = None
@@ -76,15 +80,16 @@ class HighProduct:
         """(channels,): whether the form is proved: it keeps the order, and takes the same steps."""
         return self.fits(stairs.low, stairs.high) & stairs.equal(self.apply)
 
-    def describe(self, low: IntArray, high: IntArray) -> str:
+    def describe(self) -> str:
         """The form, its constants and what it was proved for, in words."""
         steps = "one line" if self.step is None else "a line for each sign"
         scales = np.unique(self.scale)
         scale = str(scales[0]) if len(scales) == 1 else f"{scales[0]} to {scales[-1]}"
+        channels = f"{len(self.low)} channel{'s' if len(self.low) > 1 else ''}"
+        bits = int(self.multiplier.max()).bit_length()
         return (
-            f"high half of a product, {steps}: scale {scale}, shift {self.shift}, multipliers of "
-            f"{int(self.multiplier.max()).bit_length()} bits, {len(low)} channel{'s' if len(low) > 1 else ''}, "
-            f"sums from {low.min():,} to {high.max():,}"
+            f"high half of a product, {steps}: scale {scale}, shift {self.shift}, multipliers of {bits} bits, "
+            f"{channels}, sums from {self.low.min():,} to {self.high.max():,}"
         )
 
     @property
@@ -205,6 +210,8 @@ class _Search:
             multiplier=zeros.copy(),
             addend=(np.where(constant, self.stairs.first, self.zero_point) << shift).astype(np.int64),
             step=zeros.copy() if stepped else None,
+            low=self.stairs.low,
+            high=self.stairs.high,
         )
         open_ = np.flatnonzero(~constant)
         if not self._has_lines(marks.of_channels(open_), open_, shift, stepped):
@@ -356,19 +363,21 @@ def _offsets(
     """(channels,): start, addend, step, and whether start * multiplier + addend * 2**32 lies in the (first) window.
 
     The step takes it to the second window, if there is one. Start values are tried from zero outwards, or else from
-    the middle of those that are possible.
+    the middle of those that are possible; without a step, addends are, which leaves less to chance.
     """
     window = windows[0]
+    # A step goes down: where hardly anything is asked of one sign, the other's least offset is still to be kept.
+    least = np.maximum.reduce([each.least for each in windows])
     middle: IntArray = np.where((least_start <= 0) & (most_start >= 0), 0, (least_start + most_start) >> 1)
-    around = ((window.least - middle * multiplier) >> 32)[:, None]
+    around = ((least - middle * multiplier) >> 32)[:, None]
     tries = np.arange(addends, dtype=np.int64)
     tries = np.where(tries & 1, -1, 1) * ((tries + 1) >> 1)
-    if multiple == 1:
+    if multiple == 1 and len(windows) == 1:
         addend = around + tries
-        start = -(((addend << 32) - window.least[:, None]) // multiplier[:, None])
+        start = -(((addend << 32) - least[:, None]) // multiplier[:, None])
     else:
         start = (middle[:, None] // multiple + tries) * multiple
-        addend = -((start * multiplier[:, None] - window.least[:, None]) >> 32)
+        addend = -((start * multiplier[:, None] - least[:, None]) >> 32)
     offset = start * multiplier[:, None] + (addend << 32)
     good = (offset <= window.most[:, None]) & (start >= least_start[:, None]) & (start <= most_start[:, None])
     step = np.zeros_like(addend)

@@ -43,6 +43,12 @@ class WordProducts:
         """What the instructions give, exactly, for int64 values, one array for each factor, that broadcast."""
         return np.asarray(np.clip(self._sum(*values) >> self.fraction_bits, self.low, self.high))
 
+    def describe(self) -> str:
+        """The form and its constants, in words; every input was looked at."""
+        count = {1: "one product", 2: "sum of two products"}.get(len(self.factors), "sum of products")
+        bits = max(abs(factor).bit_length() for factor in self.factors)
+        return f"{count}, factors of {bits} bits, {self.fraction_bits} bits of fraction, compared on all inputs"
+
     def fits_int32(self, *values: IntArray) -> bool:
         """Whether factors and sums do, even with 256 more or less in the output. Partial sums may wrap."""
         sums = self._sum(*values)

@@ -161,6 +161,7 @@ def _prepare(site: Site, style: Style) -> Body:
         },
         {"data": _stream(site, form)},
         variant=f"{layout.height}x{layout.width}x{layout.channels}",
+        proof=form.describe(),
     )
 
 

@@ -250,6 +250,7 @@ def _prepare(site: Site) -> Body:
         },
         {"data": _stream(site, form)},
         variant=f"{planes.height}x{planes.parting.width}x{groups.channels}",
+        proof=form.describe(),
     )
 
 

@@ -118,6 +118,7 @@ def _prepare(site: Site) -> Body:
         },
         {"data": _stream(site, form)},
         variant=f"{rows.taps}x{columns.taps}x{channels}",
+        proof=form.describe(),
     )
 
 

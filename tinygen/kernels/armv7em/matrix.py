@@ -305,7 +305,9 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
         "frame": Frame((2 if requantisation.step is None else 3) if uniform else 0, sizes.steps is not None),
     }
     variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
-    return Body(values, {"data": _stream(site, sizes, requantisation)}, variant=variant)
+    return Body(
+        values, {"data": _stream(site, sizes, requantisation)}, variant=variant, proof=requantisation.describe()
+    )
 
 
 def _packed(site: Site) -> bool:

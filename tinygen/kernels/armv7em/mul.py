@@ -40,7 +40,7 @@ def _prepare(site: Site) -> Body:
         },
         constants={"data": np.array(words, np.int64).astype(np.uint32)},
         variant=operands.variant,
-        proof=proved.describe(*_reach(site)),
+        proof=proved.describe(),
     )
 
 

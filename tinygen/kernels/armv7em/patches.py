@@ -452,7 +452,12 @@ def _prepare(most: int, site: Site) -> Body:
     }
     data = np.concatenate([patches.table, layer.stream(patches.sums)])
     shape = f"{plane.rows.taps}x{plane.columns.taps}x{plane.channels}"
-    return Body(values, {"data": data}, variant=f"{shape}_{plane.filters}_{plane.out_height}x{plane.out_width}")
+    return Body(
+        values,
+        {"data": data},
+        variant=f"{shape}_{plane.filters}_{plane.out_height}x{plane.out_width}",
+        proof=layer.form.describe(),
+    )
 
 
 def _kernel(name: str, most: int) -> Kernel:

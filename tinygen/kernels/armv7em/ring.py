@@ -254,7 +254,7 @@ def _prepare(most: int, site: Site) -> Body:
     variant = (
         f"{plane.rows.taps}x{plane.columns.taps}x{plane.channels}_{plane.filters}_{plane.out_height}x{plane.out_width}"
     )
-    return Body(values, {"data": layer.stream(ring.sums)}, variant=variant)
+    return Body(values, {"data": layer.stream(ring.sums)}, variant=variant, proof=layer.form.describe())
 
 
 def _kernel(name: str, most: int) -> Kernel:

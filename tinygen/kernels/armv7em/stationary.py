@@ -242,7 +242,7 @@ def prepare(site: Site) -> Body:
         "overlap": tile.rows * tile.count - sizes.rows,
     }
     variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
-    return Body(values, {"data": _stream(site, sizes.depth, form)}, variant=variant)
+    return Body(values, {"data": _stream(site, sizes.depth, form)}, variant=variant, proof=form.describe())
 
 
 def _stream(site: Site, depth: int, form: HighProduct) -> npt.NDArray[np.uint32]:

@@ -123,6 +123,7 @@ def _body(
         },
         {"data": data},
         variant=f"{shape.depth}x{shape.filters}_{shape.out_height}x{shape.out_width}",
+        proof=product.describe(),
     )
 
 
