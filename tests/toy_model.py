@@ -140,7 +140,7 @@ def manifest(board: str) -> Manifest:
         macs=0,
         model_macs=0,
         layers=tuple(
-            Layer(index, f"layer {index}", "TOY", f"layer_{index}", "toy", "exact", 0, output, estimate, ())
+            Layer(index, f"layer {index}", "TOY", f"layer_{index}", "toy", "exact", "", 0, output, estimate, ())
             for index in range(2)
         ),
         removed=(),
