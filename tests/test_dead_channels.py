@@ -17,6 +17,7 @@ from shared import needs_shared_models, shared_models
 from tinygen import check as grammar
 from tinygen import manifest as manifests
 from tinygen import pipeline, reference
+from tinygen.attribution import Attribution
 from tinygen.errors import UnsupportedModel
 from tinygen.fixedpoint import Requant, Rounding
 from tinygen.interpreter import Interpreter
@@ -303,3 +304,31 @@ def test_person_detection_loses_half_of_its_work() -> None:
     ]
     assert sum(weights) == 29_066
     check(model, 0)
+
+
+# --- other runtimes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_differences_are_explained_by_all_channels_of_the_other_profile(is_broken: bool) -> None:
+    """The runtime's tensors are given in the kept channels only; its profile makes another constant of the others."""
+    rng = np.random.default_rng(5)
+    first = (layer(Conv2D), points(rng.integers(-3, 4, (4, 3))), [0, DEAD, 0, DEAD])
+    graph = chain(first, (layer(Conv2D), points(rng.integers(-3, 4, (2, 4))), [1, 2]))
+    (one, other) = graph.nodes
+    assert isinstance(one.op, Conv2D)
+    shifted = dataclasses.replace(one, op=dataclasses.replace(one.op, output_zero_point=1, clamp=(2, 127)))
+    theirs = dataclasses.replace(graph, nodes=(shifted, other))
+    ours = pruned(graph)
+    assert ours.kept["t1"].tolist() == [True, False, True, False]
+    attribution = Attribution(ours, theirs, {})
+    image = rng.integers(-128, 128, (1, 4, 4, 3)).astype(np.int8)
+    made = reference.evaluate(theirs, [image])
+    given = {"t1": made["t1"][..., ours.kept["t1"]].copy(), "t2": made["t2"].copy()}
+    given["t1"][0, 0, 0, 0] += is_broken
+    attribution.add([image], True, given)
+    causes = {cause.node: cause for cause in attribution.causes}
+    assert causes["node 0"].count > 0
+    assert causes["node 0"].unexplained == int(is_broken)
+    if not is_broken:
+        assert all(cause.explained for cause in causes.values())

@@ -10,12 +10,13 @@ import numpy as np
 
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.weighted import evened
 from tinygen.ops.window import WindowLoops
+from tinygen.ops.work import DEPTHWISE, window_work
 
 _UNROLLED_TAPS = 9
 """Windows up to 3x3 are written out; the loops of larger ones cost little beside their taps."""
@@ -36,13 +37,9 @@ class DepthwiseConv2D(Convolution):
         if weights[0] != 1 or channels == 0 or weights[3] % channels:
             yield f"a filter of shape {tuple(weights)} does not divide into {channels} input channels"
 
-    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
-        """Each filter beside its channel."""
-        return np.repeat(values, weights[3] // len(values))
-
-    def by_tap(self, products: Array) -> Array:
-        """As they are."""
-        return np.asarray(products[0])
+    def by_tap(self, taps: Array, x: Array) -> Array:
+        """Each filter by its channel."""
+        return np.asarray(taps[0] * np.repeat(x, taps.shape[3] // len(x)))
 
     def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
         """Each filter for its own channel."""
@@ -92,7 +89,12 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare),)
+def _work(site: Site) -> Work:
+    loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
+    return window_work(site, DEPTHWISE, loops, loops.taps)
+
+
+KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare, work=_work),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -13,11 +13,12 @@ import numpy as np
 
 from tinygen.interval import BoolArray, Interval
 from tinygen.ir import Array, Masks, Shape, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case
 from tinygen.ops.convolution_cases import declared_bias, filter_and_bias, input_tensor, output_tensor, random_dtypes
 from tinygen.ops.weighted import Weighted, weighted_body
+from tinygen.ops.work import DOT_PRODUCT
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,9 @@ class FullyConnected(Weighted):
         """All weights, in all rows."""
         return np.ones((1, 1), np.bool_), np.ones((1, 1), np.bool_)
 
-    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
-        """The input's last dimension as often as it fits into a row."""
-        return np.resize(values, weights[1])
-
-    def by_tap(self, products: Array) -> Array:
-        """Summed over the row."""
-        return np.asarray(products.sum(axis=1)[np.newaxis, np.newaxis])
+    def by_tap(self, taps: Array, x: Array) -> Array:
+        """By the input's last dimension as often as it fits into a row; one tap."""
+        return np.asarray(taps @ np.resize(x, taps.shape[1]))[np.newaxis, np.newaxis]
 
     def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
         """A channel is as many columns as pixels make a row."""
@@ -108,7 +105,11 @@ def _prepare(site: Site) -> Body:
     return weighted_body(site, values, {"bias": op.folded_bias(weights.data, bias.data)})
 
 
-KERNELS = (Kernel("fully_connected.direct", FullyConnected, _prepare),)
+def _work(site: Site) -> Work:
+    return DOT_PRODUCT[site.objective].work(site.outputs[0].elements, site.inputs[1].shape[1])
+
+
+KERNELS = (Kernel("fully_connected.direct", FullyConnected, _prepare, work=_work),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -36,6 +36,10 @@ from tinygen.proofs.high_product import HighProduct
 _FARTHEST = 4095
 """Bytes that a load or store reaches from its base register."""
 
+_MOST_COPIES = 4
+_MOST_TOGETHER = 4 * _MOST_COPIES
+"""Results of a row that are stored before the pointer moves on."""
+
 FEATURES = frozenset({"thumb2", "unaligned", "dsp"})
 
 
@@ -66,7 +70,7 @@ class Geometry:
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """(lanes, count): blocks of three rows, then of two; single rows where there is no other way."""
-        if self.small or self.rows == 1 or 2 * self.filters + 1 > _FARTHEST:
+        if self.small or self.rows == 1 or 2 * self.filters + _MOST_TOGETHER > _FARTHEST:
             return ((1, self.rows),)
         twos = -self.rows % 3
         threes = (self.rows - 2 * twos) // 3
@@ -111,9 +115,33 @@ class FilterGroup:
 
     count: int
     """How often they run for a block."""
+    copies: int
+    """How often they are written out one after the other, each time for the next filters."""
     block: Block
     walk: Walk
     finish: Finish
+    row: int
+    """Bytes of a row's results."""
+
+    @property
+    def filters(self) -> int:
+        """That each run computes, and so many results of a row."""
+        return self.copies * self.block.filters
+
+    @property
+    def stores(self) -> tuple[tuple[tuple[str, int], ...], ...]:
+        """(register, offset) of the stores of each copy.
+
+        The last store of the first copy moves the pointer behind the results of all copies.
+        """
+
+        def offset(copy: int, lane: int, index: int) -> int:
+            return lane * self.row + copy * self.block.filters + index - (self.filters if copy else 0)
+
+        return tuple(
+            tuple((register, offset(copy, lane, index)) for register, lane, index in self.finish.stores)
+            for copy in range(self.copies)
+        )
 
     @property
     def straight(self) -> list[Step]:
@@ -187,6 +215,8 @@ class Unrolling:
 
     often: int
     seldom: int
+    copies: int
+    """How many groups of a dot product there may be when all of them are written out for several filters in turn."""
     small: bool = False
     """Whether rows and filters are taken one by one."""
 
@@ -301,9 +331,11 @@ def _filter_group(
     often: bool,
 ) -> FilterGroup:
     block = Block.of(filters, lanes, packed)
-    longest = unrolling.often if often else unrolling.seldom
-    walk = Walk.of(-(-sizes.depth // 4), longest, 1 + filters * (lanes - 1))
-    return FilterGroup(count, block, walk, Finish.of(block, requantisation))
+    groups = -(-sizes.depth // 4)
+    walk = Walk.of(groups, unrolling.often if often else unrolling.seldom, 1 + filters * (lanes - 1))
+    most = min(_MOST_COPIES, unrolling.copies // groups) if often and not walk.turns else 1
+    copies = next(copies for copies in range(max(most, 1), 0, -1) if count % copies == 0)
+    return FilterGroup(count // copies, copies, block, walk, Finish.of(block, requantisation), sizes.filters)
 
 
 def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDArray[np.uint32]:
@@ -330,9 +362,9 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
     return np.concatenate(parts)
 
 
-_UNROLLED = Unrolling(often=32, seldom=8)
-_COMPACT = Unrolling(often=8, seldom=2)
-_SMALL = Unrolling(often=4, seldom=4, small=True)
+_UNROLLED = Unrolling(often=32, seldom=8, copies=16)
+_COMPACT = Unrolling(often=8, seldom=2, copies=0)
+_SMALL = Unrolling(often=4, seldom=4, copies=0, small=True)
 
 
 def _kernel(name: str, op: type[Weighted], unrolling: Unrolling) -> Kernel:
