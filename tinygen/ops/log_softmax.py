@@ -12,7 +12,7 @@ from tinygen import fixedpoint
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.softmax import DIFFERENCE_INTEGER_BITS, SUM_INTEGER_BITS, RowExponentials
+from tinygen.ops.softmax import DIFFERENCE_INTEGER_BITS, SUM_HALF, SUM_INTEGER_BITS, RowExponentials
 
 _OUTPUT_INTEGER_BITS = 4
 _OUTPUT_SHIFT = 31 - DIFFERENCE_INTEGER_BITS - _OUTPUT_INTEGER_BITS
@@ -71,6 +71,7 @@ def _prepare(site: Site) -> Body:
             "multiplier": op.multiplier,
             "output_shift": _OUTPUT_SHIFT,
             "sum_integer_bits": SUM_INTEGER_BITS,
+            "sum_half": SUM_HALF,
         },
         constants={"exp": table},
         helpers=frozenset({"high_mul", "divide_by_pot", "log"}),

@@ -64,7 +64,7 @@ def prepare_plane(site: Site) -> Body:
             "high": proved.high,
         },
         helpers=frozenset({"clamp"}),
-        proof=describe(proved, len(_values(a)) * len(_values(b))),
+        proof=describe_pairs(proved, a, b),
     )
 
 
@@ -72,6 +72,11 @@ def describe(proved: WordProducts, pairs: int) -> str:
     """The form and what it was proved for, in words."""
     bits = max(abs(factor).bit_length() for factor in proved.factors)
     return f"sum of two products, factors of {bits} bits, {proved.fraction_bits} of a fraction, on all {pairs:,} pairs"
+
+
+def describe_pairs(proved: WordProducts, a: Tensor, b: Tensor) -> str:
+    """The same for two operands."""
+    return describe(proved, len(_values(a)) * len(_values(b)))
 
 
 def _values(tensor: Tensor) -> tuple[int, ...]:

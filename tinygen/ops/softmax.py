@@ -18,6 +18,7 @@ from tinygen.ops.common import INT8, INT16, full_range
 
 DIFFERENCE_INTEGER_BITS = 5  # of the scaled difference, Q5.26
 SUM_INTEGER_BITS = 12  # of the sum of exponentials, Q12.19
+SUM_HALF = 1 << SUM_INTEGER_BITS - 1  # of what a step of the sum is in exponentials
 _LONGEST_ROW = 2**SUM_INTEGER_BITS - 1
 
 
@@ -96,6 +97,8 @@ def _prepare(site: Site) -> Body:
     op: Softmax = site.op
     (x,) = site.inputs
     table = op.exponentials()
+    # Smaller ones add nothing to the sum, nor do they reach an output above the lowest.
+    table = table[: int(np.flatnonzero(table >= SUM_HALF).max()) + 1]
     low, high = full_range(op.dtype)
     return Body(
         values={
@@ -103,6 +106,7 @@ def _prepare(site: Site) -> Body:
             "depth": x.shape[-1],
             "entries": len(table),
             "sum_integer_bits": SUM_INTEGER_BITS,
+            "sum_half": SUM_HALF,
             "y_bits": 8 * op.dtype.itemsize,
             "span": high - low,
             "low": low,
@@ -111,7 +115,7 @@ def _prepare(site: Site) -> Body:
             "can_vanish": op.dtype == INT8 and x.shape[-1] >= 2 ** (SUM_INTEGER_BITS - 3),
         },
         constants={"exp": table},
-        helpers=frozenset({"high_mul", "divide_by_pot", "reciprocal"}),
+        helpers=frozenset({"high_mul", "reciprocal"}),
     )
 
 

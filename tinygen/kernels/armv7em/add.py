@@ -8,7 +8,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.operands import Operands
 from tinygen.kernels.armv7em.saturation import Saturation, in_each_byte
 from tinygen.ops.add import Add, Sub
-from tinygen.ops.proved_pairs import words_of_pairs
+from tinygen.ops.proved_pairs import describe_pairs, words_of_pairs
 from tinygen.proofs.word_products import FRACTION_BITS, WordProducts
 
 
@@ -22,6 +22,7 @@ def _prepare(site: Site) -> Body:
         values={**operands.values, "bits": saturation.bits, "room": in_each_byte(saturation.room)},
         constants={"data": np.array(words, np.int64).astype(np.uint32)},
         variant=operands.variant,
+        proof=describe_pairs(proved, *site.inputs),
     )
 
 

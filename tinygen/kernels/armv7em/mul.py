@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.operands import Operands
 from tinygen.ops.common import differences
@@ -39,6 +40,7 @@ def _prepare(site: Site) -> Body:
         },
         constants={"data": np.array(words, np.int64).astype(np.uint32)},
         variant=operands.variant,
+        proof=proved.describe(*_reach(site)),
     )
 
 
@@ -52,11 +54,16 @@ def _accepts(site: Site) -> bool:
 
 
 def _proof(site: Site) -> HighProduct | None:
+    return _proved(site.op, *(int(product[0]) for product in _reach(site)))
+
+
+def _reach(site: Site) -> tuple[IntArray, IntArray]:
+    """(1,): the least and the greatest product."""
     op: Mul = site.op
     a, b = site.inputs
     factors = itertools.product(differences(a, op.a_zero_point), differences(b, op.b_zero_point))
     products = [left * right for left, right in factors]
-    return _proved(op, min(products), max(products))
+    return np.array([min(products)]), np.array([max(products)])
 
 
 @lru_cache(maxsize=1024)

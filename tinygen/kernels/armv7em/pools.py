@@ -120,6 +120,8 @@ class Product:
     step: int
     shift: int
     stepped: bool
+    proof: str
+    """In words."""
 
 
 @lru_cache(maxsize=1024)
@@ -144,6 +146,7 @@ def _product(op: Mean | Sum, taps: int) -> Product | None:
         step=0 if found.step is None else int(found.step[0]),
         shift=found.shift,
         stepped=found.step is not None,
+        proof=found.describe(*reach),
     )
 
 
@@ -200,14 +203,18 @@ def _one_product(site: Site) -> Product | None:
 def _prepare_mean(site: Site) -> Body:
     pool = _pool(site)
     assert pool is not None
-    return Body({**_values(pool, site.objective), "proved": _one_product(site)}, variant=_variant(pool))
+    product = _one_product(site)
+    assert product is not None
+    return Body({**_values(pool, site.objective), "proved": product}, variant=_variant(pool), proof=product.proof)
 
 
 def _prepare_mean_blocks(site: Site) -> Body:
     pool = _pool(site)
     assert pool is not None
     blocks = Blocks.of(pool.walk, site.objective, _WORDS_OF_MEANS)
-    return Body({"blocks_of": blocks, "proved": _one_product(site)}, variant=_variant(pool))
+    product = _one_product(site)
+    assert product is not None
+    return Body({"blocks_of": blocks, "proved": product}, variant=_variant(pool), proof=product.proof)
 
 
 def _lines(op: Op, walk: Walk) -> Mapping[int, Line]:
@@ -221,7 +228,14 @@ def _prepare_average(site: Site) -> Body:
     walk = pool.walk
     lines = _lines(site.op, walk)
     clip = _clip_values(next(iter(lines.values())))
-    return Body({**_values(pool, site.objective), "lines": lines, **clip}, variant=_variant(pool))
+    values = {**_values(pool, site.objective), "lines": lines, **clip}
+    return Body(values, variant=_variant(pool), proof=_describe(lines))
+
+
+def _describe(lines: Mapping[int, Line]) -> str:
+    sums = sum(255 * taps + 1 for taps in lines)
+    bits = max(line.factor.bit_length() for line in lines.values())
+    return f"a product with a factor of {bits} bits, {FRACTION_BITS} of a fraction, on all {sums:,} sums"
 
 
 def _clip_values(line: Line) -> Mapping[str, object]:
@@ -236,9 +250,10 @@ def _clip_values(line: Line) -> Mapping[str, object]:
 def _prepare_average_blocks(site: Site) -> Body:
     pool = _pool(site)
     assert pool is not None
-    (line,) = _lines(site.op, pool.walk).values()
+    lines = _lines(site.op, pool.walk)
+    (line,) = lines.values()
     values = {"blocks_of": Blocks.of(pool.walk, site.objective), "factor": line.factor, "start": line.offset}
-    return Body({**values, **_clip_values(line)}, variant=_variant(pool))
+    return Body({**values, **_clip_values(line)}, variant=_variant(pool), proof=_describe(lines))
 
 
 def _values(pool: Pool, objective: str) -> Mapping[str, object]:
