@@ -128,6 +128,7 @@ def _with(x: Shape, y: Shape, window: Window, interleaved: bool) -> Planes:
     # Rows begin at a word where that costs nothing: of stride 2, windows should.
     top = rows.before if rows.stride == 2 else rows.before + rows.before % 2
     start = top - rows.before
+    below = start + (y[1] - 1) * rows.stride + rows.taps
     length = max(start + (y[1] - 1) * rows.stride + 2 * pairs, top + 2 * -(-height // 2))
     column_bytes = 2 * (length + length % 2)
     reached = (y[2] - 1) * columns.stride + columns.extent
@@ -147,7 +148,7 @@ def _with(x: Shape, y: Shape, window: Window, interleaved: bool) -> Planes:
         out_width=y[2],
         column_step=column_step,
         first=columns.before * column_step + 2 * top,
-        bordered=top > 0 or length > top + height or columns.before > 0 or reached > columns.before + width,
+        bordered=max(rows.before, columns.before) > 0 or below > top + height or reached > columns.before + width,
         scratch=column_bytes * plane_width * group,
         stays=stays,
         column=column,

@@ -114,7 +114,8 @@ def _prepare(site: Site) -> Body:
             "whole": channels // _GROUP * _GROUP,
             "skipped": -channels % _GROUP,
             "next_column": (columns.stride - 1) * channels,
-            "next_row": (rows.stride * width - out_width * columns.stride) * channels,
+            # From the end of a row; with one output in it, no step to a next column has been taken.
+            "next_row": (rows.stride * width - (out_width * columns.stride if out_width > 1 else 1)) * channels,
         },
         {"data": _stream(site, form)},
         variant=f"{rows.taps}x{columns.taps}x{channels}",

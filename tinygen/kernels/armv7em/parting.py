@@ -56,9 +56,10 @@ class Parting:
     @staticmethod
     def of(width: int, groups: Groups, column_step: int) -> Parting:
         """Few columns at once; of several numbers of them, the one that leaves the least rest."""
-        if width <= _STRAIGHT:
+        most = max(1, min(_STRAIGHT, _FARTHEST // groups.channels))
+        if width <= most:
             return Parting(width, groups, column_step, 0, 0, width)
-        columns = min(range(_STRAIGHT, 2, -1), key=lambda number: width % number)
+        columns = min(range(most, most // 2, -1), key=lambda number: width % number)
         return Parting(width, groups, column_step, columns, width // columns, width % columns)
 
     @property
