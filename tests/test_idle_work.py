@@ -249,9 +249,9 @@ def transposed(net: Net, x: int, *axes: int) -> int:
     return net.add("TRANSPOSE", [x, net.integers(*axes)], shape, net.tensors[x].scale)
 
 
-def relu(net: Net, x: int) -> int:
+def relu(net: Net, x: int, scale: float = 0.03) -> int:
     """Something that is not a copy, of another scale."""
-    return net.add("RELU", [x], net.tensors[x].shape, 0.03)
+    return net.add("RELU", [x], net.tensors[x].shape, scale)
 
 
 def test_reshapes_in_a_row_are_one() -> None:
@@ -275,7 +275,7 @@ def test_transposing_dimensions_of_one_is_a_reshape() -> None:
 @pytest.mark.parametrize(("first", "second"), [((0, 2, 1, 3), (0, 2, 1, 3)), ((3, 1, 0, 2), (2, 1, 3, 0))])
 def test_transposing_there_and_back_is_nothing(first: Sequence[int], second: Sequence[int], tmp_path: Path) -> None:
     net = Net()
-    relu(net, transposed(net, transposed(net, relu(net, 0), *first), *second))
+    relu(net, transposed(net, transposed(net, relu(net, 0, 0.04), *first), *second))
     assert left(net.built()) == ["RELU", "RELU"]
     built = build_bytes(net.built(), tmp_path)
     assert_exact(built, varied(built, 4))
@@ -303,6 +303,16 @@ def test_quantising_to_the_same_scale_is_nothing(scale: float, zero_point: int, 
     net = Net()
     relu(net, net.add("QUANTIZE", [0], net.tensors[0].shape, scale, zero_point))
     assert left(net.built()) == (["RELU"] if is_idle else ["QUANTIZE", "RELU"])
+
+
+@pytest.mark.parametrize("is_idle", [False, True])
+def test_what_changes_no_value_that_there_is_is_nothing(is_idle: bool) -> None:
+    # After RELU, no value is below the zero point, and no largest one of them, either.
+    net = Net()
+    x = net.add("RELU", [0], (1, 5, 6, 4)) if is_idle else 0
+    pooled = net.add("MAX_POOL_2D", [x], (1, 4, 5, 4), **VALID, filter_height=2, filter_width=2)
+    net.convolution(net.add("RELU", [pooled], (1, 4, 5, 4)))
+    assert left(net.built()) == (["RELU"] if is_idle else []) + ["MAX_POOL_2D"] + ["RELU"] * (not is_idle) + ["CONV_2D"]
 
 
 def test_outputs_keep_their_names(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from tinygen.fixedpoint import IntArray
-from tinygen.kernels.armv7em.winograd_points import F2, F2_STRIDE_2, F4, Transform, filter_pairs
+from tinygen.kernels.armv7em.winograd_points import F2, F2_RUN_TIME, F2_STRIDE_2, F4, Transform, filter_pairs
 
 INT16_MAX = 2**15 - 1
 
 # B' and A' as the kernels' templates have them.
 B2 = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]
 A2 = [[1, 1, 1, 0], [0, 1, -1, -1]]
+B2_RUN_TIME = [[2, 0, -2, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 2, 0, -2]]
 B2_STRIDE_2 = [[1, 0, -1, 0, 0], [0, 0, 1, 0, 0], [0, 0, -1, 0, 1], [0, 1, 0, 0, 0], [0, 0, 0, 1, 0]]
 A2_STRIDE_2 = [[1, 1, 0, 1, 0], [0, 1, 1, 0, 1]]
 B4 = [
@@ -32,6 +33,7 @@ Matrix = list[list[int]]
 # For rows and for columns: of F4's rows, the last one is doubled in B' instead of A'.
 TILES: dict[str, tuple[Transform, Matrix, Matrix, Matrix, Matrix]] = {
     "F2": (F2, B2, B2, A2, A2),
+    "F2_RUN_TIME": (F2_RUN_TIME, B2_RUN_TIME, B2_RUN_TIME, A2, A2),
     "F2_STRIDE_2": (F2_STRIDE_2, B2_STRIDE_2, B2_STRIDE_2, A2_STRIDE_2, A2_STRIDE_2),
     "F4": (F4, B4_ROWS, B4, A4_ROWS, A4),
 }

@@ -42,11 +42,15 @@ def accumulator_ranges(graph: Graph, known: Mapping[str, Interval] | None = None
     can lie outside. `known`: the tensors' intervals, if they are there already.
     """
     known = tensor_intervals(graph) if known is None else known
-    return {
-        node.name: node.op.accumulators(graph.input_tensors(node), known[node.inputs[0]])
-        for node in graph.nodes
-        if isinstance(node.op, Weighted)
-    }
+    found = {node.name: accumulator_range(graph, node, known) for node in graph.nodes}
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def accumulator_range(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Interval | None:
+    """That of one node; None where it has none."""
+    if not isinstance(node.op, Weighted):
+        return None
+    return node.op.accumulators(graph.input_tensors(node), known[node.inputs[0]])
 
 
 def _made(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Mapping[str, Interval]:

@@ -39,15 +39,12 @@ class Conv2D(Convolution):
         if depth == 0 or channels % depth or filters % (channels // depth):
             yield f"{channels} input channels and {filters} filters of depth {depth} make no groups"
 
-    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
-        """Each filter beside its group's channels."""
-        filters, depth = weights[0], weights[3]
-        groups = values.reshape(-1, 1, 1, depth)
-        return np.repeat(groups, filters // len(groups), axis=0)
-
-    def by_tap(self, products: Array) -> Array:
-        """Summed over the depth."""
-        return np.asarray(products.sum(axis=3).transpose(1, 2, 0))
+    def by_tap(self, taps: Array, x: Array) -> Array:
+        """Each group's filters by its channels."""
+        depth = taps.shape[3]
+        groups = len(x) // depth
+        sums = taps.reshape(groups, -1, depth) @ x.reshape(groups, depth, 1)
+        return np.asarray(sums.reshape(taps.shape[:3]).transpose(1, 2, 0))
 
     def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
         """Each group's filters for its own channels."""

@@ -37,13 +37,9 @@ class DepthwiseConv2D(Convolution):
         if weights[0] != 1 or channels == 0 or weights[3] % channels:
             yield f"a filter of shape {tuple(weights)} does not divide into {channels} input channels"
 
-    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
-        """Each filter beside its channel."""
-        return np.repeat(values, weights[3] // len(values))
-
-    def by_tap(self, products: Array) -> Array:
-        """As they are."""
-        return np.asarray(products[0])
+    def by_tap(self, taps: Array, x: Array) -> Array:
+        """Each filter by its channel."""
+        return np.asarray(taps[0] * np.repeat(x, taps.shape[3] // len(x)))
 
     def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
         """Each filter for its own channel."""

@@ -50,13 +50,9 @@ class FullyConnected(Weighted):
         """All weights, in all rows."""
         return np.ones((1, 1), np.bool_), np.ones((1, 1), np.bool_)
 
-    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
-        """The input's last dimension as often as it fits into a row."""
-        return np.resize(values, weights[1])
-
-    def by_tap(self, products: Array) -> Array:
-        """Summed over the row."""
-        return np.asarray(products.sum(axis=1)[np.newaxis, np.newaxis])
+    def by_tap(self, taps: Array, x: Array) -> Array:
+        """By the input's last dimension as often as it fits into a row; one tap."""
+        return np.asarray(taps @ np.resize(x, taps.shape[1]))[np.newaxis, np.newaxis]
 
     def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
         """A channel is as many columns as pixels make a row."""

@@ -15,9 +15,9 @@ from tinygen.ops.common import INT8
 from tinygen.ops.common_scale import CommonScale
 from tinygen.proofs.word_products import FRACTION_BITS, WordProducts, prove_word_products
 
-_FEWER_BITS = (0, 2)
-"""By how much the fraction is tried smaller than registers allow."""
-_LARGEST_SUM_BITS = 30
+_SUM_BITS = 30
+_LEAST_FRACTION, _LARGEST_FRACTION = 8, 22
+"""With fewer bits of a fraction, halves are not told apart; more are not needed."""
 
 
 def words_of_pairs(op: CommonScale, a: Tensor, b: Tensor) -> WordProducts | None:
@@ -35,14 +35,11 @@ def plane_of_pairs(op: CommonScale, a: Tensor, b: Tensor) -> WordProducts | None
         return None
     # Zero points and the output's own add as much again to what the products reach.
     largest = 256 * (1 + sum(map(abs, gains)))
-    most = min(_LARGEST_SUM_BITS - math.ceil(math.log2(largest)), _LARGEST_SUM_BITS - 8)
-    for fewer in _FEWER_BITS:
-        if most - fewer < 8:
-            return None
-        found = _proved(op, _values(a), _values(b), 0, most - fewer)
-        if found is not None and 128 * sum(map(abs, found.factors)) + abs(found.offset) <= INT32_MAX:
-            return found
-    return None
+    bits = min(_SUM_BITS - math.ceil(math.log2(largest)), _LARGEST_FRACTION)
+    found = _proved(op, _values(a), _values(b), 0, bits) if bits >= _LEAST_FRACTION else None
+    if found is None or 128 * sum(map(abs, found.factors)) + abs(found.offset) > INT32_MAX:
+        return None
+    return found
 
 
 def is_plane(site: Site) -> bool:

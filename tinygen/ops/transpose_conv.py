@@ -54,13 +54,9 @@ class TransposeConv(Weighted):
         rows = self.window.rows.scattered_tap_sets(x[1], self.output_size[0])
         return rows, self.window.columns.scattered_tap_sets(x[2], self.output_size[1])
 
-    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
-        """Each filter beside all channels."""
-        return values
-
-    def by_tap(self, products: Array) -> Array:
-        """Summed over the depth."""
-        return np.asarray(products.sum(axis=3).transpose(1, 2, 0))
+    def by_tap(self, taps: Array, x: Array) -> Array:
+        """All filters by all channels."""
+        return np.asarray((taps @ x).transpose(1, 2, 0))
 
     def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
         """Summed over the window."""

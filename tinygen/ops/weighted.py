@@ -74,14 +74,16 @@ class Weighted(Op):
         """
         image, weights, bias = inputs
         assert weights.data is not None and bias.data is not None
-        centred = weights.data.astype(np.int64) - self.weight_zero_point
-        ends = [
-            self.beside_filter(np.broadcast_to(end - self.zero_point, x.low.shape), weights.shape)
-            for end in (x.low, x.high)
-        ]
-        lowest, highest = (self.by_tap(choose(*(centred * end for end in ends))) for choose in (np.minimum, np.maximum))
-        sets = [found.astype(np.int64) for found in self.tap_sets(image.shape)]
-        sums = [np.einsum("rk,cl,klo->rco", *sets, taps, optimize=True) for taps in (lowest, highest)]
+        centred = weights.data.astype(np.float64) - self.weight_zero_point  # float64 holds the sums exactly
+        rising = np.maximum(centred, 0)
+        falling = centred - rising
+        low, high = (end.astype(np.float64) - self.zero_point for end in (x.low, x.high))
+        ends = (
+            self.by_tap(rising, low) + self.by_tap(falling, high),
+            self.by_tap(rising, high) + self.by_tap(falling, low),
+        )
+        sets = [found.astype(np.float64) for found in self.tap_sets(image.shape)]
+        sums = [np.einsum("rk,cl,klo->rco", *sets, taps, optimize=True).astype(np.int64) for taps in ends]
         return Interval(sums[0].min((0, 1)) + bias.data, sums[1].max((0, 1)) + bias.data)
 
     @abstractmethod
@@ -92,12 +94,11 @@ class Weighted(Op):
         """
 
     @abstractmethod
-    def beside_filter(self, values: Array, weights: Sequence[int]) -> Array:
-        """One value for each input channel, broadcasting to the filter's shape."""
+    def by_tap(self, taps: Array, x: Array) -> Array:
+        """The sums over input channels of what is shaped as the filter, times `x`, one value for each input channel.
 
-    @abstractmethod
-    def by_tap(self, products: Array) -> Array:
-        """What is shaped as the filter, as (rows, columns, output channels), summed over anything else."""
+        As (rows, columns, output channels).
+        """
 
     @abstractmethod
     def by_channel(self, taps: Array, x: Sequence[int]) -> Array:

@@ -31,8 +31,8 @@ WINDOW = {"balanced": Line(3.0, 16, 760), "speed": Line(2.8, 16, 880), "size": L
 DEPTHWISE = {"balanced": Line(3.0, 18, 580), "speed": Line(3.0, 18, 580), "size": Line(8.0, 20, 430)}
 POOL = {"balanced": Line(7.0, 16, 100), "speed": Line(7.0, 16, 100), "size": Line(7.3, 16, 84)}
 ELEMENTWISE = {"balanced": Line(0, 45, 160), "speed": Line(0, 45, 160), "size": Line(0, 90, 108)}
-PLANE = {"balanced": Line(0, 14, 80), "speed": Line(0, 14, 80), "size": Line(0, 18, 70)}
-"""Sums of two products."""
+PLANE = {"balanced": Line(0, 16, 76), "speed": Line(0, 16, 76), "size": Line(0, 16, 76)}
+"""Two operands whose result is one sum of two products."""
 LOOKUP = {"balanced": Line(0, 6, 40), "speed": Line(0, 6, 40), "size": Line(0, 8, 32)}
 
 _EDGE = 2
@@ -49,11 +49,11 @@ def window_work(site: Site, lines: dict[str, Line], loops: WindowLoops, taps: in
     return lines[site.objective].work(batch * loops.out_channels * (inside + _EDGE * edge), taps)
 
 
+def plane_work(site: Site) -> Work:
+    """Of two operands, element by element, that are multiplied by constants and added."""
+    return PLANE[site.objective].work(site.outputs[0].elements)
+
+
 def elementwise_work(site: Site) -> Work:
     """Of two operands, element by element."""
     return ELEMENTWISE[site.objective].work(site.outputs[0].elements)
-
-
-def plane_work(site: Site) -> Work:
-    """Of two operands as a sum of two products."""
-    return PLANE[site.objective].work(site.outputs[0].elements)

@@ -1,4 +1,4 @@
-"""Operators that hand on what they get: copies in order, QUANTIZE to the same scale, PAD by nothing.
+"""Operators that hand on what they get: copies in order, QUANTIZE to the same scale, RELU of what is never negative.
 
 What only changes the shape becomes one RESHAPE from where the bytes come from, whatever moved them there and back.
 """
@@ -11,7 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from tinygen.interval import Interval
-from tinygen.ir import Array, Graph, Node
+from tinygen.ir import Array, Graph, Node, Tensor
+from tinygen.ops.cast import Cast
+from tinygen.ops.lookup import Lookup
 from tinygen.ops.pad import Pad
 from tinygen.ops.quantize import Requantize
 from tinygen.ops.reshape import AssignVariable, ReadVariable, Reshape
@@ -58,12 +60,17 @@ def _is_idle(graph: Graph, node: Node, known: Mapping[str, Interval]) -> bool:
     x, y = graph.tensors[node.inputs[0]], graph.tensors[node.outputs[0]]
     if x.type != y.type:
         return False
-    op = node.op
-    if isinstance(op, Requantize):
-        interval = known[x.name]
-        values = np.arange(interval.low.min(), interval.high.max() + 1) if x.dtype.itemsize < 4 else np.zeros(0)
-        return len(values) > 0 and np.array_equal(op.reference(values.astype(x.dtype))[0], values)
-    return isinstance(op, Pad) or (_moves(node) and _is_in_order(_indices(graph, node)))
+    if isinstance(node.op, Requantize | Cast | Lookup):
+        return _hands_on(node.op, x, known.get(x.name))
+    return isinstance(node.op, Pad) or (_moves(node) and _is_in_order(_indices(graph, node)))
+
+
+def _hands_on(op: Requantize | Cast | Lookup, x: Tensor, interval: Interval | None) -> bool:
+    """Whether it gives back every value that the input can have, which are not too many to try."""
+    if interval is None or x.dtype.itemsize > 2:
+        return isinstance(op, Cast)
+    values = np.arange(interval.low.min(), interval.high.max() + 1).astype(x.dtype)
+    return np.array_equal(op.reference(values)[0], values)
 
 
 def _moves(node: Node) -> bool:

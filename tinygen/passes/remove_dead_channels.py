@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygen.interval import BoolArray, Interval
 from tinygen.ir import Graph, Node, Removed, Tensor
-from tinygen.range_analysis import accumulator_ranges, tensor_intervals
+from tinygen.range_analysis import accumulator_range, tensor_intervals
 
 _Kept = dict[str, BoolArray]
 """Which channels of each tensor's last dimension stay, but for constants; a scalar counts as one channel."""
@@ -105,12 +105,12 @@ def _narrowed(graph: Graph, node: Node, known: Mapping[str, Interval], kept: _Ke
 
 def _removed(graph: Graph, known: Mapping[str, Interval], kept: _Kept) -> Iterator[Removed]:
     """What is gone of each tensor, by its value."""
-    sums = accumulator_ranges(graph, known)
     writers = {name: node for node in graph.nodes for name in node.outputs}
     for name, mask in kept.items():
         if mask.all():
             continue
-        interval, acc = known.get(name), sums.get(writers[name].name)
+        interval = known.get(name)
+        acc = accumulator_range(graph, writers[name], known)
         values = interval.low if interval is not None else np.zeros(mask.shape, np.int64)
         constant = ~mask & (interval.is_constant if interval is not None else False)
         if (unread := ~mask & ~constant).any():

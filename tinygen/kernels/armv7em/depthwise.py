@@ -8,7 +8,8 @@ registers while its outputs are computed in blocks of up to four.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,17 @@ from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.window import Window
 from tinygen.proofs.high_product import HighProduct
 
-_SCRATCH = 4096
-"""Bytes that bands are made to fit into, where the width of the image leaves the choice."""
+
+class Style(NamedTuple):
+    """What memory and code may be spent on speed."""
+
+    scratch: int
+    """Bytes that bands are made to fit into, where the width of the image leaves the choice."""
+    columns: int
+    """Of outputs, at most, that a loop along a row computes each time."""
+
+
+_SMALL, _FAST = Style(scratch=4096, columns=4), Style(scratch=12288, columns=8)
 
 
 @dataclass(frozen=True)
@@ -57,23 +67,23 @@ class Layout:
 
 
 @lru_cache(maxsize=256)
-def _layout(x: Shape, y: Shape, window: Window, body: int) -> Layout | None:
-    """For these shapes, with `body` blocks in a loop: as few bands as the memory allows; None if there is none."""
+def _layout(x: Shape, y: Shape, window: Window, style: Style) -> Layout | None:
+    """For these shapes, in as few bands as the memory allows; None if there is none."""
     rows = Rows.of(window.rows, x[1])
     if x[0] != 1 or rows is None or not 1 <= window.columns.taps <= 3 or window.columns.dilation != 1:
         return None
     smallest = None
     for steps in range(max(rows.count, 1), 0, -1):
         for interleaved in (False, True):
-            found = _with(x, y, window, rows, Bands.of(rows, steps), body, interleaved)
+            found = _with(x, y, window, rows, Bands.of(rows, steps), style.columns, interleaved)
             if found is not None and found.encodable:
                 smallest = found
-                if found.scratch <= _SCRATCH:
+                if found.scratch <= style.scratch:
                     return found
     return smallest
 
 
-def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, body: int, interleaved: bool) -> Layout | None:
+def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, most: int, interleaved: bool) -> Layout | None:
     _, height, width, channels = x
     across = 4 * bands.pairs
     column_step, channel_step = (across * min(4, channels), across) if interleaved else (across, across * width)
@@ -82,7 +92,7 @@ def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, body: in
         return None
 
     def lines(kind: str, on: int) -> Line | None:
-        return line(plane, kind, body, on) if kind else None
+        return line(plane, kind, most if on else 4, on) if kind else None
 
     return Layout(
         height=height,
@@ -99,16 +109,17 @@ def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, body: in
     )
 
 
-def _found(site: Site, body: int) -> Layout | None:
+def _found(site: Site, style: Style) -> Layout | None:
     op: DepthwiseConv2D = site.op
-    return _layout(site.inputs[0].shape, site.outputs[0].shape, op.window, body)
+    return _layout(site.inputs[0].shape, site.outputs[0].shape, op.window, style)
 
 
-def _accepts(site: Site) -> bool:
+def _accepts(site: Site, style: Style) -> bool:
     return (
         depthwise_form.is_int8(site)
         and site.inputs[1].shape[3] == site.inputs[0].shape[3]
-        and _found(site, 1) is not None
+        and _found(site, style) is not None
+        and (style == _SMALL or _found(site, style) != _found(site, _SMALL))
         and depthwise_form.form(site) is not None
     )
 
@@ -125,8 +136,8 @@ def _stream(site: Site, form: HighProduct) -> npt.NDArray[np.uint32]:
     return np.concatenate([words(halves(zero, zero)), words(channels.T)])
 
 
-def _prepare(site: Site) -> Body:
-    layout, form = _found(site, 1), depthwise_form.form(site)
+def _prepare(site: Site, style: Style) -> Body:
+    layout, form = _found(site, style), depthwise_form.form(site)
     assert layout is not None and form is not None
     rows, bands, groups = layout.rows, layout.bands, layout.parting.groups
     out_row = layout.out_width * layout.channels
@@ -159,14 +170,23 @@ def _registers(taps: int) -> str:
     return "{" + ", ".join(names) + "}"
 
 
-KERNELS = (
-    Kernel(
-        "depthwise_conv_2d.row_pairs",
+def _scratch(site: Site, style: Style) -> int:
+    layout = _found(site, style)
+    assert layout is not None
+    return layout.scratch
+
+
+def _kernel(name: str, style: Style) -> Kernel:
+    return Kernel(
+        f"depthwise_conv_2d.{name}",
         DepthwiseConv2D,
-        _prepare,
+        partial(_prepare, style=style),
         requires=frozenset({"thumb2", "unaligned", "dsp", "fpu"}),
-        accepts=_accepts,
+        accepts=partial(_accepts, style=style),
         assembly=True,
-        scratch=lambda site: layout.scratch if (layout := _found(site, 1)) is not None else 0,
-    ),
-)
+        scratch=partial(_scratch, style=style),
+    )
+
+
+KERNELS = (_kernel("row_pairs", _SMALL), _kernel("row_pairs_unrolled", _FAST))
+"""The second for wide images only: the same with fewer bands, which need more memory, and longer loops."""

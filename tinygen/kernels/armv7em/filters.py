@@ -247,12 +247,6 @@ def lane_counts(pixels: int, weights: Array) -> range:
 
 
 def takes(site: Site) -> bool:
-    """The contract of all kernels that compute their filters so: int8, one image, one group, no dilation."""
+    """The contract of all kernels that compute their filters so: int8, one image, one group."""
     x, weights, _ = site.inputs
-    window = site.op.window
-    return (
-        is_plain(site)
-        and x.shape[0] == 1
-        and x.shape[3] == weights.shape[3]
-        and all(axis.dilation == 1 or axis.taps == 1 for axis in (window.rows, window.columns))
-    )
+    return is_plain(site) and x.shape[0] == 1 and x.shape[3] == weights.shape[3]

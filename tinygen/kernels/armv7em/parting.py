@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 _FARTHEST = 4095
 """The greatest offset of LDR, LDRSB and STR."""
+_FARTHEST_AFTER = 255
+"""The greatest number of bytes by which a load moves its pointer on."""
 _STRAIGHT = 6
 """Columns that are taken apart without a loop."""
 
@@ -63,6 +65,16 @@ class Parting:
     def row_bytes(self) -> int:
         """Of the interleaved channels."""
         return self.width * self.groups.channels
+
+    @property
+    def walks(self) -> bool:
+        """Whether each load moves its pointer on: in a loop, that saves moving it at its end."""
+        return self.times > 0 and self.groups.group == 4 and self.groups.channels <= _FARTHEST_AFTER
+
+    @property
+    def walked(self) -> int:
+        """Bytes by which the pointers have moved on at the end of a row."""
+        return self.row_bytes if self.walks else self.times * self.columns * self.groups.channels
 
     @property
     def encodable(self) -> bool:

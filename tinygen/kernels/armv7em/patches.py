@@ -318,7 +318,11 @@ def _pieces(offsets: list[int]) -> tuple[Piece, ...]:
 
 
 def _accepts(site: Site) -> bool:
-    return filters.takes(site) and Layer.of(site, Patches(Plane.of(site), UNROLLED).rows) is not None
+    if not filters.takes(site):
+        return False
+    plane = Plane.of(site)
+    near = all(axis.dilation == 1 or axis.taps == 1 for axis in (plane.rows, plane.columns))
+    return near and Layer.of(site, Patches(plane, UNROLLED).rows) is not None
 
 
 def _scratch(most: int, site: Site) -> int:

@@ -20,7 +20,17 @@ import numpy.typing as npt
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import finishing
-from tinygen.kernels.armv7em.winograd_points import F2, F2_STRIDE_2, F4, Transform, point_words, room, stream, tap_words
+from tinygen.kernels.armv7em.winograd_points import (
+    F2,
+    F2_RUN_TIME,
+    F2_STRIDE_2,
+    F4,
+    Transform,
+    point_words,
+    room,
+    stream,
+    tap_words,
+)
 from tinygen.kernels.armv7em.winograd_shape import LONGEST_STEP, Frame, Scratch, Shape
 from tinygen.ops.common import INT8
 from tinygen.ops.conv_2d import Conv2D
@@ -208,26 +218,26 @@ def _accepts_2x2_compact(site: Site) -> bool:
         _is_3x3(site, 1)
         and _encodes_2x2(site)
         and Shape.of(site, 2).groups <= LONGEST_STEP
-        and _prove(site, F2, _DOUBLINGS) is not None
+        and _prove(site, F2_RUN_TIME, _DOUBLINGS) is not None
     )
 
 
 def _prepare_2x2_compact(site: Site) -> Body:
     shape = Shape.of(site, 2)
-    product = _prove(site, F2, _DOUBLINGS)
+    product = _prove(site, F2_RUN_TIME, _DOUBLINGS)
     weights = site.inputs[1].data
     assert product is not None and weights is not None
     data = stream(tap_words(weights, shape.groups), _start(site, product), product)
     scratch = _compact(shape)
     return _body(
         site,
-        F2,
+        F2_RUN_TIME,
         scratch,
         product,
         data,
         chunk_rows=_chunk_rows(shape),
         points=scratch.columns - shape.size**2 * scratch.point,
-        doublings=_factor(product, F2).bit_length() - 1,
+        doublings=_factor(product, F2_RUN_TIME).bit_length() - 1,
     )
 
 
