@@ -29,7 +29,7 @@ _REGISTERS = 12
 """r0 to r11; r12 walks through the activations, lr through the results."""
 _MOST_DEPTH = 12
 _MOST_SCRATCH = 1536
-_MOST_ROWS_AT_ONCE = 16
+_MOST_ROWS_AT_ONCE = 24
 _FARTHEST = 4095
 
 
