@@ -88,7 +88,7 @@ class Block:
 
     def products(self, groups: int, first: bool) -> list[Step]:
         """The steps for so many groups; the `first` ones of a filter load its start values, and begin with them."""
-        weights = self._weights
+        weights = self.weights
         steps: list[Step] = []
         pending: list[str] = []
         words = 2 * self.lanes * groups
@@ -118,12 +118,14 @@ class Block:
         return steps
 
     @property
-    def _weights(self) -> tuple[str, ...]:
+    def weights(self) -> tuple[str, ...]:
+        """The registers of weights."""
         first = self.filters * self.lanes
         return tuple(f"r{first + index}" for index in range(self.ahead * self.filters))
 
     @property
-    def _x(self) -> tuple[str, ...]:
+    def activations(self) -> tuple[str, ...]:
+        """The registers of activations."""
         first = self.filters * self.lanes + self.ahead * self.filters
         return tuple(f"r{first + index}" for index in range(self.loaded))
 
@@ -136,7 +138,7 @@ class Block:
         if pending:
             return 0
         count = min(self.loaded, words)
-        pending += self._x[:count]
+        pending += self.activations[:count]
         steps.append(Step("load", source=ACTIVATIONS, registers=tuple(pending)))
         return count
 

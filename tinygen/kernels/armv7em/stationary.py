@@ -29,7 +29,7 @@ _REGISTERS = 12
 """r0 to r11; r12 walks through the activations, lr through the results."""
 _MOST_DEPTH = 12
 _MOST_SCRATCH = 1536
-_MOST_ROWS_AT_ONCE = 16
+_MOST_ROWS_AT_ONCE = 24
 _FARTHEST = 4095
 
 
@@ -75,13 +75,18 @@ class Tile:
 
     @staticmethod
     def of(rows: int, depth: int, filters: int) -> Tile:
-        """The cheapest: for each filter, a tile costs some eight instructions, and a turn of the loop four."""
+        """The cheapest: for each filter, a tile costs some eight instructions, and a turn of the loop four.
+
+        A turn of the loop that expands a tile costs three.
+        """
         most = min(rows, _MOST_SCRATCH // (4 * words(depth)))
         largest = max(1, min(_MOST_ROWS_AT_ONCE, _FARTHEST // filters))
 
         def cost(tile: int) -> float:
             at_once = _largest_divisor(tile, largest)
-            return -(-rows // tile) * (8 + tile // at_once * 4 + tile * (words(depth) + 4))
+            turns = Expansion.of(depth, tile).turns
+            each = 8 + tile // at_once * 4 + tile * (words(depth) + 4)
+            return -(-rows // tile) * (each + 3 * turns / filters)
 
         best = min(range(1, most + 1), key=cost)
         return Tile(best, -(-rows // best), _largest_divisor(best, largest))
@@ -111,8 +116,8 @@ class Expansion:
 
     @staticmethod
     def of(depth: int, rows: int) -> Expansion:
-        """Turns of several rows, of about eight loads."""
-        at_once = _largest_divisor(rows, max(1, 8 // len(parts(depth))))
+        """Turns of several rows, of up to twelve loads."""
+        at_once = _largest_divisor(rows, max(1, 12 // len(parts(depth))))
         return Expansion(depth, at_once, rows // at_once)
 
     @property
