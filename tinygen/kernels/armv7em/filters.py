@@ -16,7 +16,7 @@ order in which they are used, with everything else that differs from filter to f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -131,7 +131,9 @@ class Body:
             (offset, tuple(row[lane] for row in block.accumulators), tuple(range(offset, offset + filters)))
             for lane, offset in enumerate(offsets)
         )
-        return Body(times, block, Finish.of(block, form), sums, results[::-1])
+        # Here the constants of each filter are in the stream, even where all filters have the same.
+        finish = replace(Finish.of(block, form), uniform=False)
+        return Body(times, block, finish, sums, results[::-1])
 
     @property
     def first(self) -> list[Step]:
