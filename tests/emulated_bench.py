@@ -9,14 +9,20 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from building import Built
 
+from tinygen import elf
+from tinygen.bench import watch
 from tinygen.board import BoardPeer, connected
+from tinygen.counting import record
+from tinygen.counting.plugin import plugin
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, load_board, load_core
+
+Allow = Callable[[elf.Image, Built], tuple[record.Allowance, ...]]
 
 _PLATFORM = ("firmware", "platforms", EMULATED_PLATFORM)
 
@@ -48,11 +54,30 @@ class Bench:
         self._objects = sorted(map(str, folder.glob("*.o")))
 
     @contextlib.contextmanager
-    def running(self, built: Built) -> Iterator[BoardPeer]:
-        """The board, running a model that was built for it."""
+    def running(self, built: Built, allow: Allow | None = None) -> Iterator[BoardPeer]:
+        """The board, running a model that was built for it; given what layers may touch, they are watched."""
+        path = self._link(built)
+        options: tuple[str, ...] = ()
+        if allow is not None:
+            image = elf.read(path)
+            watched = watch(image, built.manifest, allow(image, built))
+            options = ("--plugin", watched.arguments(plugin(), self._record))
+        with self._emulating(built, path, *options) as peer:
+            yield peer
+
+    def outside(self) -> record.Outside:
+        """What layers touched in the last invoke, of those that were watched, besides what they may."""
+        return record.read(self._record).outside
+
+    @property
+    def _record(self) -> Path:
+        return self._folder / "record"
+
+    @contextlib.contextmanager
+    def _emulating(self, built: Built, image: Path, *options: str) -> Iterator[BoardPeer]:
         state = self._folder / "state"
         arguments = ["--program", self._emulator.program, "--machine", self._emulator.machine]
-        arguments += ["--icount-shift", str(self._emulator.icount_shift), str(self._link(built))]
+        arguments += ["--icount-shift", str(self._emulator.icount_shift), *options, str(image)]
         self._control(state, "start", *arguments)
         try:
             with connected(built.out, built.manifest, self._control(state, "port").strip()) as peer:

@@ -233,7 +233,7 @@ def test_golden_text(kernel: str, tmp_path: Path) -> None:
 
     TINYGEN_UPDATE_GOLDEN=1 pytest tests/test_generated_c.py -k golden && git diff tests/golden
     """
-    built = build_bytes(build_case(GOLDENS[kernel]), tmp_path)
+    built = build_bytes(build_case(GOLDENS[kernel]), tmp_path, kernel=kernel)
     assert [layer.kernel for layer in built.manifest.layers] == [kernel]
     # The hash of a file that the installed flatbuffers library laid out is not the template's doing.
     text = built.source.read_text().replace(built.model.sha256, "<sha256 of the model>")

@@ -99,7 +99,11 @@ def misaligned(case: Case, shift: int) -> bytes:
 def offsets(built: Built, kernel: str) -> set[int]:
     """How far from a word the inputs and the output of the kernel's layer begin."""
     found = plan(built.model.graph, CORE, Goal(prefer=frozenset({kernel})))
-    step = next(step for step in found.steps if step.kernel.name == kernel)
+    step = next(
+        step
+        for index, step in enumerate(found.steps)
+        if step.kernel.name == kernel and len(found.layout.aliased[index]) < len(step.site.inputs)
+    )
     constant = {t.name for t in step.site.inputs if t.data is not None}
     names = [*(name for name in step.node.inputs if name not in constant), *step.node.outputs]
     return {found.layout.places[name].offset % 4 for name in names}

@@ -1,24 +1,23 @@
-"""A case of every kernel on emulated boards: the compiled firmware's bytes are the reference's.
+"""A case of every kernel on emulated boards: the compiled firmware's bytes are the reference's; it touches no others.
 
 The boards have different cores; the cases are too small to tell boards with the same core apart.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from accesses import allowed
+from board_cases import those_that_fit
 from building import Built, differences, varied
 from emulated_bench import Bench
 from operator_cases import FAMILIES, NAMED, build, cases_of_each_kernel, named_cases
 
-from tinygen.errors import DoesNotFit
-from tinygen.goal import OBJECTIVES
+from tinygen import elf
+from tinygen.counting.record import Allowance
 from tinygen.ops import registry
-from tinygen.ops.case import Case, CaseTensor
 from tinygen.target import load_core
 
 # A Cortex-M4F, a Cortex-M55, and a Cortex-M0 that, as the real one, faults on unaligned access.
@@ -37,51 +36,40 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
     core = load_core(bench.board.core)
     for (kernel, _), names in cases_of_each_kernel(named_cases(family), tmp_path, core).items():
         tried = 0
-        for name, built in those_that_fit(bench, kernel, names, tmp_path):
-            found = differences(built, varied(built, SAMPLES), bench.running(built))
+        for name, built in those_that_fit(bench.board.name, kernel, names, tmp_path):
+            found = differences(built, varied(built, SAMPLES), bench.running(built, allowed))
             assert found == [], f"{kernel}: {name}"
+            outside = bench.outside()
+            assert outside.count == 0, f"{kernel}: {name} touches {outside.address:#x} at {outside.pc:#x}: {outside}"
             tried += 1
             if kernel in PORTABLE:  # compared on the host for all cases
                 break
         assert tried, f"{kernel} fits on {bench.board.name} in none of {', '.join(names)}: add a smaller case"
 
 
-def those_that_fit(bench: Bench, kernel: str, names: list[str], folder: Path) -> Iterator[tuple[str, Built]]:
-    """Those of the cases that fit on the board and use the kernel there, each for the first objective that does."""
-    for name in names:
-        for objective in OBJECTIVES:
-            out = folder / kernel / objective / name
-            try:
-                built = build(few_rows(NAMED[name]), out, objective, bench.board.name, kernel=kernel)
-            except DoesNotFit:
-                continue
-            if kernel in {layer.kernel for layer in built.manifest.layers}:
-                yield name, built
-                break
-
-
-def few_rows(case: Case) -> Case:
-    """Where all tensors are alike, as of activations, three rows do: with all values of int16, few boards have room."""
-    tensors = [tensor for tensor in (*case.inputs, *case.outputs) if tensor is not None]
-    shape = tensors[0].shape
-    if (
-        math.prod(shape) <= 1000
-        or None in case.inputs
-        or any(tensor.shape != shape or tensor.data is not None for tensor in tensors)
-    ):
-        return case
-
-    def shortened(given: tuple[CaseTensor, ...]) -> tuple[CaseTensor, ...]:
-        return tuple(dataclasses.replace(tensor, shape=(*shape[:-2], 3, shape[-1])) for tensor in given)
-
-    return dataclasses.replace(case, inputs=shortened(case.inputs), outputs=shortened(case.outputs))
-
-
 def test_the_bench_compares(bench: Bench, tmp_path: Path) -> None:
-    built = build(NAMED["add-same_shape"], tmp_path, board=bench.board.name)
+    built = build(NAMED["add-same_shape"], tmp_path, board=bench.board.name, kernel="add.direct")
     text = built.board_source.read_text()
     changed = text.replace("b - 12)", "b - 11)")
     assert changed != text
     built.board_source.write_text(changed)
     (first, *_) = differences(built, varied(built, SAMPLES), bench.running(built))
     assert first.startswith(f"{bench.board.name}: layer 0 ADD")
+
+
+@pytest.mark.parametrize("access", ["r", "w"])
+def test_the_bench_watches(bench: Bench, tmp_path: Path, access: str) -> None:
+    built = build(NAMED["add-same_shape"], tmp_path, board=bench.board.name)
+
+    def shortened(image: elf.Image, built: Built) -> tuple[Allowance, ...]:
+        """Of the layer's tensors, the first that is read, or that which is written, is a byte shorter."""
+        whole = allowed(image, built)
+        arena = image.symbol("arena")
+        tensors = [each for each in whole if each.span == 0 and 0 <= each.low - arena.address < arena.bytes]
+        first = next(each for each in tensors if access in each.access)
+        return tuple(replace(each, high=each.high - 1) if each is first else each for each in whole)
+
+    assert differences(built, varied(built, SAMPLES), bench.running(built, shortened)) == []
+    outside = bench.outside()
+    assert outside.count > 0
+    assert (outside.span, outside.access) == (0, access)

@@ -11,6 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygen.fixedpoint import IntArray, RealRequant, Requant, Rounding
+from tinygen.ir import Tensor
+from tinygen.ops.add import Add, Sub
+from tinygen.ops.proved_finish import finish_within
+from tinygen.ops.proved_pairs import plane_of_pairs
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 from tinygen.proofs.staircase import Staircases
 
@@ -134,8 +138,8 @@ def test_awkward_multipliers(rounding: Rounding, shift: int, zero_point: int, sc
 def test_ordinary_layers_are_proved(zero_point: int) -> None:
     """Channels whose scales differ eightfold, and sums as large as those of a real layer."""
     rng = np.random.default_rng(zero_point + 128)
-    requant = Requant.from_scales(0.003 * 8.0 ** rng.random(64))
-    low, high = -rng.integers(50_000, 200_000, 64), rng.integers(50_000, 200_000, 64)
+    requant = Requant.from_scales(0.003 * 8.0 ** rng.random(24))
+    low, high = -rng.integers(50_000, 100_000, 24), rng.integers(50_000, 100_000, 24)
     product = prove_high_product(requant, zero_point, INT8, low, high, scale=256)
     assert product is not None
     assert (product.step is None) == (zero_point == -128)
@@ -247,3 +251,63 @@ def test_registers_that_overflow_are_not_proved() -> None:
     assert product is not None and product.holds(stairs).all()
     wider = dataclasses.replace(stairs, low=low * 300, high=high * 300)
     assert not product.fits(wider.low, wider.high).any()
+
+
+# --- pairs -----------------------------------------------------------------------------------------------------------
+
+
+def sum_of(kind: type[Add | Sub], a: float, b: float, output: float, zero_points: tuple[int, int, int]) -> Add | Sub:
+    """An operator of these scales, as the importer makes it."""
+    widest = 2 * max(a, b)
+    rescalings = (Requant.from_scales([scale]) for scale in (a / widest, b / widest, widest / (2**20 * output)))
+    return kind(*zero_points, 20, *rescalings, INT8)  # type: ignore[call-arg]
+
+
+ALL_PAIRS = tuple(np.meshgrid(np.arange(-128, 128, dtype=np.int8), np.arange(-128, 128, dtype=np.int8)))
+OPERAND = Tensor("x", (1, 4), np.dtype(np.int8))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([Add, Sub]),
+    st.floats(0.002, 0.2),
+    st.floats(0.002, 0.2),
+    st.floats(0.01, 0.3),
+    st.tuples(*[st.integers(-128, 127)] * 3),
+)
+def test_a_plane_is_the_same_for_all_pairs(
+    kind: type[Add | Sub], a: float, b: float, output: float, zero_points: tuple[int, int, int]
+) -> None:
+    op = sum_of(kind, a, b, output, zero_points)
+    plane = plane_of_pairs(op, OPERAND, OPERAND)
+    if plane is None:
+        return
+    left, right = (values.astype(np.int64) for values in ALL_PAIRS)
+    sums = left * plane.factors[0] + right * plane.factors[1] + plane.offset
+    assert np.abs(sums).max() < 2**31
+    expected = op.reference(*ALL_PAIRS)[0]
+    assert np.array_equal(np.clip(sums >> plane.fraction_bits, plane.low, plane.high), expected)
+
+
+@pytest.mark.parametrize("kind", [Add, Sub])
+def test_ordinary_sums_are_planes(kind: type[Add | Sub]) -> None:
+    rng = np.random.default_rng(5)
+    found = 0
+    for _ in range(10):
+        a, b, output = np.exp(rng.uniform(np.log(0.01), np.log(0.1), 3))
+        op = sum_of(kind, float(a), float(b), float(output), tuple(rng.integers(-128, 128, 3).tolist()))
+        found += plane_of_pairs(op, OPERAND, OPERAND) is not None
+    assert found >= 8
+
+
+# --- steps without biases --------------------------------------------------------------------------------------------
+
+
+def test_a_step_without_bias_keeps_the_profile_where_nothing_is_proved() -> None:
+    requant = Requant.from_scales([0.001])
+    wide = finish_within(requant, 3, (-32768, 32767), np.dtype(np.int16), -30_000, 30_000)
+    assert wide.finish.product is None and wide.proof == ""
+    narrow = finish_within(requant, 3, INT8, np.dtype(np.int8), -30_000, 30_000)
+    assert narrow.finish.product is not None and "sums from -30,000 to 30,000" in narrow.proof
+    same = finish_within(Requant((1 << 30,), (1,)), 3, INT8, np.dtype(np.int8), -100, 100)
+    assert same.finish.helper == ""

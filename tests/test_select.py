@@ -68,7 +68,7 @@ def test_balanced_finds_no_better_product_by_any_single_change() -> None:
             step(i, *(candidate(f"k{j}", int(rng.integers(1, 1000)), int(rng.integers(1, 1000))) for j in range(3)))
             for i in range(3)
         ]
-        chosen = select._balanced(steps)
+        chosen = select._weighed(steps, 1.0)
         tally = select._Tally.of(chosen)
         assert all(
             after.time * after.flash >= tally.time * tally.flash * (1 - 1e-6)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tinygen import assembly, costs
+from tinygen.kernel import Work
 
 _CALL = 9
 """Instructions of a layer's wrapper around a function in assembly, and of the call to it."""
@@ -57,15 +58,11 @@ def _cycles(text: str, table: Mapping[str, float]) -> float:
     return total
 
 
-_CODE_OF_C = 300
-"""Bytes: about what a layer's function compiles to."""
-
-
-_CYCLES_OF_C = 1.35
+_CYCLES_OF_C = 1.4
 """About how many cycles an instruction of such loops takes where assembly's are modelled."""
 
 
-def of_c(instructions: int | None, data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
+def of_c(work: Work, data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
     """Of a function in C, whose code is not known before a compiler has seen it."""
-    cycles = round(instructions * _CYCLES_OF_C) if instructions is not None and table else None
-    return Estimate(instructions, cycles, _CODE_OF_C, data, scratch)
+    cycles = round(work.instructions * _CYCLES_OF_C) if work.instructions is not None and table else None
+    return Estimate(work.instructions, cycles, work.code, data, scratch)

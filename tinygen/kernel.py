@@ -41,6 +41,16 @@ class Body:
     """Cheaper arithmetic that was proved equal to the profile's, in words; empty where the profile's own is used."""
 
 
+class Work(NamedTuple):
+    """What C compiles to: executed instructions of one invocation, None where nobody knows, and bytes of code."""
+
+    instructions: int | None
+    code: int
+
+
+UNKNOWN_WORK = Work(None, 300)
+
+
 @dataclass(frozen=True)
 class Kernel:
     """One way of computing an operator in C."""
@@ -75,8 +85,8 @@ class Kernel:
     The function takes pointers to the inputs, the outputs, each of the body's constants, and the scratch memory, in
     this order. Layers for which the template prints the same text share the function.
     """
-    instructions: Callable[[Site], int | None] = lambda site: None
-    """For C: about how many are executed in one invocation, compiled for a Cortex-M4. Assembly is counted itself."""
+    work: Callable[[Site], Work] = lambda site: UNKNOWN_WORK
+    """For C: what it comes to when compiled for a Cortex-M4, about. Of assembly, the text is counted."""
     scratch: Callable[[Site], int] = lambda site: 0
     """Bytes of memory, aligned to words, that the kernel wants for itself while it runs."""
 

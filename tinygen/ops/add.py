@@ -12,8 +12,10 @@ from tinygen.fixedpoint import IntArray
 from tinygen.ir import Shape
 from tinygen.kernel import Kernel
 from tinygen.ops.case import Case
-from tinygen.ops.common_scale import CommonScale, prepare
+from tinygen.ops.common_scale import CommonScale, gains, prepare
 from tinygen.ops.operand_cases import operand_case, random_operand_case
+from tinygen.ops.proved_pairs import is_plane, prepare_plane
+from tinygen.ops.work import elementwise_work, plane_work
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Add(CommonScale):
         """The sum."""
         return a + b
 
+    @property
+    def gains(self) -> tuple[float, float]:
+        """Both count."""
+        return gains(self)
+
 
 @dataclass(frozen=True)
 class Sub(CommonScale):
@@ -37,10 +44,18 @@ class Sub(CommonScale):
         """The difference."""
         return a - b
 
+    @property
+    def gains(self) -> tuple[float, float]:
+        """The second counts negatively."""
+        a, b = gains(self)
+        return a, -b
+
 
 KERNELS = (
-    Kernel("add.direct", Add, prepare, parameters=("a", "b")),
-    Kernel("sub.direct", Sub, prepare, parameters=("a", "b")),
+    Kernel("add.plane", Add, prepare_plane, parameters=("a", "b"), accepts=is_plane, work=plane_work),
+    Kernel("add.direct", Add, prepare, parameters=("a", "b"), work=elementwise_work),
+    Kernel("add.plane", Sub, prepare_plane, parameters=("a", "b"), accepts=is_plane, work=plane_work),
+    Kernel("sub.direct", Sub, prepare, parameters=("a", "b"), work=elementwise_work),
 )
 
 

@@ -17,6 +17,7 @@ from tinygen.ops import common
 from tinygen.ops.broadcast import Loop, broadcast_loops, broadcast_shape, index_expression
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, INT32, INT64
+from tinygen.ops.proved_finish import finish_within
 
 _LARGEST_RANK = 5  # of the runtimes
 
@@ -102,8 +103,9 @@ def _prepare(site: Site) -> Body:
     op: BatchMatmul = site.op
     a, b = site.inputs
     (rows, depth), (_, columns) = op.matrices(a.shape, b.shape)
-    final, constants, helpers = common.finish(
-        op.requant, op.output_zero_point, common.full_range(a.dtype), site.outputs[0].dtype
+    bound = op.bound(site.inputs)
+    final = finish_within(
+        op.requant, op.output_zero_point, common.full_range(a.dtype), site.outputs[0].dtype, -bound, bound
     )
     loops = [
         *(
@@ -126,11 +128,12 @@ def _prepare(site: Site) -> Body:
             "a_zero_point": op.a_zero_point,
             "b_zero_point": op.b_zero_point,
             "acc_type": C_TYPES[str(INT32 if op.bound(site.inputs) <= INT32_MAX else INT64)],
-            "finish": final,
+            "finish": final.finish,
             **common.blocks(columns, depth, site.objective),
         },
-        constants=constants,
-        helpers=helpers,
+        constants=final.constants,
+        helpers=final.helpers,
+        proof=final.proof,
     )
 
 

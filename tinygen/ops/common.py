@@ -143,6 +143,8 @@ class Product:
 
     scale: int
     """What sums are multiplied by first"""
+    start: int
+    """What is added to them then"""
     shift: int
 
 

@@ -43,6 +43,11 @@ class CommonScale(Channelwise):
         """The result, before it is rescaled."""
         raise NotImplementedError
 
+    @property
+    def gains(self) -> tuple[float, float] | None:
+        """What a step of either operand changes the output by, nearly; None if that depends on the other operand."""
+        return None
+
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, shapes, and the result's bound."""
         a, b = inputs
@@ -75,6 +80,12 @@ class CommonScale(Channelwise):
         scaled_b = self.b_requant.apply((b - self.b_zero_point) << self.left_shift)
         y = self.requant.apply(self.combined(scaled_a, scaled_b)) + self.output_zero_point
         return (np.clip(y, *self.clamp).astype(inputs[0].dtype),)
+
+
+def gains(op: CommonScale) -> tuple[float, float]:
+    """By how much steps of the operands change the output of their sum, up to rounding."""
+    (whole,), (a,), (b,) = (requant.factors for requant in (op.requant, op.a_requant, op.b_requant))
+    return (1 << op.left_shift) * whole * a, (1 << op.left_shift) * whole * b
 
 
 def prepare(site: Site) -> Body:

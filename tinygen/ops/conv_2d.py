@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,13 +11,14 @@ import numpy as np
 
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.weighted import evened
 from tinygen.ops.window import Axis, Window, WindowLoops
+from tinygen.ops.work import DOT_PRODUCT, WINDOW, window_work
 
 _POINT = Window(Axis(1, 1), Axis(1, 1))
 
@@ -125,10 +127,19 @@ def _is_contiguous(site: Site) -> bool:
     return x.shape[3] == weights.shape[3] and site.op.window.columns.dilation == 1
 
 
+def _dot_product_work(site: Site) -> Work:
+    return DOT_PRODUCT[site.objective].work(site.outputs[0].elements, site.inputs[0].shape[3])
+
+
+def _window_work(site: Site) -> Work:
+    loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
+    return window_work(site, WINDOW, loops, math.prod(site.inputs[1].shape[1:]))
+
+
 KERNELS = (
-    Kernel("conv_2d.pointwise", Conv2D, _prepare, accepts=_is_pointwise),
-    Kernel("conv_2d.direct", Conv2D, _prepare, accepts=_is_contiguous),
-    Kernel("conv_2d.general", Conv2D, _prepare),
+    Kernel("conv_2d.pointwise", Conv2D, _prepare, accepts=_is_pointwise, work=_dot_product_work),
+    Kernel("conv_2d.direct", Conv2D, _prepare, accepts=_is_contiguous, work=_window_work),
+    Kernel("conv_2d.general", Conv2D, _prepare, work=_window_work),
 )
 
 
@@ -164,7 +175,14 @@ def cases() -> tuple[Case, ...]:
         convolution_case("lowest_weights", x=(1, 5, 5, 22), filters=3, kernel=(1, 1), lowest=True),
         convolution_case("odd_3x3", x=(1, 5, 6, 9), filters=9, kernel=(3, 3), output_scale=0.3),
         convolution_case("valid_3x3", x=(1, 6, 11, 12), filters=4, kernel=(3, 3), padding="VALID", activation="RELU"),
+        convolution_case("lowest_weights_3x3", x=(1, 4, 5, 6), filters=3, kernel=(3, 3), lowest=True),
+        convolution_case("one_column", x=(1, 20, 1, 12), filters=5, kernel=(5, 1), padding="VALID"),
+        convolution_case("many_filters", x=(1, 1, 8, 1), filters=700, kernel=(1, 2), output_scale=0.1),
         convolution_case("deep_3x3", x=(1, 3, 4, 70), filters=3, kernel=(3, 3)),
+        convolution_case("strided_3x3", x=(1, 9, 10, 9), filters=5, kernel=(3, 3), stride=(2, 2)),
+        convolution_case(
+            "strided_valid_3x3", x=(1, 6, 18, 8), filters=4, kernel=(3, 3), stride=(2, 2), padding="VALID"
+        ),
         convolution_case("int16", x=(1, 6, 7, 3), filters=6, kernel=(4, 2), dtype="int16"),
         convolution_case("int16_pointwise", x=(1, 5, 5, 8), filters=7, kernel=(1, 1), dtype="int16"),
         convolution_case(

@@ -10,12 +10,13 @@ import numpy as np
 
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.weighted import evened
 from tinygen.ops.window import WindowLoops
+from tinygen.ops.work import DEPTHWISE, window_work
 
 _UNROLLED_TAPS = 9
 """Windows up to 3x3 are written out; the loops of larger ones cost little beside their taps."""
@@ -88,7 +89,12 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare),)
+def _work(site: Site) -> Work:
+    loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
+    return window_work(site, DEPTHWISE, loops, loops.taps)
+
+
+KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare, work=_work),)
 
 
 def cases() -> tuple[Case, ...]:
@@ -110,6 +116,7 @@ def cases() -> tuple[Case, ...]:
         _case("dilated", x=(1, 9, 8, 3), filters=3, kernel=(3, 2), dilation=(2, 3)),
         _case("kernel_over_image", x=(1, 3, 2, 4), filters=4, kernel=(5, 7)),
         _case("whole_window_valid", x=(1, 7, 1, 6), filters=6, kernel=(7, 1), padding="VALID"),
+        _case("inside", x=(1, 6, 7, 9), filters=9, kernel=(2, 3), stride=(2, 1), dilation=(2, 2), padding="VALID"),
         _case("relu6", x=(1, 4, 4, 4), filters=4, kernel=(3, 3), activation="RELU6", output_scale=0.02),
         _case("per_tensor", x=(1, 4, 5, 4), filters=4, kernel=(3, 3), per_channel=False),
         # Left out, as converters do: spelt as -1, it ends the original runtime's process.

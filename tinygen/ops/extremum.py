@@ -15,6 +15,7 @@ from tinygen.ops.case import Case
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32
 from tinygen.ops.operand_cases import operand_case, random_shapes
 from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.work import elementwise_work
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def _prepare(site: Site) -> Body:
 
 
 KERNELS = (
-    Kernel("maximum.direct", Maximum, _prepare, parameters=("a", "b")),
-    Kernel("minimum.direct", Minimum, _prepare, parameters=("a", "b")),
+    Kernel("maximum.direct", Maximum, _prepare, parameters=("a", "b"), work=elementwise_work),
+    Kernel("minimum.direct", Minimum, _prepare, parameters=("a", "b"), work=elementwise_work),
 )
 
 

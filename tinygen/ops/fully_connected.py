@@ -13,11 +13,12 @@ import numpy as np
 
 from tinygen.interval import BoolArray, Interval
 from tinygen.ir import Array, Masks, Shape, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case
 from tinygen.ops.convolution_cases import declared_bias, filter_and_bias, input_tensor, output_tensor, random_dtypes
 from tinygen.ops.weighted import Weighted, weighted_body
+from tinygen.ops.work import DOT_PRODUCT
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,11 @@ def _prepare(site: Site) -> Body:
     return weighted_body(site, values, {"bias": op.folded_bias(weights.data, bias.data)})
 
 
-KERNELS = (Kernel("fully_connected.direct", FullyConnected, _prepare),)
+def _work(site: Site) -> Work:
+    return DOT_PRODUCT[site.objective].work(site.outputs[0].elements, site.inputs[1].shape[1])
+
+
+KERNELS = (Kernel("fully_connected.direct", FullyConnected, _prepare, work=_work),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -10,10 +10,11 @@ import numpy as np
 
 from tinygen.fixedpoint import Requant
 from tinygen.ir import Array, Op, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.common import INT8, UINT8, Clamp
 from tinygen.ops.traits import Channelwise, ValueByValue
+from tinygen.ops.work import LOOKUP
 
 
 class Lookup(ValueByValue, Channelwise):
@@ -75,12 +76,16 @@ def lookup_kernels(op: type[Op]) -> tuple[Kernel, ...]:
             requires=frozenset({"thumb2", "unaligned"}),
             assembly=True,
         ),
-        Kernel("lookup.table", op, _prepare, accepts=_is_of_bytes),
+        Kernel("lookup.table", op, _prepare, accepts=_is_of_bytes, work=_work),
     )
 
 
 def _is_of_bytes(site: Site) -> bool:
     return site.inputs[0].dtype in (INT8, UINT8)
+
+
+def _work(site: Site) -> Work:
+    return LOOKUP[site.objective].work(site.inputs[0].elements)
 
 
 def _prepare(site: Site) -> Body:

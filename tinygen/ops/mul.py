@@ -18,7 +18,9 @@ from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_pro
 from tinygen.ops.case import Case
 from tinygen.ops.common import INT8, INT16, Clamp, differences
 from tinygen.ops.operand_cases import operand_case, random_operand_case
+from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Channelwise
+from tinygen.ops.work import elementwise_work
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,13 @@ class Mul(Channelwise):
         broken = list(operand_problems(a, b, INT8, INT16))
         yield from broken
         if not broken:
-            pairs = itertools.product(differences(a, self.a_zero_point), differences(b, self.b_zero_point))
-            products = [left * right for left, right in pairs]
-            yield from common.rescaling_problems("the product", min(products), max(products), self.requant)
+            yield from common.rescaling_problems("the product", *self.reach(a, b), self.requant)
+
+    def reach(self, a: Tensor, b: Tensor) -> tuple[int, int]:
+        """Least and largest product."""
+        pairs = itertools.product(differences(a, self.a_zero_point), differences(b, self.b_zero_point))
+        products = [left * right for left, right in pairs]
+        return min(products), max(products)
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The broadcast shape."""
@@ -70,19 +76,20 @@ class Mul(Channelwise):
 def _prepare(site: Site) -> Body:
     op: Mul = site.op
     a, b = site.inputs
-    final, _, helpers = common.finish(op.requant, op.output_zero_point, op.clamp, a.dtype)
+    final = finish_within(op.requant, op.output_zero_point, op.clamp, a.dtype, *op.reach(a, b))
     return Body(
         values={
             **broadcast_values(a.shape, b.shape),
             "a_zero_point": op.a_zero_point,
             "b_zero_point": op.b_zero_point,
-            "finish": final,
+            "finish": final.finish,
         },
-        helpers=helpers,
+        helpers=final.helpers,
+        proof=final.proof,
     )
 
 
-KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b")),)
+KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b"), work=elementwise_work),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -11,12 +11,13 @@ import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX
 from tinygen.ir import Array, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, Clamp, full_range
 from tinygen.ops.traits import Channelwise, Increasing
 from tinygen.ops.window import Window, WindowLoops, same_padding
+from tinygen.ops.work import POOL, window_work
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,14 @@ def _prepare(site: Site) -> Body:
     )
 
 
+def _work(site: Site) -> Work:
+    loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
+    return window_work(site, POOL, loops, loops.taps)
+
+
 KERNELS = (
-    Kernel("average_pool_2d.direct", AveragePool2D, _prepare),
-    Kernel("max_pool_2d.direct", MaxPool2D, _prepare),
+    Kernel("average_pool_2d.direct", AveragePool2D, _prepare, work=_work),
+    Kernel("max_pool_2d.direct", MaxPool2D, _prepare, work=_work),
 )
 
 

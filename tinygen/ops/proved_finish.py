@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from tinygen.c_text import C_TYPES
 from tinygen.fixedpoint import INT32_MAX, IntArray, RealRequant, Requant
 from tinygen.ir import Array
-from tinygen.ops.common import Clamp, Finish, Product
+from tinygen.ops.common import INT8, Clamp, Finish, Product, finish
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 
 _SCALES_WITH_STEP = (256, 16)
 """What sums are multiplied by, if negative results have their steps apart; the first for which sums fit int32."""
+
+
+_HELPERS = frozenset({"clamp", "high_product"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,19 +66,65 @@ def proved_finish(
     bias = product.start // product.scale
     if (bound + np.abs(bias)).max() > INT32_MAX:
         return None
-    columns = {"multiplier": product.multiplier.astype(np.int32), "addend": _narrowest(product.addend)}
-    if product.step is not None:
-        columns["step"] = _narrowest(product.step)
+    columns = _columns(product)
     return ProvedFinish(
-        _finish(product, columns, requant.per_channel),
+        _finish(product, columns, requant.per_channel, start=0),
         columns if requant.per_channel else {},
-        frozenset({"clamp", "high_product"}),
+        _HELPERS,
         bias,
         product.describe(low, high),
     )
 
 
-def _finish(product: HighProduct, columns: Mapping[str, Array], per_channel: bool) -> Finish:
+class FinishWithin(NamedTuple):
+    """What `tinygen.ops.common.finish` gives, and what was proved, in words."""
+
+    finish: Finish
+    constants: Mapping[str, Array]
+    helpers: frozenset[str]
+    proof: str
+
+
+def finish_within(
+    requant: Requant, zero_point: int, clamp: Clamp, y_dtype: np.dtype[np.generic], low: int, high: int
+) -> FinishWithin:
+    """The cheapest step that is proved for values from low to high; else, or for what is not int8, the profile's own.
+
+    For kernels without biases: the step adds what a bias would.
+    """
+    product = None
+    if (
+        y_dtype == INT8
+        and not requant.is_identity
+        and not requant.per_channel
+        and -INT32_MAX <= low <= high <= INT32_MAX
+    ):
+        ends = np.array([low]), np.array([high])
+        product = prove_high_product(requant, zero_point, clamp, *ends, scale=1, with_step=False)
+        for scale in _SCALES_WITH_STEP:
+            product = product or prove_high_product(requant, zero_point, clamp, *ends, scale=scale, with_step=True)
+    if product is None:
+        return FinishWithin(*finish(requant, zero_point, clamp, y_dtype), "")
+    return FinishWithin(
+        _finish(product, _columns(product), per_channel=False, start=int(product.start[0])),
+        {},
+        _HELPERS,
+        product.describe(*ends),
+    )
+
+
+def _columns(product: HighProduct) -> dict[str, Array]:
+    """What the step takes for each channel, by name."""
+    columns: dict[str, Array] = {
+        "multiplier": product.multiplier.astype(np.int32),
+        "addend": _narrowest(product.addend),
+    }
+    if product.step is not None:
+        columns["step"] = _narrowest(product.step)
+    return columns
+
+
+def _finish(product: HighProduct, columns: Mapping[str, Array], per_channel: bool, start: int) -> Finish:
     return Finish(
         acc_type="int32_t",
         y_type=C_TYPES["int8"],
@@ -84,7 +134,7 @@ def _finish(product: HighProduct, columns: Mapping[str, Array], per_channel: boo
         zero_point=0,
         low=-128 if product.low_clamp is None else product.low_clamp,
         high=127 if product.high_clamp is None else product.high_clamp,
-        product=Product(int(np.max(product.scale)), product.shift),
+        product=Product(int(np.max(product.scale)), start, product.shift),
     )
 
 

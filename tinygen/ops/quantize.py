@@ -16,6 +16,7 @@ from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, differences, full_range
 from tinygen.ops.lookup import lookup_kernels
+from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Channelwise, Increasing
 
 DType = np.dtype[Any]
@@ -149,10 +150,11 @@ def _prepare_quantize(site: Site) -> Body:
 def _prepare_requantize(site: Site) -> Body:
     op: Requantize = site.op
     (x,) = site.inputs
-    final, _, helpers = common.finish(op.requant, op.output_zero_point, full_range(op.to), op.to)
+    low, high = (value - op.zero_point for value in full_range(x.dtype))
+    final, _, helpers, proof = finish_within(op.requant, op.output_zero_point, full_range(op.to), op.to, low, high)
     saturates = op.to != INT32  # results fit int32
     values = {"elements": x.elements, "zero_point": op.zero_point, "finish": final, "saturates": saturates}
-    return Body(values, helpers=helpers if saturates else helpers - {"clamp"})
+    return Body(values, helpers=helpers if saturates else helpers - {"clamp"}, proof=proof)
 
 
 def _prepare_dequantize(site: Site) -> Body:

@@ -15,6 +15,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, full_range
+from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Channelwise, Increasing
 
 
@@ -170,12 +171,14 @@ def _prepare(site: Site) -> Body:
 def _prepare_total(site: Site) -> Body:
     op: _Total = site.op
     (x, *_) = site.inputs
-    final, constants, helpers = common.finish(op.requant, op.output_zero_point, full_range(x.dtype), x.dtype)
     count = _count(x.shape, op.axes)
+    low, high = (count * (value - op.zero_point) for value in full_range(x.dtype))
+    final = finish_within(op.requant, op.output_zero_point, full_range(x.dtype), x.dtype, low, high)
     return Body(
-        {**loop_values(reduction_loops(x.shape, op.axes)), "start": -op.zero_point * count, "finish": final},
-        constants,
-        helpers,
+        {**loop_values(reduction_loops(x.shape, op.axes)), "start": -op.zero_point * count, "finish": final.finish},
+        final.constants,
+        final.helpers,
+        proof=final.proof,
     )
 
 

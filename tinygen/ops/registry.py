@@ -53,6 +53,8 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.add",
     "armv7em.copies",
     "armv7em.depthwise",
+    "armv7em.depthwise_planes",
+    "armv7em.depthwise_quads",
     "armv7em.extremum",
     "armv7em.matrix",
     "armv7em.mul",

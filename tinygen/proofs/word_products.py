@@ -27,9 +27,9 @@ _ATTEMPTS = 4
 
 @dataclass(frozen=True)
 class WordProducts:
-    """y = clip((offset + sum of (factor * value >> shift)) >> FRACTION_BITS, low, high), all int32.
+    """y = clip((offset + sum of (factor * value >> shift)) >> fraction_bits, low, high), all int32.
 
-    `shift` is 16 where a halfword holds a value, 8 where it holds 256 times the value.
+    `shift` is 16 where a halfword holds a value, 8 where it holds 256 times the value; 0 is an ordinary product.
     """
 
     factors: tuple[int, ...]
@@ -37,10 +37,11 @@ class WordProducts:
     offset: int
     low: int
     high: int
+    fraction_bits: int = FRACTION_BITS
 
     def apply(self, *values: IntArray) -> IntArray:
         """What the instructions give, exactly, for int64 values, one array for each factor, that broadcast."""
-        return np.asarray(np.clip(self._sum(*values) >> FRACTION_BITS, self.low, self.high))
+        return np.asarray(np.clip(self._sum(*values) >> self.fraction_bits, self.low, self.high))
 
     def fits_int32(self, *values: IntArray) -> bool:
         """Whether factors and sums do, even with 256 more or less in the output. Partial sums may wrap."""
@@ -70,23 +71,28 @@ class _Limits(NamedTuple):
 
 
 def prove_word_products(
-    expected: IntArray, values: IntArray, clamp: tuple[int, int], gains: tuple[float, ...], shift: int
+    expected: IntArray,
+    values: IntArray,
+    clamp: tuple[int, int],
+    gains: tuple[float, ...],
+    shift: int,
+    fraction_bits: int = FRACTION_BITS,
 ) -> WordProducts | None:
     """Factors and offset that give `expected` for every combination of values, or None where none were found.
 
     `expected` (n,) are int64 outputs within `clamp` for `values` (operands, n); `gains` are what one step of each
     operand changes the output by, nearly.
     """
-    scale = 2.0 ** (FRACTION_BITS + shift)
+    scale = 2.0 ** (fraction_bits + shift)
     if not all(0 < 1.01 * abs(gain) * scale < INT32_MAX for gain in gains):
         return None
     rises, falls = expected > clamp[0], expected < clamp[1]  # saturation sees to the others
-    least = _Limits(values[:, rises], expected[rises] << FRACTION_BITS)
-    most = _Limits(values[:, falls], (expected[falls] + 1 << FRACTION_BITS) - 1)
+    least = _Limits(values[:, rises], expected[rises] << fraction_bits)
+    most = _Limits(values[:, falls], (expected[falls] + 1 << fraction_bits) - 1)
     for stretch in _STRETCHES:
         centre = np.rint(np.array(gains) * (1 + stretch) * scale).astype(np.int64)
         for factors, offset in _candidates(least, most, centre, shift):
-            found = WordProducts(factors, shift, offset, *clamp)
+            found = WordProducts(factors, shift, offset, *clamp, fraction_bits)
             if found.fits_int32(*values) and np.array_equal(found.apply(*values), expected):
                 return found
     return None

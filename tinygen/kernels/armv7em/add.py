@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
-from tinygen.fixedpoint import Requant
-from tinygen.ir import Tensor
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.operands import Operands
 from tinygen.kernels.armv7em.saturation import Saturation, in_each_byte
 from tinygen.ops.add import Add, Sub
-from tinygen.proofs.word_products import FRACTION_BITS, WordProducts, prove_word_products
+from tinygen.ops.proved_pairs import words_of_pairs
+from tinygen.proofs.word_products import FRACTION_BITS, WordProducts
 
 
 def _prepare(site: Site) -> Body:
@@ -33,27 +30,7 @@ def _accepts(site: Site) -> bool:
 
 
 def _proof(site: Site) -> WordProducts | None:
-    a, b = site.inputs
-    return _proved(site.op, _values(a), _values(b))
-
-
-def _values(tensor: Tensor) -> tuple[int, ...]:
-    """Every value that the operand can have."""
-    return tuple(range(-128, 128)) if tensor.data is None else tuple(np.unique(tensor.data).tolist())
-
-
-@lru_cache(maxsize=1024)
-def _proved(op: Add | Sub, a_values: tuple[int, ...], b_values: tuple[int, ...]) -> WordProducts | None:
-    pairs = np.stack([values.reshape(-1) for values in np.meshgrid(a_values, b_values)])
-    (expected,) = op.reference(*pairs.astype(np.int8))
-    common = (1 << op.left_shift) * _factor(op.requant)
-    sign = -1 if isinstance(op, Sub) else 1
-    gains = common * _factor(op.a_requant), sign * common * _factor(op.b_requant)
-    return prove_word_products(expected.astype(np.int64), pairs, op.clamp, gains, shift=8)
-
-
-def _factor(requant: Requant) -> float:
-    return requant.factors[0]
+    return words_of_pairs(site.op, *site.inputs)
 
 
 KERNELS = tuple(

@@ -10,7 +10,7 @@ _UNROLL = {"speed": 4, "balanced": 2, "size": 1}
 _FARTHEST = 4095
 """What LDR takes as an offset."""
 _WORDS = 4
-"""Of a block of channels."""
+"""Of a block of channels, at most."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Blocks:
         return self.height * self.width
 
     @staticmethod
-    def of(walk: Walk, objective: str) -> Blocks | None:
-        """None where windows reach over the border."""
+    def of(walk: Walk, objective: str, block: int = _WORDS) -> Blocks | None:
+        """For blocks of so many words. None where windows reach over the border."""
         if len(walk.rows) > 1 or len(walk.rows[0].pixels) > 1:
             return None
         (rows,) = walk.rows
@@ -72,8 +72,8 @@ class Blocks:
         loops = pixels.width // unroll
         back = -pixels.height * pitch
         parts = (
-            Part(_WORDS, words // _WORDS, back + 4 * _WORDS),
-            Part(words % _WORDS, 1 if words % _WORDS else 0, back + 4 * (words % _WORDS)),
+            Part(block, words // block, back + 4 * block),
+            Part(words % block, 1 if words % block else 0, back + 4 * (words % block)),
             Part(0, channels % 4, back + 1),
         )
         return Blocks(

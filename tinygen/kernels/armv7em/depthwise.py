@@ -8,49 +8,34 @@ registers while its outputs are computed in blocks of up to four.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import IntArray, RealRequant, Requant
 from tinygen.ir import Shape
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv7em import depthwise_form
+from tinygen.kernels.armv7em.depthwise_form import halves, words
+from tinygen.kernels.armv7em.parting import Groups, Parting
 from tinygen.kernels.armv7em.row_blocks import Line, Plane, line
 from tinygen.kernels.armv7em.row_pairs import Bands, Rows
-from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.window import Window
-from tinygen.proofs.high_product import HighProduct, prove_high_product
-
-_SCALES = (1, 2, 3, 4, 5, 7, 9, 11, 13, 16, 19, 23, 29, 37, 47, 59, 73, 91, 113, 127, 149, 181, 211, 251)
-"""What the weights of a channel may be multiplied by to make its requantisation provable."""
-
-_SCRATCH = 4096
-"""Bytes that bands are made to fit into, where the width of the image leaves the choice."""
-
-_FARTHEST = 4095
-"""The greatest offset of LDR, LDRSB and STR."""
-
-_STRAIGHT = 6
-"""Columns of rows that are taken apart without a loop."""
+from tinygen.proofs.high_product import HighProduct
 
 
-@dataclass(frozen=True)
-class Parting:
-    """How the columns of two rows are taken apart: `times` a run of `columns` in a loop, then the `rest`."""
+class Style(NamedTuple):
+    """What memory and code may be spent on speed."""
 
+    scratch: int
+    """Bytes that bands are made to fit into, where the width of the image leaves the choice."""
     columns: int
-    times: int
-    rest: int
+    """Of outputs, at most, that a loop along a row computes each time."""
 
-    @staticmethod
-    def of(width: int) -> Parting:
-        """Few columns at once; of several numbers of them, the one that leaves the least rest."""
-        if width <= _STRAIGHT:
-            return Parting(0, 0, width)
-        columns = min(range(_STRAIGHT, 2, -1), key=lambda number: width % number)
-        return Parting(columns, width // columns, width % columns)
+
+_SMALL, _FAST = Style(scratch=4096, columns=4), Style(scratch=12288, columns=8)
 
 
 @dataclass(frozen=True)
@@ -64,56 +49,41 @@ class Layout:
     rows: Rows
     bands: Bands
     plane: Plane
-    channel_step: int
-    """Bytes from a channel's pairs to the next channel's, in the scratch memory."""
     parting: Parting
     head: Line | None
     main: Line | None
     tail: Line | None
 
     @property
-    def group(self) -> int:
-        """Channels that are taken apart at a time."""
-        return min(4, self.channels)
-
-    @property
-    def groups(self) -> int:
-        """How many; the last begins earlier where they do not come out even."""
-        return -(-self.channels // self.group)
-
-    @property
     def scratch(self) -> int:
         """Bytes."""
-        return 4 * self.group * self.width * self.bands.pairs
+        return 4 * self.parting.groups.group * self.width * self.bands.pairs
 
     @property
     def encodable(self) -> bool:
         """Whether the offsets fit into the instructions."""
-        columns = max(self.parting.columns, self.parting.rest)
-        stored = (self.group - 1) * self.channel_step + (columns - 1) * self.plane.column_step
-        loaded = columns * self.channels
         lines = [part for part in (self.head, self.main, self.tail) if part is not None]
-        return max(stored, loaded) <= _FARTHEST and all(part.encodable for part in lines)
+        return self.parting.encodable and all(part.encodable for part in lines)
 
 
 @lru_cache(maxsize=256)
-def _layout(x: Shape, y: Shape, window: Window, body: int) -> Layout | None:
-    """For these shapes, with `body` blocks in a loop: as few bands as the memory allows; None if there is none."""
+def _layout(x: Shape, y: Shape, window: Window, style: Style) -> Layout | None:
+    """For these shapes, in as few bands as the memory allows; None if there is none."""
     rows = Rows.of(window.rows, x[1])
     if x[0] != 1 or rows is None or not 1 <= window.columns.taps <= 3 or window.columns.dilation != 1:
         return None
     smallest = None
     for steps in range(max(rows.count, 1), 0, -1):
         for interleaved in (False, True):
-            found = _with(x, y, window, rows, Bands.of(rows, steps), body, interleaved)
+            found = _with(x, y, window, rows, Bands.of(rows, steps), style.columns, interleaved)
             if found is not None and found.encodable:
                 smallest = found
-                if found.scratch <= _SCRATCH:
+                if found.scratch <= style.scratch:
                     return found
     return smallest
 
 
-def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, body: int, interleaved: bool) -> Layout | None:
+def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, most: int, interleaved: bool) -> Layout | None:
     _, height, width, channels = x
     across = 4 * bands.pairs
     column_step, channel_step = (across * min(4, channels), across) if interleaved else (across, across * width)
@@ -122,7 +92,7 @@ def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, body: in
         return None
 
     def lines(kind: str, on: int) -> Line | None:
-        return line(plane, kind, body, on) if kind else None
+        return line(plane, kind, most if on else 4, on) if kind else None
 
     return Layout(
         height=height,
@@ -132,79 +102,44 @@ def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, body: in
         rows=rows,
         bands=bands,
         plane=plane,
-        channel_step=channel_step,
-        parting=Parting.of(width),
+        parting=Parting.of(width, Groups(channels, channel_step), column_step),
         head=lines(rows.head, 0),
         main=lines(rows.kind if rows.count else "", 4),
         tail=lines(rows.tail, 0),
     )
 
 
-def _found(site: Site, body: int) -> Layout | None:
+def _found(site: Site, style: Style) -> Layout | None:
     op: DepthwiseConv2D = site.op
-    return _layout(site.inputs[0].shape, site.outputs[0].shape, op.window, body)
+    return _layout(site.inputs[0].shape, site.outputs[0].shape, op.window, style)
 
 
-def _form(site: Site) -> HighProduct | None:
-    """The requantisation, with weights that are scaled by as much as int16 allows or less."""
-    op: DepthwiseConv2D = site.op
-    weights = site.inputs[1].data
-    assert weights is not None
-    low, high = op.reach(site.inputs)
-    most = 32767 // max(1, int(np.abs(weights.astype(np.int64)).max()))
-    return _proved(op.requant, op.output_zero_point, op.clamp, tuple(low.tolist()), tuple(high.tolist()), most)
-
-
-@lru_cache(maxsize=64)
-def _proved(
-    requant: Requant | RealRequant,
-    zero_point: int,
-    clamp: Clamp,
-    low: tuple[int, ...],
-    high: tuple[int, ...],
-    most: int,
-) -> HighProduct | None:
-    scales = [scale for scale in _SCALES if scale <= most]
-    return prove_high_product(requant, zero_point, clamp, np.array(low), np.array(high), scale=scales)
-
-
-def _accepts(site: Site) -> bool:
-    op: DepthwiseConv2D = site.op
-    x, weights, _ = site.inputs
+def _accepts(site: Site, style: Style) -> bool:
     return (
-        x.dtype == INT8
-        and weights.dtype == INT8
-        and not weights.packed
-        and op.weight_zero_point == 0
-        and weights.shape[3] == x.shape[3]
-        and _found(site, 1) is not None
-        and _form(site) is not None
+        depthwise_form.is_int8(site)
+        and site.inputs[1].shape[3] == site.inputs[0].shape[3]
+        and _found(site, style) is not None
+        and (style == _SMALL or _found(site, style) != _found(site, _SMALL))
+        and depthwise_form.form(site) is not None
     )
 
 
 def _stream(site: Site, form: HighProduct) -> npt.NDArray[np.uint32]:
     """The zero point's negative twice in a word; then for each channel weights, multiplier, addend, start and step."""
     op: DepthwiseConv2D = site.op
-    _, weights, bias = site.inputs
-    assert weights.data is not None and bias.data is not None
-    taps = weights.data[0].astype(np.int64) * form.scale  # (rows, columns, channels)
-    start = bias.data.astype(np.int64) * form.scale + form.start
+    taps = depthwise_form.weights(site, form)
+    rows = [*halves(taps[0], taps[1]), *halves(taps[1], taps[2])]
+    starts = depthwise_form.starts(site, form, folded=False)
     steps = [] if form.step is None else [form.step]
-    words = np.stack(
-        [*_halves(taps[0], taps[1]), *_halves(taps[1], taps[2]), form.multiplier, form.addend, start, *steps]
-    )
-    zero = np.array([-op.zero_point & 0xFFFF]) * 0x10001
-    return np.concatenate([zero, words.T.reshape(-1) & 0xFFFFFFFF]).astype(np.uint32)
+    zero = np.array(-op.zero_point)
+    channels = np.stack([*rows, form.multiplier, form.addend, starts, *steps])
+    return np.concatenate([words(halves(zero, zero)), words(channels.T)])
 
 
-def _halves(below: IntArray, above: IntArray) -> IntArray:
-    return np.asarray(below & 0xFFFF | (above & 0xFFFF) << 16)
-
-
-def _prepare(site: Site) -> Body:
-    layout, form = _found(site, 1), _form(site)
+def _prepare(site: Site, style: Style) -> Body:
+    layout, form = _found(site, style), depthwise_form.form(site)
     assert layout is not None and form is not None
-    rows, bands = layout.rows, layout.bands
+    rows, bands, groups = layout.rows, layout.bands, layout.parting.groups
     out_row = layout.out_width * layout.channels
     last_whole = bands.last_pairs - rows.odd
     whole = bands.steps + 1 if bands.count > 1 else last_whole
@@ -215,14 +150,12 @@ def _prepare(site: Site) -> Body:
             "bands": bands,
             "plane": layout.plane,
             "parting": layout.parting,
-            "group": layout.group,
-            "skipped": (layout.group - layout.channels) % layout.group,
+            "groups": groups,
             "in_row": layout.width * layout.channels,
             "out_row": out_row,
-            "pair_runs": ((bands.count - 1) * whole + last_whole) * layout.groups,
+            "pair_runs": ((bands.count - 1) * whole + last_whole) * groups.groups,
             "whole_pairs": whole,
             "last_whole": last_whole,
-            "whole_channels": layout.channels // layout.group * layout.group,
             "weights": _registers(layout.plane.columns.taps),
             "form": form,
         },
@@ -237,14 +170,23 @@ def _registers(taps: int) -> str:
     return "{" + ", ".join(names) + "}"
 
 
-KERNELS = (
-    Kernel(
-        "depthwise_conv_2d.row_pairs",
+def _scratch(site: Site, style: Style) -> int:
+    layout = _found(site, style)
+    assert layout is not None
+    return layout.scratch
+
+
+def _kernel(name: str, style: Style) -> Kernel:
+    return Kernel(
+        f"depthwise_conv_2d.{name}",
         DepthwiseConv2D,
-        _prepare,
+        partial(_prepare, style=style),
         requires=frozenset({"thumb2", "unaligned", "dsp", "fpu"}),
-        accepts=_accepts,
+        accepts=partial(_accepts, style=style),
         assembly=True,
-        scratch=lambda site: layout.scratch if (layout := _found(site, 1)) is not None else 0,
-    ),
-)
+        scratch=partial(_scratch, style=style),
+    )
+
+
+KERNELS = (_kernel("row_pairs", _SMALL), _kernel("row_pairs_unrolled", _FAST))
+"""The second for wide images only: the same with fewer bands, which need more memory, and longer loops."""

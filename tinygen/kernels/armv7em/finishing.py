@@ -1,7 +1,7 @@
 """From sums in registers to int8 results in memory: what a kernel does at the end of a block of dot products.
 
 The form is that of `tinygen.proofs.high_product`. Its constants follow the weights in the stream: for each filter the
-multiplier, the addend, and in the form with a step the step.
+multiplier, the addend, and in the form with a step the step. If all filters have the same, they come once.
 """
 
 from __future__ import annotations
@@ -52,6 +52,13 @@ def constants(form: HighProduct) -> npt.NDArray[np.uint32]:
     return words(np.stack([form.multiplier, form.addend, *steps], axis=1))
 
 
+def uniform(form: HighProduct) -> bool:
+    """Whether all filters have the same constants but for the start value: as a rule, those of one scale do."""
+    return all(
+        len(set(values.tolist())) == 1 for values in (form.multiplier, form.addend, form.step) if values is not None
+    )
+
+
 class Filter(NamedTuple):
     """Where a filter's constants are while its sums are finished."""
 
@@ -61,6 +68,13 @@ class Filter(NamedTuple):
     step: str
 
 
+class Load(NamedTuple):
+    """Registers that constants from the stream are loaded into, if any, and the filters that have them."""
+
+    registers: tuple[str, ...]
+    filters: tuple[Filter, ...]
+
+
 @dataclass(frozen=True)
 class Finish:
     """Registers and literals of the end of a block."""
@@ -68,41 +82,65 @@ class Finish:
     block: Block
     shift: int
     stepped: bool
+    uniform: bool
+    """Whether all filters have the same constants, which come from the frame with all else."""
     low_clamp: int | None
     high_clamp: int | None
-    out: str
-    """Walks through the results."""
-    end: str
-    """Where it ends."""
-    temporary: str
-    """Free for the form with a step."""
 
     @staticmethod
     def of(block: Block, form: HighProduct) -> Finish:
-        """For the block's free registers, the last of which gets the start of the activations again."""
-        free = block.free
-        return Finish(
-            block, form.shift, form.step is not None, form.low_clamp, form.high_clamp, free[-3], free[-2], free[0]
-        )
+        """For the registers that the block leaves."""
+        return Finish(block, form.shift, form.step is not None, uniform(form), form.low_clamp, form.high_clamp)
 
     @property
-    def loads(self) -> tuple[tuple[tuple[str, ...], tuple[Filter, ...]], ...]:
-        """Registers that constants of some filters are loaded into together, and what is then done with them."""
-        each = 3 if self.stepped else 2
-        free = self.block.free[1:] if self.stepped else self.block.free
-        together = max(1, len(free) // each)
+    def _each(self) -> int:
+        """Constants of a filter."""
+        return 3 if self.stepped else 2
+
+    @property
+    def frame(self) -> tuple[str, ...]:
+        """The registers for what the frame begins with.
+
+        Where the next result goes; where the results of such filters end; the constants, if all filters have the same;
+        where the activations begin.
+        """
+        count = 2 + (self._each if self.uniform else 0)
+        return (*self.block.free[-1 - count : -1], self.block.free[-1])
+
+    @property
+    def out(self) -> str:
+        """Walks through the results."""
+        return self.frame[0]
+
+    @property
+    def end(self) -> str:
+        """Where they end."""
+        return self.frame[1]
+
+    @property
+    def temporary(self) -> str:
+        """Free for the form with a step."""
+        return self.block.free[0]
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        """As many filters at a time as there are registers for."""
         rows = self.block.accumulators
-        return tuple(self._load(free, rows[first : first + together], each) for first in range(0, len(rows), together))
+        if self.uniform:
+            constants = self.frame[2:-1]
+            return (Load((), tuple(self._filter(row, constants) for row in rows)),)
+        free = self.block.free[1:] if self.stepped else self.block.free
+        together = len(free) // self._each
+        return tuple(self._load(free, rows[first : first + together]) for first in range(0, len(rows), together))
+
+    def _load(self, free: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Load:
+        constants = [free[index * self._each : (index + 1) * self._each] for index in range(len(rows))]
+        filters = tuple(self._filter(row, names) for row, names in zip(rows, constants, strict=True))
+        return Load(tuple(free[: self._each * len(rows)]), filters)
 
     @staticmethod
-    def _load(
-        free: Sequence[str], rows: Sequence[tuple[str, ...]], each: int
-    ) -> tuple[tuple[str, ...], tuple[Filter, ...]]:
-        filters = tuple(
-            Filter(row, free[index * each], free[index * each + 1], free[index * each + each - 1])
-            for index, row in enumerate(rows)
-        )
-        return tuple(free[: each * len(rows)]), filters
+    def _filter(row: tuple[str, ...], constants: Sequence[str]) -> Filter:
+        return Filter(row, constants[0], constants[1], constants[-1])
 
     @property
     def stores(self) -> tuple[tuple[str, int, int], ...]:

@@ -4,10 +4,11 @@ Blocks of two or three rows are expanded into the scratch memory (see `expansion
 two at a time (see `dot`): each loaded word is used by as many products as registers allow. A single row meets four
 filters at a time. The weights come as one stream of words, in the order in which they are used:
 
-    for each two filters (four with a single row), and for those left over:
+    for each two filters (four with a single row, one where code is to be small), and for those left over:
         start values of the sums
         for each group of four values of a row: the packed weights of each filter
-        multiplier, addend and, in the form with a step, step of each filter's requantisation
+        multiplier, addend and, in the form with a step, step of each filter's requantisation; where all filters have
+        the same, these are the first words of the stream instead
 
 `templates/armv7em/matrix.S.j2` prints it.
 """
@@ -15,7 +16,7 @@ filters at a time. The weights come as one stream of words, in the order in whic
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -34,6 +35,10 @@ from tinygen.proofs.high_product import HighProduct
 
 _FARTHEST = 4095
 """Bytes that a load or store reaches from its base register."""
+
+_MOST_COPIES = 4
+_MOST_TOGETHER = 4 * _MOST_COPIES
+"""Results of a row that are stored before the pointer moves on."""
 
 FEATURES = frozenset({"thumb2", "unaligned", "dsp"})
 
@@ -59,11 +64,13 @@ class Geometry:
     filters: int
     steps: Steps | None
     """None: the rows follow one after the other."""
+    small: bool = False
+    """Whether rows and filters are taken one by one, which is the least code."""
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """(lanes, count): blocks of three rows, then of two; single rows where there is no other way."""
-        if self.rows == 1 or 2 * self.filters + 1 > _FARTHEST:
+        if self.small or self.rows == 1 or 2 * self.filters + _MOST_TOGETHER > _FARTHEST:
             return ((1, self.rows),)
         twos = -self.rows % 3
         threes = (self.rows - 2 * twos) // 3
@@ -72,7 +79,7 @@ class Geometry:
     @property
     def filter_groups(self) -> tuple[tuple[int, int], ...]:
         """(filters, count): as many at a time as all blocks take, then those left over."""
-        together = 4 if self.blocks[0][0] == 1 else 2
+        together = 1 if self.small else 4 if self.blocks[0][0] == 1 else 2
         parts = ((together, self.filters // together), (self.filters % together, 1))
         return tuple((filters, count) for filters, count in parts if filters and count)
 
@@ -108,9 +115,33 @@ class FilterGroup:
 
     count: int
     """How often they run for a block."""
+    copies: int
+    """How often they are written out one after the other, each time for the next filters."""
     block: Block
     walk: Walk
     finish: Finish
+    row: int
+    """Bytes of a row's results."""
+
+    @property
+    def filters(self) -> int:
+        """That each run computes, and so many results of a row."""
+        return self.copies * self.block.filters
+
+    @property
+    def stores(self) -> tuple[tuple[tuple[str, int], ...], ...]:
+        """(register, offset) of the stores of each copy.
+
+        The last store of the first copy moves the pointer behind the results of all copies.
+        """
+
+        def offset(copy: int, lane: int, index: int) -> int:
+            return lane * self.row + copy * self.block.filters + index - (self.filters if copy else 0)
+
+        return tuple(
+            tuple((register, offset(copy, lane, index)) for register, lane, index in self.finish.stores)
+            for copy in range(self.copies)
+        )
 
     @property
     def straight(self) -> list[Step]:
@@ -144,11 +175,55 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """Offsets from sp of what does not stay in registers. What the end of a block loads together comes first."""
+
+    constants: int
+    """How many there are of the requantisation; zero if the stream has them for each filter."""
+    steps: bool
+
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        """Of the words, with what they hold."""
+        constants = (("multiplier", "factor"), ("addend", "zero point"), ("step", "step of negative sums"))
+        return (
+            ("out", "next result"),
+            ("end", "where the filters' results end"),
+            *constants[: self.constants],
+            ("scratch", "expanded rows"),
+            ("data", "stream"),
+            ("x", "next row"),
+            ("last", "where results end"),
+            ("expanded", "where the expanded rows end"),
+            *((("columns", "rows left in this line of the image"),) if self.steps else ()),
+        )
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """By name."""
+        return {name: 4 * index for index, (name, _) in enumerate(self.names)}
+
+    @property
+    def bytes(self) -> int:
+        """With nine registers that are saved, a multiple of eight."""
+        return 4 * (len(self.names) | 1)
+
+
+@dataclass(frozen=True)
 class Unrolling:
     """How many groups of a dot product are written out at most: where most of the work is, and elsewhere."""
 
     often: int
     seldom: int
+    copies: int
+    """How many groups of a dot product there may be when all of them are written out for several filters in turn."""
+    small: bool = False
+    """Whether rows and filters are taken one by one."""
+
+    def geometry(self, site: Site) -> Geometry | None:
+        """The layer's, cut accordingly."""
+        found = geometry(site)
+        return None if found is None else replace(found, small=self.small)
 
 
 def geometry(site: Site) -> Geometry | None:
@@ -196,16 +271,16 @@ def accepts(site: Site) -> bool:
     return form(site) is not None
 
 
-def scratch(site: Site) -> int:
+def scratch(unrolling: Unrolling, site: Site) -> int:
     """Bytes for the expanded activations of a block."""
-    sizes = geometry(site)
+    sizes = unrolling.geometry(site)
     assert sizes is not None
     return sizes.scratch
 
 
 def prepare(unrolling: Unrolling, site: Site) -> Body:
     """The plan of all blocks, and the stream."""
-    sizes, requantisation = geometry(site), form(site)
+    sizes, requantisation = unrolling.geometry(site), form(site)
     assert sizes is not None and requantisation is not None
     packed = _packed(site)
     sections = tuple(
@@ -220,12 +295,14 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
         )
         for i, (lanes, count) in enumerate(sizes.blocks)
     )
+    uniform = finishing.uniform(requantisation)
     values = {
         "sizes": sizes,
         "sections": sections,
         "packed": packed,
         "scale": requantisation.scale,
-        "frame": 36 if sizes.steps else 28,
+        "stepped": requantisation.step is not None,
+        "frame": Frame((2 if requantisation.step is None else 3) if uniform else 0, sizes.steps is not None),
     }
     variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
     return Body(values, {"data": _stream(site, sizes, requantisation)}, variant=variant)
@@ -254,9 +331,11 @@ def _filter_group(
     often: bool,
 ) -> FilterGroup:
     block = Block.of(filters, lanes, packed)
-    longest = unrolling.often if often else unrolling.seldom
-    walk = Walk.of(-(-sizes.depth // 4), longest, 1 + filters * (lanes - 1))
-    return FilterGroup(count, block, walk, Finish.of(block, requantisation))
+    groups = -(-sizes.depth // 4)
+    walk = Walk.of(groups, unrolling.often if often else unrolling.seldom, 1 + filters * (lanes - 1))
+    most = min(_MOST_COPIES, unrolling.copies // groups) if often and not walk.turns else 1
+    copies = next(copies for copies in range(max(most, 1), 0, -1) if count % copies == 0)
+    return FilterGroup(count // copies, copies, block, walk, Finish.of(block, requantisation), sizes.filters)
 
 
 def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDArray[np.uint32]:
@@ -271,28 +350,34 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
     starts = finishing.words(start)
     words = packing.packed_words(rows) if packed else packing.plain_words(rows)
     constants = finishing.constants(requantisation)
-    parts = []
+    uniform = finishing.uniform(requantisation)
+    parts = [constants[0]] if uniform else []
     first = 0
     for filters, count in sizes.filter_groups:
         for _ in range(count):
             these = slice(first, first + filters)
-            parts += [starts[these], words[these].T.reshape(-1), constants[these].reshape(-1)]
+            parts += [starts[these], words[these].T.reshape(-1)]
+            parts += [] if uniform else [constants[these].reshape(-1)]
             first += filters
     return np.concatenate(parts)
 
 
-_UNROLLED = Unrolling(often=32, seldom=8)
-_COMPACT = Unrolling(often=8, seldom=2)
+_UNROLLED = Unrolling(often=32, seldom=8, copies=16)
+_COMPACT = Unrolling(often=8, seldom=2, copies=0)
+_SMALL = Unrolling(often=4, seldom=4, copies=0, small=True)
 
 
 def _kernel(name: str, op: type[Weighted], unrolling: Unrolling) -> Kernel:
     body: Callable[[Site], Body] = partial(prepare, unrolling)
-    return Kernel(name, op, body, requires=FEATURES, accepts=accepts, assembly=True, scratch=scratch)
+    memory: Callable[[Site], int] = partial(scratch, unrolling)
+    return Kernel(name, op, body, requires=FEATURES, accepts=accepts, assembly=True, scratch=memory)
 
 
 KERNELS = (
     _kernel("conv_2d.pointwise_2x3", Conv2D, _UNROLLED),
     _kernel("conv_2d.pointwise_2x3_compact", Conv2D, _COMPACT),
+    _kernel("conv_2d.pointwise_1x1_small", Conv2D, _SMALL),
     _kernel("fully_connected.4x1", FullyConnected, _UNROLLED),
     _kernel("fully_connected.4x1_compact", FullyConnected, _COMPACT),
+    _kernel("fully_connected.1x1_small", FullyConnected, _SMALL),
 )

@@ -13,6 +13,8 @@ from tinygen.ops.common import differences
 from tinygen.ops.mul import Mul
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 
+_SCALE_BITS = 8
+
 
 def _prepare(site: Site) -> Body:
     proved, operands = _proof(site), Operands.of(site)
@@ -23,12 +25,14 @@ def _prepare(site: Site) -> Body:
         *(_twice(zero) for zero in (zeros[::-1] if operands.swapped else zeros)),
         int(proved.multiplier[0]),
         int(proved.addend[0]),
-        *(step or [int(proved.start[0])]),
+        int(proved.start[0]),
+        *step,
     ]
     return Body(
         values={
             **operands.values,
             "stepped": bool(step),
+            "scale_bits": _SCALE_BITS,
             "shift": proved.shift,
             "low": proved.low_clamp,
             "high": proved.high_clamp,
@@ -48,18 +52,21 @@ def _accepts(site: Site) -> bool:
 
 
 def _proof(site: Site) -> HighProduct | None:
-    """With a step, of products without a start value: the register that would hold it holds the step."""
     op: Mul = site.op
     a, b = site.inputs
     factors = itertools.product(differences(a, op.a_zero_point), differences(b, op.b_zero_point))
     products = [left * right for left, right in factors]
-    found = _proved(op, min(products), max(products))
-    return None if found is not None and found.step is not None and found.start[0] else found
+    return _proved(op, min(products), max(products))
 
 
 @lru_cache(maxsize=1024)
 def _proved(op: Mul, low: int, high: int) -> HighProduct | None:
-    return prove_high_product(op.requant, op.output_zero_point, op.clamp, np.array([low]), np.array([high]), scale=1)
+    """Without a step, of the product itself; with one, of its multiple: the start value must not change the sign."""
+    reach = np.array([low]), np.array([high])
+    plain = prove_high_product(op.requant, op.output_zero_point, op.clamp, *reach, scale=1, with_step=False)
+    return plain or prove_high_product(
+        op.requant, op.output_zero_point, op.clamp, *reach, scale=1 << _SCALE_BITS, with_step=True
+    )
 
 
 KERNELS = (

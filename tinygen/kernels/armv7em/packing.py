@@ -14,8 +14,6 @@ their activations are expanded to 256 * x, so that the sums have the same scale.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -72,43 +70,3 @@ def _padded(weights: Array) -> IntArray:
     padded = np.zeros((filters, -(-depth // 4) * 4), np.int64)
     padded[:, :depth] = weights
     return padded
-
-
-@dataclass(frozen=True)
-class Expansion:
-    """Registers in which a group is expanded: four values of each lane."""
-
-    pointers: tuple[str, ...]
-    """Of each lane, into the bytes."""
-    x1: tuple[str, ...]
-    """Words X1 of the lanes."""
-    y: tuple[str, ...]
-    """Words Y; at first the bytes themselves."""
-
-    @property
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        """X1 and Y of each lane."""
-        return tuple(zip(self.x1, self.y, strict=True))
-
-    @staticmethod
-    def of(lanes: int) -> Expansion:
-        """Of one to four lanes; r3 is where the words go, r12 holds 0x7F007F00."""
-        names = [f"r{index}" for index in range(4, 4 + 2 * lanes)]
-        return Expansion(("r0", "r1", "r2", "lr")[:lanes], tuple(names[:lanes]), tuple(names[lanes:]))
-
-
-@dataclass(frozen=True)
-class Zero:
-    """What stands for taps outside the image: the input's zero point."""
-
-    bytes: int
-    """Four values."""
-    x1: int
-    """Expanded."""
-    y: int
-
-    @staticmethod
-    def of(zero_point: int) -> Zero:
-        """For int8."""
-        halves = (zero_point & 0xFFFF, (256 * zero_point + 127 - zero_point) & 0xFFFF)
-        return Zero((zero_point & 0xFF) * 0x01010101, *(half * 0x00010001 for half in halves))

@@ -11,15 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
 
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em import filters, packing
-from tinygen.kernels.armv7em.filters import GROUP, MOST_LANES, TABLE, Filters, Frame, Sums, group_bytes
+from tinygen.kernels.armv7em import filters
+from tinygen.kernels.armv7em.filters import (
+    COMPACT,
+    GROUP,
+    TABLE,
+    UNROLLED,
+    Filters,
+    Frame,
+    Layer,
+    Sums,
+    group_bytes,
+    lane_counts,
+)
+from tinygen.kernels.armv7em.lanes import Lanes, Zero
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
 
@@ -29,11 +41,8 @@ _LARGEST_BAND = 4096
 _FARTHEST = 4095
 """Bytes that an instruction's immediate offset reaches."""
 
-_STRAIGHT = {"speed": 16, "balanced": 12, "size": 8}
-"""Groups of a window up to which gathering has no loop."""
-
-_MOST_BLOCKS = 64
-"""In the table."""
+_MOST_PIXELS = 256
+"""In the table of blocks."""
 
 _EIGHT = tuple(f"r{register}" for register in range(4, 12))
 
@@ -85,7 +94,8 @@ class Patches:
     """All that the template and the stream need to know."""
 
     plane: Plane
-    objective: str
+    most: int
+    """Groups that are written out."""
 
     @property
     def run(self) -> int:
@@ -118,7 +128,7 @@ class Patches:
     @cached_property
     def straight(self) -> bool:
         """Whether a window is gathered without a loop."""
-        few = min(self._tight_groups, self._loose_groups) <= _STRAIGHT[self.objective]
+        few = min(self._tight_groups, self._loose_groups) <= self.most
         return few and self.plane.rows.taps * max(self.copied_row, self.plane.width * self.plane.channels) <= _FARTHEST
 
     @cached_property
@@ -156,7 +166,7 @@ class Patches:
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """Lanes, and rows of results over a band, that need the fewest instructions."""
+        """Lanes, and rows of results over a band, that cost least, or hardly more with fewer rows."""
         plane = self.plane
 
         def cost(lanes: int, rows: int) -> float:
@@ -164,14 +174,14 @@ class Patches:
             return plane.out_height // rows * blocks * self._block_cost(lanes)
 
         choices = [
-            (lanes, rows) for rows in self._bands for lanes in range(1, 1 + min(MOST_LANES, rows * plane.out_width))
+            (lanes, rows) for rows in self._bands for lanes in lane_counts(rows * plane.out_width, plane.weights)
         ]
         least = min(cost(*choice) for choice in choices)
         return min((choice for choice in choices if cost(*choice) <= 1.01 * least), key=lambda c: (c[1], cost(*c)))
 
     def _block_cost(self, lanes: int) -> float:
         pairs = self.plane.filters / 2
-        return pairs * filters.instructions(lanes, lanes, self.groups) + self.groups * (4 * lanes + 2) + 20
+        return pairs * filters.cost(lanes, lanes, self.groups) + self.groups * (11 * lanes + 4) + 50
 
     @property
     def _bands(self) -> Iterator[int]:
@@ -180,8 +190,7 @@ class Patches:
         yield 1
         for rows in range(2, plane.out_height + 1):
             size = (self._rows_under(rows)) * self.row_bytes
-            blocks = rows * plane.out_width
-            fits = size <= (0xFFFF if self.direct else _LARGEST_BAND) and blocks <= MOST_LANES * _MOST_BLOCKS
+            fits = size <= (0xFFFF if self.direct else _LARGEST_BAND) and rows * plane.out_width <= _MOST_PIXELS
             if fits and plane.out_height % rows == 0:
                 yield rows
 
@@ -231,7 +240,7 @@ class Patches:
     @cached_property
     def sums(self) -> Sums:
         """Over the one run."""
-        return Sums.of(1, self.groups, self.objective)
+        return Sums.of(1, self.groups, self.lanes, self.most)
 
     @property
     def window_bytes(self) -> int:
@@ -308,19 +317,16 @@ def _pieces(offsets: list[int]) -> tuple[Piece, ...]:
     return tuple(found)
 
 
-def _patches(site: Site) -> Patches:
-    return Patches(Plane.of(site), site.objective)
-
-
 def _accepts(site: Site) -> bool:
     if not filters.takes(site):
         return False
-    patches = _patches(site)
-    return packing.packs(patches.rows[:, 0]) and filters.prove(site) is not None
+    plane = Plane.of(site)
+    near = all(axis.dilation == 1 or axis.taps == 1 for axis in (plane.rows, plane.columns))
+    return near and Layer.of(site, Patches(plane, UNROLLED).rows) is not None
 
 
-def _scratch(site: Site) -> int:
-    patches = _patches(site)
+def _scratch(most: int, site: Site) -> int:
+    patches = Patches(Plane.of(site), most)
     return patches.window_bytes + patches.band_bytes
 
 
@@ -405,11 +411,11 @@ class Copies:
         )
 
 
-def _prepare(site: Site) -> Body:
-    patches = _patches(site)
+def _prepare(most: int, site: Site) -> Body:
+    patches = Patches(Plane.of(site), most)
+    layer = Layer.of(site, patches.rows)
+    assert layer is not None
     plane, lanes = patches.plane, patches.lanes
-    product = filters.prove(site)
-    assert product is not None
     count = patches.bands * patches.blocks
     offsets = tuple(lane * plane.filters for lane in range(lanes))
     row = plane.width * plane.channels
@@ -421,9 +427,9 @@ def _prepare(site: Site) -> Body:
         "patches": patches,
         "copies": copies,
         "frame": PatchesFrame(1),
-        "f": Filters.of(product, patches.sums, offsets, count),
-        "lanes": packing.Expansion.of(lanes),
-        "zero": packing.Zero.of(site.op.zero_point),
+        "f": Filters.of(layer, patches.sums, offsets, count),
+        "lanes": Lanes.of(lanes, layer.packed),
+        "zero": Zero.of(site.op.zero_point, layer.packed),
         "x_row": row,
         "x_before": plane.rows.before * row,
         "x_skipped": copies.skipped * row,
@@ -444,19 +450,21 @@ def _prepare(site: Site) -> Body:
         "none_outside": (False,) * lanes,
         "another": patches.bands * (patches.blocks - 1),
     }
-    data = np.concatenate([patches.table, filters.stream(site, product, patches.rows, patches.sums)])
+    data = np.concatenate([patches.table, layer.stream(patches.sums)])
     shape = f"{plane.rows.taps}x{plane.columns.taps}x{plane.channels}"
     return Body(values, {"data": data}, variant=f"{shape}_{plane.filters}_{plane.out_height}x{plane.out_width}")
 
 
-KERNELS = (
-    Kernel(
-        "conv_2d.patches",
+def _kernel(name: str, most: int) -> Kernel:
+    return Kernel(
+        name,
         Conv2D,
-        _prepare,
+        partial(_prepare, most),
         requires=frozenset({"thumb2", "unaligned", "dsp"}),
         accepts=_accepts,
         assembly=True,
-        scratch=_scratch,
-    ),
-)
+        scratch=partial(_scratch, most),
+    )
+
+
+KERNELS = (_kernel("conv_2d.patches", UNROLLED), _kernel("conv_2d.patches_compact", COMPACT))

@@ -32,9 +32,7 @@ class Plane:
         weights = site.inputs[1].data
         assert weights is not None
         window = site.op.window
-        rows, columns = (
-            replace(axis, dilation=1 if axis.taps == 1 else axis.dilation) for axis in (window.rows, window.columns)
-        )
+        rows, columns = window.rows, window.columns
         if width == out_width == columns.taps == 1 and not columns.before:
             weights = weights.reshape(len(weights), columns.taps, rows.taps, channels)
             return Plane(width, height, channels, out_width, out_height, replace(columns, stride=1), rows, weights)
@@ -58,4 +56,4 @@ class Plane:
 
 def _positions(axis: Axis, count: int) -> IntArray:
     first = np.arange(count)[:, None] * axis.stride - axis.before
-    return np.asarray(first + np.arange(axis.taps))
+    return np.asarray(first + np.arange(axis.taps) * axis.dilation)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygen.fixedpoint import IntArray
+from tinygen.fixedpoint import INT32_MAX, IntArray
 from tinygen.ir import Op, Shape
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.blocks import Blocks
@@ -20,6 +20,7 @@ from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D, Ties
 from tinygen.ops.reduce import Mean, ReduceMax, ReduceMin, Sum, reduction_loops
 from tinygen.ops.window import Axis, Window
+from tinygen.proofs.high_product import prove_high_product
 from tinygen.proofs.word_products import FRACTION_BITS, WordProducts, prove_word_products
 
 _MOST_TAPS = 16
@@ -103,6 +104,49 @@ def _line(op: AveragePool2D | Mean | Sum, taps: int) -> Line | None:
     return Line(doublings, products) if products else None
 
 
+_SCALE_BITS = 8
+_WORDS_OF_MEANS = 3
+"""Of a block of channels; the constants of their rescaling take the registers of the fourth."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A proved rescaling of sums: of one sum times 2**scale_bits, plus a start value that has the zero points, too."""
+
+    scale_bits: int
+    start: int
+    multiplier: int
+    addend: int
+    step: int
+    shift: int
+    stepped: bool
+
+
+@lru_cache(maxsize=1024)
+def _product(op: Mean | Sum, taps: int) -> Product | None:
+    low, high = full_range(INT8)
+    reach = np.array([(low - op.zero_point) * taps]), np.array([(high - op.zero_point) * taps])
+    clamp = full_range(INT8)
+    if taps * -low > _LANE:
+        return None
+    found = prove_high_product(op.requant, op.output_zero_point, clamp, *reach, scale=1 << _SCALE_BITS)
+    if found is None:
+        return None
+    start = int(found.start[0]) - (op.zero_point * taps << _SCALE_BITS)
+    sums = [(value * taps << _SCALE_BITS) + start for value in (low, high)]
+    if max(map(abs, (start, *sums))) > INT32_MAX:
+        return None
+    return Product(
+        scale_bits=_SCALE_BITS,
+        start=start,
+        multiplier=int(found.multiplier[0]),
+        addend=int(found.addend[0]),
+        step=0 if found.step is None else int(found.step[0]),
+        shift=found.shift,
+        stepped=found.step is not None,
+    )
+
+
 _Expected = tuple[IntArray, Clamp, float]
 
 
@@ -143,6 +187,27 @@ def _averages_long(site: Site) -> bool:
     (taps,) = pool.walk.counts
     line = _line(site.op, taps)
     return line is not None and line.doublings == 0
+
+
+def _one_product(site: Site) -> Product | None:
+    pool = _pool(site)
+    if pool is None or len(pool.walk.counts) > 1:
+        return None
+    (taps,) = pool.walk.counts
+    return _product(site.op, taps)
+
+
+def _prepare_mean(site: Site) -> Body:
+    pool = _pool(site)
+    assert pool is not None
+    return Body({**_values(pool, site.objective), "proved": _one_product(site)}, variant=_variant(pool))
+
+
+def _prepare_mean_blocks(site: Site) -> Body:
+    pool = _pool(site)
+    assert pool is not None
+    blocks = Blocks.of(pool.walk, site.objective, _WORDS_OF_MEANS)
+    return Body({"blocks_of": blocks, "proved": _one_product(site)}, variant=_variant(pool))
 
 
 def _lines(op: Op, walk: Walk) -> Mapping[int, Line]:
@@ -226,6 +291,12 @@ def _kernels(
 KERNELS = (
     *_kernels("average_pool_2d.words", (AveragePool2D, Mean, Sum), _prepare_average, _averages_short),
     *_kernels("average_pool_2d.blocks", (AveragePool2D, Mean, Sum), _prepare_average_blocks, _averages_long),
+    *_kernels(
+        "mean.words", (Mean, Sum), _prepare_mean, lambda site: _is_short(site) and _one_product(site) is not None
+    ),
+    *_kernels(
+        "mean.blocks", (Mean, Sum), _prepare_mean_blocks, lambda site: _is_long(site) and _one_product(site) is not None
+    ),
     *_kernels("max_pool_2d.words", (MaxPool2D, ReduceMax, ReduceMin), _prepare_extreme, _is_short),
     *_kernels("max_pool_2d.blocks", (MaxPool2D, ReduceMax, ReduceMin), _prepare_extreme_blocks, _is_long),
 )

@@ -1,28 +1,40 @@
-"""CONV_2D over a ring of expanded rows: as many rows of the image as a window has, each value expanded once.
+"""CONV_2D over a ring of expanded rows: as many rows of the image as a window spans, each value expanded once.
 
 A row of results is cut into up to four equal pieces, which are computed side by side: the lanes. Where the row's length
 is no multiple, pieces overlap, and some results are computed twice. A row in the ring holds, for each position of a
 window's first column within a piece and on to the last one's end, the pixels of all lanes, expanded and interleaved.
-So a row of a window is one run, and where it lies outside the image it holds the expansion of the zero point.
+So a row of a window is one run, or one for each tap if the taps lie apart; and where it lies outside the image it holds
+the expansion of the zero point.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 
 import numpy as np
 
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em import filters, packing
-from tinygen.kernels.armv7em.filters import GROUP, Filters, Frame, Sums, group_bytes
+from tinygen.kernels.armv7em import filters
+from tinygen.kernels.armv7em.filters import (
+    COMPACT,
+    GROUP,
+    UNROLLED,
+    Filters,
+    Frame,
+    Layer,
+    Sums,
+    group_bytes,
+    lane_counts,
+)
+from tinygen.kernels.armv7em.lanes import Lanes, Zero
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
 
-_MOST_ROWS = 64
-"""Of a window: addresses of rows are on the stack."""
+_MOST_ADDRESSES = 128
+"""Of rows, and of runs: they are on the stack."""
 
 _UNROLLED = 4
 """Groups of a position that are written out."""
@@ -47,10 +59,14 @@ class RingFrame(Frame):
     positions: int = 36
     """Pixels of each lane to come."""
 
+    span: int = 1
+    """Rows of the ring."""
+
     @property
     def slots(self) -> tuple[int, ...]:
-        """Rows of the ring, the oldest first."""
-        return tuple(offset + 4 * self.addresses for offset in self.table)
+        """Their addresses, the oldest first."""
+        first = self.table[-1] + 4
+        return tuple(range(first, first + 4 * self.span, 4))
 
     @property
     def bytes(self) -> int:
@@ -81,12 +97,15 @@ class Ring:
     """All that the template and the stream need to know."""
 
     plane: Plane
-    objective: str
+    most: int
+    """Groups that are written out."""
 
     @cached_property
     def lanes(self) -> int:
         """Pieces of a row."""
-        return filters.best_lanes(self.plane.out_width, self.plane.rows.taps * self.run)
+        width = self.plane.out_width
+        groups = self.runs * self.run
+        return min(lane_counts(width, self.plane.weights), key=lambda lanes: filters.cost(width, lanes, groups))
 
     @property
     def length(self) -> int:
@@ -105,19 +124,37 @@ class Ring:
         return -(-self.plane.channels // GROUP)
 
     @property
+    def apart(self) -> bool:
+        """Whether the taps of a row are no neighbours."""
+        return self.plane.columns.dilation > 1
+
+    @property
+    def runs(self) -> int:
+        """Of a window."""
+        return self.plane.rows.taps * (self.plane.columns.taps if self.apart else 1)
+
+    @property
     def run(self) -> int:
-        """Groups of a window's row."""
-        return self.plane.columns.taps * self.pixel
+        """Groups of a run."""
+        return self.pixel * (1 if self.apart else self.plane.columns.taps)
+
+    @property
+    def first_runs(self) -> tuple[tuple[int, int], ...]:
+        """For each run, the row of the ring, and the bytes from where that begins to the first window's run."""
+        between = self.plane.columns.dilation * self.pixel * group_bytes(self.lanes)
+        taps = self.plane.columns.taps if self.apart else 1
+        rows = self.plane.rows
+        return tuple((row * rows.dilation, tap * between) for row in range(rows.taps) for tap in range(taps))
 
     @cached_property
     def sums(self) -> Sums:
         """Over the runs."""
-        return Sums.of(self.plane.rows.taps, self.run, self.objective)
+        return Sums.of(self.runs, self.run, self.lanes, self.most)
 
     @property
     def positions(self) -> int:
         """Pixels of each lane in a row of the ring."""
-        return self.plane.columns.stride * (self.length - 1) + self.plane.columns.taps
+        return self.plane.columns.stride * (self.length - 1) + self.plane.columns.extent
 
     @property
     def row_bytes(self) -> int:
@@ -128,7 +165,7 @@ class Ring:
     def bytes(self) -> int:
         """The ring, with what its last run may be filled up with."""
         beyond = self.sums.groups - self.run
-        return self.plane.rows.taps * self.row_bytes + beyond * group_bytes(self.lanes)
+        return self.plane.rows.extent * self.row_bytes + beyond * group_bytes(self.lanes)
 
     @property
     def first_columns(self) -> tuple[int, ...]:
@@ -157,12 +194,13 @@ class Ring:
     @property
     def new_rows(self) -> list[int]:
         """Rows of the image that enter the ring, in order; outside the image, too."""
-        rows = self.plane.in_rows
-        return [int(row) for y, window in enumerate(rows) for row in window if y == 0 or row > rows[y - 1].max()]
-
-
-def _ring(site: Site) -> Ring:
-    return Ring(Plane.of(site), site.objective)
+        rows = self.plane.rows
+        first = range(-rows.before, rows.extent - rows.before)
+        new = min(rows.stride, rows.extent)
+        return [
+            *first,
+            *(row + y * rows.stride for y in range(1, self.plane.out_height) for row in first[rows.extent - new :]),
+        ]
 
 
 def _rows(ring: Ring) -> Array:
@@ -170,63 +208,65 @@ def _rows(ring: Ring) -> Array:
     plane = ring.plane
     padded = np.zeros((*plane.weights.shape[:3], ring.pixel * GROUP), np.int8)
     padded[..., : plane.channels] = plane.weights
-    return padded.reshape(plane.filters, plane.rows.taps, -1)
+    return padded.reshape(plane.filters, ring.runs, -1)
 
 
 def _accepts(site: Site) -> bool:
     if not filters.takes(site):
         return False
-    ring = _ring(site)
-    packs = packing.packs(_rows(ring).reshape(ring.plane.filters, -1))
-    return packs and ring.plane.rows.taps <= _MOST_ROWS and filters.prove(site) is not None
+    ring = Ring(Plane.of(site), UNROLLED)
+    return ring.runs + ring.plane.rows.extent <= _MOST_ADDRESSES and Layer.of(site, _rows(ring)) is not None
 
 
-def _scratch(site: Site) -> int:
-    return _ring(site).bytes
+def _scratch(most: int, site: Site) -> int:
+    return Ring(Plane.of(site), most).bytes
 
 
-def _prepare(site: Site) -> Body:
-    ring = _ring(site)
+def _prepare(most: int, site: Site) -> Body:
+    ring = Ring(Plane.of(site), most)
+    layer = Layer.of(site, _rows(ring))
+    assert layer is not None
     plane, lanes = ring.plane, ring.lanes
-    product = filters.prove(site)
-    assert product is not None
     new = ring.new_rows
     inside = sum(0 <= row < plane.height for row in new)
     offsets = tuple(first * plane.filters for first in ring.firsts)
     row = plane.width * plane.channels
-    stride, taps = plane.rows.stride, plane.rows.taps
+    stride, extent = plane.rows.stride, plane.rows.extent
     values = {
         "plane": plane,
         "ring": ring,
-        "frame": RingFrame(taps),
-        "f": Filters.of(product, ring.sums, offsets, plane.out_height * ring.length),
-        "lanes": packing.Expansion.of(lanes),
-        "zero": packing.Zero.of(site.op.zero_point),
+        "frame": RingFrame(ring.runs, span=extent),
+        "f": Filters.of(layer, ring.sums, offsets, plane.out_height * ring.length),
+        "lanes": Lanes.of(lanes, layer.packed),
+        "zero": Zero.of(site.op.zero_point, layer.packed),
         "x_row": row,
         "x_before": plane.rows.before * row,
         "x_lanes": tuple(min(max(column, 0), plane.width - 1) * plane.channels for column in ring.first_columns),
-        "first_wanted": taps - plane.rows.before,
+        "first_wanted": extent - plane.rows.before,
         "rows": len(new),
         "inside": inside,
         "outside": len(new) - inside,
-        "skipped": max(stride - taps, 0),
-        "x_skipped": max(stride - taps, 0) * row,
+        "skipped": max(stride - extent, 0),
+        "x_skipped": max(stride - extent, 0) * row,
         "step": plane.columns.stride * ring.pixel * group_bytes(lanes),
         "beyond": (plane.out_width - ring.length) * plane.filters,
     }
-    data = filters.stream(site, product, _rows(ring), ring.sums)
-    variant = f"{taps}x{plane.columns.taps}x{plane.channels}_{plane.filters}_{plane.out_height}x{plane.out_width}"
-    return Body(values, {"data": data}, variant=variant)
+    variant = (
+        f"{plane.rows.taps}x{plane.columns.taps}x{plane.channels}_{plane.filters}_{plane.out_height}x{plane.out_width}"
+    )
+    return Body(values, {"data": layer.stream(ring.sums)}, variant=variant)
 
 
-KERNELS = (
-    Kernel(
-        "conv_2d.ring",
+def _kernel(name: str, most: int) -> Kernel:
+    return Kernel(
+        name,
         Conv2D,
-        _prepare,
+        partial(_prepare, most),
         requires=frozenset({"thumb2", "unaligned", "dsp"}),
         accepts=_accepts,
         assembly=True,
-        scratch=_scratch,
-    ),
-)
+        scratch=partial(_scratch, most),
+    )
+
+
+KERNELS = (_kernel("conv_2d.ring", UNROLLED), _kernel("conv_2d.ring_compact", COMPACT))

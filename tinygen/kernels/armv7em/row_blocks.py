@@ -7,7 +7,7 @@ kinds of rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinygen.ops.window import Axis
 
@@ -42,6 +42,8 @@ class Column:
     """An input column under a block: where its pairs lie, and what is done with them."""
 
     offset: int
+    moves: bool
+    """Whether the pointer to the pairs moves there."""
     products: tuple[Product, ...]
 
 
@@ -74,12 +76,20 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Segment:
-    """Blocks that are written out, and run so many times, one after the other; each time, the pointers then move on."""
+    """Blocks that are written out, and run so many times; each time, the pointer to the outputs then moves on."""
 
+    enter_x: int
+    """Bytes that the pointer to the pairs moves before the first time."""
     blocks: tuple[Outputs, ...]
     times: int
-    move_x: int
+    leave_x: int
+    """Bytes that it moves each time, besides where a block's first column does that."""
     move_y: int
+
+    @property
+    def length_y(self) -> int:
+        """Bytes of the outputs' pointer from the first time to after the last."""
+        return self.times * (self.move_y + sum(block.move_y for block in self.blocks))
 
 
 @dataclass(frozen=True)
@@ -116,33 +126,63 @@ class Plane:
         return [tap for tap in range(self.columns.taps) if 0 <= first + tap < self.width]
 
 
-def line(plane: Plane, kind: str, body: int, on: int) -> Line:
-    """All outputs of one step; loops have `body` blocks, and at its end r12 is `on` bytes further than before."""
+def line(plane: Plane, kind: str, most: int, on: int) -> Line:
+    """All outputs of one step, in loops of at most so many columns; then r12 is `on` bytes beyond where it was."""
     rows = ("first", "second") if kind == "both" else (kind,)
+    two_pairs = any(data == "r7" for row in rows for _, data, _ in _PRODUCTS[row])
     across = len(_ACCUMULATORS) // len(rows)
     x = y = 0
     segments = []
-    for start, times, count in _runs(plane, across, body):
-        blocks = []
-        moved_x = moved_y = 0
-        for first in range(start, start + count, across):
-            block = _block(plane, rows, range(first, min(first + across, start + count)), x + moved_x, y + moved_y)
-            if not block.encodable:
-                near = block.columns[0].offset, block.results[0].offset
-                moved_x, moved_y = moved_x + near[0], moved_y + near[1]
-                columns = range(first, min(first + across, start + count))
-                block = _block(plane, rows, columns, x + moved_x, y + moved_y, near)
-            blocks.append(block)
-        move_x = count * plane.columns.stride * plane.column_step - moved_x if times > 1 else 0
-        move_y = count * plane.channels - moved_y if times > 1 else 0
-        segments.append(Segment(tuple(blocks), times, move_x, move_y))
-        x += (moved_x + move_x) * times
-        y += (moved_y + move_y) * times
+    for start, times, count in _runs(plane, across, max(1, most // across)):
+        parts = [range(first, min(first + across, start + count)) for first in range(start, start + count, across)]
+        length = count * plane.columns.stride * plane.column_step
+        if times > 1 and two_pairs and length <= _FARTHEST_PAIRS:
+            segment = _walking(plane, rows, parts, times, x, y, length)
+            x += segment.enter_x + times * length
+        else:
+            segment, moved = _written_out(plane, rows, parts, times, x, y)
+            x += moved * times
+        segments.append(segment)
+        y += segment.length_y
     out_row = plane.out_width * plane.channels
     farthest = max(result.offset for segment in segments for block in segment.blocks for result in block.results)
     farther = len(rows) == 2 and out_row + farthest > _FARTHEST_BYTE
-    two_pairs = any(data == "r7" for row in rows for _, data, _ in _PRODUCTS[row])
     return Line(two_pairs, tuple(segments), on - x, len(rows) * out_row - y, farther)
+
+
+def _walking(
+    plane: Plane, rows: tuple[str, ...], parts: list[range], times: int, x: int, y: int, length: int
+) -> Segment:
+    """A loop, whose first load moves the pointer to the pairs on; so it begins `length` bytes before them."""
+    first = _block(plane, rows, parts[0], 0, 0).columns[0].offset
+    blocks = [_block(plane, rows, part, first, y) for part in parts]
+    moving = replace(blocks[0].columns[0], offset=length, moves=True)
+    blocks[0] = replace(blocks[0], columns=(moving, *blocks[0].columns[1:]))
+    return Segment(first - length - x, tuple(blocks), times, 0, _columns(parts) * plane.channels)
+
+
+def _written_out(
+    plane: Plane, rows: tuple[str, ...], parts: list[range], times: int, x: int, y: int
+) -> tuple[Segment, int]:
+    """Blocks whose offsets count from the beginning, or from where the pointers are moved on; and how far that is."""
+    blocks = []
+    moved_x = moved_y = 0
+    for part in parts:
+        block = _block(plane, rows, part, x + moved_x, y + moved_y)
+        if not block.encodable:
+            near = block.columns[0].offset, block.results[0].offset
+            moved_x, moved_y = moved_x + near[0], moved_y + near[1]
+            block = _block(plane, rows, part, x + moved_x, y + moved_y, near)
+        blocks.append(block)
+    if times == 1:
+        return Segment(0, tuple(blocks), times, 0, 0), moved_x
+    length = _columns(parts) * plane.columns.stride * plane.column_step
+    move_y = _columns(parts) * plane.channels - moved_y
+    return Segment(0, tuple(blocks), times, length - moved_x, move_y), length
+
+
+def _columns(parts: list[range]) -> int:
+    return sum(len(part) for part in parts)
 
 
 def _runs(plane: Plane, across: int, body: int) -> list[tuple[int, int, int]]:
@@ -184,7 +224,7 @@ def _block(
                 started.add(register)
     return Outputs(
         *moves,
-        tuple(Column(index * plane.column_step - x, tuple(products)) for index, products in found.items()),
+        tuple(Column(index * plane.column_step - x, False, tuple(products)) for index, products in found.items()),
         tuple(
             Result(register, rows.index(row), column * plane.channels - y)
             for (column, row), register in registers.items()

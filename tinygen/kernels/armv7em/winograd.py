@@ -1,4 +1,4 @@
-"""Exact Winograd convolution: 3x3 filters of stride 1 by fewer products than taps, in integers.
+"""Exact Winograd convolution: 3x3 filters of stride 1 or 2 by fewer products than taps, in integers.
 
 F(m x m, 3x3) computes a tile of m x m outputs from (m + 2) x (m + 2) inputs d and a filter g:
 
@@ -19,12 +19,23 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em.winograd_points import F2, F4, Transform, point_words, room, stream, tap_words
+from tinygen.kernels.armv7em import finishing
+from tinygen.kernels.armv7em.winograd_points import (
+    F2,
+    F2_RUN_TIME,
+    F2_STRIDE_2,
+    F4,
+    Transform,
+    point_words,
+    room,
+    stream,
+    tap_words,
+)
 from tinygen.kernels.armv7em.winograd_shape import LONGEST_STEP, Frame, Scratch, Shape
 from tinygen.ops.common import INT8
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.window import Window
-from tinygen.proofs.high_product import HighProduct, prove_high_product
+from tinygen.proofs.high_product import HighProduct
 
 _FACTORS = (16, 24, 8, 4, 2, 1)
 """What points of filters may be multiplied by to have the requantisation proved, the first choice first."""
@@ -48,7 +59,7 @@ class _Finish(NamedTuple):
     high: int | None
 
 
-def _is_3x3(site: Site) -> bool:
+def _is_3x3(site: Site, stride: int) -> bool:
     x, weights, _ = site.inputs
     window: Window = site.op.window
     return (
@@ -58,7 +69,7 @@ def _is_3x3(site: Site) -> bool:
         and site.op.weight_zero_point == 0
         and x.shape[0] == 1
         and x.shape[3] == weights.shape[3]
-        and all((axis.taps, axis.stride, axis.dilation) == (3, 1, 1) for axis in (window.rows, window.columns))
+        and all((axis.taps, axis.stride, axis.dilation) == (3, stride, 1) for axis in (window.rows, window.columns))
         and site.outputs[0].shape[3] >= 2
     )
 
@@ -71,16 +82,9 @@ def _points(site: Site, transform: Transform) -> IntArray:
 
 def _prove(site: Site, transform: Transform, factors: Sequence[int] = _FACTORS) -> HighProduct | None:
     """The requantisation, with the filters' points multiplied by one of the factors."""
-    op: Conv2D = site.op
-    low, high = op.reach(site.inputs)
     most = room(_points(site, transform))
-    for factor in factors:
-        if factor <= most:
-            scale = transform.scale * factor
-            product = prove_high_product(op.requant, op.output_zero_point, op.clamp, low, high, scale=scale)
-            if product is not None:
-                return product
-    return None
+    forms = (finishing.proved(site, transform.scale * factor) for factor in factors if factor <= most)
+    return next((form for form in forms if form is not None), None)
 
 
 def _start(site: Site, product: HighProduct) -> IntArray:
@@ -145,14 +149,14 @@ def _encodes_2x2(site: Site) -> bool:
 
 
 def _accepts_2x2(site: Site) -> bool:
-    return _is_3x3(site) and _encodes_2x2(site) and _prove(site, F2) is not None
+    return _is_3x3(site, 1) and _encodes_2x2(site) and _prove(site, F2) is not None
 
 
 def _prepare_2x2(site: Site) -> Body:
     return _with_points(site, F2)
 
 
-def _scratch_2x2(site: Site) -> int:
+def _scratch_tile_2(site: Site) -> int:
     return Scratch.of(Shape.of(site, 2)).size
 
 
@@ -169,7 +173,7 @@ def _encodes_4x4(site: Site) -> bool:
 
 
 def _accepts_4x4(site: Site) -> bool:
-    return _is_3x3(site) and _encodes_4x4(site) and _prove(site, F4) is not None
+    return _is_3x3(site, 1) and _encodes_4x4(site) and _prove(site, F4) is not None
 
 
 def _prepare_4x4(site: Site) -> Body:
@@ -180,9 +184,27 @@ def _scratch_4x4(site: Site) -> int:
     return Scratch.of(Shape.of(site, 4)).size
 
 
+def _accepts_2x2_stride_2(site: Site) -> bool:
+    if not _is_3x3(site, 2):
+        return False
+    shape = Shape.of(site, 2)
+    scratch = Scratch.of(shape)
+    return (
+        4 * scratch.slot + 19 <= 4095
+        and 2 * scratch.block + scratch.results[-1] + 15 <= 4095
+        and 2 * scratch.point + 32 <= 1020
+        and 3 * shape.filters + 1 <= 4095
+        and _prove(site, F2_STRIDE_2) is not None
+    )
+
+
+def _prepare_2x2_stride_2(site: Site) -> Body:
+    return _with_points(site, F2_STRIDE_2)
+
+
 def _chunk_rows(shape: Shape) -> int:
     """Rows of tiles whose points are in memory at a time."""
-    row = shape.pairs * F2.size * Scratch.of(shape).block
+    row = shape.pairs * shape.size * Scratch.of(shape).block
     most = max(1, min(_POINTS_BYTES // row, -(-_FEW_PAIRS // shape.pairs)))
     return max(rows for rows in range(1, most + 1) if shape.tile_rows % rows == 0)
 
@@ -193,29 +215,29 @@ def _compact(shape: Shape) -> Scratch:
 
 def _accepts_2x2_compact(site: Site) -> bool:
     return (
-        _is_3x3(site)
+        _is_3x3(site, 1)
         and _encodes_2x2(site)
         and Shape.of(site, 2).groups <= LONGEST_STEP
-        and _prove(site, F2, _DOUBLINGS) is not None
+        and _prove(site, F2_RUN_TIME, _DOUBLINGS) is not None
     )
 
 
 def _prepare_2x2_compact(site: Site) -> Body:
     shape = Shape.of(site, 2)
-    product = _prove(site, F2, _DOUBLINGS)
+    product = _prove(site, F2_RUN_TIME, _DOUBLINGS)
     weights = site.inputs[1].data
     assert product is not None and weights is not None
     data = stream(tap_words(weights, shape.groups), _start(site, product), product)
     scratch = _compact(shape)
     return _body(
         site,
-        F2,
+        F2_RUN_TIME,
         scratch,
         product,
         data,
         chunk_rows=_chunk_rows(shape),
-        points=scratch.columns - F2.size**2 * scratch.point,
-        doublings=_factor(product, F2).bit_length() - 1,
+        points=scratch.columns - shape.size**2 * scratch.point,
+        doublings=_factor(product, F2_RUN_TIME).bit_length() - 1,
     )
 
 
@@ -242,7 +264,16 @@ KERNELS: Sequence[Kernel] = (
         requires=_REQUIRES,
         accepts=_accepts_2x2,
         assembly=True,
-        scratch=_scratch_2x2,
+        scratch=_scratch_tile_2,
+    ),
+    Kernel(
+        "conv_2d.winograd_2x2_stride_2",
+        Conv2D,
+        _prepare_2x2_stride_2,
+        requires=_REQUIRES,
+        accepts=_accepts_2x2_stride_2,
+        assembly=True,
+        scratch=_scratch_tile_2,
     ),
     Kernel(
         "conv_2d.winograd_2x2_compact",

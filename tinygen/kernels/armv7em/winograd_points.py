@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import IntArray
 from tinygen.ir import Array
+from tinygen.kernels.armv7em import finishing
 from tinygen.proofs.high_product import HighProduct
 
 _INT16_MAX = 2**15 - 1
@@ -19,6 +20,7 @@ class Transform:
     """F(tile x tile, 3x3): what filters are multiplied by from both sides, and the order of points."""
 
     tile: int
+    stride: int
     filter_matrix: tuple[tuple[int, int, int], ...]
     """G, scaled to integers."""
     order: tuple[int, ...]
@@ -26,22 +28,27 @@ class Transform:
     scale: int
     """What the outputs are multiplied by."""
 
-    @property
-    def size(self) -> int:
-        """Rows and columns of points."""
-        return self.tile + 2
-
     def points(self, weights: Array) -> IntArray:
-        """int8 (filters, 3, 3, depth) to (size, size, filters, depth): columns of points, in each of them rows."""
+        """int8 (filters, 3, 3, depth) to (columns, rows, filters, depth) of points.
+
+        With stride 2 the last row is left out: it is the same as the one two before.
+        """
         matrix = np.array(self.filter_matrix)[list(self.order)]
-        return np.asarray(np.einsum("ia,oabc,jb->jioc", matrix, weights.astype(np.int64), matrix), np.int64)
+        rows = matrix if self.stride == 1 else matrix[:-1]
+        return np.asarray(np.einsum("ia,oabc,jb->jioc", rows, weights.astype(np.int64), matrix), np.int64)
 
 
-F2 = Transform(2, ((2, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 2)), (1, 2, 0, 3), 4)
+F2 = Transform(2, 1, ((2, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 2)), (1, 2, 0, 3), 4)
 """Points of tiles are below 2**10."""
 
+F2_RUN_TIME = Transform(2, 1, ((1, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 1)), (1, 2, 0, 3), 4)
+"""The same for less work with filters: rows 0 and 3 of tiles are doubled instead. Points of tiles are below 2**12."""
+
+F2_STRIDE_2 = Transform(2, 2, ((1, 0, 0), (1, 0, 1), (0, 0, 1), (0, 1, 0), (0, 1, 0)), (1, 0, 3, 2, 4), 1)
+"""Even inputs meet taps 0 and 2, by F(2, 2); odd ones meet tap 1. Points of tiles are below 2**10."""
+
 F4 = Transform(
-    4, ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 12)), (1, 2, 0, 3, 4, 5), 24 * 24
+    4, 1, ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 12)), (1, 2, 0, 3, 4, 5), 24 * 24
 )
 """Factors of the output transform that are no powers of two are here. Points of tiles are below 2**15.
 
@@ -55,7 +62,7 @@ def room(points: IntArray) -> int:
 
 
 def point_words(points: IntArray, groups: int) -> npt.NDArray[np.uint32]:
-    """(size, size, filters, depth) to (size * size, groups, filters, 2), of four channels 0 and 2, then 1 and 3."""
+    """(columns, rows, filters, depth) to words (columns * rows, groups, filters, 2): channels 0 and 2, then 1 and 3."""
     filters, depth = points.shape[2:]
     padded = np.zeros((*points.shape[:3], 4 * groups), np.int64)
     padded[..., :depth] = points
@@ -78,18 +85,15 @@ def stream(words: npt.NDArray[np.uint32], start: IntArray, product: HighProduct)
     For an odd number of filters bytes to the next pair's outputs follow.
     """
     filters = words.shape[-2]
-    finish = np.stack(
-        [start, product.multiplier, product.addend, *([] if product.step is None else [product.step])], axis=1
-    )
+    finish = np.hstack([finishing.words(start)[:, None], finishing.constants(product)])
     pairs = filter_pairs(filters)
-    parts: list[IntArray] = []
+    parts: list[npt.NDArray[np.uint32]] = []
     for index, pair in enumerate(pairs):
-        parts.append(words[..., pair, :].reshape(-1).astype(np.int64))
-        parts.append(finish[list(pair)].reshape(-1))
+        parts += [words[..., pair, :].reshape(-1), finish[list(pair)].reshape(-1)]
         if filters % 2:
             following = pairs[index + 1][0] if index + 1 < len(pairs) else filters
-            parts.append(np.array([following - pair[0]]))
-    return (np.concatenate(parts) & 0xFFFFFFFF).astype(np.uint32)
+            parts.append(np.array([following - pair[0]], np.uint32))
+    return np.concatenate(parts)
 
 
 def filter_pairs(filters: int) -> list[tuple[int, int]]:

@@ -124,7 +124,7 @@ class Shape:
     @property
     def columns_unrolled(self) -> int:
         """Complete groups that one turn of the loop over a column takes."""
-        most = (4, 3, 2, 1) if self.tile == 2 else (2, 1)
+        most = (4, 3, 2, 1) if self.size == 4 else (2, 1)
         return next(count for count in most if self.whole_groups % count == 0)
 
     @property
@@ -175,7 +175,8 @@ class Scratch:
     def of(shape: Shape, pairs: int = 1, filters: int = 0) -> Scratch:
         """One after the other: points of so many pairs of tiles, and of so many filters."""
         point = 16 * shape.product_groups
-        rows, sums, block = _block_2x2(point) if shape.tile == 2 else _block_4x4(point)
+        layout = _block_4x4 if shape.tile == 4 else _block_2x2 if shape.stride == 1 else _block_2x2_stride_2
+        rows, sums, block = layout(point)
         size = shape.size
         columns = pairs * size * block + filters // 2 * size * size * point
         slot = shape.column_bytes * shape.groups
@@ -196,6 +197,12 @@ def _block_2x2(point: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     """Rows 1, 2, m1 - m2, row 0, t0, row 3, t1."""
     rows = 0, point, 2 * point + 16, 3 * point + 32
     return rows, (3 * point + 16, 4 * point + 32), 4 * point + 48
+
+
+def _block_2x2_stride_2(point: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Row 1, m1, rows 0, 3, t0, rows 2, 4, t1."""
+    rows = 0, point + 16, 2 * point + 16, 3 * point + 32, 4 * point + 32
+    return rows, (3 * point + 16, 5 * point + 32), 5 * point + 48
 
 
 def _block_4x4(point: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:

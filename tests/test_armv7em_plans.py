@@ -1,0 +1,165 @@
+"""What the assembly for Armv7E-M is planned from: simulated, the steps give the dot products that they stand for."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tinygen.kernels.armv7em import packing, stationary
+from tinygen.kernels.armv7em.dot import ACTIVATIONS, STREAM, Block, Step
+from tinygen.kernels.armv7em.expansion import Expansion
+from tinygen.kernels.armv7em.matrix import Geometry, Walk
+
+SHAPES = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4), (3, 1), (4, 1)]
+
+
+def signed(value: int, bits: int) -> int:
+    return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+
+
+def halves(word: int) -> tuple[int, int]:
+    return signed(word, 16), signed(word >> 16, 16)
+
+
+def word(low: int, high: int) -> int:
+    return low & 0xFFFF | (high & 0xFFFF) << 16
+
+
+class Machine:
+    """Registers, and the words that its two pointers walk through."""
+
+    def __init__(self, activations: list[int], stream: list[int]) -> None:
+        self.registers: dict[str, int] = {}
+        self.memory = {ACTIVATIONS: list(activations), STREAM: list(stream)}
+
+    def run(self, steps: list[Step]) -> None:
+        for step in steps:
+            if step.kind == "load":
+                assert list(step.registers) == sorted(step.registers, key=lambda name: int(name[1:]))
+                for register in step.registers:
+                    self.registers[register] = self.memory[step.source].pop(0)
+            elif step.kind in ("even", "odd"):
+                shift = 8 if step.kind == "odd" else 0
+                value = self.registers[step.source] >> shift
+                self.registers[step.target] = word(signed(value, 8), signed(value >> 16, 8))
+            else:
+                x, w = halves(self.registers[step.source]), halves(self.registers[step.weights])
+                total = x[0] * w[0] + x[1] * w[1] + self.registers[step.addend]
+                self.registers[step.target] = total
+
+
+def expanded(lanes: np.ndarray, packed: bool) -> list[int]:
+    """The words of lanes (lanes, groups * 4), by the formulas of `packing`."""
+    words = []
+    for group in range(lanes.shape[1] // 4):
+        four = lanes[:, 4 * group : 4 * group + 4].astype(int).tolist()
+        if packed:
+            words += [word(x1, x3) for _, x1, _, x3 in four]
+            words += [word(256 * x0 + 127 - x1, 256 * x2 + 127 - x3) for x0, x1, x2, x3 in four]
+        else:
+            words += [word(256 * x0, 256 * x2) for x0, _, x2, _ in four]
+            words += [word(256 * x1, 256 * x3) for _, x1, _, x3 in four]
+    return words
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize(("filters", "lanes"), SHAPES)
+@pytest.mark.parametrize("groups", [1, 2, 3, 8])
+def test_steps_add_up_to_dot_products(filters: int, lanes: int, groups: int, packed: bool) -> None:
+    if not packed and filters * lanes > 6:
+        pytest.skip("plain weights take a register more")
+    rng = np.random.default_rng(groups)
+    weights = rng.integers(-127 if packed else -128, 128, (filters, 4 * groups))
+    x = rng.integers(-128, 128, (lanes, 4 * groups))
+    starts = rng.integers(-1000, 1000, filters)
+    words = (packing.packed_words if packed else packing.plain_words)(weights)
+    stream = [*starts.tolist(), *words.T.reshape(-1).tolist()]
+    block = Block.of(filters, lanes, packed)
+    machine = Machine(expanded(x, packed), stream)
+    machine.run(block.products(groups - groups // 2, first=True))
+    machine.run(block.products(groups // 2, first=False))
+    excess = packing.excess(weights) if packed else np.zeros(filters, np.int64)
+    for index, row in enumerate(block.accumulators):
+        for lane, register in enumerate(row):
+            expected = packing.SCALE * int(weights[index] @ x[lane]) + excess[index] + starts[index]
+            assert machine.registers[register] == expected
+    assert not machine.memory[ACTIVATIONS] and not machine.memory[STREAM]
+    used = {register for step in block.products(groups, first=True) for register in (step.target, *step.registers)}
+    assert used - {""} <= {f"r{index}" for index in range(12)}
+
+
+@pytest.mark.parametrize("depth", range(1, 50))
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_an_expanded_lane_is_read_to_its_end_and_no_further(depth: int, lanes: int) -> None:
+    plan = Expansion(lanes, depth, packed=True)
+    stores = [*plan.turn * plan.turns, *plan.rest]
+    at = 0
+    read = []
+    for store in stores:
+        for group in store.groups:
+            assert len(group) == lanes
+            if store.load == "next":
+                read.append(range(at, at + 4))
+                at += 4
+            elif store.load == "last":
+                read.append(range(at + plan.left - 4, at + plan.left))
+            else:
+                read.append(range(int(store.load)))
+    assert sorted({*itertools.chain(*read)}) == list(range(depth))
+    assert len(read) == plan.groups
+    weights = np.arange(1, depth + 1, dtype=np.int8)[None]
+    (columns,) = packing.ending_together(weights)
+    columns = np.pad(columns, (0, -len(columns) % 4))
+    multiplied = [columns[4 * group + i] for group, span in enumerate(read) for i, _ in enumerate(span)]
+    positions = [position for span in read for position in span]
+    assert sorted((p, w) for p, w in zip(positions, multiplied, strict=True) if w) == [(i, i + 1) for i in range(depth)]
+
+
+@pytest.mark.parametrize("depth", range(1, 13))
+def test_rows_of_few_values_are_read_once_and_no_further(depth: int) -> None:
+    halves = [half for part in stationary.parts(depth) for pair in part.words for half in pair if half is not None]
+    assert sorted(halves) == list(range(depth))
+    sizes = {"four": 4, "pair": 2, "last": 1, "three": 3}
+    assert all(0 <= part.first <= depth - sizes[part.kind] for part in stationary.parts(depth))
+    assert sum(len(part.words) for part in stationary.parts(depth)) == stationary.words(depth)
+
+
+@pytest.mark.parametrize("depth", range(1, 11))
+@pytest.mark.parametrize("stepped", [True, False])
+def test_sums_of_rows_that_pass_by(depth: int, stepped: bool) -> None:
+    plan = stationary.Plan(depth, stepped)
+    count, words = 5, stationary.words(depth)
+    rng = np.random.default_rng(depth)
+    weights, x = rng.integers(-(2**15), 2**15, (words, 2)), rng.integers(-128, 128, (count, words, 2))
+    machine = Machine([word(*pair) for row in x.tolist() for pair in row], [])
+    for register, pair in zip(plan.constants, weights.tolist(), strict=False):
+        machine.registers[register] = word(*pair)
+    machine.registers[plan.start] = 77
+    kept = {name: machine.registers[name] for name in plan.constants[: words + 1]}
+    for index, row in enumerate(plan.sums(count)):
+        machine.run(list(row.steps))
+        assert machine.registers[row.accumulator] == int((weights * x[index]).sum()) + 77
+        assert row.temporary not in (*plan.constants, row.accumulator)
+        machine.registers[row.temporary] = machine.registers[row.accumulator] = -1  # what follows may use them
+    assert not machine.memory[ACTIVATIONS]
+    assert kept == {name: machine.registers[name] for name in kept}
+
+
+@pytest.mark.parametrize("rows", range(1, 40))
+def test_blocks_take_every_row_once(rows: int) -> None:
+    geometry = Geometry(rows, 8, 5, None)
+    assert sum(lanes * count for lanes, count in geometry.blocks) == rows
+    assert sum(filters * count for filters, count in geometry.filter_groups) == 5
+    tile = stationary.Tile.of(rows, 8, 5)
+    assert tile.rows <= rows <= tile.rows * tile.count < rows + tile.rows
+    assert tile.rows % tile.at_once == 0
+
+
+@pytest.mark.parametrize("groups", range(1, 90))
+@pytest.mark.parametrize("longest", [2, 8, 32])
+def test_walks_take_every_group_once_in_so_much_code(groups: int, longest: int) -> None:
+    walk = Walk.of(groups, longest, 5)
+    assert walk.straight + walk.turn * walk.turns == groups
+    assert walk.straight + walk.turn <= longest

@@ -1,0 +1,103 @@
+"""The requantisation of depthwise layers, and constants of four channels or one as words."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.fixedpoint import IntArray, RealRequant, Requant
+from tinygen.kernel import Site
+from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.proofs.high_product import HighProduct, prove_high_product
+
+_SCALES = (1, 2, 3, 4, 5, 7, 9, 11, 13, 16, 19, 23, 29, 37, 47, 59, 73, 91, 113, 127, 149, 181, 211, 251)
+"""What the weights of a channel may be multiplied by to make its requantisation provable: the least that does."""
+_SCALES_WITH_STEP = (255, 128, 64, 32, 16, 4, 1)
+"""The same for the form with a step, whose start value has only as many choices as the scale."""
+_STEPS = 2
+"""Outputs on either side of zero that the form with a step is proved for, even if a channel does not reach them: on a
+side without any it is not looked for."""
+
+
+def is_int8(site: Site) -> bool:
+    """Whether one image and its weights are plain int8, the weights around zero."""
+    op: DepthwiseConv2D = site.op
+    x, weights, _ = site.inputs
+    return (
+        x.dtype == INT8
+        and x.shape[0] == 1
+        and weights.dtype == INT8
+        and not weights.packed
+        and op.weight_zero_point == 0
+    )
+
+
+def form(site: Site) -> HighProduct | None:
+    """The requantisation, each channel's weights scaled by what proves it, as far as they then are int16."""
+    op: DepthwiseConv2D = site.op
+    weights = site.inputs[1].data
+    assert weights is not None
+    low, high = op.reach(site.inputs)
+    most = 32767 // max(1, int(np.abs(weights.astype(np.int64)).max()))
+    return _proved(op.requant, op.output_zero_point, op.clamp, tuple(low.tolist()), tuple(high.tolist()), most)
+
+
+@lru_cache(maxsize=64)
+def _proved(
+    requant: Requant | RealRequant,
+    zero_point: int,
+    clamp: Clamp,
+    low: tuple[int, ...],
+    high: tuple[int, ...],
+    most: int,
+) -> HighProduct | None:
+    found = prove_high_product(
+        requant,
+        zero_point,
+        clamp,
+        np.array(low),
+        np.array(high),
+        scale=[scale for scale in _SCALES if scale <= most],
+        with_step=False,
+    )
+    if found is not None:
+        return found
+    near = np.ceil(_STEPS / np.maximum(np.array(requant.factors), 1e-6)).astype(np.int64)
+    return prove_high_product(
+        requant,
+        zero_point,
+        clamp,
+        np.minimum(np.array(low), -near),
+        np.maximum(np.array(high), near),
+        scale=[scale for scale in _SCALES_WITH_STEP if scale <= most],
+        with_step=True,
+    )
+
+
+def weights(site: Site, product: HighProduct) -> IntArray:
+    """(rows, columns, filters), scaled."""
+    data = site.inputs[1].data
+    assert data is not None
+    return np.asarray(data[0].astype(np.int64) * product.scale)
+
+
+def starts(site: Site, product: HighProduct, *, folded: bool) -> IntArray:
+    """What sums begin with; `folded`: those of inputs from which the zero point has not been subtracted."""
+    op: DepthwiseConv2D = site.op
+    _, data, bias = site.inputs
+    assert data.data is not None and bias.data is not None
+    values = op.folded_bias(data.data, bias.data) if folded else bias.data.astype(np.int64)
+    return np.asarray(values * product.scale + product.start)
+
+
+def halves(below: IntArray, above: IntArray) -> IntArray:
+    """Two int16 as the halfwords of a word."""
+    return np.asarray(below & 0xFFFF | (above & 0xFFFF) << 16)
+
+
+def words(values: IntArray) -> npt.NDArray[np.uint32]:
+    """Integers modulo 2**32."""
+    return np.asarray(values & 0xFFFFFFFF, np.uint32).reshape(-1)

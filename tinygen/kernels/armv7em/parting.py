@@ -1,0 +1,84 @@
+"""Interleaved channels, taken apart: two rows become words of each channel, row 2q below and row 2q + 1 above."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_FARTHEST = 4095
+"""The greatest offset of LDR, LDRSB and STR."""
+_FARTHEST_AFTER = 255
+"""The greatest number of bytes by which a load moves its pointer on."""
+_STRAIGHT = 6
+"""Columns that are taken apart without a loop."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Channels, up to four at a time; the last group begins among those before where they do not come out even."""
+
+    channels: int
+    channel_step: int
+    """Bytes from a channel's words to the next channel's."""
+
+    @property
+    def group(self) -> int:
+        """Channels of a group."""
+        return min(4, self.channels)
+
+    @property
+    def groups(self) -> int:
+        """How many."""
+        return -(-self.channels // self.group)
+
+    @property
+    def whole(self) -> int:
+        """Channels of groups that share none."""
+        return self.channels // self.group * self.group
+
+    @property
+    def skipped(self) -> int:
+        """Channels of the last group that the one before has computed."""
+        return -self.channels % self.group
+
+
+@dataclass(frozen=True)
+class Parting:
+    """How the columns of two rows are taken apart: `times` a run of `columns` in a loop, then the `rest`."""
+
+    width: int
+    groups: Groups
+    column_step: int
+    """Bytes from a word to that of the next column."""
+    columns: int
+    times: int
+    rest: int
+
+    @staticmethod
+    def of(width: int, groups: Groups, column_step: int) -> Parting:
+        """Few columns at once; of several numbers of them, the one that leaves the least rest."""
+        if width <= _STRAIGHT:
+            return Parting(width, groups, column_step, 0, 0, width)
+        columns = min(range(_STRAIGHT, 2, -1), key=lambda number: width % number)
+        return Parting(width, groups, column_step, columns, width // columns, width % columns)
+
+    @property
+    def row_bytes(self) -> int:
+        """Of the interleaved channels."""
+        return self.width * self.groups.channels
+
+    @property
+    def walks(self) -> bool:
+        """Whether each load moves its pointer on: in a loop, that saves moving it at its end."""
+        return self.times > 0 and self.groups.group == 4 and self.groups.channels <= _FARTHEST_AFTER
+
+    @property
+    def walked(self) -> int:
+        """Bytes by which the pointers have moved on at the end of a row."""
+        return self.row_bytes if self.walks else self.times * self.columns * self.groups.channels
+
+    @property
+    def encodable(self) -> bool:
+        """Whether the offsets fit into the instructions."""
+        columns = max(self.columns, self.rest)
+        stored = (self.groups.group - 1) * self.groups.channel_step + (columns - 1) * self.column_step
+        return max(stored, columns * self.groups.channels) <= _FARTHEST

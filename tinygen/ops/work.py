@@ -1,0 +1,59 @@
+"""What the portable kernels' C comes to on a Cortex-M4: instructions and bytes of code, about.
+
+Lines through what arm-none-eabi-gcc 12.2 makes of them, in executed instructions, for the flags of each objective. They
+decide where assembly is not worth its flash; what it costs itself is counted. The benchmark compares.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tinygen.kernel import Site, Work
+from tinygen.ops.window import WindowLoops
+
+
+class Line(NamedTuple):
+    """Instructions of an output: some for each tap or element, some for itself; and the code's bytes."""
+
+    slope: float
+    start: float
+    code: int
+
+    def work(self, outputs: int, taps: int = 1) -> Work:
+        """Of so many outputs with so many taps each."""
+        return Work(round(outputs * (self.slope * taps + self.start)), self.code)
+
+
+DOT_PRODUCT = {"balanced": Line(2.9, 14, 310), "speed": Line(2.6, 14, 420), "size": Line(5.1, 22, 145)}
+"""Pointwise convolutions and fully connected layers."""
+WINDOW = {"balanced": Line(3.0, 16, 760), "speed": Line(2.8, 16, 880), "size": Line(5.4, 40, 440)}
+"""Other convolutions."""
+DEPTHWISE = {"balanced": Line(3.0, 18, 580), "speed": Line(3.0, 18, 580), "size": Line(8.0, 20, 430)}
+POOL = {"balanced": Line(7.0, 16, 100), "speed": Line(7.0, 16, 100), "size": Line(7.3, 16, 84)}
+ELEMENTWISE = {"balanced": Line(0, 45, 160), "speed": Line(0, 45, 160), "size": Line(0, 90, 108)}
+PLANE = {"balanced": Line(0, 16, 76), "speed": Line(0, 16, 76), "size": Line(0, 16, 76)}
+"""Two operands whose result is one sum of two products."""
+LOOKUP = {"balanced": Line(0, 6, 40), "speed": Line(0, 6, 40), "size": Line(0, 8, 32)}
+
+_EDGE = 2
+"""Outputs whose windows reach over the border cost about so many times others."""
+
+
+def window_work(site: Site, lines: dict[str, Line], loops: WindowLoops, taps: int) -> Work:
+    """Of a window that slides over an image; `taps` are those of one output."""
+    batch = site.inputs[0].shape[0]
+    inside = 1
+    for segments in (loops.row_segments, loops.column_segments):
+        inside *= sum(part.stop - part.start for part in segments if not part.edge)
+    edge = loops.out_height * loops.out_width - inside
+    return lines[site.objective].work(batch * loops.out_channels * (inside + _EDGE * edge), taps)
+
+
+def plane_work(site: Site) -> Work:
+    """Of two operands, element by element, that are multiplied by constants and added."""
+    return PLANE[site.objective].work(site.outputs[0].elements)
+
+
+def elementwise_work(site: Site) -> Work:
+    """Of two operands, element by element."""
+    return ELEMENTWISE[site.objective].work(site.outputs[0].elements)
