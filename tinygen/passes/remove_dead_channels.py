@@ -93,7 +93,7 @@ def _narrowed(graph: Graph, node: Node, known: Mapping[str, Interval], kept: _Ke
     if narrowed is None or any(narrowed[0].problems(narrowed[1])):
         return None
     op, left = narrowed
-    readers = Counter(name for reader in graph.nodes for name in reader.inputs)
+    readers = Counter([*(name for reader in graph.nodes for name in reader.inputs), *graph.outputs])
     left = tuple(
         dataclasses.replace(x, name=f"{x.name} of {node.name}") if x.data is not None and readers[x.name] > 1 else x
         for x in left
