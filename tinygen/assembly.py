@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 _LABEL = re.compile(r"(\d+|[.\w]+):")
@@ -33,6 +34,7 @@ class Block:
     instructions: tuple[Instruction, ...]
 
 
+@lru_cache(maxsize=16)
 def blocks(text: str) -> tuple[Block, ...]:
     """The blocks of a function. Raises ValueError for a label that does not say how often its block runs."""
     found: list[tuple[str, int, list[Instruction]]] = [("", 1, [])]
