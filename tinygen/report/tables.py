@@ -87,10 +87,8 @@ def _expected(layers: Sequence[Layer]) -> list[tuple[str, str]]:
     text = f"{sum(estimate.instructions or 0 for estimate in known):,} instructions"
     if all(estimate.cycles is not None for estimate in known):
         text += f", {sum(estimate.cycles or 0 for estimate in known):,} modelled cycles"
-    unknown = len(layers) - len(known)
-    return [
-        ("expected", f"{text} an invoke" + (f", and {unknown} layers of which nothing is known" if unknown else ""))
-    ]
+    unknown = f"; nothing is known of {len(layers) - len(known)} of the layers" if len(known) < len(layers) else ""
+    return [("expected", f"{text} an invoke{unknown}")]
 
 
 def _port(port: Port) -> str:
