@@ -23,6 +23,10 @@ _WEIGHT_OF_FLASH = {"speed": 0.0, "balanced": 1.0, "size": 12.0}
 """What a hundredth less flash is worth, in hundredths of time. Both are the whole model's."""
 
 
+_MEASURED_WITH = frozenset({"thumb2", "umull"})
+"""Features of cores on which C takes about the instructions that kernels say."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A kernel that could compute a node, and what it would cost."""
@@ -103,7 +107,10 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
     if kernel.assembly:
         text = render(kernel.template, **body.values).strip("\n")
         return Candidate(kernel, body, estimate.of_assembly(text, data, scratch, core.cost.cycles), text)
-    return Candidate(kernel, body, estimate.of_c(kernel.work(site), data, scratch, core.cost.cycles), "")
+    work = kernel.work(site)
+    if not _MEASURED_WITH <= core.features:
+        work = work._replace(instructions=None)
+    return Candidate(kernel, body, estimate.of_c(work, data, scratch, core.cost.cycles), "")
 
 
 def _time(candidate: Candidate) -> tuple[float, int]:
