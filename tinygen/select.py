@@ -108,7 +108,7 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
         text = render(kernel.template, **body.values).strip("\n")
         return Candidate(kernel, body, estimate.of_assembly(text, data, scratch, core.cost.cycles), text)
     work = kernel.work(site)
-    if not _MEASURED_WITH <= core.features:
+    if not core.features >= _MEASURED_WITH:
         work = work._replace(instructions=None)
     return Candidate(kernel, body, estimate.of_c(work, data, scratch, core.cost.cycles), "")
 
