@@ -36,7 +36,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, family: str, tmp_path: Path) -> None:
     core = load_core(bench.board.core)
-    for (kernel, _), names in cases_of_each_kernel(named_cases(family), tmp_path, core).items():
+    for (kernel, _), names in cases_of_each_kernel(named_cases(family), core).items():
         tried = 0
         for name, built in those_that_fit(bench.board.name, kernel, names, tmp_path):
             found = differences(built, varied(built, SAMPLES), bench.running(built, allowed))
