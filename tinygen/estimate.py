@@ -38,8 +38,7 @@ class Estimate:
 
         Cycles are modelled without wait states: of two kernels with as many, that with fewer instructions fetches less.
         """
-        known = self.cycles + self.instructions if self.cycles is not None else self.instructions
-        return float("inf") if known is None else known
+        return float("inf") if self.instructions is None else self.instructions + (self.cycles or 0)
 
 
 def of_assembly(text: str, data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
