@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -11,11 +13,12 @@ from tflite_builder import build_case
 
 from tinygen import pipeline
 from tinygen.goal import OBJECTIVES, Goal
+from tinygen.ir import Graph, Node
 from tinygen.layout import lay_out
 from tinygen.ops import registry
 from tinygen.ops.case import Case
 from tinygen.options import TFLM
-from tinygen.select import select
+from tinygen.select import select, site_of, usable, worthwhile
 from tinygen.target import HOST, Core
 
 
@@ -46,26 +49,37 @@ def build(
     return build_bytes(build_case(case), folder, objective=objective, board=board, profile=profile, kernel=kernel)
 
 
-def kernels_of(case: Case, folder: Path, core: Core = HOST) -> set[str]:
-    """The kernels that can be used for a case on a core, for any objective, and leave code for it."""
-    path = folder / "kernels.tflite"
-    path.write_bytes(build_case(case))
-    graph = pipeline.read(path).graph
-    plans = [select(graph, core, Goal(objective)) for objective in OBJECTIVES]
-    return {
-        candidate.kernel.name
-        for steps in plans
-        for index, step in enumerate(steps)
-        if len(lay_out(graph, steps).aliased[index]) < len(step.site.inputs)
-        for candidate in (step.chosen, *step.rejected)
-    }
+def kernels_of(name: str, core: Core = HOST) -> frozenset[str]:
+    """The kernels that can be used for a named case on a core, for any objective, and leave code for it."""
+    return _kernels_of(name, core.features)
 
 
-def cases_of_each_kernel(cases: Collection[str], folder: Path, core: Core = HOST) -> dict[tuple[str, str], list[str]]:
+@cache
+def _kernels_of(name: str, features: frozenset[str]) -> frozenset[str]:
+    graph, coded = _graph(name)
+    core = replace(HOST, features=features)
+    return frozenset(
+        kernel.name
+        for node in coded
+        for objective in OBJECTIVES
+        for kernel in worthwhile(usable(site_of(graph, node, core, objective)))
+    )
+
+
+@cache
+def _graph(name: str) -> tuple[Graph, list[Node]]:
+    """A named case, and those of its nodes that leave code."""
+    graph = pipeline.decode(build_case(NAMED[name]), "case.tflite").graph
+    steps = select(graph, HOST, Goal(), portable=True)
+    aliased = lay_out(graph, steps).aliased
+    return graph, [step.node for index, step in enumerate(steps) if len(aliased[index]) < len(step.site.inputs)]
+
+
+def cases_of_each_kernel(cases: Collection[str], core: Core = HOST) -> dict[tuple[str, str], list[str]]:
     """Each kernel, for each dtype of its input: those of the cases that it can be used for, in order."""
     chosen: dict[tuple[str, str], list[str]] = {}
     for name in cases:
         dtype = next(tensor.dtype for tensor in NAMED[name].inputs if tensor is not None)
-        for kernel in sorted(kernels_of(NAMED[name], folder, core)):
+        for kernel in sorted(kernels_of(name, core)):
             chosen.setdefault((kernel, dtype), []).append(name)
     return chosen

@@ -50,34 +50,40 @@ class Machine:
                 self.registers[step.target] = total
 
 
-def expanded(lanes: np.ndarray, packed: bool) -> list[int]:
+WORDS = {"packed": packing.packed_words, "plain": packing.plain_words, "wide": packing.wide_words}
+
+
+def expanded(lanes: np.ndarray, kind: str) -> list[int]:
     """The words of lanes (lanes, groups * 4), by the formulas of `packing`."""
     words = []
     for group in range(lanes.shape[1] // 4):
         four = lanes[:, 4 * group : 4 * group + 4].astype(int).tolist()
-        if packed:
+        if kind == "packed":
             words += [word(x1, x3) for _, x1, _, x3 in four]
             words += [word(256 * x0 + 127 - x1, 256 * x2 + 127 - x3) for x0, x1, x2, x3 in four]
+        elif kind == "wide":
+            words += [word(x1, x3) for _, x1, _, x3 in four]
+            words += [word(x0, x2) for x0, _, x2, _ in four]
         else:
             words += [word(256 * x0, 256 * x2) for x0, _, x2, _ in four]
             words += [word(256 * x1, 256 * x3) for _, x1, _, x3 in four]
     return words
 
 
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("kind", WORDS)
 @pytest.mark.parametrize(("filters", "lanes"), SHAPES)
 @pytest.mark.parametrize("groups", [1, 2, 3, 8])
-def test_steps_add_up_to_dot_products(filters: int, lanes: int, groups: int, packed: bool) -> None:
-    if not packed and filters * lanes > 6:
+def test_steps_add_up_to_dot_products(filters: int, lanes: int, groups: int, kind: str) -> None:
+    packed = kind == "packed"
+    if kind == "plain" and filters * lanes > 6:
         pytest.skip("plain weights take a register more")
     rng = np.random.default_rng(groups)
     weights = rng.integers(-127 if packed else -128, 128, (filters, 4 * groups))
     x = rng.integers(-128, 128, (lanes, 4 * groups))
     starts = rng.integers(-1000, 1000, filters)
-    words = (packing.packed_words if packed else packing.plain_words)(weights)
-    stream = [*starts.tolist(), *words.T.reshape(-1).tolist()]
-    block = Block.of(filters, lanes, packed)
-    machine = Machine(expanded(x, packed), stream)
+    stream = [*starts.tolist(), *WORDS[kind](weights).T.reshape(-1).tolist()]
+    block = Block.of(filters, lanes, packed, kind == "wide")
+    machine = Machine(expanded(x, kind), stream)
     machine.run(block.products(groups - groups // 2, first=True))
     machine.run(block.products(groups // 2, first=False))
     excess = packing.excess(weights) if packed else np.zeros(filters, np.int64)

@@ -60,5 +60,5 @@ def test_layers_that_share_a_text_have_their_own_numbers_for_names_in_it() -> No
     assert assembly.instructions(named, {"columns": 7}) == assembly.instructions(LOOPS) - 3 * (1000 - 7)
     taken = [[t for _, _, t in assembly.executions(*text)] for text in ((named, {"columns": 1000}), (LOOPS,))]
     assert taken[0] == taken[1]
-    with pytest.raises(ValueError, match="columns: 2:"):
+    with pytest.raises(ValueError, match="columns"):
         assembly.instructions(named, {"rows": 10})

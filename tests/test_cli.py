@@ -147,9 +147,9 @@ def test_verify_takes_inputs_of_a_file(tinygen: Run, built: Path) -> None:
 def test_verify_names_the_first_differing_layer(tinygen: Run, built: Path, tmp_path: Path) -> None:
     out = tmp_path / "digits"
     shutil.copytree(built, out)
-    source = out / "lib" / "digits" / "src" / "digits.c"
+    source = out / "host" / "src" / "digits.c"
     text = source.read_text()
-    broken = re.sub(r"(static inline int8_t layer_04_finish[^}]*?) - 128;", r"\1 - 127;", text)
+    broken = re.sub(r"(static inline int8_t layer_04_finish[^}]*? high >> \d+);", r"\1 ^ 1;", text)
     assert broken != text
     source.write_text(broken)
     outcome = tinygen("verify", out, "--samples", 2)
@@ -161,7 +161,7 @@ def test_verify_names_the_first_differing_layer(tinygen: Run, built: Path, tmp_p
 def test_verify_reports_what_the_sanitizer_finds(tinygen: Run, built: Path, tmp_path: Path) -> None:
     out = tmp_path / "digits"
     shutil.copytree(built, out)
-    source = out / "lib" / "digits" / "src" / "digits.c"
+    source = out / "host" / "src" / "digits.c"
     text = source.read_text()
     broken = text.replace(
         "void digits_invoke(void)\n{", "void digits_invoke(void)\n{\n    arena.i8[4 * 1024 * 1024] = 1;"

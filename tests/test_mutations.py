@@ -89,7 +89,7 @@ C = {
     "one table entry": ("quantize-requantize", CONSTANTS, r"(table\[256\] = \{\s+)-?\d+", r"\g<1>77"),
     "one of an activation": ("activations-leaky_relu", CONSTANTS, r"(table\[256\] = \{\s+)-?\d+", r"\g<1>77"),
     "rounding before a curve": ("sigmoid-logistic_int16", CODE, r" \+ 4096\) >> 13", ") >> 13"),
-    "sum of exponentials": ("softmax-ten_classes", CODE, r"largest - x\[i\]\), 12\)", "largest - x[i]), 13)"),
+    "sum of exponentials": ("softmax-ten_classes", CODE, r"\+ 2048U\) >> 12", "+ 2048U) >> 13"),
     "part": ("concatenation-channels", CODE, r"y\[4\] = x1\[0\]", "y[4] = x0[0]"),
     "index": ("gather-columns", CONSTANTS, r"(offsets_0\[5\] = \{\s+)\d+, \d+,", r"\g<1>3, 3,"),
     "edge": ("mirror_pad-reflect", CONSTANTS, r"(offsets_1\[7\] = \{\s+)\d+,", r"\g<1>0,"),

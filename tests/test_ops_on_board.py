@@ -23,6 +23,8 @@ from tinygen.target import load_core
 # A Cortex-M4F, a Cortex-M55, and a Cortex-M0 that, as the real one, faults on unaligned access.
 BOARDS = ("qemu-mps2-an386", "qemu-mps3-an547", "microbit")
 SAMPLES = 4
+MOST_CASES = {"qemu-mps3-an547": 2}
+"""Of a kernel in assembly: the Cortex-M55 runs the same text as the Cortex-M4, which gets all cases."""
 PORTABLE = {kernel.name for kernel in registry.KERNELS if kernel.portable}
 
 
@@ -34,7 +36,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, family: str, tmp_path: Path) -> None:
     core = load_core(bench.board.core)
-    for (kernel, _), names in cases_of_each_kernel(named_cases(family), tmp_path, core).items():
+    for (kernel, _), names in cases_of_each_kernel(named_cases(family), core).items():
         tried = 0
         for name, built in those_that_fit(bench.board.name, kernel, names, tmp_path):
             found = differences(built, varied(built, SAMPLES), bench.running(built, allowed))
@@ -42,7 +44,7 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
             outside = bench.outside()
             assert outside.count == 0, f"{kernel}: {name} touches {outside.address:#x} at {outside.pc:#x}: {outside}"
             tried += 1
-            if kernel in PORTABLE:  # compared on the host for all cases
+            if tried == MOST_CASES.get(bench.board.name) or kernel in PORTABLE:  # the host compares all of those
                 break
         assert tried, f"{kernel} fits on {bench.board.name} in none of {', '.join(names)}: add a smaller case"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -43,7 +44,19 @@ def blocks(text: str, named: Mapping[str, int] = _NO_NAMES) -> tuple[Block, ...]
 
     Raises ValueError for a label that does not say how often its block runs, or by a name without a number.
     """
-    found: list[tuple[str, int, list[Instruction]]] = [("", 1, [])]
+
+    def number(runs: int | str) -> int:
+        if isinstance(runs, str) and runs not in named:
+            raise ValueError(f"no number is known for {{{runs}}}, which counts a block")
+        return named[runs] if isinstance(runs, str) else runs
+
+    return tuple(Block(label, number(runs), code) for label, runs, code in _parts(text))
+
+
+@lru_cache(maxsize=16)
+def _parts(text: str) -> tuple[tuple[str, int | str, tuple[Instruction, ...]], ...]:
+    """Of each block the label, how often it runs, or the name that stands for that, and the instructions."""
+    found: list[tuple[str, int | str, list[Instruction]]] = [("", 1, [])]
     for line in text.splitlines():
         code, _, comment = line.partition("@")
         words = code.strip()
@@ -52,15 +65,12 @@ def blocks(text: str, named: Mapping[str, int] = _NO_NAMES) -> tuple[Block, ...]
             runs = _RUNS.search(comment)
             if runs is None:
                 raise ValueError(f"a label without 'runs N times': {line}")
-            number, name = runs.groups()
-            if name and name not in named:
-                raise ValueError(f"no number is known for {name}: {line}")
-            found.append((label[1], named[name] if name else int(number.replace(",", "")), []))
+            found.append((label[1], runs[2] or int(runs[1].replace(",", "")), []))
             words = words[label.end() :].strip()
         if words and not words.startswith("."):
             mnemonic, _, operands = words.partition(" ")
             found[-1][2].append(Instruction(mnemonic, operands.strip()))
-    return tuple(Block(label, runs, tuple(code)) for label, runs, code in found)
+    return tuple((label, runs, tuple(code)) for label, runs, code in found)
 
 
 def instructions(text: str, named: Mapping[str, int] = _NO_NAMES) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _class_alone(mnemonic: str, operands: str) -> str:
         name = name.removesuffix(width)
     name = name.partition(".")[0]
     vector = name.startswith("v") and bool(re.search(r"\bq\d", operands) or re.match(r"vp(st|t|not|sel)|vctp", name))
-    found = _first_match(_VECTOR_MNEMONICS if vector else _MNEMONICS, name)
+    found = _first_match(name, vector)
     if found == "store" and re.search(r"\[\w+(?:,\s*#-?\w+)?\]$", operands.strip()):
         return "store_immediate"
     if found in ("float_load", "float_store") and operands.lstrip().startswith("d"):
@@ -176,8 +177,9 @@ def _class_alone(mnemonic: str, operands: str) -> str:
     return found
 
 
-def _first_match(rules: Iterable[tuple[str, str]], name: str) -> str:
-    for pattern, found in rules:
+@cache
+def _first_match(name: str, vector: bool) -> str:
+    for pattern, found in _VECTOR_MNEMONICS if vector else _MNEMONICS:
         if re.fullmatch(f"(?:{pattern}){_CONDITION}?", name):
             return found
     return "alu"

@@ -14,7 +14,7 @@ from tinygen.ir import Graph, Tensor
 from tinygen.layers import Function, Layer
 from tinygen.layout import Layout
 from tinygen.ops.common import shape_text
-from tinygen.select import Candidate, Step
+from tinygen.select import Step
 
 _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
@@ -119,18 +119,17 @@ def _computed(graph: Graph, tensor: Tensor) -> list[str]:
 
 
 def _choice(step: Step) -> list[str]:
-    """What the kernel is expected to cost, and which others were there."""
-    if step.chosen.estimate.instructions is None:
+    """What the kernel is expected to cost, and which others there were."""
+    found = step.chosen.estimate
+    if found.instructions is None:
         return []
-    others = [f"{other.kernel.name} {_cost_text(other)}" for other in step.rejected]
-    line = f"Expected: {_cost_text(step.chosen)}" + (f"; not {', '.join(others)}" if others else "") + "."
-    return textwrap.wrap(line, 112, break_long_words=False)
-
-
-def _cost_text(candidate: Candidate) -> str:
-    found = candidate.estimate
-    time = "" if found.instructions is None else f"{found.instructions:,} instructions, "
-    return f"{time}{found.flash:,} bytes of flash" + (f", {found.scratch:,} of scratch" if found.scratch else "")
+    scratch = f", {found.scratch:,} of scratch" if found.scratch else ""
+    lines = [f"Expected: {found.instructions:,} instructions, {found.flash:,} bytes of flash{scratch}."]
+    known = [other for other in step.rejected if other.estimate.instructions is not None]
+    if known:
+        costs = [f"{other.kernel.name} ({other.estimate.instructions:,}; {other.estimate.flash:,})" for other in known]
+        lines += textwrap.wrap(f"Instead of {', '.join(costs)}.", 112, break_long_words=False)
+    return lines
 
 
 def shapes_text(tensors: Sequence[Tensor]) -> str:

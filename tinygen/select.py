@@ -23,6 +23,10 @@ _WEIGHT_OF_FLASH = {"speed": 0.0, "balanced": 0.8, "size": 12.0}
 """What a hundredth less flash is worth, in hundredths of time. Both are the whole model's."""
 
 
+_MEASURED_WITH = frozenset({"thumb2", "umull"})
+"""Features of cores on which C takes about the instructions that kernels say."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A kernel that could compute a node, and what it would cost."""
@@ -79,21 +83,33 @@ def select(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> tupl
 
 
 def _step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:
-    site = Site(node.op, graph.input_tensors(node), graph.output_tensors(node), goal.objective, features=core.features)
-    kernels = [
-        kernel
-        for kernel in kernels_for(node.op)
-        if kernel.requires <= core.features and (kernel.portable or not portable) and kernel.accepts(site)
-    ]
+    site = site_of(graph, node, core, goal.objective)
+    kernels = usable(site, portable)
     if not kernels:
         raise AssertionError(f"{node.name}: no kernel accepts this {node.op.name}; every operator needs a portable one")
-    # Of the portable ones, which are in the order of preference, one is enough.
-    preferred = next((kernel for kernel in kernels if kernel.name in goal.prefer), None)
-    special = [kernel for kernel in kernels if not kernel.portable]
-    wanted = [preferred] if preferred else [*special, *[kernel for kernel in kernels if kernel.portable][:1]]
-    candidates = [_candidate(kernel, site, core) for kernel in wanted]
+    preferred = [kernel for kernel in kernels if kernel.name in goal.prefer][:1]
+    candidates = [_candidate(kernel, site, core) for kernel in preferred or worthwhile(kernels)]
     best, *others = sorted(candidates, key=_time)
     return Step(node, site, best, tuple(others))
+
+
+def site_of(graph: Graph, node: Node, core: Core, objective: str) -> Site:
+    """A node as kernels for a core see it."""
+    return Site(node.op, graph.input_tensors(node), graph.output_tensors(node), objective, features=core.features)
+
+
+def usable(site: Site, portable: bool = False) -> list[Kernel]:
+    """The kernels that could compute a node: the core meets their needs, and the node their contract."""
+    return [
+        kernel
+        for kernel in kernels_for(site.op)
+        if kernel.requires <= site.features and (kernel.portable or not portable) and kernel.accepts(site)
+    ]
+
+
+def worthwhile(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """Those that one chooses from: of the portable ones, which are in the order of preference, the first."""
+    return [kernel for kernel in kernels if not kernel.portable] + [k for k in kernels if k.portable][:1]
 
 
 def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
@@ -103,7 +119,10 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
     if kernel.assembly:
         text = render(kernel.template, **body.values).strip("\n")
         return Candidate(kernel, body, estimate.of_assembly(text, body.runs, data, scratch, core.cost.cycles), text)
-    return Candidate(kernel, body, estimate.of_c(kernel.work(site), data, scratch, core.cost.cycles), "")
+    work = kernel.work(site)
+    if not core.features >= _MEASURED_WITH:
+        work = work._replace(instructions=None)
+    return Candidate(kernel, body, estimate.of_c(work, data, scratch, core.cost.cycles), "")
 
 
 def _time(candidate: Candidate) -> tuple[float, int]:

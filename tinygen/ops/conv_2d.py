@@ -154,6 +154,7 @@ def cases() -> tuple[Case, ...]:
         convolution_case("dilated_valid", x=(1, 9, 8, 3), filters=4, kernel=(3, 3), dilation=(2, 2), padding="VALID"),
         convolution_case("kernel_over_image", x=(1, 3, 2, 4), filters=4, kernel=(5, 7)),
         convolution_case("first_layer", x=(1, 12, 10, 1), filters=6, kernel=(5, 4), stride=(2, 2)),
+        convolution_case("rows_of_five", x=(1, 9, 11, 1), filters=5, kernel=(5, 5), stride=(2, 2)),
         convolution_case("relu6", x=(1, 4, 4, 4), filters=8, kernel=(3, 3), activation="RELU6", output_scale=0.02),
         convolution_case("relu_n1_to_1", x=(1, 4, 4, 4), filters=8, kernel=(3, 3), activation="RELU_N1_TO_1"),
         convolution_case("per_tensor", x=(1, 4, 5, 4), filters=6, kernel=(3, 3), per_channel=False),

@@ -29,9 +29,9 @@ DOT_PRODUCT = {"balanced": Line(2.9, 14, 310), "speed": Line(2.6, 14, 420), "siz
 WINDOW = {"balanced": Line(3.0, 16, 760), "speed": Line(2.8, 16, 880), "size": Line(5.4, 40, 440)}
 """Other convolutions."""
 DEPTHWISE = {"balanced": Line(3.0, 18, 580), "speed": Line(3.0, 18, 580), "size": Line(8.0, 20, 430)}
-POOL = {"balanced": Line(7.0, 16, 100), "speed": Line(7.0, 16, 100), "size": Line(7.3, 16, 84)}
+POOL = {"balanced": Line(5.5, 0, 100), "speed": Line(5.5, 0, 100), "size": Line(6.0, 0, 84)}
 ELEMENTWISE = {"balanced": Line(0, 45, 160), "speed": Line(0, 45, 160), "size": Line(0, 90, 108)}
-PLANE = {"balanced": Line(0, 16, 76), "speed": Line(0, 16, 76), "size": Line(0, 16, 76)}
+PLANE = {"balanced": Line(0, 15, 80), "speed": Line(0, 15, 80), "size": Line(0, 14, 76)}
 """Two operands whose result is one sum of two products."""
 LOOKUP = {"balanced": Line(0, 6, 40), "speed": Line(0, 6, 40), "size": Line(0, 8, 32)}
 

@@ -44,6 +44,7 @@ def build_table(build: Build) -> Table:
         ("arena", f"{content.arena_bytes:,} bytes ({least}), peak at {fit.peak}"),
         *([("state", f"{content.state_bytes:,} bytes, kept until {content.reset}()")] if content.reset else []),
         ("constants", f"{content.const_bytes:,} bytes"),
+        *_expected(content.layers),
         ("board", f"{content.board} ({content.core})"),
         ("RAM", f"{fit.ram_needed:,} of {fit.ram_available:,} bytes, stack and runner included"),
         ("flash", f"{fit.flash_needed:,} of {fit.flash_available:,} bytes, and the layers' code on top"),
@@ -76,6 +77,18 @@ def partial_text(content: Manifest) -> str:
     """Which layers have fewer channels than the model's tensors."""
     partial = sum(layer.output.tensor in content.kept for layer in content.layers)
     return f"Of {partial} layers, the channels that are computed were compared: the others have no effect."
+
+
+def _expected(layers: Sequence[Layer]) -> list[tuple[str, str]]:
+    """What one invoke is expected to take, as far as it is known."""
+    known = [layer.estimate for layer in layers if layer.estimate.instructions is not None]
+    if not known:
+        return []
+    text = f"{sum(estimate.instructions or 0 for estimate in known):,} instructions"
+    if all(estimate.cycles is not None for estimate in known):
+        text += f", {sum(estimate.cycles or 0 for estimate in known):,} modelled cycles"
+    unknown = f"; nothing is known of {len(layers) - len(known)} of the layers" if len(known) < len(layers) else ""
+    return [("expected", f"{text} an invoke{unknown}")]
 
 
 def _port(port: Port) -> str:

@@ -49,18 +49,22 @@ class Block:
     packed: bool
     """Whether the weights are words of halfwords 256 * b1 + b0, or plain bytes, which take two SXTB16 each."""
     ahead: int
-    """Groups of weights that one load brings."""
+    """Groups of weights that one load brings; half groups of wide ones."""
     loaded: int
     """Words of activations that one load brings, if there are so many left."""
+    wide: bool = False
+    """Whether each weight has a halfword of its own, and a group two words: no SXTB16 for twice the memory."""
 
     @staticmethod
-    def of(filters: int, lanes: int, packed: bool) -> Block:
+    def of(filters: int, lanes: int, packed: bool, wide: bool = False) -> Block:
         """The longest loads that there are registers for."""
-        spare = _REGISTERS - filters * lanes - (0 if packed else 1)
-        ahead = 1 if not packed or filters * lanes >= 6 else min(4 // filters, 2) or 1
+        ready = packed or wide
+        spare = _REGISTERS - filters * lanes - (0 if ready else 1)
+        most = 4 if wide else 2
+        ahead = 1 if not ready or filters * lanes >= 6 else min(4 // filters, most) or 1
         left = spare - ahead * filters
         # Plain weights take the words of all lanes at a time.
-        return Block(filters, lanes, packed, ahead, min(left, 6) if packed else left // lanes * lanes)
+        return Block(filters, lanes, packed, ahead, min(left, 6) if ready else left // lanes * lanes, wide)
 
     @property
     def accumulators(self) -> tuple[tuple[str, ...], ...]:
@@ -93,28 +97,31 @@ class Block:
         pending: list[str] = []
         words = 2 * self.lanes * groups
         begun = not first
+        parts = 2 if self.wide else 1
         for group in range(groups):
-            if group % self.ahead == 0:
-                count = min(self.ahead, groups - group) * self.filters
-                starts = () if begun or group else self.starts
-                steps.append(Step("load", source=STREAM, registers=(*starts, *weights[:count])))
-            current = weights[group % self.ahead * self.filters :][: self.filters]
             for half in range(2):
-                if self.packed and half:
+                part = parts * group + half
+                if half < parts:
+                    if part % self.ahead == 0:
+                        count = min(self.ahead, parts * groups - part) * self.filters
+                        starts = () if begun else self.starts
+                        steps.append(Step("load", source=STREAM, registers=(*starts, *weights[:count])))
+                    current = weights[part % self.ahead * self.filters :][: self.filters]
+                elif self.packed:
                     steps += [Step("even", target=register, source=register) for register in current]
-                if self.packed:
+                if self.packed or self.wide:
                     for lane in range(self.lanes):
                         words -= self._refill(steps, pending, words)
                         x = pending.pop(0)
-                        steps += [self._multiply(f, lane, x, w, begun or half > 0) for f, w in enumerate(current)]
+                        steps += [self._multiply(f, lane, x, w, begun) for f, w in enumerate(current)]
                 else:
                     words -= self._refill(steps, pending, words)
                     xs = [pending.pop(0) for _ in range(self.lanes)]
                     for f, w in enumerate(current):
-                        part = w if half else self._spare
-                        steps.append(Step("odd" if half else "even", target=part, source=w))
-                        steps += [self._multiply(f, p, x, part, begun or half > 0) for p, x in enumerate(xs)]
-            begun = True
+                        pair = w if half else self._spare
+                        steps.append(Step("odd" if half else "even", target=pair, source=w))
+                        steps += [self._multiply(f, p, x, pair, begun) for p, x in enumerate(xs)]
+                begun = True
         return steps
 
     @property

@@ -6,7 +6,7 @@ order in which they are used, with everything else that differs from filter to f
 
     for two filters, or for the last one alone:
         start values of the sums
-        for each group of four values: the weights of each filter
+        for each group of four values: the weights of each filter (wide ones: of each half of a group)
             after each chunk of groups, where there are several: what follows
         for each filter: multiplier, addend and, in the form with a step, step of the requantisation
 
@@ -52,12 +52,12 @@ def group_bytes(lanes: int) -> int:
 
 
 @cache
-def _products(lanes: int, groups: int) -> int:
+def _products(lanes: int, groups: int, wide: bool = False) -> int:
     """What so many groups of two filters cost: instructions, and cycles, which a load takes one more of for each word.
 
     Both count, since long loads flatter the one and not the other.
     """
-    steps = Block.of(2, lanes, packed=True).products(groups, first=False)
+    steps = Block.of(2, lanes, not wide, wide).products(groups, first=False)
     return sum(2 + len(step.registers) for step in steps)
 
 
@@ -124,15 +124,15 @@ class Body:
     and bytes to the result of each."""
 
     @staticmethod
-    def of(filters: int, times: int, packed: bool, form: HighProduct, sums: Sums, offsets: Sequence[int]) -> Body:
+    def of(filters: int, times: int, layer: Layer, sums: Sums, offsets: Sequence[int]) -> Body:
         """With lanes whose results lie so many bytes from the first one's."""
-        block = Block.of(filters, len(offsets), packed)
+        block = Block.of(filters, len(offsets), layer.packed, layer.wide)
         results = tuple(
             (offset, tuple(row[lane] for row in block.accumulators), tuple(range(offset, offset + filters)))
             for lane, offset in enumerate(offsets)
         )
         # Here the constants of each filter are in the stream, even where all filters have the same.
-        finish = replace(Finish.of(block, form), uniform=False)
+        finish = replace(Finish.of(block, layer.form), uniform=False)
         return Body(times, block, finish, sums, results[::-1])
 
     @property
@@ -169,7 +169,7 @@ class Filters:
         """With the requantisation that was proved."""
         count = len(layer.form.start)
         bodies = tuple(
-            Body.of(filters, times, layer.packed, layer.form, sums, offsets)
+            Body.of(filters, times, layer, sums, offsets)
             for filters, times in ((2, count // 2), (1, count % 2))
             if times
         )
@@ -190,14 +190,15 @@ class Layer:
     """int8 (filters, runs, values of a run)."""
     form: HighProduct
     packed: bool
-    """Whether the weights are packed; else they are bytes."""
+    """Whether the weights are packed; else they are bytes, unless they are wide."""
+    wide: bool
 
     @staticmethod
-    def of(site: Site, weights: Array) -> Layer | None:
+    def of(site: Site, weights: Array, wide: bool = False) -> Layer | None:
         """None where no requantisation is proved."""
-        packed = packing.packs(_whole_groups(weights).reshape(len(weights), -1))
+        packed = not wide and packing.packs(_whole_groups(weights).reshape(len(weights), -1))
         form = finishing.proved(site, packing.SCALE)
-        return None if form is None else Layer(site, weights, form, packed)
+        return None if form is None else Layer(site, weights, form, packed, wide)
 
     def stream(self, sums: Sums) -> npt.NDArray[np.uint32]:
         """All constants."""
@@ -210,8 +211,7 @@ class Layer:
         rows = padded.reshape(filters, -1)
         sums_of_nothing: IntArray = self.form.scale * op.folded_bias(weights.data, bias.data) + self.form.start
         starts = finishing.words(sums_of_nothing - (packing.excess(rows) if self.packed else 0))
-        flat = packing.packed_words(rows) if self.packed else packing.plain_words(rows)
-        words = flat.reshape(filters, runs * sums.chunks, sums.chunk)
+        words = self._words(rows).reshape(filters, runs * sums.chunks, -1)
         constants = finishing.constants(self.form)
         flow = _flow(sums)
         parts: list[Array] = []
@@ -222,6 +222,11 @@ class Layer:
                 parts += [words[pair, index].T.reshape(-1), np.array(after, np.uint32)]
             parts.append(constants[pair].reshape(-1))
         return np.concatenate(parts)
+
+    def _words(self, rows: Array) -> npt.NDArray[np.uint32]:
+        if self.wide:
+            return packing.wide_words(rows)
+        return packing.packed_words(rows) if self.packed else packing.plain_words(rows)
 
 
 def _whole_groups(weights: Array) -> Array:
@@ -237,14 +242,14 @@ def _flow(sums: Sums) -> list[list[int]]:
     return [word for run in range(1, sums.runs + 1) for word in (*after, [TABLE + 4 * run if run < sums.runs else 0])]
 
 
-def cost(pixels: int, lanes: int, groups: int) -> int:
+def cost(pixels: int, lanes: int, groups: int, wide: bool = False) -> int:
     """Of two filters over blocks that cover so many pixels, about: enough to choose the lanes by."""
-    return -(-pixels // lanes) * (_products(lanes, 2) * groups // 2 + 12 * lanes + 28)
+    return -(-pixels // lanes) * (_products(lanes, 2, wide) * groups // 2 + 12 * lanes + 28)
 
 
-def lane_counts(pixels: int, weights: Array) -> range:
+def lane_counts(pixels: int, weights: Array, wide: bool = False) -> range:
     """How many lanes can be, the most first; weights that may not be packed leave no registers for a fourth."""
-    most = 4 if weights.min(initial=0) > -128 else 3
+    most = 4 if wide or weights.min(initial=0) > -128 else 3
     return range(min(most, pixels), 0, -1)
 
 

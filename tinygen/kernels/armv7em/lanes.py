@@ -17,6 +17,8 @@ class Lanes:
     """Second words; at first the bytes themselves."""
     packed: bool
     """Whether for packed weights; else the words are 256 times values 0 and 2, then 1 and 3."""
+    wide: bool = False
+    """Whether for wide weights: the words are values 1 and 3, then 0 and 2, which takes no mask."""
 
     @property
     def words(self) -> tuple[tuple[str, str], ...]:
@@ -29,10 +31,10 @@ class Lanes:
         return 0x7F007F00 if self.packed else 0xFF00FF00
 
     @staticmethod
-    def of(count: int, packed: bool) -> Lanes:
+    def of(count: int, packed: bool, wide: bool = False) -> Lanes:
         """One to four lanes."""
         names = [f"r{index}" for index in range(4, 4 + 2 * count)]
-        return Lanes(("r0", "r1", "r2", "lr")[:count], tuple(names[:count]), tuple(names[count:]), packed)
+        return Lanes(("r0", "r1", "r2", "lr")[:count], tuple(names[:count]), tuple(names[count:]), packed, wide)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ so that SMLAD(word, X1) + SMLAD((b0, b2), Y) = 256 * (b0 * x0 + b1 * x1 + b2 * x
 
 Weights of -128 may not fit. Such layers have plain words, of four bytes as they are, and take two SXTB16 for each;
 their activations are expanded to 256 * x, so that the sums have the same scale.
+
+Where weights are few, they may be wide: each four are two words, (256 * b1, 256 * b3) and (256 * b0, 256 * b2), which
+meet (x1, x3) and (x0, x2).
 """
 
 from __future__ import annotations
@@ -39,6 +42,16 @@ def packed_words(weights: Array) -> npt.NDArray[np.uint32]:
 def plain_words(weights: Array) -> npt.NDArray[np.uint32]:
     """int8 (filters, depth) to words (filters, ceil(depth / 4)) of four bytes; missing weights are zero."""
     return np.ascontiguousarray(_padded(weights).astype(np.int8)).view("<u4").astype(np.uint32)
+
+
+def wide_words(weights: Array) -> npt.NDArray[np.uint32]:
+    """int8 (filters, depth) to words (filters, 2 * ceil(depth / 4)): of each four the second and last, then the others.
+
+    Missing weights are zero.
+    """
+    groups = (SCALE * _padded(weights)).reshape(len(weights), -1, 4) & 0xFFFF
+    words = groups[:, :, [1, 0]] | groups[:, :, [3, 2]] << 16
+    return np.asarray(words.reshape(len(weights), -1), np.uint32)
 
 
 def ending_together(weights: Array) -> Array:

@@ -44,6 +44,9 @@ _FARTHEST = 4095
 _MOST_PIXELS = 256
 """In the table of blocks."""
 
+_WIDE = 1024
+"""Bytes that wide weights may take more, at most."""
+
 _EIGHT = tuple(f"r{register}" for register in range(4, 12))
 
 
@@ -89,6 +92,15 @@ class Piece:
     """Bits to where they belong in the group."""
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """A group of each window."""
+
+    pieces: tuple[Piece, ...]
+    apart: bool
+    """Whether single bytes become halfwords as they are loaded."""
+
+
 @dataclass(frozen=True, eq=False)
 class Patches:
     """All that the template and the stream need to know."""
@@ -96,6 +108,12 @@ class Patches:
     plane: Plane
     most: int
     """Groups that are written out."""
+
+    @cached_property
+    def wide(self) -> bool:
+        """Whether weights are wide: where they are few, and code is not to be small."""
+        more = 4 * self.groups * self.plane.filters
+        return self.most == UNROLLED and self.straight and self.groups <= self.most and more <= _WIDE
 
     @property
     def run(self) -> int:
@@ -174,14 +192,17 @@ class Patches:
             return plane.out_height // rows * blocks * self._block_cost(lanes)
 
         choices = [
-            (lanes, rows) for rows in self._bands for lanes in lane_counts(rows * plane.out_width, plane.weights)
+            (lanes, rows)
+            for rows in self._bands
+            for lanes in lane_counts(rows * plane.out_width, plane.weights, self.wide)
         ]
         least = min(cost(*choice) for choice in choices)
         return min((choice for choice in choices if cost(*choice) <= 1.01 * least), key=lambda c: (c[1], cost(*c)))
 
     def _block_cost(self, lanes: int) -> float:
         pairs = self.plane.filters / 2
-        return pairs * filters.cost(lanes, lanes, self.groups) + self.groups * (11 * lanes + 4) + 50
+        each = 9 if self.wide else 11
+        return pairs * filters.cost(lanes, lanes, self.groups, self.wide) + self.groups * (each * lanes + 4) + 50
 
     @property
     def _bands(self) -> Iterator[int]:
@@ -274,6 +295,11 @@ class Patches:
         words = [(Piece(GROUP, row * self.row_bytes + first, 0),) for row in rows for first in range(0, whole, GROUP)]
         rest = [row * self.row_bytes + byte for row in rows for byte in range(whole, self.run)]
         return (*words, *(_pieces(rest[first : first + GROUP]) for first in range(0, len(rest), GROUP)))
+
+    @property
+    def gathered(self) -> tuple[Gathered, ...]:
+        """The groups of a window, without a loop."""
+        return tuple(Gathered(pieces, self.wide and all(piece.size == 1 for piece in pieces)) for pieces in self.pieces)
 
     @property
     def rows(self) -> Array:
@@ -413,7 +439,7 @@ class Copies:
 
 def _prepare(most: int, site: Site) -> Body:
     patches = Patches(Plane.of(site), most)
-    layer = Layer.of(site, patches.rows)
+    layer = Layer.of(site, patches.rows, patches.wide)
     assert layer is not None
     plane, lanes = patches.plane, patches.lanes
     count = patches.bands * patches.blocks
@@ -428,7 +454,7 @@ def _prepare(most: int, site: Site) -> Body:
         "copies": copies,
         "frame": PatchesFrame(1),
         "f": Filters.of(layer, patches.sums, offsets, count),
-        "lanes": Lanes.of(lanes, layer.packed),
+        "lanes": Lanes.of(lanes, layer.packed, layer.wide),
         "zero": Zero.of(site.op.zero_point, layer.packed),
         "x_row": row,
         "x_before": plane.rows.before * row,
