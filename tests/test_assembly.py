@@ -38,7 +38,7 @@ def test_a_branch_falls_through_as_often_as_what_follows_runs() -> None:
 
 
 def test_cycles_are_the_instructions_costs_and_the_taken_branches() -> None:
-    found = estimate.of_assembly(LOOPS, data=0, scratch=0, table=ONE_CYCLE)
+    found = estimate.of_assembly(LOOPS, {}, data=0, scratch=0, table=ONE_CYCLE)
     moved = 5 + 5  # registers of push and pop
     wrapper = found.instructions - assembly.instructions(LOOPS)  # type: ignore[operator]
     assert found.cycles == found.instructions + moved + 2 * (1 + 9 + 990)  # type: ignore[operator]
@@ -46,9 +46,19 @@ def test_cycles_are_the_instructions_costs_and_the_taken_branches() -> None:
 
 
 def test_without_a_cost_table_no_cycles_are_made_up() -> None:
-    assert estimate.of_assembly(LOOPS, data=0, scratch=0, table={}).cycles is None
+    assert estimate.of_assembly(LOOPS, {}, data=0, scratch=0, table={}).cycles is None
 
 
 def test_a_label_that_does_not_say_how_often_it_runs_is_refused() -> None:
     with pytest.raises(ValueError, match="1:  @ rows"):
         assembly.blocks("1:  @ rows\n    nop\n")
+
+
+def test_layers_that_share_a_text_have_their_own_numbers_for_names_in_it() -> None:
+    named = LOOPS.replace("1,000", "{columns}")
+    assert assembly.instructions(named, {"columns": 1000}) == assembly.instructions(LOOPS)
+    assert assembly.instructions(named, {"columns": 7}) == assembly.instructions(LOOPS) - 3 * (1000 - 7)
+    taken = [[t for _, _, t in assembly.executions(*text)] for text in ((named, {"columns": 1000}), (LOOPS,))]
+    assert taken[0] == taken[1]
+    with pytest.raises(ValueError, match="columns"):
+        assembly.instructions(named, {"rows": 10})

@@ -81,6 +81,13 @@ def test_balanced_finds_no_better_product_by_any_single_change() -> None:
         assert tally.time * tally.flash <= 1.2 * best  # a local optimum, near the global one
 
 
+def test_balanced_takes_a_function_that_pays_only_where_layers_share_it() -> None:
+    alike = [step(i, candidate("own", 100, code=100), candidate("shared", 110, 100, text="t")) for i in range(3)]
+    dear = step(3, candidate("own", 100, code=100), candidate("shared", 1000, 100, text="t"))
+    assert names(select._weighed([alike[0], dear], 1.0)) == ["own", "own"]
+    assert names(select._weighed([*alike, dear], 1.0)) == ["shared", "shared", "shared", "own"]
+
+
 def test_a_flash_budget_gives_up_the_least_time_for_each_byte() -> None:
     dear = step(0, candidate("fast", 10, 1000), candidate("slow", 1000, 900))
     cheap = step(1, candidate("fast", 10, 1000), candidate("slow", 20, 800))

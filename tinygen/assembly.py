@@ -1,21 +1,26 @@
 """What assembly that templates print costs: its blocks say in comments how often they run.
 
 A label's comment ends in "runs N times", which `tinygen.emit` prints for the filter `runs`. A block goes from its label
-to the next; the one before the first label runs once.
+to the next; the one before the first label runs once. Where layers of different sizes share the text, N is a name in
+braces, printed for the filter `runs_as`, and every layer has its own number for it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 _LABEL = re.compile(r"(\d+|[.\w]+):")
-_RUNS = re.compile(r"runs ([\d,]+) times")
+_RUNS = re.compile(r"runs (?:([\d,]+)|{(\w+)}) times")
 _LOW = re.compile(r"r[0-7]\b")
 _HIGH = re.compile(r"\b(r8|r9|r10|r11|r12|lr|ip|fp|sl)\b")
+
+
+_NO_NAMES: Mapping[str, int] = MappingProxyType({})
 
 
 class Instruction(NamedTuple):
@@ -34,10 +39,24 @@ class Block:
     instructions: tuple[Instruction, ...]
 
 
+def blocks(text: str, named: Mapping[str, int] = _NO_NAMES) -> tuple[Block, ...]:
+    """The blocks of a function; `named`: the numbers for names in braces.
+
+    Raises ValueError for a label that does not say how often its block runs, or by a name without a number.
+    """
+
+    def number(runs: int | str) -> int:
+        if isinstance(runs, str) and runs not in named:
+            raise ValueError(f"no number is known for {{{runs}}}, which counts a block")
+        return named[runs] if isinstance(runs, str) else runs
+
+    return tuple(Block(label, number(runs), code) for label, runs, code in _parts(text))
+
+
 @lru_cache(maxsize=16)
-def blocks(text: str) -> tuple[Block, ...]:
-    """The blocks of a function. Raises ValueError for a label that does not say how often its block runs."""
-    found: list[tuple[str, int, list[Instruction]]] = [("", 1, [])]
+def _parts(text: str) -> tuple[tuple[str, int | str, tuple[Instruction, ...]], ...]:
+    """Of each block the label, how often it runs, or the name that stands for that, and the instructions."""
+    found: list[tuple[str, int | str, list[Instruction]]] = [("", 1, [])]
     for line in text.splitlines():
         code, _, comment = line.partition("@")
         words = code.strip()
@@ -46,30 +65,31 @@ def blocks(text: str) -> tuple[Block, ...]:
             runs = _RUNS.search(comment)
             if runs is None:
                 raise ValueError(f"a label without 'runs N times': {line}")
-            found.append((label[1], int(runs[1].replace(",", "")), []))
+            found.append((label[1], runs[2] or int(runs[1].replace(",", "")), []))
             words = words[label.end() :].strip()
         if words and not words.startswith("."):
             mnemonic, _, operands = words.partition(" ")
             found[-1][2].append(Instruction(mnemonic, operands.strip()))
-    return tuple(Block(label, runs, tuple(code)) for label, runs, code in found)
+    return tuple((label, runs, tuple(code)) for label, runs, code in found)
 
 
-def instructions(text: str) -> int:
+def instructions(text: str, named: Mapping[str, int] = _NO_NAMES) -> int:
     """Executed instructions of one call."""
-    return sum(block.runs * len(block.instructions) for block in blocks(text))
+    return sum(block.runs * len(block.instructions) for block in blocks(text, named))
 
 
-def code_bytes(text: str) -> int:
+def code_bytes(text: str, named: Mapping[str, int] = _NO_NAMES) -> int:
     """About the size of the code: a guess at which instructions have 16 bits."""
-    return sum(2 if _is_narrow(instruction) else 4 for block in blocks(text) for instruction in block.instructions)
+    listed = (instruction for block in blocks(text, named) for instruction in block.instructions)
+    return sum(2 if _is_narrow(instruction) else 4 for instruction in listed)
 
 
-def executions(text: str) -> Iterator[tuple[Instruction, int, int]]:
+def executions(text: str, named: Mapping[str, int] = _NO_NAMES) -> Iterator[tuple[Instruction, int, int]]:
     """(instruction, how often it runs, how often it branches) for all instructions, in the order of the text.
 
     A branch falls through as often as what follows it runs.
     """
-    listed = [(instruction, block.runs) for block in blocks(text) for instruction in block.instructions]
+    listed = [(instruction, block.runs) for block in blocks(text, named) for instruction in block.instructions]
     for index, (instruction, runs) in enumerate(listed):
         following = listed[index + 1][1] if index + 1 < len(listed) else 0
         taken = max(runs - following, 0) if is_conditional(instruction.mnemonic) else runs

@@ -29,6 +29,11 @@ def _runs(count: int) -> str:
     return f"runs {count:,} times"
 
 
+def _runs_as(name: str) -> str:
+    """The same for a count that each layer has its own of, in `Body.runs`."""
+    return f"runs {{{name}}} times"
+
+
 def _load(value: int, register: str) -> str:
     """Instructions that put a 32-bit value into a register."""
     low, high = value & 0xFFFF, value >> 16 & 0xFFFF
@@ -51,6 +56,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["plus"] = _plus
     environment.filters["times"] = _times
     environment.filters["runs"] = _runs
+    environment.filters["runs_as"] = _runs_as
     environment.filters["load"] = _load
     return environment
 

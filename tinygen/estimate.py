@@ -41,20 +41,23 @@ class Estimate:
         return float("inf") if self.instructions is None else self.instructions + (self.cycles or 0)
 
 
-def of_assembly(text: str, data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
-    """Of a function's text, with the cycles of a core's instruction classes (none: none are modelled)."""
+def of_assembly(text: str, named: Mapping[str, int], data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
+    """Of a function's text, with the cycles of a core's instruction classes (none: none are modelled).
+
+    `named`: how often blocks run that the text counts by name.
+    """
     return Estimate(
-        instructions=assembly.instructions(text) + _CALL,
-        cycles=round(_cycles(text, table) + _CALL * table["alu"]) if table else None,
-        code=assembly.code_bytes(text),
+        instructions=assembly.instructions(text, named) + _CALL,
+        cycles=round(_cycles(text, named, table) + _CALL * table["alu"]) if table else None,
+        code=assembly.code_bytes(text, named),
         data=data,
         scratch=scratch,
     )
 
 
-def _cycles(text: str, table: Mapping[str, float]) -> float:
+def _cycles(text: str, named: Mapping[str, int], table: Mapping[str, float]) -> float:
     total, before = 0.0, ""
-    for instruction, runs, taken in assembly.executions(text):
+    for instruction, runs, taken in assembly.executions(text, named):
         total += runs * costs.cycles(table, *instruction, before) + taken * table["taken"]
         before = " ".join(instruction)
     return total

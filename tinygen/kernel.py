@@ -39,6 +39,8 @@ class Body:
     """What tells the assembly function from those of other layers, in a word for its name: "64x64_125"."""
     proof: str = ""
     """Cheaper arithmetic that was proved equal to the profile's, in words; empty where the profile's own is used."""
+    runs: Mapping[str, int] = field(default_factory=dict)
+    """How often blocks of assembly run that the template counts by these names, so that its text is every layer's."""
 
 
 class Work(NamedTuple):

@@ -86,6 +86,12 @@ class Function:
         return f"{self.layers[0].step.kernel.name}, {which}"
 
     @property
+    def runs(self) -> Sequence[str]:
+        """For each layer, how often blocks run that the text counts by name."""
+        counts = {layer.index: layer.body.runs for layer in self.layers if layer.body.runs}
+        return [f"Layer {i}: {', '.join(f'{name} {n:,}' for name, n in named.items())}." for i, named in counts.items()]
+
+    @property
     def prototype(self) -> str:
         """In C."""
         layer = self.layers[0]

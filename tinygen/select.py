@@ -19,7 +19,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.registry import KERNELS, kernels_for
 from tinygen.target import Core
 
-_WEIGHT_OF_FLASH = {"speed": 0.0, "balanced": 1.0, "size": 12.0}
+_WEIGHT_OF_FLASH = {"speed": 0.0, "balanced": 0.8, "size": 12.0}
 """What a hundredth less flash is worth, in hundredths of time. Both are the whole model's."""
 
 
@@ -118,7 +118,7 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
     scratch = kernel.scratch(site)
     if kernel.assembly:
         text = render(kernel.template, **body.values).strip("\n")
-        return Candidate(kernel, body, estimate.of_assembly(text, data, scratch, core.cost.cycles), text)
+        return Candidate(kernel, body, estimate.of_assembly(text, body.runs, data, scratch, core.cost.cycles), text)
     work = kernel.work(site)
     if not core.features >= _MEASURED_WITH:
         work = work._replace(instructions=None)
@@ -183,7 +183,10 @@ _Change = tuple[_Tally, Mapping[int, Candidate]]
 
 
 def _changes(steps: Sequence[Step], tally: _Tally) -> Iterator[_Change]:
-    """All ways to take another kernel, in one step or in all that share a function, and what would come of them."""
+    """All ways to take another kernel, and what would come of them.
+
+    In one step, in all that share a function, and in those that could share one and lose the least time by it.
+    """
     sharing: dict[_Function, list[int]] = {}
     for index, step in enumerate(steps):
         sharing.setdefault(_function(step.chosen), []).append(index)
@@ -193,6 +196,25 @@ def _changes(steps: Sequence[Step], tally: _Tally) -> Iterator[_Change]:
                 others = {index: other for index in group if (other := steps[index].alternative(kernel)) is not None}
                 if all(other.estimate.time < float("inf") for other in others.values()):
                     yield tally.after([(steps[index].chosen, other) for index, other in others.items()]), others
+    for users in _sharable(steps):
+        after = tally
+        others = {}
+        for index, other in users:
+            after = after.after([(steps[index].chosen, other)])
+            others[index] = other
+            if len(others) > 1:
+                yield after, dict(others)
+
+
+def _sharable(steps: Sequence[Step]) -> Iterator[list[tuple[int, Candidate]]]:
+    """Of each function in assembly the steps that do not use it, but could; first those that lose the least time."""
+    users: dict[_Function, list[tuple[int, Candidate]]] = {}
+    for index, step in enumerate(steps):
+        for other in step.rejected:
+            if other.text and other.estimate.time < float("inf"):
+                users.setdefault(_function(other), []).append((index, other))
+    for those in users.values():
+        yield sorted(those, key=lambda user: user[1].estimate.time - _known(steps[user[0]].chosen.estimate.time))
 
 
 def _changed(steps: Sequence[Step], others: Mapping[int, Candidate]) -> list[Step]:

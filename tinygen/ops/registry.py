@@ -53,6 +53,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.add",
     "armv7em.copies",
     "armv7em.depthwise",
+    "armv7em.depthwise_3x3",
     "armv7em.depthwise_planes",
     "armv7em.depthwise_quads",
     "armv7em.extremum",
