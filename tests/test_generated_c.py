@@ -35,7 +35,8 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 def compile_object(built: Built, folder: Path, compiler: str, flags: Sequence[str]) -> Path:
     target = folder / "library.o"
-    run(compiler, *flags, "-c", built.source, "-o", target)
+    source = built.board_source if compiler.startswith("arm-") else built.source
+    run(compiler, *flags, "-c", source, "-o", target)
     return target
 
 
@@ -111,7 +112,23 @@ def library_object(built: Built, folder: Path) -> Path:
 def test_only_the_public_api_is_global(digits: Built, tmp_path: Path) -> None:
     found = symbols_of(digits, "arm-none-eabi-nm", library_object(digits, tmp_path))
     everything_global = {name for letter, names in found.items() if letter.isupper() for name in names}
-    assert everything_global == public_api(digits)  # "U" would be a call to somebody else: malloc, libm
+    own = kernels_in_assembly(digits, tmp_path)
+    assert own
+    assert found["U"] == own  # others would be calls to somebody else: malloc, libm
+    assert everything_global == public_api(digits) | own
+
+
+def kernels_in_assembly(built: Built, folder: Path) -> set[str]:
+    """The functions that the library's assembly defines, for nobody outside of the library; it calls no others."""
+    target = folder / "kernels.o"
+    source = built.board_library / f"{built.manifest.name}_kernels.S"
+    run("arm-none-eabi-gcc", *target_flags(built), "-c", source, "-o", target)
+    found = symbols_of(built, "arm-none-eabi-nm", target)
+    assert found.keys() <= {"T", "t"}
+    hidden = run("arm-none-eabi-readelf", "-W", "-s", target)
+    assert all(re.search(rf"GLOBAL HIDDEN .* {name}$", hidden, re.MULTILINE) for name in found["T"])
+    assert all(name.startswith(f"{built.manifest.name}_") for name in found["T"])
+    return found["T"]
 
 
 def test_every_layer_keeps_a_symbol_to_profile(digits: Built, tmp_path: Path) -> None:

@@ -10,15 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from building import DIGITS, Built, assert_exact, build_bytes, build_file, differences, varied
+from emulated_bench import Bench
 from shared import needs_shared_models, shared_model_files, shared_models
 from tflite_builder import build_case
 
-from tinygen import reference, samples
+from tinygen import pipeline, reference, samples
+from tinygen.goal import OBJECTIVES, Goal
 from tinygen.host import compile_host
 from tinygen.ir import Array
+from tinygen.memory import ALIGNMENT
 from tinygen.ops import conv_2d
 from tinygen.peer import Peer, pipe_peer
+from tinygen.plan import plan
 from tinygen.samples import Sample
+from tinygen.target import HOST, load_core
 
 SAMPLES = 20
 REAL = 20
@@ -36,10 +41,14 @@ SMALLEST_ARENAS = {
 """By hand: the largest sum of tensors that some step of the model needs at once, were none to overlap."""
 
 
-def build_shared(name: str, tmp_path: Path) -> Built:
+def shared_model(name: str) -> Path:
     models = shared_models()
     assert models is not None
-    return build_file(models / f"{name}.tflite", tmp_path / "out")
+    return models / f"{name}.tflite"
+
+
+def build_shared(name: str, tmp_path: Path) -> Built:
+    return build_file(shared_model(name), tmp_path / "out")
 
 
 def build_digits(tmp_path: Path, name: str = "digits") -> Built:
@@ -78,10 +87,28 @@ def test_shared_models_are_exact(path: Path, tmp_path: Path) -> None:
     assert_exact(built, inputs)
 
 
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench("qemu-mps2-an386", tmp_path_factory.mktemp("bench"))
+
+
+@needs_shared_models
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("name", ["mlperf/kws_ds_cnn", "mlperf/vww_mobilenet_v1", "mlperf/ic_resnet8"])
+def test_kernels_chosen_for_a_core_are_exact(bench: Bench, name: str, objective: str, tmp_path: Path) -> None:
+    built = build_file(shared_model(name), tmp_path / "out", objective=objective, board=bench.board.name)
+    assert len({layer.kernel for layer in built.manifest.layers}) > 2
+    assert differences(built, varied(built, 3), bench.running(built)) == []
+
+
 @needs_shared_models
 @pytest.mark.parametrize("name", SMALLEST_ARENAS)
-def test_the_arena_is_as_small_as_disjoint_tensors_allow(name: str, tmp_path: Path) -> None:
-    assert build_shared(name, tmp_path).manifest.arena_bytes == SMALLEST_ARENAS[name]
+def test_the_arena_is_as_small_as_disjoint_tensors_allow(name: str) -> None:
+    graph = pipeline.read(shared_model(name)).graph
+    assert plan(graph, HOST, Goal(), portable=True).layout.plan.bytes == SMALLEST_ARENAS[name]
+    for objective in OBJECTIVES:  # with memory that kernels want for themselves
+        found = plan(graph, load_core("cortex-m4"), Goal(objective)).layout.plan
+        assert found.bytes - found.lower_bound < ALIGNMENT
 
 
 @needs_shared_models

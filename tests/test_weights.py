@@ -45,8 +45,8 @@ def test_int4_filters_stay_packed_in_flash(tmp_path: Path) -> None:
     assert weights is not None and weights.data is not None
     size = (weights.data.size + 1) // 2
     assert f"uint8_t layer_00_weights[{size}]" in built.source.with_name("kws_constants.inc").read_text()
-    # Filter, two biases of int32, multipliers of int32, and shifts.
-    assert built.manifest.const_bytes == size + 5 * (4 + 4 + 4 + 1)
+    # Filter, two biases, multipliers and addends, all of int32.
+    assert built.manifest.const_bytes == size + 5 * (4 + 4 + 4 + 4)
 
 
 def test_a_packed_tensor_is_a_constant_of_half_bytes() -> None:
