@@ -16,7 +16,7 @@ from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.weighted import evened
 from tinygen.ops.window import WindowLoops
-from tinygen.ops.work import DEPTHWISE, window_work
+from tinygen.ops.work import DEPTHWISE, DEPTHWISE_LOOPS, window_work
 
 _UNROLLED_TAPS = 9
 """Windows up to 3x3 are written out; the loops of larger ones cost little beside their taps."""
@@ -91,7 +91,8 @@ def _prepare(site: Site) -> Body:
 
 def _work(site: Site) -> Work:
     loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
-    return window_work(site, DEPTHWISE, loops, loops.taps)
+    lines = DEPTHWISE if loops.taps <= _UNROLLED_TAPS else DEPTHWISE_LOOPS
+    return window_work(site, lines, loops, loops.taps)
 
 
 KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare, work=_work),)
