@@ -20,7 +20,7 @@ LOOPS = """
 3:  @ the end of a row, runs 10 times
     subs    r3, #1
     bne.w   1b
-4:  @ done, runs 1 times
+4:  @ done, runs once
     .balign 4
     pop     {r4-r7, pc}
 """

@@ -1,8 +1,8 @@
 """What assembly that templates print costs: its blocks say in comments how often they run.
 
-A label's comment ends in "runs N times", which `tinygen.emit` prints for the filter `runs`. A block goes from its label
-to the next; the one before the first label runs once. Where layers of different sizes share the text, N is a name in
-braces, printed for the filter `runs_as`, and every layer has its own number for it.
+A label's comment ends in "runs N times", or "runs once", which `tinygen.emit` prints for the filter `runs`. A block goes
+from its label to the next; the one before the first label runs once. Where layers of different sizes share the text, N
+is a name in braces, printed for the filter `runs_as`, and every layer has its own number for it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 _LABEL = re.compile(r"(\d+|[.\w]+):")
-_RUNS = re.compile(r"runs (?:([\d,]+)|{(\w+)}) times")
+_RUNS = re.compile(r"runs (?:(once)|(?:([\d,]+)|{(\w+)}) times)")
 _LOW = re.compile(r"r[0-7]\b")
 _HIGH = re.compile(r"\b(r8|r9|r10|r11|r12|lr|ip|fp|sl)\b")
 
@@ -65,7 +65,8 @@ def _parts(text: str) -> tuple[tuple[str, int | str, tuple[Instruction, ...]], .
             runs = _RUNS.search(comment)
             if runs is None:
                 raise ValueError(f"a label without 'runs N times': {line}")
-            found.append((label[1], runs[2] or int(runs[1].replace(",", "")), []))
+            count = 1 if runs[1] else runs[3] or int(runs[2].replace(",", ""))
+            found.append((label[1], count, []))
             words = words[label.end() :].strip()
         if words and not words.startswith("."):
             mnemonic, _, operands = words.partition(" ")

@@ -26,7 +26,7 @@ def _block(text: str) -> str:
 
 def _runs(count: int) -> str:
     """How often a block of assembly runs in one call; `tinygen.assembly` reads it back."""
-    return f"runs {count:,} times"
+    return "runs once" if count == 1 else f"runs {count:,} times"
 
 
 def _runs_as(name: str) -> str:

@@ -19,7 +19,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.registry import KERNELS, kernels_for
 from tinygen.target import Core
 
-_WEIGHT_OF_FLASH = {"speed": 0.0, "balanced": 0.8, "size": 12.0}
+_WEIGHT_OF_FLASH = {"speed": 0.0, "balanced": 0.7, "size": 12.0}
 """What a hundredth less flash is worth, in hundredths of time. Both are the whole model's."""
 
 
