@@ -1,8 +1,8 @@
 """What assembly that templates print costs: its blocks say in comments how often they run.
 
 A label's comment ends in "runs N times", or "runs once", which `tinygen.emit` prints for the filter `runs`. A block
-goes from its label to the next; the one before the first label runs once. Where layers of different sizes share the text, N
-is a name in braces, printed for the filter `runs_as`, and every layer has its own number for it.
+goes from its label to the next; the one before the first label runs once. Where layers of different sizes share the
+text, N is a name in braces, printed for the filter `runs_as`, and every layer has its own number for it.
 """
 
 from __future__ import annotations
