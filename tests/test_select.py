@@ -97,13 +97,14 @@ def test_a_flash_budget_gives_up_the_least_time_for_each_byte() -> None:
     assert names(select._within_flash([dear, cheap], 1)) == ["slow", "slow"]
 
 
-def test_less_scratch_takes_the_fastest_of_the_smaller() -> None:
-    steps = [step(0, candidate("a", 1, 1, scratch=9), candidate("b", 3, 1, scratch=0), candidate("c", 2, 1, scratch=8))]
-    lighter = select.with_less_scratch(steps, 0)
-    assert lighter is not None and names(list(lighter)) == ["c"]
-    lightest = select.with_less_scratch(lighter, 0)
-    assert lightest is not None and names(list(lightest)) == ["b"]
-    assert select.with_less_scratch(lightest, 0) is None
+def test_less_scratch_leaves_the_smaller_ones_the_fastest_first() -> None:
+    a, b, c = candidate("a", 1, 1, scratch=9), candidate("b", 3, 1, scratch=0), candidate("c", 2, 1, scratch=8)
+    steps = [step(0, a, b, c)]
+    lighter = select.with_less_scratch(steps, 0, 9)
+    assert lighter is not None and (lighter[0].chosen, lighter[0].rejected) == (c, (b,))
+    lightest = select.with_less_scratch(lighter, 0, 8)
+    assert lightest is not None and (lightest[0].chosen, lightest[0].rejected) == (b, ())
+    assert select.with_less_scratch(lightest, 0, 0) is None
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

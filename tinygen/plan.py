@@ -9,7 +9,7 @@ from tinygen.errors import DoesNotFit
 from tinygen.goal import Goal
 from tinygen.ir import Graph
 from tinygen.layout import Layout, lay_out
-from tinygen.select import Step, flash_bytes, select, with_less_scratch
+from tinygen.select import Step, candidates, choose, flash_bytes, with_less_scratch
 from tinygen.target import Core
 
 
@@ -28,14 +28,18 @@ def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, por
     for themselves are taken at the peak, as far as there are any. `portable`: only kernels in C for any core.
     Raises DoesNotFit when a budget cannot be met.
     """
-    steps = select(graph, core, goal, portable)
+    options = candidates(graph, core, goal, portable)
+    steps = choose(options, goal)
     layout = lay_out(graph, steps)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
-    while limit is not None and layout.ram_bytes > limit:
-        lighter = with_less_scratch(steps, layout.plan.peak_step) if steps else None
-        if lighter is None:
+    while limit is not None and layout.ram_bytes > limit and steps:
+        peak = layout.plan.peak_step
+        narrowed = with_less_scratch(options, peak, steps[peak].scratch)
+        if narrowed is None:
             break
-        steps, layout = lighter, lay_out(graph, lighter)
+        options = narrowed
+        steps = choose(options, goal)
+        layout = lay_out(graph, steps)
     _expect("RAM", layout.ram_bytes, goal.ram_budget)
     _expect("flash", flash_bytes(steps), goal.flash_budget)
     return Plan(steps, layout)

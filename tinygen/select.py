@@ -73,13 +73,22 @@ def select(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> tupl
 
     `portable`: only those that are C for any core. Raises UsageError for a preferred kernel that there is not.
     """
+    return choose(candidates(graph, core, goal, portable), goal)
+
+
+def candidates(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> tuple[Step, ...]:
+    """All nodes with the kernels that could compute them, the fastest ones chosen; as `select` otherwise."""
     unknown = sorted(goal.prefer - {kernel.name for kernel in KERNELS})
     if unknown:
         close = difflib.get_close_matches(unknown[0], [kernel.name for kernel in KERNELS], n=3)
         raise UsageError(f"there is no kernel {unknown[0]!r}", f"Near it: {', '.join(close)}." if close else "")
-    steps = [_step(graph, node, core, goal, portable) for node in graph.nodes]
-    steps = _weighed(steps, _WEIGHT_OF_FLASH[goal.objective])
-    return tuple(_within_flash(steps, goal.flash_budget))
+    return tuple(_step(graph, node, core, goal, portable) for node in graph.nodes)
+
+
+def choose(steps: Sequence[Step], goal: Goal) -> tuple[Step, ...]:
+    """Of the fastest kernels, and those beside them, the best for the objective, within the budget of flash."""
+    weighed = _weighed(steps, _WEIGHT_OF_FLASH[goal.objective])
+    return tuple(_within_flash(weighed, goal.flash_budget))
 
 
 def _step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:
@@ -245,7 +254,11 @@ def _within_flash(steps: Sequence[Step], budget: int | None) -> list[Step]:
     return current
 
 
-def with_less_scratch(steps: Sequence[Step], index: int) -> tuple[Step, ...] | None:
-    """With the fastest kernel in one step that wants less memory for itself; None: there is none."""
-    smaller = [other for other in steps[index].rejected if other.estimate.scratch < steps[index].scratch]
-    return tuple(_changed(steps, {index: min(smaller, key=_time)})) if smaller else None
+def with_less_scratch(steps: Sequence[Step], index: int, limit: int) -> tuple[Step, ...] | None:
+    """All nodes, one of them only with kernels that want less than `limit` for themselves; None: there are none."""
+    step = steps[index]
+    smaller = sorted((c for c in (step.chosen, *step.rejected) if c.estimate.scratch < limit), key=_time)
+    if not smaller:
+        return None
+    narrowed = dataclasses.replace(step, chosen=smaller[0], rejected=tuple(smaller[1:]))
+    return (*steps[:index], narrowed, *steps[index + 1 :])
