@@ -32,12 +32,10 @@ def rows() -> list[dict[str, Any]]:
 
 def test_the_example_costs_no_more_than_was_committed(modules: tuple[ModuleType, ModuleType]) -> None:
     before = SHORT.read_bytes()
-    recorded = json.loads(before)["versions"]["compiler"]
-    if modules[1].versions()["compiler"] != recorded:
-        pytest.skip(f"the committed results are of {recorded}")
+    versions = f"committed with {json.loads(before)['versions']}, here is {modules[1].versions()}"
     command = [sys.executable, str(BENCHMARKS / "models.py"), "--short", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}{versions}"
     assert "digits" in done.stdout
     assert SHORT.read_bytes() == before
 
