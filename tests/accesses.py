@@ -7,6 +7,7 @@ comparison of results would.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from building import Built
 
@@ -36,14 +37,27 @@ def allowed(image: elf.Image, built: Built) -> tuple[Allowance, ...]:
     )
 
 
+WIDEST_PADDING = 15
+"""Bytes between two symbols that only align the second. Wider ones are a compiler's tables, which have no name."""
+
+
 def code_and_constants(image: elf.Image, layers: list[Layer]) -> Iterator[Allowance]:
-    """Functions, which hold literals, and objects in flash: a layer's constants are for it alone."""
+    """Functions, which hold literals, objects in flash, and tables without a name: layers have constants of their own.
+
+    The software floats of a Cortex-M0 jump by such tables.
+    """
     end = image.symbol("linker_data_load").address
-    for symbol in image.symbols:
-        if symbol.kind and symbol.address + symbol.bytes <= end:
-            owners = (layer.index for layer in layers if symbol.name.startswith(f"{layer.id}_"))
-            owner = next(owners, ALL_SPANS) if symbol.kind == "object" else ALL_SPANS
-            yield Allowance(owner, symbol.address, symbol.address + symbol.bytes, "r")
+    named = [
+        (s.address, s.address + s.bytes, s)
+        for s in sorted(image.symbols, key=lambda s: s.address)
+        if s.kind and s.address + s.bytes <= end
+    ]
+    for start, stop, symbol in named:
+        owners = (layer.index for layer in layers if symbol.name.startswith(f"{layer.id}_"))
+        yield Allowance(next(owners, ALL_SPANS) if symbol.kind == "object" else ALL_SPANS, start, stop, "r")
+    for (_, before), (after, _) in pairwise([*((start, stop) for start, stop, _ in named), (end, end)]):
+        if after - before > WIDEST_PADDING:
+            yield Allowance(ALL_SPANS, before, after, "r")
 
 
 def own_memory(image: elf.Image, layer: Layer, layout: Layout) -> Iterator[Allowance]:
