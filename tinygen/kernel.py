@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tinygen.access import Spacing
 from tinygen.ir import Array, Op, Tensor
 
 
@@ -81,6 +82,11 @@ class Kernel:
     """
     moves_down: Callable[[Site], bool] = lambda site: False
     """Whether the output may begin at or before the input in the same memory: it reads before it writes."""
+    overlaps: Callable[[Site], Mapping[int, Spacing]] = lambda site: {}
+    """How inputs (by index) may overlap the only output, where that is more than not at all. Constants have no entry.
+
+    Where one tensor is several inputs, each entry holds. The memory for itself overlaps nothing.
+    """
     assembly: bool = False
     """Whether the template is assembly: the instructions of one function, from its entry to its return.
 
