@@ -18,7 +18,7 @@ from tinygen.layout import lay_out
 from tinygen.ops import registry
 from tinygen.ops.case import Case
 from tinygen.options import TFLM
-from tinygen.select import select, site_of, usable, worthwhile
+from tinygen.select import candidates, site_of, usable, worthwhile
 from tinygen.target import HOST, Core
 
 
@@ -70,7 +70,7 @@ def _kernels_of(name: str, features: frozenset[str]) -> frozenset[str]:
 def _graph(name: str) -> tuple[Graph, list[Node]]:
     """A named case, and those of its nodes that leave code."""
     graph = pipeline.decode(build_case(NAMED[name]), "case.tflite").graph
-    steps = select(graph, HOST, Goal(), portable=True)
+    steps = candidates(graph, HOST, Goal(), portable=True)
     aliased = lay_out(graph, steps).aliased
     return graph, [step.node for index, step in enumerate(steps) if len(aliased[index]) < len(step.site.inputs)]
 

@@ -15,6 +15,7 @@ import click
 from rich.console import Console, RenderableType
 
 from tinygen.errors import CannotCompare, TinygenError, UnsupportedModel, UsageError
+from tinygen.goal import OBJECTIVES, Goal
 from tinygen.options import INTERFACES, PROFILES, Options
 from tinygen.report.plain import plain
 from tinygen.report.progress import Report, progress_on
@@ -80,7 +81,7 @@ def app() -> None:
 @click.option("--name", help="C prefix and library name; by default made from the file's name.")
 @click.option(
     "--optimize",
-    type=click.Choice(["balanced", "speed", "size"]),
+    type=click.Choice(OBJECTIVES),
     default="balanced",
     show_default=True,
     help="What the kernels are chosen and written for.",
@@ -115,7 +116,6 @@ def build(
     tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
     """
     from tinygen import output, pipeline
-    from tinygen.goal import Goal
     from tinygen.report import tables
 
     goal = Goal(optimize, flash_budget, ram_budget, frozenset(kernels))

@@ -30,7 +30,7 @@ from tinygen.version import VERSION
 IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
 """One importer for each file suffix."""
 
-_OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os"}
+_OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os", "ram": "-O2"}
 """On Cortex-M, -O3 is slower than -O2 for these loops: it spills."""
 
 _LARGEST_FILE = 2**30

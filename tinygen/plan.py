@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tinygen.choice import Needs, choose, flash_bytes, within_ram
 from tinygen.errors import DoesNotFit
 from tinygen.goal import Goal
 from tinygen.ir import Graph
 from tinygen.layout import Layout, lay_out
-from tinygen.select import Step, candidates, choose, flash_bytes, with_less_scratch
+from tinygen.select import Candidate, Step, candidates
 from tinygen.target import Core
 
 
@@ -24,25 +25,52 @@ class Plan:
 def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, portable: bool = False) -> Plan:
     """The best kernels within the goal's limits, and their memory.
 
-    Where arena and states would be beyond the budget, or the `ram_bytes` that there are, kernels that want less memory
-    for themselves are taken at the peak, as far as there are any. `portable`: only kernels in C for any core.
+    Where arena and states would be beyond the budget, or the `ram_bytes` that there are, kernels that need less memory
+    are taken, as far as there are any. `portable`: only kernels in C for any core.
     Raises DoesNotFit when a budget cannot be met.
     """
     options = candidates(graph, core, goal, portable)
-    steps = choose(options, goal)
+    needs = _needs(graph, options)
+    steps: Sequence[Step] = choose(options, goal, needs)
     layout = lay_out(graph, steps)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
-    while limit is not None and layout.ram_bytes > limit and steps:
-        peak = layout.plan.peak_step
-        narrowed = with_less_scratch(options, peak, steps[peak].scratch)
-        if narrowed is None:
-            break
-        options = narrowed
-        steps = choose(options, goal)
-        layout = lay_out(graph, steps)
+    if limit is not None and layout.ram_bytes > limit:
+        steps, layout = _within(graph, options, goal, needs, limit)
     _expect("RAM", layout.ram_bytes, goal.ram_budget)
     _expect("flash", flash_bytes(steps), goal.flash_budget)
     return Plan(steps, layout)
+
+
+def _within(
+    graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs, limit: int
+) -> tuple[Sequence[Step], Layout]:
+    """The best kernels of those that need no more than the limit, less what the plan loses to gaps."""
+    least = max(min(needs(i, each) for each in (step.chosen, *step.rejected)) for i, step in enumerate(options))
+    target = limit
+    while True:
+        steps = choose(within_ram(options, target, needs), goal, needs)
+        layout = lay_out(graph, steps)
+        if layout.ram_bytes <= limit or target <= least:
+            return steps, layout
+        target -= layout.ram_bytes - limit
+
+
+def _needs(graph: Graph, steps: Sequence[Step]) -> Needs:
+    layout = lay_out(graph, [step.with_kernel(step.chosen) for step in steps])
+    own = {slot.buffer.name for slot in layout.plan.slots if slot.buffer.name.startswith("scratch of ")}
+    live = [
+        sum(
+            s.buffer.bytes
+            for s in layout.plan.slots
+            if s.buffer.first <= i <= s.buffer.last and s.buffer.name not in own
+        )
+        for i in range(len(steps))
+    ]
+
+    def needs(index: int, candidate: Candidate) -> int:
+        return live[index] + candidate.estimate.scratch
+
+    return needs
 
 
 def _expect(what: str, needed: int, budget: int | None) -> None:
