@@ -12,7 +12,7 @@ from building import BOARD, Built, build_bytes
 from tflite_builder import build_case
 
 from tinygen import pipeline
-from tinygen.goal import OBJECTIVES, Goal
+from tinygen.goal import STYLES, Goal
 from tinygen.ir import Graph, Node
 from tinygen.layout import lay_out
 from tinygen.ops import registry
@@ -61,7 +61,7 @@ def _kernels_of(name: str, features: frozenset[str]) -> frozenset[str]:
     return frozenset(
         kernel.name
         for node in coded
-        for objective in OBJECTIVES
+        for objective in STYLES
         for kernel in worthwhile(usable(site_of(graph, node, core, objective)))
     )
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from tinygen.errors import UsageError
 
-OBJECTIVES = ("balanced", "speed", "size", "ram")
+STYLES = ("balanced", "speed", "size")
+"""What code can be written for."""
+
+OBJECTIVES = (*STYLES, "ram")
 """The least product of time, flash and RAM; the least time; the least flash; the least RAM."""
 
 
@@ -35,7 +38,7 @@ class Goal:
 
     @property
     def style(self) -> str:
-        """What code is written for, "balanced", "speed" or "size": RAM is saved by the choice of kernels alone."""
+        """What code is written for, one of STYLES: RAM is saved by the choice of kernels, not by other code."""
         return "balanced" if self.objective == "ram" else self.objective
 
     @property
