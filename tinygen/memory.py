@@ -49,10 +49,24 @@ class Buffer:
         """Whether something of it must stay untouched in a step."""
         return any(part.first <= step <= part.last for part in self.pieces)
 
-    def during(self, step: int) -> Buffer:
-        """Only what must stay untouched in a step."""
-        live = tuple(part for part in self.pieces if part.first <= step <= part.last)
-        return dataclasses.replace(self, first=step, last=step, parts=live)
+    def during(self, step: int) -> list[Buffer]:
+        """The runs of bytes that must stay untouched in a step, each as a buffer of its own."""
+        runs: list[list[Part]] = []
+        end = 0
+        for part in sorted(self.pieces, key=lambda part: part.offset):
+            if part.first <= step <= part.last:
+                if not runs or part.offset >= end:
+                    runs.append([])
+                runs[-1].append(part)
+                end = max(end, part.offset + part.bytes)
+        return [_run(self.name, parts, step) for parts in runs]
+
+
+def _run(name: str, parts: Sequence[Part], step: int) -> Buffer:
+    start = parts[0].offset
+    size = max(part.offset + part.bytes for part in parts) - start
+    moved = tuple(dataclasses.replace(part, offset=part.offset - start) for part in parts)
+    return Buffer(name, size, step, step, moved)
 
 
 @dataclass(frozen=True)
