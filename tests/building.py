@@ -61,9 +61,10 @@ def build_file(
     board: str = BOARD,
     profile: str = TFLM,
     kernel: str | None = None,
+    places: tuple[tuple[str, str], ...] = (),
 ) -> Built:
     """Read a model file, build it, and write the output folder."""
-    return build_read(pipeline.read(path, Options(profile)), out, name, objective, board, kernel)
+    return build_read(pipeline.read(path, Options(profile)), out, name, objective, board, kernel, places)
 
 
 def build_read(
@@ -73,9 +74,10 @@ def build_read(
     objective: str = "balanced",
     board: str = BOARD,
     kernel: str | None = None,
+    places: tuple[tuple[str, str], ...] = (),
 ) -> Built:
     """The same for a model that has been read; with the kernel, wherever it can be used."""
-    goal = Goal(objective, prefer=frozenset(() if kernel is None else (kernel,)))
+    goal = Goal(objective, places=places, prefer=frozenset(() if kernel is None else (kernel,)))
     build = pipeline.build(model, board, name, goal)
     output.write(build.files, out)
     return Built(model, out, build.manifest)
