@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygen.choice import Needs, choose, flash_bytes, within_ram
@@ -20,6 +20,18 @@ class Plan:
 
     steps: Sequence[Step]
     layout: Layout
+
+
+def sizes_of(chosen: Plan) -> Mapping[str, int]:
+    """Bytes of the library's parts, by their names in `tinygen.placement`; those of code are estimates."""
+    data = sum(step.chosen.estimate.data for step in chosen.steps)
+    layout = chosen.layout
+    return {
+        "weights": data,
+        "code": flash_bytes(chosen.steps) - data,
+        "arena": layout.plan.bytes,
+        "state": layout.state_bytes,
+    }
 
 
 def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, portable: bool = False) -> Plan:
