@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.access import Order, Spacing, evenly, rows, spacing
+from tinygen.access import Order, Spacing, by_channels, evenly, rows, spacing
 
 
 def is_safe(order: Order, distance: int) -> bool:
@@ -73,3 +75,34 @@ def test_a_byte_nearer_something_is_overwritten(order: Order) -> None:
 )
 def test_known_distances(order: Order, expected: Spacing) -> None:
     assert spacing(order) == expected
+
+
+def sweeps_are_safe(order: Order, channels: int, distance: int) -> bool:
+    """The same for buffered steps over pixels of `channels` bytes, all of them for the first channel, then the next."""
+    overwritten: set[int] = set()
+    for channel in range(channels):
+        for first, last, start, stop in zip(
+            order.reads_from, order.reads_to, order.writes_from, order.writes_to, strict=True
+        ):
+            if overwritten & {pixel * channels + channel + distance for pixel in range(first, last)}:
+                return False
+            overwritten |= {pixel * channels + channel for pixel in range(start, stop)}
+    return True
+
+
+@given(orders(), st.integers(2, 4), st.integers(-100, 100))
+def test_channel_by_channel_multiples_of_a_pixel_are_safe(order: Order, channels: int, distance: int) -> None:
+    pixels = replace(order, buffered=True)
+    in_bytes = Order(*(ends * channels for ends in astuple(pixels)[:4]))
+    found = by_channels(in_bytes, channels)
+    sizes = int(in_bytes.reads_to.max()), int(in_bytes.writes_to.max())
+    if found.allows(distance, *sizes):
+        assert sweeps_are_safe(pixels, channels, distance)
+
+
+def test_between_multiples_of_a_pixel_another_channel_is_overwritten() -> None:
+    pixels = evenly(5, 1, 1)
+    found = by_channels(evenly(5, 4, 4), 4)
+    safe = {distance for distance in range(-16, 17) if sweeps_are_safe(pixels, 4, distance)}
+    assert safe == {0, 4, 8, 12, 16}
+    assert {distance for distance in range(-16, 17) if found.allows(distance, 20, 20)} == safe

@@ -25,6 +25,14 @@ class Spacing(NamedTuple):
 
     input_above: int
     output_above: int
+    multiple: int = 1
+    """Where the two do overlap, the distance must be a multiple of this, too: see `by_channels`."""
+
+    def allows(self, distance: int, input_bytes: int, output_bytes: int) -> bool:
+        """Whether the input may begin `distance` bytes after the output's beginning (negative: before it)."""
+        if distance >= output_bytes or -distance >= input_bytes:
+            return True
+        return distance % self.multiple == 0 and (distance >= self.input_above or -distance >= self.output_above)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,15 @@ def spacing(order: Order) -> Spacing:
         max(int((order.writes_to - lowest).max(initial=-nothing)), -size),
         max(int((highest - order.writes_from).max(initial=-nothing)), -end),
     )
+
+
+def by_channels(order: Order, pixel: int) -> Spacing:
+    """Of a kernel that goes through `order` for some channels of all pixels, then for the next channels, and so on.
+
+    `order` counts whole pixels of `pixel` bytes, which input and output have in common. At a distance of whole pixels a
+    channel's bytes meet those of the same channel only, so that the order of the channels does not matter.
+    """
+    return spacing(order)._replace(multiple=pixel)
 
 
 def evenly(steps: int, read: int, written: int, buffered: bool = True) -> Order:
