@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import combinations
 
 from tinygen.access import Spacing
-from tinygen.placing import Apart, least_height, place
+from tinygen.packing import Apart, least_height, pack
 
 ALIGNMENT = 4
 """Offsets are multiples of this: the widest element type that the arena holds."""
@@ -103,10 +103,10 @@ def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None) -> 
     sizes = [aligned(buffer.bytes) for buffer in ordered]
     apart = dict(_separations(ordered, spacings or {}))
     bound, peak = _most_needed(ordered, sizes, apart)
-    placing = place(sizes, apart, bound, ALIGNMENT)
-    slots = (Slot(buffer, offset) for buffer, offset in zip(ordered, placing.offsets, strict=True))
+    packed = pack(sizes, apart, bound, ALIGNMENT)
+    slots = (Slot(buffer, offset) for buffer, offset in zip(ordered, packed.offsets, strict=True))
     in_order = tuple(sorted(slots, key=lambda slot: (slot.buffer.first, slot.offset, slot.buffer.name)))
-    return MemoryPlan(in_order, placing.height, placing.lower_bound, peak)
+    return MemoryPlan(in_order, packed.height, packed.lower_bound, peak)
 
 
 def step_bytes(buffers: Sequence[Buffer], spacings: Spacings) -> int:
