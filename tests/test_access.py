@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, replace
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -90,19 +90,19 @@ def sweeps_are_safe(order: Order, channels: int, distance: int) -> bool:
     return True
 
 
-@given(orders(), st.integers(2, 4), st.integers(-100, 100))
-def test_channel_by_channel_multiples_of_a_pixel_are_safe(order: Order, channels: int, distance: int) -> None:
-    pixels = replace(order, buffered=True)
-    in_bytes = Order(*(ends * channels for ends in astuple(pixels)[:4]))
-    found = by_channels(in_bytes, channels)
-    sizes = int(in_bytes.reads_to.max()), int(in_bytes.writes_to.max())
-    if found.allows(distance, *sizes):
-        assert sweeps_are_safe(pixels, channels, distance)
+@given(orders(), st.integers(1, 4))
+def test_channel_by_channel_the_place_is_safe_if_it_is_pixel_by_pixel(order: Order, channels: int) -> None:
+    in_bytes = Order(*(ends * channels for ends in astuple(order)[:4]))
+    assert sweeps_are_safe(order, channels, 0) or not by_channels(in_bytes).in_place
 
 
-def test_between_multiples_of_a_pixel_another_channel_is_overwritten() -> None:
+def test_channel_by_channel_only_the_very_place_is_safe() -> None:
     pixels = evenly(5, 1, 1)
-    found = by_channels(evenly(5, 4, 4), 4)
-    safe = {distance for distance in range(-16, 17) if sweeps_are_safe(pixels, 4, distance)}
-    assert safe == {0, 4, 8, 12, 16}
-    assert {distance for distance in range(-16, 17) if found.allows(distance, 20, 20)} == safe
+    assert by_channels(evenly(5, 4, 4)) == Spacing(20, 20, in_place=True)
+    assert [distance for distance in range(-3, 4) if sweeps_are_safe(pixels, 4, distance)] == [0]
+
+
+def test_channel_by_channel_windows_of_later_pixels_keep_their_place() -> None:
+    windows = rows(steps=9, row=8, window=3, stride=1, before=1, height=9, written=8)
+    assert not by_channels(windows).in_place
+    assert not sweeps_are_safe(Order(*(ends // 8 for ends in astuple(windows)[:4])), 8, 0)

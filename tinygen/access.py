@@ -25,14 +25,8 @@ class Spacing(NamedTuple):
 
     input_above: int
     output_above: int
-    multiple: int = 1
-    """Where the two do overlap, the distance must be a multiple of this, too: see `by_channels`."""
-
-    def allows(self, distance: int, input_bytes: int, output_bytes: int) -> bool:
-        """Whether the input may begin `distance` bytes after the output's beginning (negative: before it)."""
-        if distance >= output_bytes or -distance >= input_bytes:
-            return True
-        return distance % self.multiple == 0 and (distance >= self.input_above or -distance >= self.output_above)
+    in_place: bool = False
+    """Whether, besides, both may begin at the same byte, even where other distances as small are not allowed."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +65,15 @@ def spacing(order: Order) -> Spacing:
     )
 
 
-def by_channels(order: Order, pixel: int) -> Spacing:
+def by_channels(order: Order) -> Spacing:
     """Of a kernel that goes through `order` for some channels of all pixels, then for the next channels, and so on.
 
-    `order` counts whole pixels of `pixel` bytes, which input and output have in common. At a distance of whole pixels a
-    channel's bytes meet those of the same channel only, so that the order of the channels does not matter.
+    `order` is that of whole pixels, of as many channels in the input as in the output. Where both begin at the same
+    byte, a channel's bytes meet those of the same channel only, so that the order of the channels does not matter;
+    elsewhere the first channels' outputs lie upon other channels that are still to be read.
     """
-    return spacing(order)._replace(multiple=pixel)
+    size, end = int(order.reads_to.max(initial=0)), int(order.writes_to.max(initial=0))
+    return Spacing(end, size, in_place=spacing(order).input_above <= 0)
 
 
 def evenly(steps: int, read: int, written: int, buffered: bool = True) -> Order:
