@@ -152,7 +152,9 @@ def _allowed(
         if name in life and life[name].last == index and all(operand in declared for operand in operands):
             each = [declared[operand] for operand in operands]
             found[name, step.node.outputs[0]] = Spacing(
-                max(spacing.input_above for spacing in each), max(spacing.output_above for spacing in each)
+                max(spacing.input_above for spacing in each),
+                max(spacing.output_above for spacing in each),
+                all(spacing.in_place for spacing in each),
             )
     return found
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import combinations
 
 from tinygen.access import Spacing
-from tinygen.packing import Apart, least_height, pack
+from tinygen.packing import Apart, Distances, Exact, least_height, pack, relaxed
 
 ALIGNMENT = 4
 """Offsets are multiples of this: the widest element type that the arena holds."""
@@ -101,9 +101,9 @@ def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None) -> 
     """
     ordered = sorted(buffers, key=lambda buffer: (buffer.first, -buffer.bytes, buffer.last, buffer.name))
     sizes = [aligned(buffer.bytes) for buffer in ordered]
-    apart = dict(_separations(ordered, spacings or {}))
-    bound, peak = _most_needed(ordered, sizes, apart)
-    packed = pack(sizes, apart, bound, ALIGNMENT)
+    apart, exact = _separations(ordered, spacings or {})
+    bound, peak = _most_needed(ordered, sizes, relaxed(apart, exact))
+    packed = pack(sizes, apart, exact, bound, ALIGNMENT)
     slots = (Slot(buffer, offset) for buffer, offset in zip(ordered, packed.offsets, strict=True))
     in_order = tuple(sorted(slots, key=lambda slot: (slot.buffer.first, slot.offset, slot.buffer.name)))
     return MemoryPlan(in_order, packed.height, packed.lower_bound, peak)
@@ -111,7 +111,7 @@ def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None) -> 
 
 def step_bytes(buffers: Sequence[Buffer], spacings: Spacings) -> int:
     """What no plan can go below for buffers that all live in one step: exact for up to three of them."""
-    apart = dict(_separations(buffers, spacings))
+    apart = relaxed(*_separations(buffers, spacings))
     return least_height([aligned(buffer.bytes) for buffer in buffers], range(len(buffers)), apart)
 
 
@@ -138,32 +138,38 @@ def _most_needed(buffers: Sequence[Buffer], sizes: Sequence[int], apart: Apart) 
     return most, peak
 
 
-def _separations(buffers: Sequence[Buffer], spacings: Spacings) -> Iterator[tuple[tuple[int, int], int]]:
-    """For each two buffers that may not lie anyhow: (i, j), and how many bytes after i buffer j may begin, or more."""
+def _separations(buffers: Sequence[Buffer], spacings: Spacings) -> tuple[Apart, Exact]:
+    """For each two buffers that may not lie anyhow, by their indices: how far apart they must be, or exactly are."""
+    apart: dict[tuple[int, int], int] = {}
+    exact: dict[tuple[int, int], int] = {}
     active: list[int] = []
     for index in sorted(range(len(buffers)), key=lambda index: buffers[index].first):
         buffer = buffers[index]
         active = [other for other in active if buffers[other].last >= buffer.first]
         for other in active:
-            distances = _distances(buffers[other], buffer, spacings)
-            if distances is not None:
-                yield (other, index), distances[0]
-                yield (index, other), distances[1]
+            found = list(_distances(buffers[other], buffer, spacings))
+            if not found:
+                continue
+            apart[other, index] = aligned(max(pair.after for pair in found))
+            apart[index, other] = aligned(max(pair.before for pair in found))
+            for pair in found:
+                distance = pair.exact
+                if distance is not None and distance % ALIGNMENT == 0 and all(each.allow(distance) for each in found):
+                    exact[other, index], exact[index, other] = distance, -distance
         active.append(index)
+    return apart, exact
 
 
-def _distances(a: Buffer, b: Buffer, spacings: Spacings) -> tuple[int, int] | None:
-    """How many bytes after `a` buffer `b` may begin, or more, and after `b` buffer `a`; None: they may lie anyhow."""
-    found = []
+def _distances(a: Buffer, b: Buffer, spacings: Spacings) -> Iterator[Distances]:
+    """How far buffer `b` may begin after `a`, for each part of the one and of the other that may not lie anyhow."""
     for p in a.pieces:
         for q in b.pieces:
             if p.first <= q.last and q.first <= p.last:
                 upwards, downwards = _after(p, q, spacings), _after(q, p, spacings)
                 if upwards + downwards > 0:
-                    found.append((p.offset + upwards - q.offset, q.offset + downwards - p.offset))
-    if not found:
-        return None
-    return aligned(max(up for up, _ in found)), aligned(max(down for _, down in found))
+                    by = p.offset - q.offset
+                    given = spacings.get((p.name, q.name)) or spacings.get((q.name, p.name))
+                    yield Distances(upwards + by, downwards - by, by if given and given.in_place else None)
 
 
 def _after(p: Part, q: Part, spacings: Spacings) -> int:

@@ -2,15 +2,20 @@
 
 For two blocks that may not lie anyhow there is a least distance either way: ``apart[i, j]``, how far after block i
 block j may begin, and ``apart[j, i]``; one of the two must hold. It is no more than the size of the block that comes
-first, at which they are disjoint, and may be negative. Two blocks without distances do not concern each other.
+first, at which they are disjoint, and may be negative. Two blocks without distances do not concern each other. Some
+may lie at one exact distance, too, although others as small are not allowed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Apart = Mapping[tuple[int, int], int]
+
+Exact = Mapping[tuple[int, int], int]
+"""``exact[i, j]``: block j may also begin exactly so far after block i, or before it; the negative is at (j, i)."""
 
 _LARGEST_TOURNAMENT = 7  # blocks: orders are tried one by one
 _STATES = 6_000  # that a search looks at, all in all
@@ -59,16 +64,21 @@ def _least_over_orders(sizes: Sequence[int], blocks: Sequence[int], apart: Apart
     return least
 
 
-def pack(sizes: Sequence[int], apart: Apart, bound: int, unit: int) -> Packing:
+def relaxed(apart: Apart, exact: Exact) -> Apart:
+    """Distances of which one holds in every packing, exact ones included: what bounds are derived from."""
+    return {pair: min(distance, exact.get(pair, distance)) for pair, distance in apart.items()}
+
+
+def pack(sizes: Sequence[int], apart: Apart, exact: Exact, bound: int, unit: int) -> Packing:
     """A low packing at multiples of `unit`, which sizes and distances are, too; `bound`: what none can go below.
 
     Several greedy orders are tried, each block going to the lowest offset that is free. Where none reaches the bound,
     an exhaustive search looks for a packing at the bound itself, then by bisection above it. It ends after a number of
     states, so that the result depends on nothing but the blocks; what it has refuted until then raises the bound.
     """
-    near: list[dict[int, tuple[int, int]]] = [{} for _ in sizes]
+    near: list[dict[int, Distances]] = [{} for _ in sizes]
     for (i, j), distance in apart.items():
-        near[i][j] = distance, apart[j, i]
+        near[i][j] = Distances(distance, apart[j, i], exact.get((i, j)))
     best = min((_greedy(sizes, near, order) for order in _orders(sizes, near)), key=lambda at: _height(sizes, at))
     low, high = bound, _height(sizes, best)
     target, left = bound, _STATES
@@ -90,8 +100,20 @@ def _height(sizes: Sequence[int], offsets: Sequence[int]) -> int:
     return max((offset + size for offset, size in zip(offsets, sizes, strict=True)), default=0)
 
 
-_Near = Sequence[Mapping[int, tuple[int, int]]]
-"""For each block those that it must keep away from: how far after it they may begin, and how far it after them."""
+class Distances(NamedTuple):
+    """How far after a block another may begin, how far it after that, and the exact distance, if there is one."""
+
+    after: int
+    before: int
+    exact: int | None
+
+    def allow(self, distance: int) -> bool:
+        """Whether the other may begin so far after it."""
+        return distance >= self.after or -distance >= self.before or distance == self.exact
+
+
+_Near = Sequence[Mapping[int, Distances]]
+"""For each block those that it must keep away from."""
 
 
 def _orders(sizes: Sequence[int], near: _Near) -> Iterator[list[int]]:
@@ -104,31 +126,31 @@ def _orders(sizes: Sequence[int], near: _Near) -> Iterator[list[int]]:
 
 
 def _greedy(sizes: Sequence[int], near: _Near, order: Sequence[int]) -> list[int]:
+    """Each block at the lowest offset that those before it allow."""
     offsets: dict[int, int] = {}
     for block in order:
-        offset = 0
-        # What is too near ends before `above`, and begins after `below`: both excluded.
-        taken = (
-            (offsets[j] - after, offsets[j] + before) for j, (after, before) in near[block].items() if j in offsets
+        others = [(offsets[j], distances) for j, distances in near[block].items() if j in offsets]
+        starts = {0, *(at + distances.before for at, distances in others)}
+        starts.update(at - distances.exact for at, distances in others if distances.exact is not None)
+        offsets[block] = next(
+            start
+            for start in sorted(starts)
+            if start >= 0 and all(distances.allow(at - start) for at, distances in others)
         )
-        for below, above in sorted(taken):
-            if below < offset < above:
-                offset = above
-        offsets[block] = offset
     return [offsets[block] for block in range(len(sizes))]
 
 
 class _Search:
-    """Whether blocks go into a height: for each two of them that are too near each other, one goes above the other.
+    """Whether blocks go into a height: of each two that are too near each other, one goes above the other, or just so.
 
-    Of every block the lowest and the highest offset are known that the decisions so far leave it. Where one of two
-    blocks cannot be above, the other is. When all blocks at their lowest offsets are far enough apart, that is it.
+    Of every block the lowest and the highest offset are known that the decisions so far leave it. Where but one way is
+    left for two blocks, it is taken. When all blocks at their lowest offsets are far enough apart, that is it.
     """
 
     def __init__(self, sizes: Sequence[int], near: _Near, height: int, states: int) -> None:
-        self._pairs = [(i, j, *near[i][j]) for i in range(len(sizes)) for j in near[i] if i < j]
+        self._pairs = [(i, j, near[i][j]) for i in range(len(sizes)) for j in near[i] if i < j]
         self._of: list[list[int]] = [[] for _ in sizes]
-        for index, (i, j, _, _) in enumerate(self._pairs):
+        for index, (i, j, _) in enumerate(self._pairs):
             self._of[i].append(index)
             self._of[j].append(index)
         self._first = _State([0] * len(sizes), [height - size for size in sizes], bytearray(len(self._pairs)))
@@ -153,49 +175,49 @@ class _Search:
             pair = self._tightest(state)
             if pair is None:
                 return state.low
-            i, j, up, down = self._pairs[pair]
-            above = state.high[j] - state.low[i] - up
-            below = state.high[i] - state.low[j] - down
-            # That which leaves more room is tried first: it is the last on the stack.
-            for choice in (_BELOW, _ABOVE) if above >= below else (_ABOVE, _BELOW):
+            i, j, distances = self._pairs[pair]
+            # That which leaves more room is tried first, an exact distance before all: it is the last on the stack.
+            for _, choice in sorted(state.ways(i, j, distances)):
                 stack.append((state.deciding(pair, choice), [i, j]))
         return None
 
     def _follow(self, state: _State, changed: list[int]) -> bool:
         """Narrow offsets and take the decisions that follow from what has changed; False where nothing is left."""
-        low, high, decided = state.low, state.high, state.decided
+        decided = state.decided
         while changed:
             for pair in self._of[changed.pop()]:
-                i, j, up, down = self._pairs[pair]
+                i, j, distances = self._pairs[pair]
                 if not decided[pair]:
-                    above, below = low[i] + up <= high[j], low[j] + down <= high[i]
-                    if above and below:
+                    ways = state.ways(i, j, distances)
+                    if len(ways) > 1:
                         continue
-                    decided[pair] = _ABOVE if above else _BELOW
-                if decided[pair] == _BELOW:
-                    i, j, up = j, i, down
-                if low[j] < low[i] + up:
-                    low[j] = low[i] + up
-                    changed.append(j)
-                if high[i] > high[j] - up:
-                    high[i] = high[j] - up
-                    changed.append(i)
-                if low[j] > high[j] or low[i] > high[i]:
+                    if not ways:
+                        return False
+                    decided[pair] = ways[0][1]
+                if decided[pair] == _ABOVE:
+                    changed += state.raise_above(i, j, distances.after)
+                elif decided[pair] == _BELOW:
+                    changed += state.raise_above(j, i, distances.before)
+                else:
+                    assert distances.exact is not None
+                    changed += state.raise_above(i, j, distances.exact)
+                    changed += state.raise_above(j, i, -distances.exact)
+                if state.low[j] > state.high[j] or state.low[i] > state.high[i]:
                     return False
         return True
 
     def _tightest(self, state: _State) -> int | None:
         """Of the pairs that are too near each other at their lowest offsets, that with the least room."""
         low, high, best, least = state.low, state.high, None, 0
-        for pair, (i, j, up, down) in enumerate(self._pairs):
-            if not state.decided[pair] and -down < low[j] - low[i] < up:
-                room = high[j] - low[i] - up + high[i] - low[j] - down
+        for pair, (i, j, distances) in enumerate(self._pairs):
+            if not state.decided[pair] and not distances.allow(low[j] - low[i]):
+                room = high[j] - low[i] - distances.after + high[i] - low[j] - distances.before
                 if best is None or room < least:
                     best, least = pair, room
         return best
 
 
-_ABOVE, _BELOW = 1, 2  # decisions: where the second of a pair goes
+_ABOVE, _BELOW, _EXACT = 1, 2, 3  # decisions: where the second of a pair goes
 
 
 @dataclass
@@ -203,6 +225,29 @@ class _State:
     low: list[int]
     high: list[int]
     decided: bytearray
+
+    def ways(self, i: int, j: int, distances: Distances) -> list[tuple[float, int]]:
+        """Room and decision of each way in which two blocks can still lie to each other."""
+        rooms: list[tuple[float, int]] = [
+            (self.high[j] - self.low[i] - distances.after, _ABOVE),
+            (self.high[i] - self.low[j] - distances.before, _BELOW),
+        ]
+        found = [(room, choice) for room, choice in rooms if room >= 0]
+        exact = distances.exact
+        if exact is not None and max(self.low[j], self.low[i] + exact) <= min(self.high[j], self.high[i] + exact):
+            found.append((float("inf"), _EXACT))
+        return found
+
+    def raise_above(self, lower: int, upper: int, distance: int) -> list[int]:
+        """Let a block begin so far after another, or more; those whose offsets this narrows."""
+        narrowed = []
+        if self.low[upper] < self.low[lower] + distance:
+            self.low[upper] = self.low[lower] + distance
+            narrowed.append(upper)
+        if self.high[lower] > self.high[upper] - distance:
+            self.high[lower] = self.high[upper] - distance
+            narrowed.append(lower)
+        return narrowed
 
     def deciding(self, pair: int, choice: int) -> _State:
         decided = bytearray(self.decided)
