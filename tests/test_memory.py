@@ -119,7 +119,7 @@ Problem = tuple[list[Buffer], dict[tuple[str, str], Spacing]]
 
 
 @st.composite
-def problems(draw: st.DrawFn, most: int = 14, largest: int = 400) -> Problem:
+def problems(draw: st.DrawFn, most: int = 8, largest: int = 400) -> Problem:
     """Any buffers, some of parts with lives of their own, and any spacings between those that follow each other."""
     made = []
     for index in range(draw(st.integers(0, most))):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 Apart = Mapping[tuple[int, int], int]
 
 _LARGEST_TOURNAMENT = 7  # blocks: orders are tried one by one
-_STATES = 6_000  # that a search looks at, all in all
+_EFFORT = 4_000_000  # of all searches: for each state that they look at, a hundred, and one for each pair of blocks
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,10 @@ def pack(sizes: Sequence[int], apart: Apart, bound: int, unit: int) -> Packing:
         near[i][j] = distance, apart[j, i]
     best = min((_greedy(sizes, near, order) for order in _orders(sizes, near)), key=lambda at: _height(sizes, at))
     low, high = bound, _height(sizes, best)
-    target, left = bound, _STATES
+    states = left = _EFFORT // (100 + len(apart) // 2)
+    target = bound
     while low < high and left > 0:
-        search = _Search(sizes, near, target, min(left, _STATES // 3))
+        search = _Search(sizes, near, target, min(left, states // 3))
         found = search.run()
         left -= search.states
         if found is not None:
@@ -132,6 +133,8 @@ class _Search:
             self._of[i].append(index)
             self._of[j].append(index)
         self._first = _State([0] * len(sizes), [height - size for size in sizes], bytearray(len(self._pairs)))
+        self._failed = [0] * len(self._pairs)
+        """How often it was found that each pair could lie neither way."""
         self._limit = states
         self.states = 0
         self.is_complete = True
@@ -181,15 +184,16 @@ class _Search:
                     high[i] = high[j] - up
                     changed.append(i)
                 if low[j] > high[j] or low[i] > high[i]:
+                    self._failed[pair] += 1
                     return False
         return True
 
     def _tightest(self, state: _State) -> int | None:
-        """Of the pairs that are too near each other at their lowest offsets, that with the least room."""
-        low, high, best, least = state.low, state.high, None, 0
+        """A pair that is too near each other at their lowest offsets: with little room, and often in the way so far."""
+        low, high, best, least = state.low, state.high, None, 0.0
         for pair, (i, j, up, down) in enumerate(self._pairs):
             if not state.decided[pair] and -down < low[j] - low[i] < up:
-                room = high[j] - low[i] - up + high[i] - low[j] - down
+                room = (high[j] - low[i] - up + high[i] - low[j] - down + 1) / (1 + self._failed[pair])
                 if best is None or room < least:
                     best, least = pair, room
         return best
