@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from tinygen.access import Spacing
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body, Kernel, Site, Work
@@ -16,6 +17,7 @@ from tinygen.ops import common
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
+from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import evened
 from tinygen.ops.window import Axis, Window, WindowLoops
 from tinygen.ops.work import DOT_PRODUCT, WINDOW, window_work
@@ -136,10 +138,14 @@ def _window_work(site: Site) -> Work:
     return window_work(site, WINDOW, loops, math.prod(site.inputs[1].shape[1:]))
 
 
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    return by_window(site, site.op.window, channelwise=False)
+
+
 KERNELS = (
-    Kernel("conv_2d.pointwise", Conv2D, _prepare, accepts=_is_pointwise, work=_dot_product_work),
-    Kernel("conv_2d.direct", Conv2D, _prepare, accepts=_is_contiguous, work=_window_work),
-    Kernel("conv_2d.general", Conv2D, _prepare, work=_window_work),
+    Kernel("conv_2d.pointwise", Conv2D, _prepare, accepts=_is_pointwise, work=_dot_product_work, overlaps=_overlaps),
+    Kernel("conv_2d.direct", Conv2D, _prepare, accepts=_is_contiguous, work=_window_work, overlaps=_overlaps),
+    Kernel("conv_2d.general", Conv2D, _prepare, work=_window_work, overlaps=_overlaps),
 )
 
 
