@@ -68,7 +68,9 @@ class Geometry:
     steps: Steps | None
     """None: the rows follow one after the other."""
     most: int = 3
-    """Rows of a block at most; one: filters, too, are taken one by one, which is the least code."""
+    """Rows of a block at most."""
+    alone: bool = False
+    """Whether filters are taken one by one, which is the least code."""
     raw: bool = False
     """Whether the only row is expanded in registers."""
 
@@ -85,7 +87,7 @@ class Geometry:
     @property
     def filter_groups(self) -> tuple[tuple[int, int], ...]:
         """(filters, count): as many at a time as all blocks take, then those left over."""
-        together = 1 if self.most == 1 else 5 if self.raw else 4 if self.blocks[0][0] == 1 else 2
+        together = 1 if self.alone else 5 if self.raw else 4 if self.blocks[0][0] == 1 else 2
         parts = ((together, self.filters // together), (self.filters % together, 1))
         return tuple((filters, count) for filters, count in parts if filters and count)
 
@@ -244,13 +246,15 @@ class Unrolling:
     """How many groups of a dot product there may be when all of them are written out for several filters in turn."""
     most: int = 3
     """Rows of a block at most."""
+    alone: bool = False
+    """Whether filters are taken one by one."""
     raw: bool = False
     """Whether the only row is expanded in registers."""
 
     def geometry(self, site: Site) -> Geometry | None:
         """The layer's, cut accordingly."""
         found = geometry(site)
-        return None if found is None else replace(found, most=self.most, raw=self.raw)
+        return None if found is None else replace(found, most=self.most, alone=self.alone, raw=self.raw)
 
 
 def geometry(site: Site) -> Geometry | None:
@@ -296,6 +300,12 @@ def accepts(site: Site) -> bool:
     if sizes is None or (sizes.steps and sizes.steps.columns > 0xFFFF):
         return False
     return form(site) is not None
+
+
+def _accepts_several(site: Site) -> bool:
+    """Also: so many rows that smaller blocks take less memory."""
+    sizes = geometry(site) if accepts(site) else None
+    return sizes is not None and sizes.rows > 2
 
 
 def _accepts_raw(site: Site) -> bool:
@@ -409,8 +419,9 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
 
 _UNROLLED = Unrolling(often=32, seldom=8, copies=16)
 _COMPACT = Unrolling(often=8, seldom=2, copies=0)
-_SMALL = Unrolling(often=4, seldom=4, copies=0, most=1)
+_SMALL = Unrolling(often=4, seldom=4, copies=0, most=1, alone=True)
 _RAW = Unrolling(often=16, seldom=8, copies=0, raw=True)
+_ONE_BY_ONE = Unrolling(often=16, seldom=4, copies=0, most=1)
 _IN_TWOS = Unrolling(often=16, seldom=4, copies=0, most=2)
 
 
@@ -432,7 +443,8 @@ def _kernel(name: str, op: type[Weighted], unrolling: Unrolling, accepts: Callab
 KERNELS = (
     _kernel("conv_2d.pointwise_2x3", Conv2D, _UNROLLED),
     _kernel("conv_2d.pointwise_2x3_compact", Conv2D, _COMPACT),
-    _kernel("conv_2d.pointwise_2x2_compact", Conv2D, _IN_TWOS),
+    _kernel("conv_2d.pointwise_2x2_compact", Conv2D, _IN_TWOS, _accepts_several),
+    _kernel("conv_2d.pointwise_4x1_compact", Conv2D, _ONE_BY_ONE, _accepts_several),
     _kernel("conv_2d.pointwise_1x1_small", Conv2D, _SMALL),
     _kernel("fully_connected.4x1", FullyConnected, _UNROLLED),
     _kernel("fully_connected.4x1_compact", FullyConnected, _COMPACT),
