@@ -11,6 +11,7 @@ import pytest
 import toy_model
 
 from tinygen import bench, elf, firmware, manifest, output, pipeline, reference, verify
+from tinygen.access import Spacing
 from tinygen.counting import plugin, record
 from tinygen.counting.attribution import Figures
 from tinygen.counting.disassembly import disassemble
@@ -202,6 +203,27 @@ def test_accesses_outside_of_what_is_allowed_are_found(toy: tuple[Path, Manifest
     # A word that begins inside and ends outside.
     found = outside(code, saved, first, dataclasses.replace(second, high=second.high - 1))
     assert (found.count, found.span, found.address) == (2, 1, arena.address + 4)
+
+
+def test_reads_and_writes_are_followed(toy: tuple[Path, Manifest]) -> None:
+    out, content = toy
+    firmware.build(out)
+    image = firmware.firmware_image(out)
+    start = image.symbol("arena").address
+
+    def bytes_of(first: int, last: int) -> range:
+        return range(start + first, start + last)
+
+    # The first layer reads and writes six bytes in turn; counted from the second of them, it reads each too late. The
+    # second layer writes nothing.
+    pairs = {
+        record.Pair(0, bytes_of(0, 6), bytes_of(0, 6)): Spacing(0, 6, in_place=True),
+        record.Pair(0, bytes_of(1, 6), bytes_of(0, 6)): Spacing(1, 5, in_place=False),
+        record.Pair(0, bytes_of(0, 6), bytes_of(2, 6)): Spacing(-2, 6, in_place=True),
+        record.Pair(1, bytes_of(0, 8), bytes_of(0, 6)): Spacing(-8, -6, in_place=True),
+    }
+    found, _ = bench.counted(out, content, bench.watch(image, content, pairs=tuple(pairs)))
+    assert found.spacings == tuple(pairs.values())
 
 
 def test_layers_that_are_not_the_manifests_are_noticed(toy: tuple[Path, Manifest]) -> None:

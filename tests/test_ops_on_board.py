@@ -37,7 +37,7 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
     core = load_core(bench.board.core)
     for (kernel, _), names in cases_of_each_kernel(named_cases(family), core).items():
         tried = 0
-        for name, built in those_that_fit(bench.board.name, kernel, names, tmp_path):
+        for name, built in those_that_fit(bench.board.name, kernel, names, tmp_path, overlap=False):
             found = differences(built, varied(built, SAMPLES), bench.running(built, expected))
             assert found == [], f"{kernel}: {name}"
             recorded = bench.recorded()
@@ -62,7 +62,7 @@ def test_the_bench_compares(bench: Bench, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("access", ["r", "w"])
 def test_the_bench_watches(bench: Bench, tmp_path: Path, access: str) -> None:
-    built = build(NAMED["add-same_shape"], tmp_path, board=bench.board.name)
+    built = build(NAMED["add-same_shape"], tmp_path, board=bench.board.name, overlap=False)
 
     def shortened(image: elf.Image, built: Built) -> Expected:
         """Of the layer's tensors, the first that is read, or that which is written, is a byte shorter."""
@@ -77,3 +77,19 @@ def test_the_bench_watches(bench: Bench, tmp_path: Path, access: str) -> None:
     outside = bench.recorded().outside
     assert outside.count > 0
     assert (outside.span, outside.access) == (0, access)
+
+
+def test_a_kernel_that_says_too_little_is_found(bench: Bench, tmp_path: Path) -> None:
+    case, kernel = NAMED["depthwise_conv_2d-3x3"], "depthwise_conv_2d.direct"
+    built = build(case, tmp_path, board=bench.board.name, kernel=kernel, overlap=False)
+    assert differences(built, varied(built, SAMPLES), bench.running(built, expected)) == []
+    found = bench.recorded().spacings
+    (true,) = bench.expected.declared
+    assert too_near(bench.expected, found) == []
+    nearer = (
+        true._replace(input_above=true.input_above - 1),
+        true._replace(output_above=true.output_above - 1),
+        true._replace(in_place=True),
+    )
+    for wrong in nearer:
+        assert len(too_near(replace(bench.expected, declared=(wrong,)), found)) == 1, wrong
