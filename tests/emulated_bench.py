@@ -14,10 +14,11 @@ from pathlib import Path
 
 from building import Built
 
-from tinygen import elf
-from tinygen.bench import watch
+from tinygen import elf, stack
+from tinygen.bench import stack_bound, watch
 from tinygen.board import BoardPeer, connected
 from tinygen.counting import record
+from tinygen.counting.disassembly import disassemble
 from tinygen.counting.plugin import plugin
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, load_board, load_core
@@ -69,6 +70,15 @@ class Bench:
         """What layers touched in the last invoke, of those that were watched, besides what they may."""
         return record.read(self._record).outside
 
+    def stack(self, built: Built) -> tuple[int, stack.Bound]:
+        """Of the last model, if it was watched: what its last invoke used, and what none can exceed."""
+        code = disassemble(self._image, self._core.toolchain)
+        return record.read(self._record).stack_bytes, stack_bound(elf.read(self._image), code, built.manifest)
+
+    @property
+    def _image(self) -> Path:
+        return self._folder / "firmware.elf"
+
     @property
     def _record(self) -> Path:
         return self._folder / "record"
@@ -86,7 +96,6 @@ class Bench:
             self._control(state, "stop")
 
     def _link(self, built: Built) -> Path:
-        image = self._folder / "firmware.elf"
         places = [
             f"-Wl,--defsym=board_{region.name}_{key}={value}"
             for region in self.board.regions
@@ -100,9 +109,9 @@ class Bench:
             *("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections", "-lm"),
             *(f"-T{resource(*_PLATFORM, 'core', 'link.ld')}", f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}"),
             *places,
-            *("-o", str(image)),
+            *("-o", str(self._image)),
         )
-        return image
+        return self._image
 
     def _gcc(self, *arguments: str) -> None:
         sections = ("-ffunction-sections", "-fdata-sections")
