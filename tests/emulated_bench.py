@@ -15,10 +15,11 @@ from pathlib import Path
 from accesses import Expected
 from building import Built
 
-from tinygen import elf
-from tinygen.bench import watch
+from tinygen import elf, stack
+from tinygen.bench import stack_bound, watch
 from tinygen.board import BoardPeer, connected
 from tinygen.counting import record
+from tinygen.counting.disassembly import disassemble
 from tinygen.counting.plugin import plugin
 from tinygen.manifest import Manifest
 from tinygen.project import linker_files
@@ -75,6 +76,15 @@ class Bench:
         """What layers did in the last invoke of those that were watched."""
         return record.read(self._record)
 
+    def stack(self, built: Built) -> tuple[int, stack.Bound]:
+        """Of the last model, if it was watched: what its last invoke used, and what none can exceed."""
+        code = disassemble(self._image, self._core.toolchain)
+        return record.read(self._record).stack_bytes, stack_bound(elf.read(self._image), code, built.manifest)
+
+    @property
+    def _image(self) -> Path:
+        return self._folder / "firmware.elf"
+
     @property
     def _record(self) -> Path:
         return self._folder / "record"
@@ -93,7 +103,6 @@ class Bench:
 
     def link(self, out: Path, manifest: Manifest) -> Path:
         """The firmware with a model's library."""
-        image = self._folder / "firmware.elf"
         for name, text in linker_files(self.board, str(self._folder)).items():
             Path(name).write_text(text, encoding="utf-8")
         places = [
@@ -110,9 +119,9 @@ class Bench:
             f"-L{self._folder}",
             *(f"-T{resource(*_PLATFORM, 'core', 'link.ld')}", f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}"),
             *places,
-            *("-o", str(image)),
+            *("-o", str(self._image)),
         )
-        return image
+        return self._image
 
     def _gcc(self, *arguments: str) -> None:
         sections = ("-ffunction-sections", "-fdata-sections")
