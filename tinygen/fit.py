@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygen.errors import DoesNotFit
 from tinygen.library import Library
 from tinygen.plan import Plan
 from tinygen.project import RUNNER_FOOTPRINT
-from tinygen.select import Step
+from tinygen.select import Step, flash_bytes
 from tinygen.target import Board
 
 
@@ -23,6 +23,12 @@ class FitReport:
     flash_available: int
     peak: str
     """The step that sets the arena's size, in words."""
+    ram_parts: Mapping[str, int]
+    """What `ram_needed` is the sum of, by name."""
+    flash_parts: Mapping[str, int]
+    """The same of `flash_needed`."""
+    code_expected: int
+    """About what the layers' code comes to, on top of `flash_needed`."""
 
 
 def room(board: Board) -> int:
@@ -30,26 +36,40 @@ def room(board: Board) -> int:
     return board.ram_bytes - RUNNER_FOOTPRINT.ram_bytes - board.stack_bytes
 
 
-def fit(library: Library, chosen: Plan, board: Board, source: str) -> FitReport:
-    """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
-    report = FitReport(
-        ram_needed=library.arena_bytes + library.state_bytes + RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes,
+def measure(library: Library, chosen: Plan, board: Board) -> FitReport:
+    """What is needed, and what the board has."""
+    ram = {
+        "arena": library.arena_bytes,
+        "state": library.state_bytes,
+        "stack": board.stack_bytes,
+        "runner": RUNNER_FOOTPRINT.ram_bytes,
+    }
+    flash = {"constants": library.const_bytes, "runner": RUNNER_FOOTPRINT.flash_bytes}
+    data = sum(step.chosen.estimate.data for step in chosen.steps)
+    return FitReport(
+        ram_needed=sum(ram.values()),
         ram_available=board.ram_bytes,
-        flash_needed=library.const_bytes + RUNNER_FOOTPRINT.flash_bytes,
+        flash_needed=sum(flash.values()),
         flash_available=board.flash_bytes,
         peak=_peak(chosen),
+        ram_parts=ram,
+        flash_parts=flash,
+        code_expected=flash_bytes(chosen.steps) - data,
     )
+
+
+def fit(library: Library, chosen: Plan, board: Board, source: str) -> FitReport:
+    """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
+    report = measure(library, chosen, board)
     reasons = []
     if report.ram_needed > report.ram_available:
         reasons.append(
-            f"RAM: {report.ram_needed:,} bytes needed ({library.arena_bytes:,} arena, "
-            f"{library.state_bytes:,} state, {board.stack_bytes:,} stack, "
-            f"{RUNNER_FOOTPRINT.ram_bytes:,} runner), {report.ram_available:,} there; the peak is {report.peak}"
+            f"RAM: {report.ram_needed:,} bytes needed ({_sum(report.ram_parts)}), "
+            f"{report.ram_available:,} there; the peak is {report.peak}"
         )
     if report.flash_needed > report.flash_available:
         reasons.append(
-            f"flash: {report.flash_needed:,} bytes needed ({library.const_bytes:,} constants, "
-            f"{RUNNER_FOOTPRINT.flash_bytes:,} runner; the layers' code comes on top), "
+            f"flash: {report.flash_needed:,} bytes needed ({_sum(report.flash_parts)}; the layers' code comes on top), "
             f"{report.flash_available:,} there{_largest_layer(chosen.steps)}"
         )
     if reasons:
@@ -58,6 +78,10 @@ def fit(library: Library, chosen: Plan, board: Board, source: str) -> FitReport:
             "Choose a board with more memory (tinygen boards), or a smaller model.",
         )
     return report
+
+
+def _sum(parts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in parts.items())
 
 
 def _peak(chosen: Plan) -> str:

@@ -21,9 +21,12 @@ from tinygen.ir import Graph
 from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
+from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.options import Options
+from tinygen.output import sealed
 from tinygen.plan import Plan, plan
 from tinygen.project import project_files
+from tinygen.report.memory_picture import memory_picture
 from tinygen.target import Board, Core, load_board, load_core
 from tinygen.version import VERSION
 
@@ -34,6 +37,9 @@ _OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os"}
 """On Cortex-M, -O3 is slower than -O2 for these loops: it spills."""
 
 _LARGEST_FILE = 2**30
+
+PICTURE = "memory.svg"
+"""The memory, drawn."""
 
 _HOST_FOLDER = "host"
 """The same model in portable C, where the board's library is not."""
@@ -63,6 +69,7 @@ class Build:
     manifest: Manifest
     fit: FitReport
     layout: Layout
+    memory: MemoryMap
 
 
 def read(path: Path, options: Options | None = None) -> Model:
@@ -190,7 +197,9 @@ def _assemble(
         content.cflags,
         library.arena_bytes,
     )
+    memory = memory_map(model.graph, chosen)
     files = {
+        PICTURE: sealed(memory_picture(memory, name, board.name, room(board))),
         **{path: _bytes(text) for path, text in project.items()},
         **{f"{host_folder}/{path}": _bytes(text) for path, text in host.files.items() if path.startswith("src/")},
         **{f"{folder}/{path}": _bytes(text) for path, text in library.files.items()},
@@ -199,7 +208,7 @@ def _assemble(
     hashes = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
     content = dataclasses.replace(content, files=hashes)
     files[manifest.FILE_NAME] = _bytes(content.to_json())
-    return Build(dict(sorted(files.items())), content, report, chosen.layout)
+    return Build(dict(sorted(files.items())), content, report, chosen.layout, memory)
 
 
 def _sources(folder: str, library: Library) -> tuple[str, ...]:

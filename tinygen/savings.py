@@ -1,0 +1,91 @@
+"""What a user can do about RAM, and what it comes to: each way is planned to the end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tinygen import pipeline
+from tinygen.errors import TinygenError
+from tinygen.goal import OBJECTIVES, Goal
+from tinygen.options import INTERFACES
+from tinygen.plan import Plan, plan
+from tinygen.select import flash_bytes
+from tinygen.target import Core
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a plan comes to."""
+
+    ram_bytes: int
+    """Of arena and states."""
+    flash_bytes: int
+    """Expected code and constants of the layers."""
+    instructions: int
+    """Expected of one invocation, as far as it is known."""
+    unknown: int
+    """Layers of which the instructions are not known."""
+
+    @staticmethod
+    def of(chosen: Plan) -> Figures:
+        """Those of a plan."""
+        counts = [step.chosen.estimate.instructions for step in chosen.steps]
+        return Figures(
+            chosen.layout.ram_bytes, flash_bytes(chosen.steps), sum(filter(None, counts)), counts.count(None)
+        )
+
+    def beats(self, other: Figures) -> bool:
+        """Whether this is better in something, and worse in nothing that is known of both."""
+        ours, theirs = ((found.ram_bytes, found.flash_bytes, found.instructions) for found in (self, other))
+        if self.unknown != other.unknown:
+            ours, theirs = ours[:2], theirs[:2]
+        return ours != theirs and all(a <= b for a, b in zip(ours, theirs, strict=True))
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Words for the command line, and what the plan then comes to."""
+
+    words: str
+    figures: Figures
+
+
+def savings(model: pipeline.Model, core: Core, goal: Goal, chosen: Plan) -> tuple[Saving, ...]:
+    """What takes less RAM than the plan that was chosen, the least first; nothing that another way is better than."""
+    now = chosen.layout.ram_bytes
+    less = [saving for saving in _tried(model, core, goal, chosen) if saving.figures.ram_bytes < now]
+    best = [saving for saving in less if not any(other.figures.beats(saving.figures) for other in less)]
+    return tuple(sorted(best, key=lambda saving: (saving.figures.ram_bytes, saving.words)))
+
+
+_MOST_KERNELS = 4
+
+
+def _tried(model: pipeline.Model, core: Core, goal: Goal, chosen: Plan) -> Iterator[Saving]:
+    for objective in OBJECTIVES:
+        if objective != goal.objective:
+            yield from _planned(f"--optimize {objective}", model, core, dataclasses.replace(goal, objective=objective))
+    # Room for nothing: kernels with less memory for themselves are taken as long as there are any.
+    least = plan(model.graph, core, goal, ram_bytes=0)
+    yield Saving(f"--ram-budget {least.layout.ram_bytes}", Figures.of(least))
+    if chosen.steps:
+        peak = chosen.steps[chosen.layout.plan.peak_step]
+        for other in sorted(peak.rejected, key=lambda other: other.estimate.scratch)[:_MOST_KERNELS]:
+            name = other.kernel.name
+            yield from _planned(f"--kernel {name}", model, core, dataclasses.replace(goal, prefer=goal.prefer | {name}))
+    for io in INTERFACES:
+        if io != model.options.io:
+            try:
+                read = pipeline.decode(model.data, model.file, dataclasses.replace(model.options, io=io))
+            except TinygenError:
+                continue
+            yield from _planned(f"--io {io}", read, core, goal)
+
+
+def _planned(words: str, model: pipeline.Model, core: Core, goal: Goal) -> Iterator[Saving]:
+    try:
+        yield Saving(words, Figures.of(plan(model.graph, core, goal)))
+    except TinygenError:  # a budget that it cannot meet
+        return
