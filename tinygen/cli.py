@@ -95,6 +95,13 @@ def app() -> None:
 @_OPTIMIZE
 @click.option("--flash-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's code and constants.")
 @click.option("--ram-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's arena and states.")
+@click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="PART=REGION",
+    help="Put weights, code, arena or state into a region of the board; REGION auto: the fastest that has room.",
+)
 @_KERNEL
 @_PROFILE
 @_IO
@@ -108,6 +115,7 @@ def build(
     optimize: str,
     flash_budget: int | None,
     ram_budget: int | None,
+    places: tuple[str, ...],
     kernels: tuple[str, ...],
     profile: str,
     io: str,
@@ -123,9 +131,10 @@ def build(
     tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
     """
     from tinygen import output, pipeline
+    from tinygen.placement import parsed
     from tinygen.report import tables
 
-    goal = Goal(optimize, flash_budget, ram_budget, frozenset(kernels))
+    goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels))
     built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board, name, goal)
     output.write(built.files, out)
     if as_json:
@@ -134,8 +143,8 @@ def build(
     _print(tables.build_table(built))
     quoted = shlex.quote(str(out))
     _print(
-        f"\nWritten to {out}; {out / pipeline.PICTURE} shows its memory. Next: tinygen verify {quoted}, tinygen flash {quoted}, "
-        f"or use {out}/lib/{built.manifest.name}."
+        f"\nWritten to {out}, with a picture of the memory, {pipeline.PICTURE}. Next: tinygen verify {quoted}, "
+        f"tinygen flash {quoted}, or use {out}/lib/{built.manifest.name}."
     )
 
 

@@ -7,10 +7,32 @@ from dataclasses import dataclass
 
 from tinygen.errors import DoesNotFit
 from tinygen.library import Library
-from tinygen.plan import Plan
+from tinygen.placement import PARTS
+from tinygen.plan import Plan, sizes_of
 from tinygen.project import RUNNER_FOOTPRINT
-from tinygen.select import Step, flash_bytes
-from tinygen.target import Board
+from tinygen.select import Step
+from tinygen.target import FLASH, RAM, Board
+
+
+@dataclass(frozen=True)
+class RegionNeed:
+    """What goes into one of a board's regions, in bytes by name, and its size."""
+
+    region: str
+    parts: Mapping[str, int]
+    available: int
+    code_expected: int
+    """About what the layers' code comes to, on top of the parts."""
+
+    @property
+    def needed(self) -> int:
+        """All parts."""
+        return sum(self.parts.values())
+
+    @property
+    def text(self) -> str:
+        """The parts in words."""
+        return ", ".join(f"{count:,} {part}" for part, count in self.parts.items())
 
 
 @dataclass(frozen=True)
@@ -23,55 +45,61 @@ class FitReport:
     flash_available: int
     peak: str
     """The step that sets the arena's size, in words."""
-    ram_parts: Mapping[str, int]
-    """What `ram_needed` is the sum of, by name."""
-    flash_parts: Mapping[str, int]
-    """The same of `flash_needed`."""
-    code_expected: int
-    """About what the layers' code comes to, on top of `flash_needed`."""
+    regions: tuple[RegionNeed, ...]
+    """Those that something goes into; "ram" and "flash" always."""
 
 
-def room(board: Board) -> int:
-    """Bytes of RAM that a board has for arena and states."""
-    return board.ram_bytes - RUNNER_FOOTPRINT.ram_bytes - board.stack_bytes
+def room(board: Board, places: Sequence[tuple[str, str]] = ()) -> int:
+    """Bytes of RAM that a board has for arena and states, with the arena where it is placed."""
+    wanted = dict(places).get("arena", RAM)
+    rooms = {region.name: region.bytes for region in board.regions if region.kind == RAM}
+    rooms[RAM] -= RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes
+    return rooms.get(wanted, max(rooms.values()))
 
 
-def measure(library: Library, chosen: Plan, board: Board) -> FitReport:
-    """What is needed, and what the board has."""
-    ram = {
-        "arena": library.arena_bytes,
-        "state": library.state_bytes,
-        "stack": board.stack_bytes,
-        "runner": RUNNER_FOOTPRINT.ram_bytes,
+def measure(library: Library, chosen: Plan, board: Board, places: Sequence[tuple[str, str]] = ()) -> FitReport:
+    """What is needed, with the library's parts where they are placed, and what the board has."""
+    sizes = {**sizes_of(chosen), "weights": library.const_bytes}
+    code = sizes.pop("code")
+    parts: dict[str, dict[str, int]] = {region.name: {} for region in board.regions}
+    code_in = dict.fromkeys(parts, 0)
+    for part, home in PARTS.items():
+        region = dict(places).get(part, home)
+        copied = home == FLASH and _kind(board, region) == RAM
+        for place in (region, FLASH) if copied else (region,):
+            if part == "code":
+                code_in[place] = code
+            else:
+                parts[place][part] = sizes[part]
+    parts[RAM] |= {"stack": board.stack_bytes, "runner": RUNNER_FOOTPRINT.ram_bytes}
+    parts[FLASH]["runner"] = RUNNER_FOOTPRINT.flash_bytes
+    needs = {
+        region.name: RegionNeed(region.name, parts[region.name], region.bytes, code_in[region.name])
+        for region in board.regions
+        if parts[region.name] or code_in[region.name]
     }
-    flash = {"constants": library.const_bytes, "runner": RUNNER_FOOTPRINT.flash_bytes}
-    data = sum(step.chosen.estimate.data for step in chosen.steps)
     return FitReport(
-        ram_needed=sum(ram.values()),
+        ram_needed=needs[RAM].needed,
         ram_available=board.ram_bytes,
-        flash_needed=sum(flash.values()),
+        flash_needed=needs[FLASH].needed,
         flash_available=board.flash_bytes,
         peak=_peak(chosen),
-        ram_parts=ram,
-        flash_parts=flash,
-        code_expected=flash_bytes(chosen.steps) - data,
+        regions=tuple(needs.values()),
     )
 
 
-def fit(library: Library, chosen: Plan, board: Board, source: str) -> FitReport:
+def fit(library: Library, chosen: Plan, board: Board, source: str, places: Sequence[tuple[str, str]] = ()) -> FitReport:
     """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
-    report = measure(library, chosen, board)
-    reasons = []
-    if report.ram_needed > report.ram_available:
-        reasons.append(
-            f"RAM: {report.ram_needed:,} bytes needed ({_sum(report.ram_parts)}), "
-            f"{report.ram_available:,} there; the peak is {report.peak}"
-        )
-    if report.flash_needed > report.flash_available:
-        reasons.append(
-            f"flash: {report.flash_needed:,} bytes needed ({_sum(report.flash_parts)}; the layers' code comes on top), "
-            f"{report.flash_available:,} there{_largest_layer(chosen.steps)}"
-        )
+    report = measure(library, chosen, board, places)
+    names = {RAM: "RAM"}
+    notes = {RAM: "", FLASH: "; the layers' code comes on top"}
+    causes = {RAM: f"; the peak is {report.peak}", FLASH: _largest_layer(chosen.steps)}
+    reasons = [
+        f"{names.get(need.region, need.region)}: {need.needed:,} bytes needed "
+        f"({need.text}{notes.get(need.region, '')}), {need.available:,} there{causes.get(need.region, '')}"
+        for need in report.regions
+        if need.needed > need.available
+    ]
     if reasons:
         raise DoesNotFit(
             f"{source} does not fit on {board.name}:\n" + "\n".join(f"  - {reason}" for reason in reasons),
@@ -80,8 +108,8 @@ def fit(library: Library, chosen: Plan, board: Board, source: str) -> FitReport:
     return report
 
 
-def _sum(parts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {what}" for what, count in parts.items())
+def _kind(board: Board, name: str) -> str:
+    return next(region.kind for region in board.regions if region.name == name)
 
 
 def _peak(chosen: Plan) -> str:

@@ -19,6 +19,7 @@ from tinygen.layout import Layout
 from tinygen.memory import Slot
 from tinygen.ops.common import shape_text
 from tinygen.options import Options
+from tinygen.placement import sections
 from tinygen.plan import Plan
 from tinygen.select import Candidate, Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
@@ -128,6 +129,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     outputs = _ports(graph, graph.outputs, name, "output")
     macs = sum(graph.macs(step.node) for step in steps)
     common = {"name": name, "prefix_upper": name.upper(), "origin": origin.text(name), "summary": _summary(graph)}
+    placed = {part: section.name for part, section in sections(origin.goal.places).items()}
     header = render(
         "library/model.h.j2",
         **common,
@@ -142,6 +144,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     source = render(
         "library/model.c.j2",
         **common,
+        placed=placed,
         totals=_totals(graph, layers, macs, const_bytes),
         arena_text=f"{layout.plan.bytes:,}",
         bound_text=_bound_text(layout),
@@ -159,7 +162,9 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         outputs=[_pointer_text(port, pointers.of(t)) for port, t in zip(outputs, graph.outputs, strict=True)],
         contents=_contents(steps, layers, pointers),
     )
-    data = render("library/constants.inc.j2", **common, constants=constants, const_text=f"{const_bytes:,}")
+    data = render(
+        "library/constants.inc.j2", **common, placed=placed, constants=constants, const_text=f"{const_bytes:,}"
+    )
     files = {
         "library.json": _library_json(name),
         f"src/{name}.h": header,
@@ -167,7 +172,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         f"src/{name}_constants.inc": data,
     }
     if functions:
-        files[f"src/{name}_kernels.S"] = render("library/kernels.S.j2", **common, functions=functions)
+        files[f"src/{name}_kernels.S"] = render("library/kernels.S.j2", **common, placed=placed, functions=functions)
     return Library(
         files=files,
         inputs=inputs,

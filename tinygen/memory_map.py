@@ -56,7 +56,7 @@ ROLES = ("input", "activation", "output", "scratch", "state")
 class Shared(NamedTuple):
     """Bytes that two blocks of different content share while a layer runs: it reads them before it overwrites them."""
 
-    layer: int
+    moment: int
     start: int
     end: int
     older: Block
@@ -149,7 +149,7 @@ def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
         arena_bytes=plan.bytes,
         state_bytes=chosen.layout.state_bytes,
         lower_bound=plan.lower_bound,
-        disjoint_bytes=plan.lower_bound,
+        disjoint_bytes=chosen.layout.disjoint_bytes,
     )
 
 
@@ -236,7 +236,7 @@ def _shared(tensors: Sequence[_Valued]) -> Iterable[Shared]:
         if of_a != of_b and start < end:
             first, last = max(a.alive.first, b.alive.first), min(a.alive.last, b.alive.last)
             for moment in range(first, last + 1):
-                yield Shared(moment // 2, start, end, a, b)
+                yield Shared(moment, start, end, a, b)
 
 
 def _covered(blocks: Iterable[Block]) -> int:

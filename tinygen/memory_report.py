@@ -41,11 +41,11 @@ def memory_report(model: pipeline.Model, board_name: str, goal: Goal) -> MemoryR
     board = load_board(board_name)
     core = load_core(board.core)
     name = library_name(None, Path(model.file).stem)
-    chosen, library = pipeline.generate_c(model, name, core, goal, board.name, room(board))
+    goal, chosen, library = pipeline.board_c(model, name, board, core, goal)
     drawn = memory_map(model.graph, chosen)
     refusal = None
     try:
-        fit(library, chosen, board, model.file)
+        fit(library, chosen, board, model.file, goal.places)
     except DoesNotFit as error:
         refusal = error
     return MemoryReport(
@@ -54,7 +54,7 @@ def memory_report(model: pipeline.Model, board_name: str, goal: Goal) -> MemoryR
         memory=drawn,
         figures=Figures.of(chosen),
         savings=savings(model, core, goal, chosen),
-        fit=measure(library, chosen, board),
+        fit=measure(library, chosen, board, goal.places),
         refusal=refusal,
-        picture=sealed(memory_picture(drawn, name, board.name, room(board))),
+        picture=sealed(memory_picture(drawn, name, board.name, room(board, goal.places))),
     )

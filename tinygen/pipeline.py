@@ -24,7 +24,8 @@ from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.options import Options
 from tinygen.output import sealed
-from tinygen.plan import Plan, plan
+from tinygen.placement import resolved
+from tinygen.plan import Plan, plan, sizes_of
 from tinygen.project import project_files
 from tinygen.report.memory_picture import memory_picture
 from tinygen.target import Board, Core, load_board, load_core
@@ -33,7 +34,7 @@ from tinygen.version import VERSION
 IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
 """One importer for each file suffix."""
 
-_OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os"}
+_OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os", "ram": "-O2"}
 """On Cortex-M, -O3 is slower than -O2 for these loops: it spills."""
 
 _LARGEST_FILE = 2**30
@@ -116,28 +117,28 @@ def build(model: Model, board_name: str, name: str | None = None, goal: Goal | N
     board = load_board(board_name)
     core = load_core(board.core)
     prefix = library_name(name, Path(model.file).stem)
-    chosen, library = generate_c(model, prefix, core, goal, board.name, room(board))
+    goal, chosen, library = board_c(model, prefix, board, core, goal)
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
-        _, host = generate_c(model, prefix, core, Goal(goal.objective), board.name, portable=True)
-    report = fit(library, chosen, board, model.file)
+        _, host = portable_c(model, prefix, core, Goal(goal.objective), board.name)
+    report = fit(library, chosen, board, model.file, goal.places)
     return _assemble(model, prefix, goal, board, core, library, host, chosen, report)
 
 
-def generate_c(
-    model: Model,
-    prefix: str,
-    core: Core,
-    goal: Goal,
-    target: str,
-    ram_bytes: int | None = None,
-    portable: bool = False,
-) -> tuple[Plan, Library]:
-    """The library for a core, where arena and states have so much RAM, and the plan behind it.
+def board_c(model: Model, prefix: str, board: Board, core: Core, goal: Goal) -> tuple[Goal, Plan, Library]:
+    """The library for a board, the plan behind it, and the goal with the regions that its parts go into.
 
-    `portable`: of C for any core. Raises DoesNotFit for a goal's budget that cannot be met.
+    Raises UsageError for a region or a kernel that there is not, and DoesNotFit for a budget that cannot be met.
     """
-    chosen = plan(model.graph, core, goal, ram_bytes, portable)
+    chosen = plan(model.graph, core, goal, room(board, goal.places))
+    goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
+    origin = Origin(model.file, model.sha256, model.options, board.name, goal)
+    return goal, chosen, generate(model.graph, chosen, prefix, origin)
+
+
+def portable_c(model: Model, prefix: str, core: Core, goal: Goal, target: str) -> tuple[Plan, Library]:
+    """The library in C for any core, and the plan behind it. Raises DoesNotFit for a budget that cannot be met."""
+    chosen = plan(model.graph, core, goal, portable=True)
     origin = Origin(model.file, model.sha256, model.options, target, goal)
     return chosen, generate(model.graph, chosen, prefix, origin)
 
@@ -199,7 +200,7 @@ def _assemble(
     )
     memory = memory_map(model.graph, chosen)
     files = {
-        PICTURE: sealed(memory_picture(memory, name, board.name, room(board))),
+        PICTURE: sealed(memory_picture(memory, name, board.name, room(board, goal.places))),
         **{path: _bytes(text) for path, text in project.items()},
         **{f"{host_folder}/{path}": _bytes(text) for path, text in host.files.items() if path.startswith("src/")},
         **{f"{folder}/{path}": _bytes(text) for path, text in library.files.items()},

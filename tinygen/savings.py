@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tinygen import pipeline
+from tinygen.choice import flash_bytes
 from tinygen.errors import TinygenError
 from tinygen.goal import OBJECTIVES, Goal
 from tinygen.options import INTERFACES
 from tinygen.plan import Plan, plan
-from tinygen.select import flash_bytes
 from tinygen.target import Core
 
 
@@ -38,9 +38,8 @@ class Figures:
 
     def beats(self, other: Figures) -> bool:
         """Whether this is better in something, and worse in nothing that is known of both."""
-        ours, theirs = ((found.ram_bytes, found.flash_bytes, found.instructions) for found in (self, other))
-        if self.unknown != other.unknown:
-            ours, theirs = ours[:2], theirs[:2]
+        known = 3 if self.unknown == other.unknown else 2
+        ours, theirs = ((found.ram_bytes, found.flash_bytes, found.instructions)[:known] for found in (self, other))
         return ours != theirs and all(a <= b for a, b in zip(ours, theirs, strict=True))
 
 
@@ -54,10 +53,12 @@ class Saving:
 
 def savings(model: pipeline.Model, core: Core, goal: Goal, chosen: Plan) -> tuple[Saving, ...]:
     """What takes less RAM than the plan that was chosen, the least first; nothing that another way is better than."""
-    now = chosen.layout.ram_bytes
-    less = [saving for saving in _tried(model, core, goal, chosen) if saving.figures.ram_bytes < now]
-    best = [saving for saving in less if not any(other.figures.beats(saving.figures) for other in less)]
-    return tuple(sorted(best, key=lambda saving: (saving.figures.ram_bytes, saving.words)))
+    less: dict[Figures, Saving] = {}
+    for saving in _tried(model, core, goal, chosen):
+        if saving.figures.ram_bytes < chosen.layout.ram_bytes:
+            less.setdefault(saving.figures, saving)
+    best = [saving for saving in less.values() if not any(other.beats(saving.figures) for other in less)]
+    return tuple(sorted(best, key=lambda saving: saving.figures.ram_bytes))
 
 
 _MOST_KERNELS = 4

@@ -144,11 +144,11 @@ def memory_picture(drawn: MemoryMap, name: str, board: str, room: int) -> str:
         ],
         shared=[
             {
-                **scale.rectangle(2 * area.layer + 1, 2 * area.layer + 1, area.start, area.end)._asdict(),
+                **scale.rectangle(area.moment, area.moment, area.start, area.end)._asdict(),
                 "fill": _hatch(fills, area),
                 "full": _text(
                     f"{area.end - area.start:,} bytes of {area.older.name} and {area.newer.name}: "
-                    f"layer {area.layer} reads them before it overwrites them"
+                    f"layer {area.moment // 2} reads them before it overwrites them"
                 ),
             }
             for area in drawn.shared
@@ -308,7 +308,7 @@ def _label(area: Rectangle, block: Block, name: str) -> _Label | None:
 
 def _clear(drawn: MemoryMap, scale: Scale, block: Block) -> Rectangle:
     """Where nothing is drawn over a block: the longest time in which it shares no bytes, and is not at the peak."""
-    taken = {2 * area.layer + 1 for area in drawn.shared if block in (area.older, area.newer)}
+    taken = {area.moment for area in drawn.shared if block in (area.older, area.newer)}
     if drawn.peak is not None:
         taken.add(2 * drawn.peak + 1)
     moments = range(block.alive.first, block.alive.last + 1)

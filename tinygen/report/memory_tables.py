@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from rich.table import Table
 from rich.text import Text
 
@@ -78,19 +76,15 @@ def _costs(found: Figures, now: Figures) -> tuple[str, str]:
 
 
 def fit_table(fit: FitReport, board: str) -> Table:
-    """RAM and flash: what is needed, what the board has, and what is left."""
+    """Each region: what is needed, what the board has, and what is left."""
     table = plain_table(board, "needed", "limit", "left", right=("needed", "limit", "left"))
-    _add(table, "RAM", fit.ram_parts, fit.ram_available)
-    parts = {**fit.flash_parts, "layers' code, about": fit.code_expected}
-    _add(table, "flash", parts, fit.flash_available)
+    for need in fit.regions:
+        parts = {**need.parts, "code, about": need.code_expected}
+        left = need.available - sum(parts.values())
+        shown = f"{left:,}" if left >= 0 else f"{-left:,} too few"
+        style = "bold" if left >= 0 else "bold red"
+        table.add_row(need.region, f"{sum(parts.values()):,}", f"{need.available:,}", shown, style=style)
+        for name, count in parts.items():
+            if count:
+                table.add_row(f"  {name}", f"{count:,}", "", "")
     return table
-
-
-def _add(table: Table, memory: str, parts: Mapping[str, int], limit: int) -> None:
-    needed = sum(parts.values())
-    left = limit - needed
-    shown = f"{left:,}" if left >= 0 else f"{left:,}: too little"
-    table.add_row(memory, f"{needed:,}", f"{limit:,}", shown, style="bold" if left >= 0 else "bold red")
-    for name, count in parts.items():
-        if count:
-            table.add_row(f"  {name}", f"{count:,}", "", "")
