@@ -453,6 +453,8 @@ def _inspect_memory(model: Model, board: str, goal: Goal, out: Path | None, as_j
     from tinygen import memory_report, output
     from tinygen.report import memory_tables
 
+    if out is not None:
+        output.expect_replaceable(out)
     found = memory_report.memory_report(model, board, goal)
     if out is not None:
         output.write_sealed(found.picture, out)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tinygen import pipeline
 from tinygen.choice import flash_bytes
 from tinygen.errors import TinygenError
 from tinygen.goal import OBJECTIVES, Goal
-from tinygen.options import INTERFACES
-from tinygen.plan import Plan, plan
+from tinygen.ir import Graph
+from tinygen.plan import Plan, planned
+from tinygen.select import Step, candidates, preferring
 from tinygen.target import Core
 
 
@@ -65,28 +66,32 @@ _MOST_KERNELS = 4
 
 
 def _tried(model: pipeline.Model, core: Core, goal: Goal, chosen: Plan) -> Iterator[Saving]:
+    graph = model.graph
+    options = candidates(graph, core, goal)
     for objective in OBJECTIVES:
         if objective != goal.objective:
-            yield from _planned(f"--optimize {objective}", model, core, dataclasses.replace(goal, objective=objective))
-    # Room for nothing: kernels with less memory for themselves are taken as long as there are any.
-    least = plan(model.graph, core, goal, ram_bytes=0)
+            other_goal = dataclasses.replace(goal, objective=objective)
+            same = other_goal.style == goal.style
+            others = options if same else candidates(graph, core, other_goal)
+            yield from _planned(f"--optimize {objective}", graph, others, other_goal)
+    # Room for nothing: kernels that need less memory are taken as long as there are any.
+    least = planned(graph, options, goal, ram_bytes=0)
     yield Saving(f"--ram-budget {least.layout.ram_bytes}", Figures.of(least))
     if chosen.steps:
         peak = chosen.steps[chosen.layout.plan.peak_step]
         for other in sorted(peak.rejected, key=lambda other: other.estimate.scratch)[:_MOST_KERNELS]:
             name = other.kernel.name
-            yield from _planned(f"--kernel {name}", model, core, dataclasses.replace(goal, prefer=goal.prefer | {name}))
-    for io in INTERFACES:
-        if io != model.options.io:
-            try:
-                read = pipeline.decode(model.data, model.file, dataclasses.replace(model.options, io=io))
-            except TinygenError:
-                continue
-            yield from _planned(f"--io {io}", read, core, goal)
+            yield from _planned(f"--kernel {name}", graph, preferring(options, goal.prefer | {name}, core), goal)
+    if any(graph.tensors[name].dtype.kind == "f" for name in (*graph.inputs, *graph.outputs)):
+        try:
+            bare = pipeline.decode(model.data, model.file, dataclasses.replace(model.options, io="int8")).graph
+        except TinygenError:  # its inputs and outputs are no quantised values
+            return
+        yield from _planned("--io int8", bare, candidates(bare, core, goal), goal)
 
 
-def _planned(words: str, model: pipeline.Model, core: Core, goal: Goal) -> Iterator[Saving]:
+def _planned(words: str, graph: Graph, options: Sequence[Step], goal: Goal) -> Iterator[Saving]:
     try:
-        yield Saving(words, Figures.of(plan(model.graph, core, goal)))
+        yield Saving(words, Figures.of(planned(graph, options, goal)))
     except TinygenError:  # a budget that it cannot meet
         return
