@@ -249,7 +249,8 @@ def _peak_text(drawn: MemoryMap) -> str:
         return "no layers"
     layer = drawn.layers[drawn.peak]
     what = f"peak: layer {drawn.peak}, {layer.operator} {_shape(layer.output)}"
-    return f"{what}: {holds_text(drawn, drawn.peak)} = {layer.used:,} bytes"
+    of = f" of {drawn.arena_bytes:,}" if layer.used < drawn.arena_bytes else ""
+    return f"{what}: {holds_text(drawn, drawn.peak)} = {layer.used:,}{of} bytes"
 
 
 def _subtitle(drawn: MemoryMap, board: str, room: int) -> str:
