@@ -9,7 +9,7 @@ import sys
 from contextlib import AbstractContextManager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console, RenderableType
@@ -20,6 +20,9 @@ from tinygen.options import INTERFACES, PROFILES, Options
 from tinygen.report.plain import plain
 from tinygen.report.progress import Report, progress_on
 from tinygen.version import VERSION
+
+if TYPE_CHECKING:
+    from tinygen.pipeline import Model
 
 DEFAULT_BOARD = "qemu-mps2-an386"
 
@@ -53,6 +56,16 @@ _IO = click.option(
     show_default=True,
     help="int8: take the integers behind float32 and uint8 inputs and outputs, without QUANTIZE and DEQUANTIZE.",
 )
+_OPTIMIZE = click.option(
+    "--optimize",
+    type=click.Choice(OBJECTIVES),
+    default=OBJECTIVES[0],
+    show_default=True,
+    help="What the kernels are chosen and written for.",
+)
+_KERNEL = click.option(
+    "--kernel", "kernels", multiple=True, metavar="NAME", help="Take this kernel wherever it can be used."
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
 
@@ -79,13 +92,7 @@ def app() -> None:
 @click.option("--out", "-o", required=True, type=_PATH, help="Folder to write; made when it does not exist.")
 @_BOARD
 @click.option("--name", help="C prefix and library name; by default made from the file's name.")
-@click.option(
-    "--optimize",
-    type=click.Choice(OBJECTIVES),
-    default="balanced",
-    show_default=True,
-    help="What the kernels are chosen and written for.",
-)
+@_OPTIMIZE
 @click.option("--flash-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's code and constants.")
 @click.option("--ram-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's arena and states.")
 @click.option(
@@ -95,7 +102,7 @@ def app() -> None:
     metavar="PART=REGION",
     help="Put weights, code, arena or state into a region of the board; REGION auto: the fastest that has room.",
 )
-@click.option("--kernel", "kernels", multiple=True, metavar="NAME", help="Take this kernel wherever it can be used.")
+@_KERNEL
 @_PROFILE
 @_IO
 @_BATCH
@@ -136,8 +143,8 @@ def build(
     _print(tables.build_table(built))
     quoted = shlex.quote(str(out))
     _print(
-        f"\nWritten to {out}. Next: tinygen verify {quoted}, tinygen flash {quoted}, "
-        f"or use {out}/lib/{built.manifest.name}."
+        f"\nWritten to {out}, with a picture of the memory, {pipeline.PICTURE}. Next: tinygen verify {quoted}, "
+        f"tinygen flash {quoted}, or use {out}/lib/{built.manifest.name}."
     )
 
 
@@ -377,9 +384,27 @@ def boards(as_json: bool) -> None:
 @_PROFILE
 @_IO
 @_BATCH
+@_OPTIMIZE
+@_KERNEL
 @click.option("--proofs", is_flag=True, help="Show which cheaper arithmetic was proved to give the profile's results.")
+@click.option(
+    "--memory", is_flag=True, help="Show what RAM holds layer by layer, what would save some, and the board's."
+)
+@click.option("--out", "-o", type=_PATH, metavar="FILE.svg", help="With --memory: draw it, too, as a picture.")
 @_JSON
-def inspect(model: Path, board: str, profile: str, io: str, batch: int | None, proofs: bool, as_json: bool) -> None:
+def inspect(
+    model: Path,
+    board: str,
+    profile: str,
+    io: str,
+    batch: int | None,
+    optimize: str,
+    kernels: tuple[str, ...],
+    proofs: bool,
+    memory: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Show a model's graph, shapes, MACs and sizes, and what in it cannot be built and why.
 
     The exit code is 1 when something cannot be built.
@@ -387,13 +412,23 @@ def inspect(model: Path, board: str, profile: str, io: str, batch: int | None, p
     \b
     tinygen inspect kws.tflite
     tinygen inspect kws.tflite --proofs
+    tinygen inspect kws.tflite --memory -o memory.svg
     tinygen inspect kws.tflite --json
     """
     from tinygen import pipeline
     from tinygen.report import tables
 
+    if out is not None and not memory:
+        raise UsageError("-o names the file for the picture of --memory", "Add --memory, or leave -o away.")
+    if memory and proofs:
+        raise UsageError("--memory and --proofs show different things", "Ask for one of them.")
+    goal = Goal(optimize, prefer=frozenset(kernels))
     try:
-        built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board)
+        read = pipeline.read(model, Options(profile, batch, io))
+        if memory:
+            _inspect_memory(read, board, goal, out, as_json)
+            return
+        built = pipeline.build(read, board, goal=goal)
     except UnsupportedModel as unsupported:
         rows = pipeline.outline(model)
         if as_json:
@@ -412,6 +447,32 @@ def inspect(model: Path, board: str, profile: str, io: str, batch: int | None, p
     _print(tables.layer_table(built.manifest.layers))
     _print("")
     _print(tables.build_table(built))
+
+
+def _inspect_memory(model: Model, board: str, goal: Goal, out: Path | None, as_json: bool) -> None:
+    from tinygen import memory_report, output
+    from tinygen.report import memory_tables
+
+    if out is not None:
+        output.expect_replaceable(out)
+    found = memory_report.memory_report(model, board, goal)
+    if out is not None:
+        output.write_sealed(found.picture, out)
+    if as_json:
+        shown = {"memory": found.memory, "now": found.figures, "savings": found.savings, "fit": found.fit}
+        _print_json({**plain(shown), "fits": found.refusal is None, "picture": None if out is None else str(out)})
+        if found.refusal is not None:
+            raise click.exceptions.Exit(1)
+        return
+    _print(memory_tables.layers_table(found.memory))
+    _print(f"\n{memory_tables.bound_text(found.memory)}\n")
+    _print(memory_tables.savings_table(found))
+    _print("")
+    _print(memory_tables.fit_table(found.fit, found.board))
+    if out is not None:
+        _print(f"\nDrawn in {out}.")
+    if found.refusal is not None:
+        raise found.refusal
 
 
 @app.command()

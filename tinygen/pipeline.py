@@ -21,10 +21,13 @@ from tinygen.ir import Graph
 from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
+from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.options import Options
+from tinygen.output import sealed
 from tinygen.placement import resolved
 from tinygen.plan import Plan, plan, sizes_of
 from tinygen.project import project_files
+from tinygen.report.memory_picture import memory_picture
 from tinygen.target import Board, Core, load_board, load_core
 from tinygen.version import VERSION
 
@@ -35,6 +38,9 @@ _OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os", "ram": "-O2"}
 """On Cortex-M, -O3 is slower than -O2 for these loops: it spills."""
 
 _LARGEST_FILE = 2**30
+
+PICTURE = "memory.svg"
+"""The memory, drawn."""
 
 _HOST_FOLDER = "host"
 """The same model in portable C, where the board's library is not."""
@@ -64,6 +70,7 @@ class Build:
     manifest: Manifest
     fit: FitReport
     layout: Layout
+    memory: MemoryMap
 
 
 def read(path: Path, options: Options | None = None) -> Model:
@@ -110,14 +117,23 @@ def build(model: Model, board_name: str, name: str | None = None, goal: Goal | N
     board = load_board(board_name)
     core = load_core(board.core)
     prefix = library_name(name, Path(model.file).stem)
-    chosen = plan(model.graph, core, goal, room(board, goal.places))
-    goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
-    library = generate(model.graph, chosen, prefix, Origin(model.file, model.sha256, model.options, board.name, goal))
+    goal, chosen, library = board_c(model, prefix, board, core, goal)
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
         _, host = portable_c(model, prefix, core, Goal(goal.objective), board.name)
     report = fit(library, chosen, board, model.file, goal.places)
     return _assemble(model, prefix, goal, board, core, library, host, chosen, report)
+
+
+def board_c(model: Model, prefix: str, board: Board, core: Core, goal: Goal) -> tuple[Goal, Plan, Library]:
+    """The library for a board, the plan behind it, and the goal with the regions that its parts go into.
+
+    Raises UsageError for a region or a kernel that there is not, and DoesNotFit for a budget that cannot be met.
+    """
+    chosen = plan(model.graph, core, goal, room(board, goal.places))
+    goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
+    origin = Origin(model.file, model.sha256, model.options, board.name, goal)
+    return goal, chosen, generate(model.graph, chosen, prefix, origin)
 
 
 def portable_c(model: Model, prefix: str, core: Core, goal: Goal, target: str) -> tuple[Plan, Library]:
@@ -182,7 +198,9 @@ def _assemble(
         content.cflags,
         library.arena_bytes,
     )
+    memory = memory_map(model.graph, chosen)
     files = {
+        PICTURE: sealed(memory_picture(memory, name, board.name, room(board, goal.places))),
         **{path: _bytes(text) for path, text in project.items()},
         **{f"{host_folder}/{path}": _bytes(text) for path, text in host.files.items() if path.startswith("src/")},
         **{f"{folder}/{path}": _bytes(text) for path, text in library.files.items()},
@@ -191,7 +209,7 @@ def _assemble(
     hashes = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
     content = dataclasses.replace(content, files=hashes)
     files[manifest.FILE_NAME] = _bytes(content.to_json())
-    return Build(dict(sorted(files.items())), content, report, chosen.layout)
+    return Build(dict(sorted(files.items())), content, report, chosen.layout, memory)
 
 
 def _sources(folder: str, library: Library) -> tuple[str, ...]:

@@ -41,7 +41,11 @@ def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, por
     are taken, as far as there are any. `portable`: only kernels in C for any core.
     Raises DoesNotFit when a budget cannot be met.
     """
-    options = candidates(graph, core, goal, portable)
+    return planned(graph, candidates(graph, core, goal, portable), goal, ram_bytes)
+
+
+def planned(graph: Graph, options: Sequence[Step], goal: Goal, ram_bytes: int | None = None) -> Plan:
+    """The same where the kernels that one can choose from are known already."""
     needs = StepBytes(graph, options).of
     steps: Sequence[Step] = choose(options, goal, needs)
     layout = lay_out(graph, steps, goal.overlap)
