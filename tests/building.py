@@ -13,6 +13,7 @@ import numpy as np
 from tinygen import output, pipeline, samples
 from tinygen.goal import Goal
 from tinygen.host import host_peer
+from tinygen.interface import Interface
 from tinygen.manifest import Manifest
 from tinygen.options import TFLM, Options
 from tinygen.peer import Peer
@@ -73,10 +74,11 @@ def build_read(
     objective: str = "balanced",
     board: str = BOARD,
     kernel: str | None = None,
+    interface: Interface | None = None,
 ) -> Built:
     """The same for a model that has been read; with the kernel, wherever it can be used."""
     goal = Goal(objective, prefer=frozenset(() if kernel is None else (kernel,)))
-    build = pipeline.build(model, board, name, goal)
+    build = pipeline.build(model, board, name, goal, interface)
     output.write(build.files, out)
     return Built(model, out, build.manifest)
 

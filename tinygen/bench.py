@@ -61,7 +61,7 @@ class Count:
     stack_bytes: int  # below the stack pointer at entry
     flash: Flash
     flash_bytes: int  # of the library: code, constants, and initial values
-    ram_bytes: int  # of the library's static memory
+    ram_bytes: int  # of the library's static memory, and of the arena where it is given one
     outputs_crc32: tuple[int, ...]  # of what was computed
 
 
@@ -126,7 +126,7 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
         stack_bytes=found.stack_bytes,
         flash=parts,
         flash_bytes=size,
-        ram_bytes=library_ram(image, pieces),
+        ram_bytes=library_ram(image, pieces) + (content.arena_bytes if content.set_arena else 0),
         outputs_crc32=tuple(zlib.crc32(data) for data in outputs),
     )
 
@@ -217,18 +217,7 @@ def for_board(out: Path, content: Manifest, name: str) -> Iterator[tuple[Path, M
             f"Build for it: tinygen build MODEL --board {name}.",
         )
     moved = replace(content, board=board.name)
-    project = project_files(
-        board,
-        load_core(board.core),
-        content.name,
-        content.model.sha256,
-        content.inputs,
-        content.outputs,
-        len(content.layers),
-        content.reset,
-        content.cflags,
-        content.arena_bytes,
-    )
+    project = project_files(board, load_core(board.core), moved)
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
         target = Path(folder)
         shutil.copytree(out / "lib", target / "lib")

@@ -15,6 +15,7 @@ import click
 from rich.console import Console, RenderableType
 
 from tinygen.errors import CannotCompare, TinygenError, UnsupportedModel, UsageError
+from tinygen.interface import ARENAS, STATIC, Interface
 from tinygen.options import INTERFACES, PROFILES, Options
 from tinygen.report.plain import plain
 from tinygen.report.progress import Report, progress_on
@@ -51,6 +52,13 @@ _IO = click.option(
     default=INTERFACES[0],
     show_default=True,
     help="int8: take the integers behind float32 and uint8 inputs and outputs, without QUANTIZE and DEQUANTIZE.",
+)
+_ARENA = click.option(
+    "--arena",
+    type=click.Choice(ARENAS),
+    default=STATIC,
+    show_default=True,
+    help="external: the application gives the model its memory, and may use it for other things in between.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
@@ -91,6 +99,7 @@ def app() -> None:
 @_PROFILE
 @_IO
 @_BATCH
+@_ARENA
 @_JSON
 def build(
     model: Path,
@@ -104,6 +113,7 @@ def build(
     profile: str,
     io: str,
     batch: int | None,
+    arena: str,
     as_json: bool,
 ) -> None:
     """Generate C and a PlatformIO project from a model.
@@ -113,13 +123,14 @@ def build(
     tinygen build kws.tflite -o out --name kws --optimize size
     tinygen build kws.tflite -o out --io int8 --batch 4
     tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
+    tinygen build kws.tflite -o out --arena external
     """
     from tinygen import output, pipeline
     from tinygen.goal import Goal
     from tinygen.report import tables
 
     goal = Goal(optimize, flash_budget, ram_budget, frozenset(kernels))
-    built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board, name, goal)
+    built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board, name, goal, Interface(arena))
     output.write(built.files, out)
     if as_json:
         _print_json({"out": str(out), "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})

@@ -1,8 +1,8 @@
 """manifest.json: what `tinygen build` wrote, as a contract for tools.
 
-Schema 2. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
+Schema 3. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
 
-    schema            2
+    schema            3
     tinygen           version that wrote it
     name              C prefix and library name
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
@@ -19,7 +19,9 @@ Schema 2. All paths are relative to the folder that holds manifest.json, with fo
                       tensor is not quantised
     invoke            C symbol, void (void)
     reset             C symbol, void (void), or null for a model without state
-    arena_bytes       static RAM for inputs, outputs, activations and scratch
+    arena_bytes       RAM for inputs, outputs, activations and scratch, static but for `set_arena`
+    set_arena         C symbol, int (void *memory, uint32_t bytes), that gives the library its arena: aligned to a word,
+                      before all else; or null where the library has an arena of its own
     state_bytes       static RAM that lives from one invoke to the next
     const_bytes       weights, biases, requantisation and tables, in flash
     macs              multiply-accumulates of one invoke
@@ -53,7 +55,7 @@ import numpy as np
 from tinygen.errors import OutputError
 from tinygen.ir import Removed
 
-SCHEMA = 2
+SCHEMA = 3
 FILE_NAME = "manifest.json"
 
 
@@ -173,6 +175,7 @@ class Manifest:
     invoke: str
     reset: str | None
     arena_bytes: int
+    set_arena: str | None
     state_bytes: int
     const_bytes: int
     macs: int

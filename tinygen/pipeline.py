@@ -17,6 +17,7 @@ from tinygen.errors import InvalidModel
 from tinygen.fit import FitReport, fit, room
 from tinygen.goal import Goal
 from tinygen.importers import OutlineRow, tflite
+from tinygen.interface import Interface
 from tinygen.ir import Graph
 from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
@@ -100,19 +101,26 @@ def _importer(path: Path) -> ModuleType:
     return importer
 
 
-def build(model: Model, board_name: str, name: str | None = None, goal: Goal | None = None) -> Build:
+def build(
+    model: Model,
+    board_name: str,
+    name: str | None = None,
+    goal: Goal | None = None,
+    interface: Interface | None = None,
+) -> Build:
     """Generate library and project for a board.
 
     Raises UsageError for a name that cannot be, BoardError, and DoesNotFit.
     """
     goal = goal or Goal()
+    interface = interface or Interface()
     board = load_board(board_name)
     core = load_core(board.core)
     prefix = library_name(name, Path(model.file).stem)
-    chosen, library = generate_c(model, prefix, core, goal, board.name, room(board))
+    chosen, library = generate_c(model, prefix, core, goal, board.name, interface, room(board))
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
-        _, host = generate_c(model, prefix, core, Goal(goal.objective), board.name, portable=True)
+        _, host = generate_c(model, prefix, core, Goal(goal.objective), board.name, interface, portable=True)
     report = fit(library, chosen, board, model.file)
     return _assemble(model, prefix, goal, board, core, library, host, chosen, report)
 
@@ -123,6 +131,7 @@ def generate_c(
     core: Core,
     goal: Goal,
     target: str,
+    interface: Interface,
     ram_bytes: int | None = None,
     portable: bool = False,
 ) -> tuple[Plan, Library]:
@@ -131,7 +140,7 @@ def generate_c(
     `portable`: of C for any core. Raises DoesNotFit for a goal's budget that cannot be met.
     """
     chosen = plan(model.graph, core, goal, ram_bytes, portable)
-    origin = Origin(model.file, model.sha256, model.options, target, goal)
+    origin = Origin(model.file, model.sha256, model.options, target, goal, interface)
     return chosen, generate(model.graph, chosen, prefix, origin)
 
 
@@ -170,6 +179,7 @@ def _assemble(
         invoke=f"{name}_invoke",
         reset=f"{name}_reset" if library.state_bytes else None,
         arena_bytes=library.arena_bytes,
+        set_arena=library.set_arena,
         state_bytes=library.state_bytes,
         const_bytes=library.const_bytes,
         macs=library.macs,
@@ -178,18 +188,7 @@ def _assemble(
         removed=tuple(manifest.RemovedChannels.noted(removed) for removed in model.graph.removed),
         files={},
     )
-    project = project_files(
-        board,
-        core,
-        name,
-        model.sha256,
-        library.inputs,
-        library.outputs,
-        len(library.layers),
-        content.reset,
-        content.cflags,
-        library.arena_bytes,
-    )
+    project = project_files(board, core, content)
     files = {
         **{path: _bytes(text) for path, text in project.items()},
         **{f"{host_folder}/{path}": _bytes(text) for path, text in host.files.items() if path.startswith("src/")},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinygen import emit
 from tinygen.errors import BoardError, Problem, UnsupportedModel
-from tinygen.manifest import Port
+from tinygen.manifest import Manifest
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, Board, Core
 
@@ -29,38 +29,29 @@ class Footprint:
 RUNNER_FOOTPRINT = Footprint(flash_bytes=4096, ram_bytes=768)
 
 
-def project_files(
-    board: Board,
-    core: Core,
-    name: str,
-    model_sha256: str,
-    inputs: Sequence[Port],
-    outputs: Sequence[Port],
-    layer_count: int,
-    reset: str | None,
-    cflags: Sequence[str],
-    arena_bytes: int = 0,
-) -> dict[str, str | bytes]:
+def project_files(board: Board, core: Core, content: Manifest) -> dict[str, str | bytes]:
     """All files of the project outside of lib/, model/ and manifest.json, by path relative to its folder, sorted.
 
-    `name` is the library's C prefix, `cflags` are its compiler flags, `arena_bytes` its static RAM (0: not told).
-    Raises BoardError for a board that tinygen has no port for, UnsupportedModel for too many inputs or outputs.
+    `content` says what library it is for. Raises BoardError for a board that tinygen has no port for, UnsupportedModel
+    for too many inputs or outputs.
     """
+    name, inputs, outputs = content.name, content.inputs, content.outputs
     if max(len(inputs), len(outputs)) > _MOST_PORTS:
         reason = f"{len(inputs)} inputs and {len(outputs)} outputs; the runner serves up to {_MOST_PORTS} of each"
         raise UnsupportedModel(name, [Problem("the model", "", reason, "")])
     files: dict[str, str | bytes] = {
-        "platformio.ini": _settings(board, core, name, cflags),
+        "platformio.ini": _settings(board, core, name, content.cflags),
         "src/runner_model.c": emit.render(
             "project/runner_model.c.j2",
             name=name,
             layers_macro=f"{name.upper()}_LAYERS",
-            layer_count=layer_count,
+            layer_count=len(content.layers),
             inputs=inputs,
             outputs=outputs,
-            sha256_rows=_byte_rows(bytes.fromhex(model_sha256)),
-            arena_bytes=arena_bytes,
-            reset=reset,
+            sha256_rows=_byte_rows(bytes.fromhex(content.model.sha256)),
+            arena_bytes=content.arena_bytes,
+            set_arena=content.set_arena,
+            reset=content.reset,
         ),
     }
     files |= _tree(resource("firmware", "runner"), "src/runner")

@@ -23,6 +23,7 @@ typedef struct {
     uint8_t input_count;
     uint8_t output_count;
     uint32_t layer_count;
+    void (*init)(void); /* once, before all else; NULL where there is nothing to do */
     void (*invoke)(void);
     void (*reset)(void);             /* these two are NULL for a model without state */
     void *(*state)(uint32_t *bytes); /* what goes from one invoke to the next */

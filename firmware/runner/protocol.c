@@ -320,6 +320,9 @@ static void handle(const uint8_t *frame, uint16_t length, uint32_t crc)
 void protocol_init(const model_t *served)
 {
     model = served;
+    if (model->init != NULL) {
+        model->init();
+    }
     answer_length = 0;
     stack_mark = STACK_UNKNOWN;
     frame_receiver_init(&receiver);

@@ -14,6 +14,7 @@ from tinygen import pipeline, reference
 from tinygen.board import BoardPeer
 from tinygen.goal import Goal
 from tinygen.host import compile_shared
+from tinygen.interface import Interface
 from tinygen.ir import Array
 from tinygen.manifest import Layer, Manifest, Port
 from tinygen.options import Options
@@ -74,7 +75,7 @@ class SharedLibrary:
 def compiled(model: pipeline.Model, objective: str, folder: Path) -> SharedLibrary:
     """The generated C, optimised for this machine. Raises ToolError where the compiler fails or is missing."""
     name = "model"
-    _, library = pipeline.generate_c(model, name, HOST, Goal(objective), HOST.name, portable=True)
+    _, library = pipeline.generate_c(model, name, HOST, Goal(objective), HOST.name, Interface(), portable=True)
     path = compile_shared(library.files, folder)
     return SharedLibrary(path, name, library.inputs, library.outputs, library.layers, library.state_bytes > 0)
 
