@@ -11,14 +11,14 @@ from building import Built
 from operator_cases import NAMED, build
 
 from tinygen.errors import DoesNotFit
-from tinygen.goal import OBJECTIVES
+from tinygen.goal import STYLES
 from tinygen.ops.case import Case, CaseTensor
 
 
 def those_that_fit(board: str, kernel: str, names: list[str], folder: Path) -> Iterator[tuple[str, Built]]:
     """Those of the cases that fit on the board and use the kernel there, each for the first objective that does."""
     for name in names:
-        for objective in OBJECTIVES:
+        for objective in STYLES:
             out = folder / kernel / objective / name
             try:
                 built = build(few_rows(NAMED[name]), out, objective, board, kernel=kernel)

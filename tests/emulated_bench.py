@@ -19,6 +19,8 @@ from tinygen.bench import watch
 from tinygen.board import BoardPeer, connected
 from tinygen.counting import record
 from tinygen.counting.plugin import plugin
+from tinygen.manifest import Manifest
+from tinygen.project import linker_files
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, load_board, load_core
 
@@ -56,7 +58,7 @@ class Bench:
     @contextlib.contextmanager
     def running(self, built: Built, allow: Allow | None = None) -> Iterator[BoardPeer]:
         """The board, running a model that was built for it; given what layers may touch, they are watched."""
-        path = self._link(built)
+        path = self.link(built.out, built.manifest)
         options: tuple[str, ...] = ()
         if allow is not None:
             image = elf.read(path)
@@ -85,19 +87,23 @@ class Bench:
         finally:
             self._control(state, "stop")
 
-    def _link(self, built: Built) -> Path:
+    def link(self, out: Path, manifest: Manifest) -> Path:
+        """The firmware with a model's library."""
         image = self._folder / "firmware.elf"
+        for name, text in linker_files(self.board, str(self._folder)).items():
+            Path(name).write_text(text, encoding="utf-8")
         places = [
             f"-Wl,--defsym=board_{region.name}_{key}={value}"
             for region in self.board.regions
             for key, value in (("address", region.address), ("bytes", region.bytes))
         ]
         self._gcc(
-            *(flag for flag in built.manifest.cflags if flag not in self._core.flags),
-            *(f"-I{path}" for path in (resource("firmware"), built.board_library)),
-            *(str(built.out / path) for path in (*built.manifest.sources, "src/runner_model.c")),
+            *(flag for flag in manifest.cflags if flag not in self._core.flags),
+            *(f"-I{path}" for path in (resource("firmware"), out / manifest.include_dirs[0])),
+            *(str(out / path) for path in (*manifest.sources, "src/runner_model.c")),
             *self._objects,
             *("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections", "-lm"),
+            f"-L{self._folder}",
             *(f"-T{resource(*_PLATFORM, 'core', 'link.ld')}", f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}"),
             *places,
             *("-o", str(image)),

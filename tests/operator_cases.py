@@ -12,13 +12,13 @@ from building import BOARD, Built, build_bytes
 from tflite_builder import build_case
 
 from tinygen import pipeline
-from tinygen.goal import OBJECTIVES, Goal
+from tinygen.goal import STYLES, Goal
 from tinygen.ir import Graph, Node
 from tinygen.layout import lay_out
 from tinygen.ops import registry
 from tinygen.ops.case import Case
 from tinygen.options import TFLM
-from tinygen.select import select, site_of, usable, worthwhile
+from tinygen.select import candidates, site_of, usable, worthwhile
 from tinygen.target import HOST, Core
 
 
@@ -61,7 +61,7 @@ def _kernels_of(name: str, features: frozenset[str]) -> frozenset[str]:
     return frozenset(
         kernel.name
         for node in coded
-        for objective in OBJECTIVES
+        for objective in STYLES
         for kernel in worthwhile(usable(site_of(graph, node, core, objective)))
     )
 
@@ -70,7 +70,7 @@ def _kernels_of(name: str, features: frozenset[str]) -> frozenset[str]:
 def _graph(name: str) -> tuple[Graph, list[Node]]:
     """A named case, and those of its nodes that leave code."""
     graph = pipeline.decode(build_case(NAMED[name]), "case.tflite").graph
-    steps = select(graph, HOST, Goal(), portable=True)
+    steps = candidates(graph, HOST, Goal(), portable=True)
     aliased = lay_out(graph, steps).aliased
     return graph, [step.node for index, step in enumerate(steps) if len(aliased[index]) < len(step.site.inputs)]
 

@@ -14,6 +14,7 @@ from emulated_bench import Bench
 from tflite_builder import build_case
 
 from tinygen import pipeline, reference
+from tinygen.errors import UsageError
 from tinygen.goal import Goal
 from tinygen.host import compile_shared
 from tinygen.interface import EXTERNAL, Interface
@@ -63,7 +64,7 @@ class Loaded:
     """A library in this process, working in memory that it is given."""
 
     def __init__(self, model: pipeline.Model, name: str, folder: Path) -> None:
-        _, library = pipeline.generate_c(model, name, HOST, Goal(), HOST.name, Interface(EXTERNAL), portable=True)
+        _, library = pipeline.portable_c(model, name, HOST, Goal(), HOST.name, Interface(EXTERNAL))
         self.name = name
         self.arena_bytes = library.arena_bytes
         self.output_bytes = library.outputs[0].bytes
@@ -132,6 +133,12 @@ def test_an_arena_that_cannot_be_is_refused_and_none_is_used(tmp_path: Path) -> 
         assert loaded.address("input") is not None
         assert loaded.set_arena(*wrong) == -1
         assert is_without(), wrong
+
+
+def test_an_external_arena_cannot_be_placed() -> None:
+    goal = Goal(places=(("arena", "ram"),))
+    with pytest.raises(UsageError, match="where the application has it"):
+        pipeline.build(model_of("digits"), BOARD, goal=goal, interface=Interface(EXTERNAL))
 
 
 @pytest.mark.parametrize(("compiler", "standard"), [("g++", "c++11"), ("clang++", "c++17"), ("clang", "c99")])

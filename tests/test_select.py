@@ -10,7 +10,7 @@ import pytest
 from operator_cases import NAMED, build
 from tflite_builder import build_case
 
-from tinygen import pipeline, select
+from tinygen import choice, pipeline
 from tinygen.errors import DoesNotFit, UsageError
 from tinygen.estimate import Estimate
 from tinygen.goal import OBJECTIVES, Goal
@@ -34,6 +34,15 @@ def step(index: int, *candidates: Candidate) -> Step:
     return Step(Node(f"node {index}", None, (), ()), Site(None, (), (), "speed"), first, tuple(others))  # type: ignore[arg-type]
 
 
+def nothing(index: int, candidate: Candidate) -> int:
+    return 0
+
+
+def weighed(steps: list[Step]) -> list[Step]:
+    """By the product of time and flash."""
+    return choice._weighed(steps, choice.Weights(flash=1.0, ram=0.0), nothing)
+
+
 def names(steps: list[Step]) -> list[str]:
     return [step.kernel.name for step in steps]
 
@@ -42,7 +51,7 @@ def test_layers_that_share_a_function_pay_for_it_once() -> None:
     alike = [step(i, candidate("a", 10, code=100, data=7, text="t")) for i in range(3)]
     other = step(3, candidate("a", 10, code=50, data=7, text="u"))
     in_c = [step(i, candidate("c", 10, code=30)) for i in (4, 5)]
-    assert select.flash_bytes([*alike, other, *in_c]) == 100 + 50 + 4 * 7 + 2 * 30
+    assert choice.flash_bytes([*alike, other, *in_c]) == 100 + 50 + 4 * 7 + 2 * 30
 
 
 def shared(rng: np.random.Generator, j: int) -> Candidate:
@@ -55,9 +64,9 @@ def test_changes_one_after_the_other_come_to_the_same_as_counting_anew() -> None
     rng = np.random.default_rng(0)
     for _ in range(50):
         steps = [step(index, *(shared(rng, j) for j in range(3))) for index in range(4)]
-        tally = select._Tally.of(steps)
-        for after, others in select._changes(steps, tally):
-            anew = select._Tally.of(select._changed(steps, others))
+        tally = choice.Tally.of(steps)
+        for after, others in choice._changes(steps, tally, nothing):
+            anew = choice.Tally.of(choice._changed(steps, others))
             assert (after.time, after.flash) == (anew.time, anew.flash)
 
 
@@ -68,11 +77,11 @@ def test_balanced_finds_no_better_product_by_any_single_change() -> None:
             step(i, *(candidate(f"k{j}", int(rng.integers(1, 1000)), int(rng.integers(1, 1000))) for j in range(3)))
             for i in range(3)
         ]
-        chosen = select._weighed(steps, 1.0)
-        tally = select._Tally.of(chosen)
+        chosen = weighed(steps)
+        tally = choice.Tally.of(chosen)
         assert all(
             after.time * after.flash >= tally.time * tally.flash * (1 - 1e-6)
-            for after, _ in select._changes(chosen, tally)
+            for after, _ in choice._changes(chosen, tally, nothing)
         )
         best = min(
             sum(c.estimate.time for c in choice) * sum(c.estimate.flash for c in choice)
@@ -84,27 +93,42 @@ def test_balanced_finds_no_better_product_by_any_single_change() -> None:
 def test_balanced_takes_a_function_that_pays_only_where_layers_share_it() -> None:
     alike = [step(i, candidate("own", 100, code=100), candidate("shared", 110, 100, text="t")) for i in range(3)]
     dear = step(3, candidate("own", 100, code=100), candidate("shared", 1000, 100, text="t"))
-    assert names(select._weighed([alike[0], dear], 1.0)) == ["own", "own"]
-    assert names(select._weighed([*alike, dear], 1.0)) == ["shared", "shared", "shared", "own"]
+    assert names(weighed([alike[0], dear])) == ["own", "own"]
+    assert names(weighed([*alike, dear])) == ["shared", "shared", "shared", "own"]
 
 
 def test_a_flash_budget_gives_up_the_least_time_for_each_byte() -> None:
     dear = step(0, candidate("fast", 10, 1000), candidate("slow", 1000, 900))
     cheap = step(1, candidate("fast", 10, 1000), candidate("slow", 20, 800))
-    assert names(select._within_flash([dear, cheap], 2000)) == ["fast", "fast"]
-    assert names(select._within_flash([dear, cheap], 1999)) == ["fast", "slow"]
-    assert names(select._within_flash([dear, cheap], 1700)) == ["slow", "slow"]
-    assert names(select._within_flash([dear, cheap], 1)) == ["slow", "slow"]
+    assert names(choice._within_flash([dear, cheap], 2000, nothing)) == ["fast", "fast"]
+    assert names(choice._within_flash([dear, cheap], 1999, nothing)) == ["fast", "slow"]
+    assert names(choice._within_flash([dear, cheap], 1700, nothing)) == ["slow", "slow"]
+    assert names(choice._within_flash([dear, cheap], 1, nothing)) == ["slow", "slow"]
 
 
-def test_less_scratch_leaves_the_smaller_ones_the_fastest_first() -> None:
+def scratch(index: int, candidate: Candidate) -> int:
+    return candidate.estimate.scratch
+
+
+def test_within_a_limit_of_ram_the_fastest_come_first() -> None:
     a, b, c = candidate("a", 1, 1, scratch=9), candidate("b", 3, 1, scratch=0), candidate("c", 2, 1, scratch=8)
-    steps = [step(0, a, b, c)]
-    lighter = select.with_less_scratch(steps, 0, 9)
-    assert lighter is not None and (lighter[0].chosen, lighter[0].rejected) == (c, (b,))
-    lightest = select.with_less_scratch(lighter, 0, 8)
-    assert lightest is not None and (lightest[0].chosen, lightest[0].rejected) == (b, ())
-    assert select.with_less_scratch(lightest, 0, 0) is None
+    for limit, expected in ((9, "acb"), (8, "cb"), (7, "b"), (0, "b")):
+        (found,) = choice.within_ram([step(0, a, b, c)], limit, scratch)
+        assert "".join(each.kernel.name for each in (found.chosen, *found.rejected)) == expected
+
+
+def test_where_no_kernel_meets_the_limit_of_ram_the_one_that_needs_least_is_left() -> None:
+    a, b = candidate("a", 1, 1, scratch=9), candidate("b", 3, 1, scratch=5)
+    (found,) = choice.within_ram([step(0, a, b)], 4, scratch)
+    assert (found.chosen, found.rejected) == (b, ())
+
+
+def test_the_peak_goes_down_only_where_all_steps_at_it_take_another_kernel() -> None:
+    heavy, light = candidate("heavy", 10, 1, scratch=100), candidate("light", 11, 1, scratch=10)
+    steps = [step(index, heavy, light) for index in range(3)]
+    assert names(choice._weighed(steps, choice.Weights(0.0, 1.0), scratch)) == ["light"] * 3
+    steps.append(step(3, heavy))
+    assert names(choice._weighed(steps, choice.Weights(0.0, 1.0), scratch)) == ["heavy"] * 4
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

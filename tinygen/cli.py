@@ -15,6 +15,7 @@ import click
 from rich.console import Console, RenderableType
 
 from tinygen.errors import CannotCompare, TinygenError, UnsupportedModel, UsageError
+from tinygen.goal import OBJECTIVES, Goal
 from tinygen.interface import ARENAS, STATIC, Interface
 from tinygen.options import INTERFACES, PROFILES, Options
 from tinygen.report.plain import plain
@@ -88,13 +89,20 @@ def app() -> None:
 @click.option("--name", help="C prefix and library name; by default made from the file's name.")
 @click.option(
     "--optimize",
-    type=click.Choice(["balanced", "speed", "size"]),
+    type=click.Choice(OBJECTIVES),
     default="balanced",
     show_default=True,
     help="What the kernels are chosen and written for.",
 )
 @click.option("--flash-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's code and constants.")
 @click.option("--ram-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's arena and states.")
+@click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="PART=REGION",
+    help="Put weights, code, arena or state into a region of the board; REGION auto: the fastest that has room.",
+)
 @click.option("--kernel", "kernels", multiple=True, metavar="NAME", help="Take this kernel wherever it can be used.")
 @_PROFILE
 @_IO
@@ -109,6 +117,7 @@ def build(
     optimize: str,
     flash_budget: int | None,
     ram_budget: int | None,
+    places: tuple[str, ...],
     kernels: tuple[str, ...],
     profile: str,
     io: str,
@@ -126,10 +135,10 @@ def build(
     tinygen build kws.tflite -o out --arena external
     """
     from tinygen import output, pipeline
-    from tinygen.goal import Goal
+    from tinygen.placement import parsed
     from tinygen.report import tables
 
-    goal = Goal(optimize, flash_budget, ram_budget, frozenset(kernels))
+    goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels))
     built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board, name, goal, Interface(arena))
     output.write(built.files, out)
     if as_json:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from tinygen.errors import UsageError
 
-OBJECTIVES = ("balanced", "speed", "size")
-"""The least product of time and flash, the least time, the least flash."""
+STYLES = ("balanced", "speed", "size")
+"""What code can be written for."""
+
+OBJECTIVES = (*STYLES, "ram")
+"""The least product of time, flash and RAM; the least time; the least flash; the least RAM."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Goal:
     """For code and constants of the model's library."""
     ram_budget: int | None = None
     """For its arena and states."""
+    places: tuple[tuple[str, str], ...] = ()
+    """Which parts of the library go into which regions of the board (see `tinygen.placement`)."""
     prefer: frozenset[str] = frozenset()
     """Names of kernels to take wherever they can be used, whatever they cost."""
 
@@ -34,9 +39,15 @@ class Goal:
                 raise UsageError(f"a {what} budget of {budget} bytes leaves nothing", "Choose 1 or more.")
 
     @property
+    def style(self) -> str:
+        """What code is written for, one of STYLES: RAM is saved by the choice of kernels, not by other code."""
+        return "balanced" if self.objective == "ram" else self.objective
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The command line's words for it."""
         flash = () if self.flash_budget is None else ("--flash-budget", str(self.flash_budget))
         ram = () if self.ram_budget is None else ("--ram-budget", str(self.ram_budget))
         prefer = (word for name in sorted(self.prefer) for word in ("--kernel", name))
-        return ("--optimize", self.objective, *flash, *ram, *prefer)
+        places = (word for part, region in self.places for word in ("--place", f"{part}={region}"))
+        return ("--optimize", self.objective, *flash, *ram, *places, *prefer)

@@ -20,6 +20,7 @@ from tinygen.layout import Layout
 from tinygen.memory import ALIGNMENT, Slot
 from tinygen.ops.common import shape_text
 from tinygen.options import Options
+from tinygen.placement import sections
 from tinygen.plan import Plan
 from tinygen.select import Candidate, Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
@@ -134,6 +135,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     macs = sum(graph.macs(step.node) for step in steps)
     common = {"name": name, "prefix_upper": name.upper(), "origin": origin.text(name), "summary": _summary(graph)}
     arena = {"set_arena": set_arena, "arena_alignment": ALIGNMENT}
+    placed = {part: section.name for part, section in sections(origin.goal.places).items()}
     header = render(
         "library/model.h.j2",
         **common,
@@ -150,6 +152,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         "library/model.c.j2",
         **common,
         **arena,
+        placed=placed,
         totals=_totals(graph, layers, macs, const_bytes),
         arena_text=f"{layout.plan.bytes:,}",
         bound_text=_bound_text(layout),
@@ -167,7 +170,9 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         outputs=[_pointer_text(port, pointers.public(t)) for port, t in zip(outputs, graph.outputs, strict=True)],
         contents=_contents(steps, layers, pointers),
     )
-    data = render("library/constants.inc.j2", **common, constants=constants, const_text=f"{const_bytes:,}")
+    data = render(
+        "library/constants.inc.j2", **common, placed=placed, constants=constants, const_text=f"{const_bytes:,}"
+    )
     files = {
         "library.json": _library_json(name),
         f"src/{name}.h": header,
@@ -175,7 +180,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         f"src/{name}_constants.inc": data,
     }
     if functions:
-        files[f"src/{name}_kernels.S"] = render("library/kernels.S.j2", **common, functions=functions)
+        files[f"src/{name}_kernels.S"] = render("library/kernels.S.j2", **common, placed=placed, functions=functions)
     return Library(
         files=files,
         inputs=inputs,

@@ -13,17 +13,18 @@ from types import ModuleType
 from tinygen import manifest, passes
 from tinygen.c_text import library_name
 from tinygen.check import check
-from tinygen.errors import InvalidModel
+from tinygen.errors import InvalidModel, UsageError
 from tinygen.fit import FitReport, fit, room
 from tinygen.goal import Goal
 from tinygen.importers import OutlineRow, tflite
-from tinygen.interface import Interface
+from tinygen.interface import EXTERNAL, Interface
 from tinygen.ir import Graph
 from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
 from tinygen.options import Options
-from tinygen.plan import Plan, plan
+from tinygen.placement import resolved
+from tinygen.plan import Plan, plan, sizes_of
 from tinygen.project import project_files
 from tinygen.target import Board, Core, load_board, load_core
 from tinygen.version import VERSION
@@ -31,7 +32,7 @@ from tinygen.version import VERSION
 IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
 """One importer for each file suffix."""
 
-_OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os"}
+_OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os", "ram": "-O2"}
 """On Cortex-M, -O3 is slower than -O2 for these loops: it spills."""
 
 _LARGEST_FILE = 2**30
@@ -110,36 +111,31 @@ def build(
 ) -> Build:
     """Generate library and project for a board.
 
-    Raises UsageError for a name that cannot be, BoardError, and DoesNotFit.
+    Raises UsageError for a name or a place that cannot be, BoardError, and DoesNotFit.
     """
     goal = goal or Goal()
     interface = interface or Interface()
     board = load_board(board_name)
     core = load_core(board.core)
     prefix = library_name(name, Path(model.file).stem)
-    chosen, library = generate_c(model, prefix, core, goal, board.name, interface, room(board))
+    if interface.arena == EXTERNAL and "arena" in dict(goal.places):
+        raise UsageError("--place arena: an external arena lies where the application has it", "Leave one of them out.")
+    chosen = plan(model.graph, core, goal, room(board, goal.places))
+    goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
+    origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface)
+    library = generate(model.graph, chosen, prefix, origin)
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
-        _, host = generate_c(model, prefix, core, Goal(goal.objective), board.name, interface, portable=True)
-    report = fit(library, chosen, board, model.file)
+        _, host = portable_c(model, prefix, core, Goal(goal.objective), board.name, interface)
+    report = fit(library, chosen, board, model.file, goal.places)
     return _assemble(model, prefix, goal, board, core, library, host, chosen, report)
 
 
-def generate_c(
-    model: Model,
-    prefix: str,
-    core: Core,
-    goal: Goal,
-    target: str,
-    interface: Interface,
-    ram_bytes: int | None = None,
-    portable: bool = False,
+def portable_c(
+    model: Model, prefix: str, core: Core, goal: Goal, target: str, interface: Interface
 ) -> tuple[Plan, Library]:
-    """The library for a core, where arena and states have so much RAM, and the plan behind it.
-
-    `portable`: of C for any core. Raises DoesNotFit for a goal's budget that cannot be met.
-    """
-    chosen = plan(model.graph, core, goal, ram_bytes, portable)
+    """The library in C for any core, and the plan behind it. Raises DoesNotFit for a budget that cannot be met."""
+    chosen = plan(model.graph, core, goal, portable=True)
     origin = Origin(model.file, model.sha256, model.options, target, goal, interface)
     return chosen, generate(model.graph, chosen, prefix, origin)
 

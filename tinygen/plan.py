@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tinygen.choice import Needs, choose, flash_bytes, within_ram
 from tinygen.errors import DoesNotFit
 from tinygen.goal import Goal
 from tinygen.ir import Graph
-from tinygen.layout import Layout, lay_out
-from tinygen.select import Step, candidates, choose, flash_bytes, with_less_scratch
+from tinygen.layout import Layout, StepBytes, lay_out
+from tinygen.select import Step, candidates
 from tinygen.target import Core
 
 
@@ -21,28 +22,49 @@ class Plan:
     layout: Layout
 
 
+def sizes_of(chosen: Plan) -> Mapping[str, int]:
+    """Bytes of the library's parts, by their names in `tinygen.placement`; those of code are estimates."""
+    data = sum(step.chosen.estimate.data for step in chosen.steps)
+    layout = chosen.layout
+    return {
+        "weights": data,
+        "code": flash_bytes(chosen.steps) - data,
+        "arena": layout.plan.bytes,
+        "state": layout.state_bytes,
+    }
+
+
 def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, portable: bool = False) -> Plan:
     """The best kernels within the goal's limits, and their memory.
 
-    Where arena and states would be beyond the budget, or the `ram_bytes` that there are, kernels that want less memory
-    for themselves are taken at the peak, as far as there are any. `portable`: only kernels in C for any core.
+    Where arena and states would be beyond the budget, or the `ram_bytes` that there are, kernels that need less memory
+    are taken, as far as there are any. `portable`: only kernels in C for any core.
     Raises DoesNotFit when a budget cannot be met.
     """
     options = candidates(graph, core, goal, portable)
-    steps = choose(options, goal)
+    needs = StepBytes(graph, options).of
+    steps: Sequence[Step] = choose(options, goal, needs)
     layout = lay_out(graph, steps)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
-    while limit is not None and layout.ram_bytes > limit and steps:
-        peak = layout.plan.peak_step
-        narrowed = with_less_scratch(options, peak, steps[peak].scratch)
-        if narrowed is None:
-            break
-        options = narrowed
-        steps = choose(options, goal)
-        layout = lay_out(graph, steps)
+    if limit is not None and layout.ram_bytes > limit:
+        steps, layout = _within(graph, options, goal, needs, limit)
     _expect("RAM", layout.ram_bytes, goal.ram_budget)
     _expect("flash", flash_bytes(steps), goal.flash_budget)
     return Plan(steps, layout)
+
+
+def _within(
+    graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs, limit: int
+) -> tuple[Sequence[Step], Layout]:
+    """The best kernels of those that need no more than the limit, less what the plan loses to gaps."""
+    least = max(min(needs(i, each) for each in (step.chosen, *step.rejected)) for i, step in enumerate(options))
+    target = limit
+    while True:
+        steps = choose(within_ram(options, target, needs), goal, needs)
+        layout = lay_out(graph, steps)
+        if layout.ram_bytes <= limit or target <= least:
+            return steps, layout
+        target -= layout.ram_bytes - limit
 
 
 def _expect(what: str, needed: int, budget: int | None) -> None:

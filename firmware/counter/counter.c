@@ -91,6 +91,7 @@ static FILE *out;           /* open while the root runs */
 static uint64_t root_return; /* where the root returns to */
 static uint64_t part_return; /* where the part that runs returns to; 0 when none does */
 static uint64_t part_entry;
+static uint64_t called_from; /* where the block executed last returns to, if it was called; else 0 */
 static long span, next_span;
 static const instruction_t *previous; /* executed last */
 static instruction_t *previous_branch; /* the same, to count in */
@@ -259,12 +260,14 @@ static void on_block(unsigned core, void *data)
         } else if (part_return == 0 && is_part(pc) && previous->next != pc) {
             change_span(next_span++);
             part_entry = pc;
-            /* The last call may be a jump: that part returns to where the root does. */
-            part_return = previous->calls ? previous->next : root_return;
+            /* A call may lead over a veneer of the linker's. The last one may be a jump: that part returns to where
+             * the root does. */
+            part_return = previous->calls ? previous->next : called_from != 0 ? called_from : root_return;
         }
     } else if (pc == root && previous != NULL) {
         enter_root();
     }
+    called_from = previous != NULL && previous->calls ? previous->next : 0;
     previous = previous_branch = block->last;
 }
 
