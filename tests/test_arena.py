@@ -19,6 +19,7 @@ from tinygen.goal import Goal
 from tinygen.host import compile_shared
 from tinygen.interface import EXTERNAL, Interface
 from tinygen.ir import Array
+from tinygen.library import Origin
 from tinygen.ops import svdf
 from tinygen.ops.case import Case
 from tinygen.target import HOST
@@ -64,7 +65,8 @@ class Loaded:
     """A library in this process, working in memory that it is given."""
 
     def __init__(self, model: pipeline.Model, name: str, folder: Path) -> None:
-        _, library = pipeline.portable_c(model, name, HOST, Goal(), HOST.name, Interface(EXTERNAL))
+        origin = Origin(model.file, model.sha256, model.options, HOST.name, Goal(), Interface(EXTERNAL))
+        _, library = pipeline.portable_c(model, name, HOST, origin)
         self.name = name
         self.arena_bytes = library.arena_bytes
         self.output_bytes = library.outputs[0].bytes

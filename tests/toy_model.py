@@ -136,6 +136,7 @@ def manifest(board: str) -> Manifest:
         reset="toy_reset",
         arena_bytes=BYTES,
         set_arena=None,
+        shared_arena=None,
         state_bytes=1,
         const_bytes=0,
         macs=0,
@@ -153,7 +154,7 @@ def write_project(out: Path, board_name: str, trap: str = "") -> Manifest:
     """A whole project in `out`, as `tinygen build` would leave it."""
     described = manifest(board_name)
     board = load_board(board_name)
-    files = dict(project_files(board, load_core(board.core), described))
+    files = dict(project_files(board, load_core(board.core), [described]))
     files["lib/toy/library.json"] = json.dumps({"name": "toy", "version": "1.0.0", "build": {}})
     files["lib/toy/src/toy.h"] = HEADER
     files["lib/toy/src/toy.c"] = source(trap)

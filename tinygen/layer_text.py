@@ -11,6 +11,7 @@ import numpy as np
 from tinygen import c_text
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
+from tinygen.interface import Interface
 from tinygen.ir import Graph, Tensor
 from tinygen.layers import Function, Layer
 from tinygen.layout import Layout, Place
@@ -21,13 +22,13 @@ _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float3
 
 
 class Pointers:
-    """C expressions for what lies in the arena and among the states; an external arena is reached by its address."""
+    """C expressions for what lies in the arena and among the states; an arena of others is reached by its address."""
 
-    def __init__(self, graph: Graph, layout: Layout, external_arena: bool = False) -> None:
+    def __init__(self, graph: Graph, layout: Layout, interface: Interface) -> None:
         self._graph = graph
         self._layout = layout
-        self._external_arena = external_arena
-        self._member = {"arena": "->" if external_arena else ".", "state": "."}
+        self._may_be_missing = interface.is_external
+        self._member = {"arena": "->" if interface.is_external or interface.shared else ".", "state": "."}
 
     def of(self, name: str) -> str:
         """A pointer to a tensor's first element."""
@@ -35,7 +36,7 @@ class Pointers:
 
     def public(self, name: str) -> str:
         """The same for the application: null while an external arena has not been given."""
-        return f"arena ? {self.of(name)} : 0" if self._external_arena else self.of(name)
+        return f"arena ? {self.of(name)} : 0" if self._may_be_missing else self.of(name)
 
     def element(self, name: str) -> tuple[str, int]:
         """The array that a tensor lies in, and the index of its first element."""

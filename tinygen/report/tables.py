@@ -39,6 +39,8 @@ def build_table(build: Build) -> Table:
     bound = build.layout.plan.lower_bound
     least = "the least that disjoint tensors allow" if content.arena_bytes - bound < 4 else f"at least {bound:,}"
     given = f", which the application gives: {content.set_arena}()" if content.set_arena else ""
+    if content.shared_arena:
+        given = f", in {content.shared_arena.name} of {content.shared_arena.bytes:,}"
     rows = [
         ("model", f"{content.model.file} as {content.name}, {_ports(content)}"),
         ("work", f"{content.macs:,} MACs in {len(content.layers)} layers, arithmetic of {content.profile}"),
