@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from accesses import Expected
 from building import Built
 
 from tinygen import elf
@@ -24,7 +25,7 @@ from tinygen.project import linker_files
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, load_board, load_core
 
-Allow = Callable[[elf.Image, Built], tuple[record.Allowance, ...]]
+Expect = Callable[[elf.Image, Built], Expected]
 
 _PLATFORM = ("firmware", "platforms", EMULATED_PLATFORM)
 
@@ -34,6 +35,8 @@ class Bench:
 
     def __init__(self, board: str, folder: Path) -> None:
         self.board = load_board(board)
+        self.expected = Expected(())
+        """Of the model that was watched last."""
         self._core = load_core(self.board.core)
         self._folder = folder
         emulator = self.board.emulator
@@ -56,20 +59,21 @@ class Bench:
         self._objects = sorted(map(str, folder.glob("*.o")))
 
     @contextlib.contextmanager
-    def running(self, built: Built, allow: Allow | None = None) -> Iterator[BoardPeer]:
-        """The board, running a model that was built for it; given what layers may touch, they are watched."""
+    def running(self, built: Built, expect: Expect | None = None) -> Iterator[BoardPeer]:
+        """The board, running a model that was built for it; given what is expected of layers, they are watched."""
         path = self.link(built.out, built.manifest)
         options: tuple[str, ...] = ()
-        if allow is not None:
+        if expect is not None:
             image = elf.read(path)
-            watched = watch(image, built.manifest, allow(image, built))
+            self.expected = expect(image, built)
+            watched = watch(image, built.manifest, self.expected.allowed, self.expected.pairs)
             options = ("--plugin", watched.arguments(plugin(), self._record))
         with self._emulating(built, path, *options) as peer:
             yield peer
 
-    def outside(self) -> record.Outside:
-        """What layers touched in the last invoke, of those that were watched, besides what they may."""
-        return record.read(self._record).outside
+    def recorded(self) -> record.Record:
+        """What layers did in the last invoke of those that were watched."""
+        return record.read(self._record)
 
     @property
     def _record(self) -> Path:

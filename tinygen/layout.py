@@ -89,7 +89,7 @@ class StepBytes:
         self._life = lives(graph, steps)
         self._steps = steps
         buffers = [_buffer(graph, _name(graph, frame), frame, len(steps)) for frame in found if not frame.is_state]
-        live = [[buffer.during(index) for buffer in buffers if buffer.is_live(index)] for index in range(len(steps))]
+        live = [[run for buffer in buffers for run in buffer.during(index)] for index in range(len(steps))]
         self._concerned: list[list[Buffer]] = []
         """For each step the buffers of its inputs and outputs."""
         self._beside: list[int] = []

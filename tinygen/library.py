@@ -17,7 +17,7 @@ from tinygen.ir import Array, Graph, Tensor
 from tinygen.layer_text import Pointers, call_text, layer_text, shapes_text
 from tinygen.layers import Layer, functions_of, layers_of
 from tinygen.layout import Layout
-from tinygen.memory import ALIGNMENT, Slot
+from tinygen.memory import ALIGNMENT, Slot, overlapping
 from tinygen.ops.common import shape_text
 from tinygen.options import Options
 from tinygen.placement import sections
@@ -257,18 +257,21 @@ def _totals(graph: Graph, layers: Sequence[Layer], macs: int, const_bytes: int) 
 
 
 def _bound_text(layout: Layout) -> str:
-    plan = layout.plan
-    if plan.bytes - plan.lower_bound < 4:
-        return "the least that disjoint tensors allow"
-    return f"disjoint tensors need at least {plan.lower_bound:,}"
+    plan, disjoint = layout.plan, layout.disjoint_bytes
+    least = "the least for these kernels" if plan.bytes == plan.lower_bound else f"at least {plan.lower_bound:,}"
+    return f"{least}; {disjoint:,} if nothing overlapped" if disjoint > plan.bytes else least
 
 
 def _rows(slots: Sequence[Slot]) -> list[str]:
+    over: dict[str, list[str]] = {slot.buffer.name: [] for slot in slots}
+    for earlier, later in overlapping(slots):
+        over[later.buffer.name].append(c_text.tensor_text(earlier.buffer.name))
     rows = []
     for slot in slots:
         buffer = slot.buffer
         span = f"{buffer.first}-{buffer.last}"
-        rows.append(f"{slot.offset:>9,} {buffer.bytes:>9,} {span:>7}  {c_text.tensor_text(buffer.name)}")
+        names = ", over ".join((c_text.tensor_text(buffer.name), *over[buffer.name]))
+        rows.append(f"{slot.offset:>9,} {buffer.bytes:>9,} {span:>7}  {names}")
     return rows
 
 

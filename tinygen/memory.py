@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import combinations
 
 from tinygen.access import Spacing
-from tinygen.placing import Apart, least_height, place
+from tinygen.packing import Apart, least_height, pack
 
 ALIGNMENT = 4
 """Offsets are multiples of this: the widest element type that the arena holds."""
@@ -49,10 +49,24 @@ class Buffer:
         """Whether something of it must stay untouched in a step."""
         return any(part.first <= step <= part.last for part in self.pieces)
 
-    def during(self, step: int) -> Buffer:
-        """Only what must stay untouched in a step."""
-        live = tuple(part for part in self.pieces if part.first <= step <= part.last)
-        return dataclasses.replace(self, first=step, last=step, parts=live)
+    def during(self, step: int) -> list[Buffer]:
+        """The runs of bytes that must stay untouched in a step, each as a buffer of its own."""
+        runs: list[list[Part]] = []
+        end = 0
+        for part in sorted(self.pieces, key=lambda part: part.offset):
+            if part.first <= step <= part.last:
+                if not runs or part.offset >= end:
+                    runs.append([])
+                runs[-1].append(part)
+                end = max(end, part.offset + part.bytes)
+        return [_run(self.name, parts, step) for parts in runs]
+
+
+def _run(name: str, parts: Sequence[Part], step: int) -> Buffer:
+    start = parts[0].offset
+    size = max(part.offset + part.bytes for part in parts) - start
+    moved = tuple(dataclasses.replace(part, offset=part.offset - start) for part in parts)
+    return Buffer(name, size, step, step, moved)
 
 
 @dataclass(frozen=True)
@@ -89,10 +103,10 @@ def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None) -> 
     sizes = [aligned(buffer.bytes) for buffer in ordered]
     apart = dict(_separations(ordered, spacings or {}))
     bound, peak = _most_needed(ordered, sizes, apart)
-    placing = place(sizes, apart, bound, ALIGNMENT)
-    slots = (Slot(buffer, offset) for buffer, offset in zip(ordered, placing.offsets, strict=True))
+    packed = pack(sizes, apart, bound, ALIGNMENT)
+    slots = (Slot(buffer, offset) for buffer, offset in zip(ordered, packed.offsets, strict=True))
     in_order = tuple(sorted(slots, key=lambda slot: (slot.buffer.first, slot.offset, slot.buffer.name)))
-    return MemoryPlan(in_order, placing.height, placing.lower_bound, peak)
+    return MemoryPlan(in_order, packed.height, packed.lower_bound, peak)
 
 
 def step_bytes(buffers: Sequence[Buffer], spacings: Spacings) -> int:

@@ -37,7 +37,7 @@ def build_table(build: Build) -> Table:
     table = plain_table("figure", "value", wide=["value"])
     table.show_header = False
     bound = build.layout.plan.lower_bound
-    least = "the least that disjoint tensors allow" if content.arena_bytes - bound < 4 else f"at least {bound:,}"
+    least = "the least for these kernels" if content.arena_bytes == bound else f"at least {bound:,}"
     given = f", which the application gives: {content.set_arena}()" if content.set_arena else ""
     if content.shared_arena:
         given = f", in {content.shared_arena.name} of {content.shared_arena.bytes:,}"

@@ -1,4 +1,4 @@
-"""The smallest height in which blocks can be placed that must be certain distances apart. Knows only numbers.
+"""The smallest height in which blocks can be packed that must be certain distances apart. Knows only numbers.
 
 For two blocks that may not lie anyhow there is a least distance either way: ``apart[i, j]``, how far after block i
 block j may begin, and ``apart[j, i]``; one of the two must hold. It is no more than the size of the block that comes
@@ -17,8 +17,8 @@ _STATES = 6_000  # that a search looks at, all in all
 
 
 @dataclass(frozen=True)
-class Placing:
-    """Where each block begins; `lower_bound` is what was proved of every placing."""
+class Packing:
+    """Where each block begins; `lower_bound` is what was proved of every packing."""
 
     offsets: Sequence[int]
     height: int
@@ -26,7 +26,7 @@ class Placing:
 
 
 def least_height(sizes: Sequence[int], blocks: Sequence[int], apart: Apart) -> int:
-    """What no placing of some blocks can go below.
+    """What no packing of some blocks can go below.
 
     Of any two blocks, one is far enough after the other, so that there is an order in which each is far enough after
     the one before (every tournament has a Hamiltonian path). The least height over all orders is a bound. A block that
@@ -59,11 +59,11 @@ def _least_over_orders(sizes: Sequence[int], blocks: Sequence[int], apart: Apart
     return least
 
 
-def place(sizes: Sequence[int], apart: Apart, bound: int, unit: int) -> Placing:
-    """A low placing at multiples of `unit`, which sizes and distances are, too; `bound`: what none can go below.
+def pack(sizes: Sequence[int], apart: Apart, bound: int, unit: int) -> Packing:
+    """A low packing at multiples of `unit`, which sizes and distances are, too; `bound`: what none can go below.
 
     Several greedy orders are tried, each block going to the lowest offset that is free. Where none reaches the bound,
-    an exhaustive search looks for a placing at the bound itself, then by bisection above it. It ends after a number of
+    an exhaustive search looks for a packing at the bound itself, then by bisection above it. It ends after a number of
     states, so that the result depends on nothing but the blocks; what it has refuted until then raises the bound.
     """
     near: list[dict[int, tuple[int, int]]] = [{} for _ in sizes]
@@ -83,7 +83,7 @@ def place(sizes: Sequence[int], apart: Apart, bound: int, unit: int) -> Placing:
             if search.is_complete and bound < low:
                 bound = low
         target = (low + high) // 2 // unit * unit
-    return Placing(best, high, min(bound, high))
+    return Packing(best, high, min(bound, high))
 
 
 def _height(sizes: Sequence[int], offsets: Sequence[int]) -> int:
