@@ -21,7 +21,7 @@ from tinygen.board import BoardPeer, connected
 from tinygen.counting import record
 from tinygen.counting.disassembly import disassemble
 from tinygen.counting.plugin import plugin
-from tinygen.manifest import Manifest
+from tinygen.manifest import Manifest, load_all
 from tinygen.project import linker_files
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, load_board, load_core
@@ -102,7 +102,7 @@ class Bench:
             self._control(state, "stop")
 
     def link(self, out: Path, manifest: Manifest) -> Path:
-        """The firmware with a model's library."""
+        """The firmware with a model's library, and those of the models that were built together with it."""
         for name, text in linker_files(self.board, str(self._folder)).items():
             Path(name).write_text(text, encoding="utf-8")
         places = [
@@ -112,8 +112,10 @@ class Bench:
         ]
         self._gcc(
             *(flag for flag in manifest.cflags if flag not in self._core.flags),
-            *(f"-I{path}" for path in (resource("firmware"), out / manifest.include_dirs[0])),
-            *(str(out / path) for path in (*manifest.sources, "src/runner_model.c")),
+            f"-I{resource('firmware')}",
+            *dict.fromkeys(f"-I{out / path}" for model in load_all(out) for path in model.include_dirs),
+            *dict.fromkeys(str(out / path) for model in load_all(out) for path in model.sources),
+            str(out / "src/runner_model.c"),
             *self._objects,
             *("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections", "-lm"),
             f"-L{self._folder}",

@@ -62,7 +62,7 @@ class Count:
     stack_bound: stack.Bound  # what they cannot exceed, whatever the input
     flash: Flash
     flash_bytes: int  # of the library: code, constants, and initial values
-    ram_bytes: int  # of the library's static memory
+    ram_bytes: int  # of the library's static memory, and of the arena where that is not its own
     outputs_crc32: tuple[int, ...]  # of what was computed
 
 
@@ -128,7 +128,7 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
         stack_bound=stack_bound(image, code, content),
         flash=parts,
         flash_bytes=size,
-        ram_bytes=library_ram(image, pieces),
+        ram_bytes=library_ram(image, pieces) + content.borrowed_bytes,
         outputs_crc32=tuple(zlib.crc32(data) for data in outputs),
     )
 
@@ -231,22 +231,12 @@ def for_board(out: Path, content: Manifest, name: str) -> Iterator[tuple[Path, M
             f"Build for it: tinygen build MODEL --board {name}.",
         )
     moved = replace(content, board=board.name)
-    project = project_files(
-        board,
-        load_core(board.core),
-        content.name,
-        content.model.sha256,
-        content.inputs,
-        content.outputs,
-        len(content.layers),
-        content.reset,
-        content.cflags,
-        content.arena_bytes,
-    )
+    models = [replace(model, board=board.name) for model in manifest.load_all(out)]
+    project = project_files(board, load_core(board.core), models)
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
         target = Path(folder)
         shutil.copytree(out / "lib", target / "lib")
-        for path, data in (project | {manifest.FILE_NAME: moved.to_json()}).items():
+        for path, data in (project | {manifest.FILE_NAME: manifest.to_json(models)}).items():
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             (target / path).write_bytes(data if isinstance(data, bytes) else data.encode())
         yield target, moved
