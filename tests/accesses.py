@@ -17,7 +17,7 @@ from tinygen.fit import room
 from tinygen.goal import Goal
 from tinygen.layers import Layer, layers_of
 from tinygen.layout import Layout, Place
-from tinygen.plan import plan
+from tinygen.plan import Plan, plan
 from tinygen.target import load_board, load_core
 
 
@@ -25,9 +25,13 @@ def allowed(image: elf.Image, built: Built) -> tuple[Allowance, ...]:
     """What each layer of a built model may touch."""
     kernels = [layer.kernel for layer in built.manifest.layers]
     core, goal = load_core(built.manifest.core), Goal(built.manifest.optimize, prefer=frozenset(kernels))
-    chosen = plan(built.model.graph, core, goal, room(load_board(built.manifest.board)))
+    return allowed_by(image, built, plan(built.model.graph, core, goal, room(load_board(built.manifest.board))))
+
+
+def allowed_by(image: elf.Image, built: Built, chosen: Plan) -> tuple[Allowance, ...]:
+    """The same, given the plan that it was built by."""
     layers = layers_of(chosen.steps, chosen.layout, built.manifest.name)
-    assert [layer.step.kernel.name for layer in layers] == kernels
+    assert [layer.step.kernel.name for layer in layers] == [layer.kernel for layer in built.manifest.layers]
     stack = image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address
     return (
         Allowance(OUTSIDE_OF_PARTS, 0, 2**32, "rw"),

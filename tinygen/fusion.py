@@ -25,8 +25,19 @@ def fusible(graph: Graph) -> Iterator[range]:
             nodes = graph.nodes[start:stop]
             inner = [node.outputs[0] for node in nodes[:-1]]
             # What is read later, or not at all, has to be there whole.
-            if len(nodes) > 1 and all(last.get(name, stop) < stop and name not in kept for name in inner):
+            is_inner = all(last.get(name, stop) < stop and name not in kept for name in inner)
+            if len(nodes) > 1 and is_inner and _fills_agree(graph, nodes):
                 yield range(start, stop)
+
+
+def _fills_agree(graph: Graph, nodes: Sequence[Node]) -> bool:
+    """Whether rows outside of each image are the same to all that read them."""
+    fills: dict[str, set[int]] = {}
+    for node in nodes:
+        form = row_form(graph, node)
+        if form is not None and form.pads:
+            fills.setdefault(node.inputs[0], set()).add(form.fill)
+    return all(len(values) == 1 for values in fills.values())
 
 
 def fuse(graph: Graph, groups: Sequence[range]) -> Graph:

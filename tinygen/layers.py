@@ -65,7 +65,9 @@ def layers_of(steps: Sequence[Step], layout: Layout, name: str) -> list[Layer]:
         if len(site.aliased) < len(site.inputs):
             coded.append((dataclasses.replace(step, site=site), layout.scratch.get(index)))
     width = max(2, len(str(len(coded) - 1)))
-    return [_layer(index, step, f"layer_{index:0{width}}", name, scratch) for index, (step, scratch) in enumerate(coded)]
+    return [
+        _layer(index, step, f"layer_{index:0{width}}", name, scratch) for index, (step, scratch) in enumerate(coded)
+    ]
 
 
 def _layer(index: int, step: Step, layer_id: str, name: str, scratch: Place | None) -> Layer:

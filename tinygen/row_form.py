@@ -33,6 +33,11 @@ class RowForm:
     """Rows of padding below that the last row reads."""
     fill: int
 
+    @property
+    def pads(self) -> bool:
+        """Whether any rows outside the input are read."""
+        return self.before > 0 or self.after > 0
+
     def rows(self, count: int) -> int:
         """Of each input, that so many rows of the output are made of."""
         return (count - 1) * self.stride + self.taps
@@ -53,7 +58,9 @@ def row_form(graph: Graph, node: Node) -> RowForm | None:
         # Taps outside the image do not count, so that no value stands for them.
         found = _windowed(op, op.window.rows, read[0], written[0], 0)
         return found if found.before == found.after == 0 else None
-    if isinstance(op, (CommonScale, Mul, Maximum, Minimum, Lookup)) and _is_by_row(graph.input_tensors(node), written[0]):
+    if isinstance(op, (CommonScale, Mul, Maximum, Minimum, Lookup)) and _is_by_row(
+        graph.input_tensors(node), written[0]
+    ):
         return RowForm(op, 1, 1, 0, 0, 0)
     return None
 
@@ -64,9 +71,7 @@ def _is_image(tensor: Tensor) -> bool:
 
 def _is_by_row(inputs: tuple[Tensor, ...], y: Tensor) -> bool:
     """Whether images have the output's shape, and constants serve all of its rows."""
-    return all(
-        x.shape == y.shape if x.data is None else len(x.shape) < 3 or x.shape[-3] == 1 for x in inputs
-    )
+    return all(x.shape == y.shape if x.data is None else len(x.shape) < 3 or x.shape[-3] == 1 for x in inputs)
 
 
 def _windowed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,9 @@ def _group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool
     found: dict[object, Candidate] = {}
     for most in _ROWS:
         rows = [_rows_of(op.graph, inner, most) for inner in op.graph.nodes]
-        steps = [_row_step(op.graph, inner, n, core, style, portable) for inner, n in zip(op.graph.nodes, rows, strict=True)]
+        steps = [
+            _row_step(op.graph, inner, n, core, style, portable) for inner, n in zip(op.graph.nodes, rows, strict=True)
+        ]
         for chosen in _choices(steps, style):
             key = (*rows, *(step.kernel.name for step in chosen))
             if key not in found:
@@ -93,9 +95,7 @@ def _repeated(candidate: Candidate, calls: int) -> Candidate:
     found = candidate.estimate
     instructions = None if found.instructions is None else found.instructions * calls
     cycles = None if found.cycles is None else found.cycles * calls
-    return dataclasses.replace(
-        candidate, estimate=dataclasses.replace(found, instructions=instructions, cycles=cycles)
-    )
+    return dataclasses.replace(candidate, estimate=dataclasses.replace(found, instructions=instructions, cycles=cycles))
 
 
 def _form(graph: Graph, node: Node) -> RowForm:
@@ -163,7 +163,7 @@ class _Group:
         self._copied = [
             name
             for name in graph.inputs
-            if any(name in node.inputs and _pads(form) for node, form in zip(graph.nodes, self._forms, strict=True))
+            if any(name in node.inputs and form.pads for node, form in zip(graph.nodes, self._forms, strict=True))
         ]
         self._distances = self._places()
         self._stages = self._all_stages(rows)
@@ -205,10 +205,12 @@ class _Group:
 
     def _all_stages(self, rows: Sequence[int]) -> list[Stage]:
         """Those that copy rows of inputs, and then the nodes'."""
-        found = [Stage((name,), _copy_of(name), self._graph.tensors[name].shape[1], 1, 1, 1, 0) for name in self._copied]
+        found = [
+            Stage((name,), _copy_of(name), self._graph.tensors[name].shape[1], 1, 1, 1, 0) for name in self._copied
+        ]
         for node, form, count in zip(self._graph.nodes, self._forms, rows, strict=True):
             read = [name for name in node.inputs if self._graph.tensors[name].data is None]
-            padded = [_copy_of(name) if name in self._copied and _pads(form) else name for name in read]
+            padded = [_copy_of(name) if name in self._copied and form.pads else name for name in read]
             height = self._graph.tensors[node.outputs[0]].shape[1]
             place = self._distances.get(node.outputs[0], ("", 0))[0]
             taps, step = form.rows(count), count * form.stride
@@ -367,7 +369,9 @@ class _Group:
             return Action("run", part, arguments, len(varying))
         count: str | int = f"step[{varying.index(1)}]" if 1 in varying else rows[1]
         if kind is Kind.PAD:
-            return Action("pad", part, (pointer(found.output, 0),), len(varying), pitch, count, self._fill(found.output))
+            return Action(
+                "pad", part, (pointer(found.output, 0),), len(varying), pitch, count, self._fill(found.output)
+            )
         to = Pointer(LINES, lines[found.output])
         words = "move_words" if pitch % ALIGNMENT == 0 else "move_bytes"
         return Action(words, part, (to, pointer(found.output, 0)), len(varying), pitch, count)
@@ -384,7 +388,7 @@ class _Group:
         """The value of rows outside the image, which is the same to all that read them."""
         original = name.removeprefix(_COPY)
         readers = zip(self._graph.nodes, self._forms, strict=True)
-        return next(form.fill for node, form in readers if original in node.inputs and _pads(form))
+        return next(form.fill for node, form in readers if original in node.inputs and form.pads)
 
 
 LINES = "lines"
@@ -397,10 +401,6 @@ _HELPERS = {"pad": "fill_bytes", "copy": "move_bytes", "move_bytes": "move_bytes
 
 def _copy_of(name: str) -> str:
     return _COPY + name
-
-
-def _pads(form: RowForm) -> bool:
-    return form.before > 0 or form.after > 0
 
 
 def _sum(values: Iterator[int | None]) -> int | None:
