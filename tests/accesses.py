@@ -1,18 +1,21 @@
-"""What layers may touch: their own tensors, constants, scratch memory and the stack, and not a byte more.
+"""What layers may touch, and in which order: the emulator watches every load and store (tinygen/counting).
 
-The emulator watches every load and store (tinygen/counting), so that reading a byte too much shows, too, which no
-comparison of results would.
+They may touch their own tensors, constants, scratch memory and the stack, and not a byte more: reading a byte too much
+shows, which no comparison of results would. And a kernel that says how its output may overlap an input (see
+`Kernel.overlaps`) must have read each byte of it before one is written that may lie there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from building import Built
 
 from tinygen import elf
-from tinygen.counting.record import ALL_SPANS, OUTSIDE_OF_PARTS, Allowance
+from tinygen.access import Spacing
+from tinygen.counting.record import ALL_SPANS, OUTSIDE_OF_PARTS, Allowance, Pair
 from tinygen.fit import room
 from tinygen.goal import Goal
 from tinygen.layers import Layer, layers_of
@@ -21,8 +24,18 @@ from tinygen.plan import Plan, plan
 from tinygen.target import load_board, load_core
 
 
-def allowed(image: elf.Image, built: Built) -> tuple[Allowance, ...]:
-    """What each layer of a built model may touch."""
+@dataclass(frozen=True)
+class Expected:
+    """What layers may touch, and what their kernels say of how inputs and outputs, which lie apart, may overlap."""
+
+    allowed: tuple[Allowance, ...]
+    pairs: tuple[Pair, ...] = ()
+    declared: tuple[Spacing, ...] = ()
+    """For each pair."""
+
+
+def expected(image: elf.Image, built: Built) -> Expected:
+    """What is expected of each layer of a built model."""
     kernels = [layer.kernel for layer in built.manifest.layers]
     core, goal = load_core(built.manifest.core), Goal(built.manifest.optimize, prefer=frozenset(kernels))
     return allowed_by(image, built, plan(built.model.graph, core, goal, room(load_board(built.manifest.board))))
@@ -33,12 +46,14 @@ def allowed_by(image: elf.Image, built: Built, chosen: Plan) -> tuple[Allowance,
     layers = layers_of(chosen.steps, chosen.layout, built.manifest.name)
     assert [layer.step.kernel.name for layer in layers] == [layer.kernel for layer in built.manifest.layers]
     stack = image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address
-    return (
+    allowed = (
         Allowance(OUTSIDE_OF_PARTS, 0, 2**32, "rw"),
         Allowance(ALL_SPANS, *stack, "rw"),
         *code_and_constants(image, layers),
         *(allowance for layer in layers for allowance in own_memory(image, layer, chosen.layout)),
     )
+    found = [pair for layer in layers for pair in pairs(image, layer, chosen.layout)]
+    return Expected(allowed, tuple(pair for pair, _ in found), tuple(declared for _, declared in found))
 
 
 WIDEST_PADDING = 15
@@ -71,8 +86,8 @@ def own_memory(image: elf.Image, layer: Layer, layout: Layout) -> Iterator[Allow
     """
 
     def at(place: Place, size: int, access: str) -> Allowance:
-        address = image.symbol(place.memory).address + place.offset
-        return Allowance(layer.index, address, address + size, access)
+        addresses = addresses_of(image, place, size)
+        return Allowance(layer.index, addresses.start, addresses.stop, access)
 
     site, kernel = layer.step.site, layer.step.kernel
     for _, index in layer.operands:
@@ -84,3 +99,43 @@ def own_memory(image: elf.Image, layer: Layer, layout: Layout) -> Iterator[Allow
         yield at(layout.places[tensor.name], tensor.bytes, "w" if kernel.assembly else "rw")
     if layer.scratch is not None:
         yield at(layer.scratch, layer.step.scratch, "rw")
+
+
+def addresses_of(image: elf.Image, place: Place, size: int) -> range:
+    """Of the bytes at a place in static memory."""
+    address = image.symbol(place.memory).address + place.offset
+    return range(address, address + size)
+
+
+def pairs(image: elf.Image, layer: Layer, layout: Layout) -> Iterator[tuple[Pair, Spacing]]:
+    """A layer's inputs, each with the only output, and how the two may overlap."""
+    site, kernel = layer.step.site, layer.step.kernel
+    operands = [index for _, index in layer.operands if index not in kernel.in_place.values()]
+    for name in {site.inputs[index].name for index in operands}:
+        same = [index for index in operands if site.inputs[index].name == name]
+        tensor = site.inputs[same[0]]
+        if tensor.data is not None or len(site.outputs) > 1:
+            continue
+        x, y = (addresses_of(image, layout.places[each.name], each.bytes) for each in (tensor, layer.output))
+        if x.start >= y.stop or y.start >= x.stop:
+            yield Pair(layer.index, x, y), declared_of(layer, same)
+
+
+def declared_of(layer: Layer, operands: Sequence[int]) -> Spacing:
+    """How a tensor may overlap the output that is all these inputs: for each of them it must be allowed."""
+    site, kernel = layer.step.site, layer.step.kernel
+    apart = Spacing(layer.output.bytes, site.inputs[operands[0]].bytes)
+    overlaps = kernel.overlaps(site)
+    each = [overlaps.get(index, apart) for index in operands]
+    if kernel.moves_down(site):
+        each = [spacing._replace(input_above=min(spacing.input_above, 0)) for spacing in each]
+    return Spacing(max(spacing.input_above for spacing in each), max(spacing.output_above for spacing in each))
+
+
+def too_near(expected: Expected, found: Sequence[Spacing]) -> list[str]:
+    """Where a kernel says that an output may be nearer to its input than it may, in words."""
+    return [
+        f"layer {pair.span} says {declared}, the truth is {true}"
+        for pair, declared, true in zip(expected.pairs, expected.declared, found, strict=True)
+        if declared.input_above < true.input_above or declared.output_above < true.output_above
+    ]

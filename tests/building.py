@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from warm_runtimes import warm_peer
 
 from tinygen import output, pipeline, samples
 from tinygen.goal import Goal
@@ -16,7 +17,6 @@ from tinygen.host import host_peer
 from tinygen.manifest import Manifest
 from tinygen.options import TFLM, Options
 from tinygen.peer import Peer
-from tinygen.runtimes import RUNTIMES
 from tinygen.samples import Sample
 from tinygen.verify import verify
 
@@ -61,9 +61,10 @@ def build_file(
     board: str = BOARD,
     profile: str = TFLM,
     kernel: str | None = None,
+    places: tuple[tuple[str, str], ...] = (),
 ) -> Built:
     """Read a model file, build it, and write the output folder."""
-    return build_read(pipeline.read(path, Options(profile)), out, name, objective, board, kernel)
+    return build_read(pipeline.read(path, Options(profile)), out, name, objective, board, kernel, places)
 
 
 def build_read(
@@ -73,9 +74,10 @@ def build_read(
     objective: str = "balanced",
     board: str = BOARD,
     kernel: str | None = None,
+    places: tuple[tuple[str, str], ...] = (),
 ) -> Built:
     """The same for a model that has been read; with the kernel, wherever it can be used."""
-    goal = Goal(objective, prefer=frozenset(() if kernel is None else (kernel,)))
+    goal = Goal(objective, places=places, prefer=frozenset(() if kernel is None else (kernel,)))
     build = pipeline.build(model, board, name, goal)
     output.write(build.files, out)
     return Built(model, out, build.manifest)
@@ -137,12 +139,12 @@ def other_hosts(built: Built) -> list[AbstractContextManager[Peer]]:
 
 def tflm(built: Built) -> AbstractContextManager[Peer]:
     """TensorFlow Lite Micro's interpreter."""
-    return RUNTIMES["tflm"].peer(built.out, built.manifest)
+    return warm_peer("tflm", built.out, built.manifest)
 
 
 def litert(built: Built) -> AbstractContextManager[Peer]:
     """LiteRT's interpreter, with its reference kernels."""
-    return RUNTIMES["litert"].peer(built.out, built.manifest)
+    return warm_peer("litert", built.out, built.manifest)
 
 
 def assert_exact(

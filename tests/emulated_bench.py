@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from accesses import Expected
 from building import Built
 
 from tinygen import elf
@@ -19,10 +20,12 @@ from tinygen.bench import watch
 from tinygen.board import BoardPeer, connected
 from tinygen.counting import record
 from tinygen.counting.plugin import plugin
+from tinygen.manifest import Manifest
+from tinygen.project import linker_files
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, load_board, load_core
 
-Allow = Callable[[elf.Image, Built], tuple[record.Allowance, ...]]
+Expect = Callable[[elf.Image, Built], Expected]
 
 _PLATFORM = ("firmware", "platforms", EMULATED_PLATFORM)
 
@@ -32,6 +35,8 @@ class Bench:
 
     def __init__(self, board: str, folder: Path) -> None:
         self.board = load_board(board)
+        self.expected = Expected(())
+        """Of the model that was watched last."""
         self._core = load_core(self.board.core)
         self._folder = folder
         emulator = self.board.emulator
@@ -54,20 +59,21 @@ class Bench:
         self._objects = sorted(map(str, folder.glob("*.o")))
 
     @contextlib.contextmanager
-    def running(self, built: Built, allow: Allow | None = None) -> Iterator[BoardPeer]:
-        """The board, running a model that was built for it; given what layers may touch, they are watched."""
-        path = self._link(built)
+    def running(self, built: Built, expect: Expect | None = None) -> Iterator[BoardPeer]:
+        """The board, running a model that was built for it; given what is expected of layers, they are watched."""
+        path = self.link(built.out, built.manifest)
         options: tuple[str, ...] = ()
-        if allow is not None:
+        if expect is not None:
             image = elf.read(path)
-            watched = watch(image, built.manifest, allow(image, built))
+            self.expected = expect(image, built)
+            watched = watch(image, built.manifest, self.expected.allowed, self.expected.pairs)
             options = ("--plugin", watched.arguments(plugin(), self._record))
         with self._emulating(built, path, *options) as peer:
             yield peer
 
-    def outside(self) -> record.Outside:
-        """What layers touched in the last invoke, of those that were watched, besides what they may."""
-        return record.read(self._record).outside
+    def recorded(self) -> record.Record:
+        """What layers did in the last invoke of those that were watched."""
+        return record.read(self._record)
 
     @property
     def _record(self) -> Path:
@@ -85,19 +91,23 @@ class Bench:
         finally:
             self._control(state, "stop")
 
-    def _link(self, built: Built) -> Path:
+    def link(self, out: Path, manifest: Manifest) -> Path:
+        """The firmware with a model's library."""
         image = self._folder / "firmware.elf"
+        for name, text in linker_files(self.board, str(self._folder)).items():
+            Path(name).write_text(text, encoding="utf-8")
         places = [
             f"-Wl,--defsym=board_{region.name}_{key}={value}"
             for region in self.board.regions
             for key, value in (("address", region.address), ("bytes", region.bytes))
         ]
         self._gcc(
-            *(flag for flag in built.manifest.cflags if flag not in self._core.flags),
-            *(f"-I{path}" for path in (resource("firmware"), built.board_library)),
-            *(str(built.out / path) for path in (*built.manifest.sources, "src/runner_model.c")),
+            *(flag for flag in manifest.cflags if flag not in self._core.flags),
+            *(f"-I{path}" for path in (resource("firmware"), out / manifest.include_dirs[0])),
+            *(str(out / path) for path in (*manifest.sources, "src/runner_model.c")),
             *self._objects,
             *("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections", "-lm"),
+            f"-L{self._folder}",
             *(f"-T{resource(*_PLATFORM, 'core', 'link.ld')}", f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}"),
             *places,
             *("-o", str(image)),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.access import Order, Spacing, evenly, rows, spacing
+from tinygen.access import Order, Spacing, by_channels, evenly, rows, spacing
 
 
 def is_safe(order: Order, distance: int) -> bool:
@@ -73,3 +75,34 @@ def test_a_byte_nearer_something_is_overwritten(order: Order) -> None:
 )
 def test_known_distances(order: Order, expected: Spacing) -> None:
     assert spacing(order) == expected
+
+
+def sweeps_are_safe(order: Order, channels: int, distance: int) -> bool:
+    """The same for buffered steps over pixels of `channels` bytes, all of them for the first channel, then the next."""
+    overwritten: set[int] = set()
+    for channel in range(channels):
+        for first, last, start, stop in zip(
+            order.reads_from, order.reads_to, order.writes_from, order.writes_to, strict=True
+        ):
+            if overwritten & {pixel * channels + channel + distance for pixel in range(first, last)}:
+                return False
+            overwritten |= {pixel * channels + channel for pixel in range(start, stop)}
+    return True
+
+
+@given(orders(), st.integers(1, 4))
+def test_channel_by_channel_the_place_is_safe_if_it_is_pixel_by_pixel(order: Order, channels: int) -> None:
+    in_bytes = Order(*(ends * channels for ends in astuple(order)[:4]))
+    assert sweeps_are_safe(order, channels, 0) or not by_channels(in_bytes).in_place
+
+
+def test_channel_by_channel_only_the_very_place_is_safe() -> None:
+    pixels = evenly(5, 1, 1)
+    assert by_channels(evenly(5, 4, 4)) == Spacing(20, 20, in_place=True)
+    assert [distance for distance in range(-3, 4) if sweeps_are_safe(pixels, 4, distance)] == [0]
+
+
+def test_channel_by_channel_windows_of_later_pixels_keep_their_place() -> None:
+    windows = rows(steps=9, row=8, window=3, stride=1, before=1, height=9, written=8)
+    assert not by_channels(windows).in_place
+    assert not sweeps_are_safe(Order(*(ends // 8 for ends in astuple(windows)[:4])), 8, 0)

@@ -59,8 +59,8 @@ def expanded(lanes: np.ndarray, kind: str) -> list[int]:
     for group in range(lanes.shape[1] // 4):
         four = lanes[:, 4 * group : 4 * group + 4].astype(int).tolist()
         if kind == "packed":
-            words += [word(x1, x3) for _, x1, _, x3 in four]
-            words += [word(256 * x0 + 127 - x1, 256 * x2 + 127 - x3) for x0, x1, x2, x3 in four]
+            words += [word(x0, x2) for x0, _, x2, _ in four]
+            words += [word(256 * x1 + 127 - x0, 256 * x3 + 127 - x2) for x0, x1, x2, x3 in four]
         elif kind == "wide":
             words += [word(x1, x3) for _, x1, _, x3 in four]
             words += [word(x0, x2) for x0, _, x2, _ in four]
@@ -153,12 +153,15 @@ def test_sums_of_rows_that_pass_by(depth: int, stepped: bool) -> None:
     assert kept == {name: machine.registers[name] for name in kept}
 
 
+@pytest.mark.parametrize("most", [1, 2, 3])
 @pytest.mark.parametrize("rows", range(1, 40))
-def test_blocks_take_every_row_once(rows: int) -> None:
-    geometry = Geometry(rows, 8, 5, None)
+def test_blocks_take_every_row_once(rows: int, most: int) -> None:
+    geometry = Geometry(rows, 8, 5, None, most)
+    assert max(lanes for lanes, _ in geometry.blocks) <= most
     assert sum(lanes * count for lanes, count in geometry.blocks) == rows
     assert sum(filters * count for filters, count in geometry.filter_groups) == 5
-    tile = stationary.Tile.of(rows, 8, 5)
+    tile = stationary.Tile.of(rows, 8, 5, most_bytes=160 * most)
+    assert tile.rows * 4 * stationary.words(8) <= 160 * most
     assert tile.rows <= rows <= tile.rows * tile.count < rows + tile.rows
     assert tile.rows % tile.at_once == 0
 

@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from accesses import allowed
+from accesses import Expected, expected, too_near
 from board_cases import those_that_fit
 from building import Built, differences, varied
 from emulated_bench import Bench
 from operator_cases import FAMILIES, NAMED, build, cases_of_each_kernel, named_cases
 
 from tinygen import elf
-from tinygen.counting.record import Allowance
 from tinygen.ops import registry
 from tinygen.target import load_core
 
@@ -39,10 +38,12 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
     for (kernel, _), names in cases_of_each_kernel(named_cases(family), core).items():
         tried = 0
         for name, built in those_that_fit(bench.board.name, kernel, names, tmp_path):
-            found = differences(built, varied(built, SAMPLES), bench.running(built, allowed))
+            found = differences(built, varied(built, SAMPLES), bench.running(built, expected))
             assert found == [], f"{kernel}: {name}"
-            outside = bench.outside()
+            recorded = bench.recorded()
+            outside = recorded.outside
             assert outside.count == 0, f"{kernel}: {name} touches {outside.address:#x} at {outside.pc:#x}: {outside}"
+            assert too_near(bench.expected, recorded.spacings) == [], f"{kernel}: {name}"
             tried += 1
             if tried == MOST_CASES.get(bench.board.name) or kernel in PORTABLE:  # the host compares all of those
                 break
@@ -63,15 +64,16 @@ def test_the_bench_compares(bench: Bench, tmp_path: Path) -> None:
 def test_the_bench_watches(bench: Bench, tmp_path: Path, access: str) -> None:
     built = build(NAMED["add-same_shape"], tmp_path, board=bench.board.name)
 
-    def shortened(image: elf.Image, built: Built) -> tuple[Allowance, ...]:
+    def shortened(image: elf.Image, built: Built) -> Expected:
         """Of the layer's tensors, the first that is read, or that which is written, is a byte shorter."""
-        whole = allowed(image, built)
+        whole = expected(image, built)
         arena = image.symbol("arena")
-        tensors = [each for each in whole if each.span == 0 and 0 <= each.low - arena.address < arena.bytes]
+        tensors = [each for each in whole.allowed if each.span == 0 and 0 <= each.low - arena.address < arena.bytes]
         first = next(each for each in tensors if access in each.access)
-        return tuple(replace(each, high=each.high - 1) if each is first else each for each in whole)
+        changed = tuple(replace(each, high=each.high - 1) if each is first else each for each in whole.allowed)
+        return replace(whole, allowed=changed)
 
     assert differences(built, varied(built, SAMPLES), bench.running(built, shortened)) == []
-    outside = bench.outside()
+    outside = bench.recorded().outside
     assert outside.count > 0
     assert (outside.span, outside.access) == (0, access)

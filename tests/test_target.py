@@ -127,7 +127,9 @@ def test_names_that_are_no_board(name):
 
 
 def test_a_board_of_the_users_own_is_one_file(tmp_path):
-    board = load_board(write(tmp_path, changed("4_194_304\n\n[platformio]", "65_536\n\n[platformio]"), "mine.toml"))
+    board = load_board(
+        write(tmp_path, changed("4_194_304\n\n[regions.psram]", "65_536\n\n[regions.psram]"), "mine.toml")
+    )
     assert (board.name, board.ram_bytes) == ("mine", 65_536)
     assert load_board(str(tmp_path / "mine.toml")) == board
 

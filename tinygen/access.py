@@ -25,6 +25,8 @@ class Spacing(NamedTuple):
 
     input_above: int
     output_above: int
+    in_place: bool = False
+    """Whether, besides, both may begin at the same byte, even where other distances as small are not allowed."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,17 @@ def spacing(order: Order) -> Spacing:
         max(int((order.writes_to - lowest).max(initial=-nothing)), -size),
         max(int((highest - order.writes_from).max(initial=-nothing)), -end),
     )
+
+
+def by_channels(order: Order) -> Spacing:
+    """Of a kernel that goes through `order` for some channels of all pixels, then for the next channels, and so on.
+
+    `order` is that of whole pixels, of as many channels in the input as in the output. Where both begin at the same
+    byte, a channel's bytes meet those of the same channel only, so that the order of the channels does not matter;
+    elsewhere the first channels' outputs lie upon other channels that are still to be read.
+    """
+    size, end = int(order.reads_to.max(initial=0)), int(order.writes_to.max(initial=0))
+    return Spacing(end, size, in_place=spacing(order).input_above <= 0)
 
 
 def evenly(steps: int, read: int, written: int, buffered: bool = True) -> Order:

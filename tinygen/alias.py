@@ -52,9 +52,15 @@ class Frame:
 
     offsets: Mapping[str, int]
     bytes: int
-    life: Life
+    lives: Mapping[str, Life]
+    """Of each tensor."""
     is_state: bool
     """Whether some of it goes from one invocation to the next."""
+
+    @property
+    def life(self) -> Life:
+        """From the first write to the last read of any of them."""
+        return Life(min(life.first for life in self.lives.values()), max(life.last for life in self.lives.values()))
 
 
 class _Frames:
@@ -115,7 +121,7 @@ class _Frames:
         return Frame(
             {name: span.start - lowest for name, span in spans.items()},
             max(span.stop for span in spans.values()) - lowest,
-            self.life(members[0]),
+            {name: self._life[name] for name in members},
             is_state,
         )
 

@@ -135,8 +135,13 @@ def _ratio(count: int, macs: int) -> float | None:
     return count / macs if macs else None
 
 
-def watch(image: elf.Image, content: Manifest, allowed: tuple[record.Allowance, ...] = ()) -> record.Watch:
-    """The invoke and its layers in a linked firmware, and what they may touch, if that is limited.
+def watch(
+    image: elf.Image,
+    content: Manifest,
+    allowed: tuple[record.Allowance, ...] = (),
+    pairs: tuple[record.Pair, ...] = (),
+) -> record.Watch:
+    """The invoke and its layers in a linked firmware; what they may touch, if that is limited, and pairs to follow.
 
     Raises ToolFailed when a layer has no function of its own.
     """
@@ -146,6 +151,7 @@ def watch(image: elf.Image, content: Manifest, allowed: tuple[record.Allowance, 
             parts=tuple(image.symbol(layer.symbol).address for layer in content.layers),
             stack=(image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address),
             allowed=allowed,
+            pairs=pairs,
         )
     except ValueError as error:
         raise ToolFailed(f"the firmware of {content.name} cannot be counted: {error}", "Build it again.") from None

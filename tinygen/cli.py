@@ -88,6 +88,13 @@ def app() -> None:
 )
 @click.option("--flash-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's code and constants.")
 @click.option("--ram-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's arena and states.")
+@click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="PART=REGION",
+    help="Put weights, code, arena or state into a region of the board; REGION auto: the fastest that has room.",
+)
 @click.option("--kernel", "kernels", multiple=True, metavar="NAME", help="Take this kernel wherever it can be used.")
 @_PROFILE
 @_IO
@@ -101,6 +108,7 @@ def build(
     optimize: str,
     flash_budget: int | None,
     ram_budget: int | None,
+    places: tuple[str, ...],
     kernels: tuple[str, ...],
     profile: str,
     io: str,
@@ -116,9 +124,10 @@ def build(
     tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
     """
     from tinygen import output, pipeline
+    from tinygen.placement import parsed
     from tinygen.report import tables
 
-    goal = Goal(optimize, flash_budget, ram_budget, frozenset(kernels))
+    goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels))
     built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board, name, goal)
     output.write(built.files, out)
     if as_json:

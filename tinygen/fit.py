@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from tinygen.errors import DoesNotFit
 from tinygen.library import Library
-from tinygen.plan import Plan
+from tinygen.placement import PARTS
+from tinygen.plan import Plan, sizes_of
 from tinygen.project import RUNNER_FOOTPRINT
 from tinygen.select import Step
-from tinygen.target import Board
+from tinygen.target import FLASH, RAM, Board
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,36 @@ class FitReport:
     """The step that sets the arena's size, in words."""
 
 
-def room(board: Board) -> int:
-    """Bytes of RAM that a board has for arena and states."""
-    return board.ram_bytes - RUNNER_FOOTPRINT.ram_bytes - board.stack_bytes
+def room(board: Board, places: Sequence[tuple[str, str]] = ()) -> int:
+    """Bytes of RAM that a board has for arena and states, with the arena where it is placed."""
+    wanted = dict(places).get("arena", RAM)
+    rooms = {region.name: region.bytes for region in board.regions if region.kind == RAM}
+    rooms[RAM] -= RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes
+    return rooms.get(wanted, max(rooms.values()))
 
 
-def fit(library: Library, chosen: Plan, board: Board, source: str) -> FitReport:
+def fit(library: Library, chosen: Plan, board: Board, source: str, places: Sequence[tuple[str, str]] = ()) -> FitReport:
     """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
+    homes = {part: dict(places).get(part, home) for part, home in PARTS.items()}
+    sizes = {**sizes_of(chosen), "weights": library.const_bytes, "code": 0}
+    needed = dict.fromkeys((region.name for region in board.regions), 0)
+    for part, region in homes.items():
+        needed[region] += sizes[part]
+        if PARTS[part] == FLASH and _kind(board, region) == RAM:
+            needed[FLASH] += sizes[part]  # it is copied from there
     report = FitReport(
-        ram_needed=library.arena_bytes + library.state_bytes + RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes,
+        ram_needed=needed[RAM] + RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes,
         ram_available=board.ram_bytes,
-        flash_needed=library.const_bytes + RUNNER_FOOTPRINT.flash_bytes,
+        flash_needed=needed[FLASH] + RUNNER_FOOTPRINT.flash_bytes,
         flash_available=board.flash_bytes,
         peak=_peak(chosen),
     )
-    reasons = []
+    reasons = [
+        f"{region.name}: {needed[region.name]:,} bytes needed "
+        f"({' + '.join(part for part in PARTS if homes[part] == region.name)}), {region.bytes:,} there"
+        for region in board.regions
+        if region.name not in (FLASH, RAM) and needed[region.name] > region.bytes
+    ]
     if report.ram_needed > report.ram_available:
         reasons.append(
             f"RAM: {report.ram_needed:,} bytes needed ({library.arena_bytes:,} arena, "
@@ -58,6 +74,10 @@ def fit(library: Library, chosen: Plan, board: Board, source: str) -> FitReport:
             "Choose a board with more memory (tinygen boards), or a smaller model.",
         )
     return report
+
+
+def _kind(board: Board, name: str) -> str:
+    return next(region.kind for region in board.regions if region.name == name)
 
 
 def _peak(chosen: Plan) -> str:

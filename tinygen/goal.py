@@ -26,6 +26,8 @@ class Goal:
     """For code and constants of the model's library."""
     ram_budget: int | None = None
     """For its arena and states."""
+    places: tuple[tuple[str, str], ...] = ()
+    """Which parts of the library go into which regions of the board (see `tinygen.placement`)."""
     prefer: frozenset[str] = frozenset()
     """Names of kernels to take wherever they can be used, whatever they cost."""
 
@@ -47,4 +49,5 @@ class Goal:
         flash = () if self.flash_budget is None else ("--flash-budget", str(self.flash_budget))
         ram = () if self.ram_budget is None else ("--ram-budget", str(self.ram_budget))
         prefer = (word for name in sorted(self.prefer) for word in ("--kernel", name))
-        return ("--optimize", self.objective, *flash, *ram, *prefer)
+        places = (word for part, region in self.places for word in ("--place", f"{part}={region}"))
+        return ("--optimize", self.objective, *flash, *ram, *places, *prefer)

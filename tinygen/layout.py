@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tinygen.alias import Frame, frames
+from tinygen.access import Spacing
+from tinygen.alias import Frame, Life, frames, lives
 from tinygen.ir import Graph
-from tinygen.memory import Buffer, MemoryPlan, Slot, aligned, plan_memory
-from tinygen.select import Step
+from tinygen.kernel import Kernel
+from tinygen.memory import Buffer, MemoryPlan, Part, Slot, Spacings, aligned, plan_memory, step_bytes
+from tinygen.select import Candidate, Step
 
 
 class Place(NamedTuple):
@@ -33,6 +35,11 @@ class Layout:
     """For each step whose kernel wants some, its memory for itself."""
 
     @property
+    def disjoint_bytes(self) -> int:
+        """What the arena would be if nothing overlapped."""
+        return plan_memory([slot.buffer for slot in self.plan.slots]).bytes
+
+    @property
     def state_bytes(self) -> int:
         """Size of the memory that keeps its content."""
         return max((aligned(slot.end) for slot in self.states), default=0)
@@ -43,24 +50,24 @@ class Layout:
         return self.plan.bytes + self.state_bytes
 
 
-def lay_out(graph: Graph, steps: Sequence[Step]) -> Layout:
+def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout:
     """Plan the memory. Time counts in steps; a tensor lives from the step that writes it to the last that reads it.
 
     Inputs are written before step 0, outputs are read after the last. What shares memory is planned as one buffer.
+    `overlap`: outputs may overlap inputs that are not read again, as far as kernels allow.
     """
     found, aliased = frames(graph, steps)
     held = {_name(graph, frame): frame for frame in found}
-    final = max(len(steps) - 1, 0)
-    buffers = {
-        name: Buffer(name, frame.bytes, max(frame.life.first, 0), min(max(frame.life.last, 0), final))
-        for name, frame in held.items()
-    }
+    buffers = {name: _buffer(graph, name, frame, len(steps)) for name, frame in held.items()}
     scratch = {
-        index: Buffer(f"scratch of {step.node.name}", step.scratch, index, index)
+        index: Buffer(_scratch_name(graph, step), step.scratch, index, index)
         for index, step in enumerate(steps)
         if step.scratch
     }
-    plan = plan_memory([*(buffers[name] for name, frame in held.items() if not frame.is_state), *scratch.values()])
+    plan = plan_memory(
+        [*(buffers[name] for name, frame in held.items() if not frame.is_state), *scratch.values()],
+        _spacings(graph, steps, aliased) if overlap else {},
+    )
     states = _in_a_row([buffers[name] for name, frame in held.items() if frame.is_state])
     places = {
         name: Place(memory, slot.offset + offset)
@@ -72,6 +79,83 @@ def lay_out(graph: Graph, steps: Sequence[Step]) -> Layout:
     offsets = {slot.buffer: slot.offset for slot in plan.slots}
     own = {index: Place("arena", offsets[buffer]) for index, buffer in scratch.items()}
     return Layout(plan, states, MappingProxyType(places), MappingProxyType(dict(aliased)), MappingProxyType(own))
+
+
+class StepBytes:
+    """What single steps need of the arena, with one kernel or another: the least that any plan can give them."""
+
+    def __init__(self, graph: Graph, steps: Sequence[Step]) -> None:
+        found, self._aliased = frames(graph, steps)
+        self._life = lives(graph, steps)
+        self._steps = steps
+        buffers = [_buffer(graph, _name(graph, frame), frame, len(steps)) for frame in found if not frame.is_state]
+        live = [[run for buffer in buffers for run in buffer.during(index)] for index in range(len(steps))]
+        self._concerned: list[list[Buffer]] = []
+        """For each step the buffers of its inputs and outputs."""
+        self._beside: list[int] = []
+        """For each step the bytes of all other live buffers."""
+        for step, those in zip(steps, live, strict=True):
+            own = {*step.node.inputs, *step.node.outputs}
+            self._concerned.append([b for b in those if any(part.name in own for part in b.pieces)])
+            self._beside.append(sum(aligned(b.bytes) for b in those if all(part.name not in own for part in b.pieces)))
+        self._tensors: dict[tuple[int, int], int] = {}
+
+    def of(self, index: int, candidate: Candidate) -> int:
+        """Bytes of tensors and scratch that have to be there while a step runs; without states."""
+        # Kernels of a group have one name.
+        key = index, id(candidate.kernel)
+        if key not in self._tensors:
+            step = self._steps[index]
+            allowed = _allowed(step, candidate.kernel, index, self._life, self._aliased[index])
+            self._tensors[key] = step_bytes(self._concerned[index], allowed)
+        return self._beside[index] + self._tensors[key] + aligned(candidate.estimate.scratch)
+
+
+def _buffer(graph: Graph, name: str, frame: Frame, count: int) -> Buffer:
+    """A frame, alive within the steps that there are."""
+
+    def within(life: Life) -> tuple[int, int]:
+        return max(life.first, 0), min(max(life.last, 0), max(count - 1, 0))
+
+    parts = [
+        Part(member, offset, graph.tensors[member].bytes, *within(frame.lives[member]))
+        for member, offset in frame.offsets.items()
+    ]
+    return Buffer(name, frame.bytes, *within(frame.life), tuple(parts) if len(parts) > 1 else ())
+
+
+def _scratch_name(graph: Graph, step: Step) -> str:
+    name = f"scratch of {step.node.name}"
+    while name in graph.tensors:
+        name = f"the {name}"
+    return name
+
+
+def _spacings(graph: Graph, steps: Sequence[Step], aliased: Mapping[int, frozenset[int]]) -> Spacings:
+    """How far outputs may overlap inputs, for all steps."""
+    life = lives(graph, steps)
+    found: dict[tuple[str, str], Spacing] = {}
+    for index, step in enumerate(steps):
+        found.update(_allowed(step, step.kernel, index, life, aliased[index]))
+    return found
+
+
+def _allowed(
+    step: Step, kernel: Kernel, index: int, life: Mapping[str, Life], aliased: frozenset[int]
+) -> dict[tuple[str, str], Spacing]:
+    """How far a step's only output may overlap those of its inputs whose bytes nothing reads after it."""
+    if len(step.node.outputs) != 1:
+        return {}
+    declared = kernel.overlaps(step.site._replace(aliased=aliased))
+    found: dict[tuple[str, str], Spacing] = {}
+    for name in dict.fromkeys(step.node.inputs):
+        operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
+        if name in life and life[name].last == index and all(operand in declared for operand in operands):
+            each = [declared[operand] for operand in operands]
+            found[name, step.node.outputs[0]] = Spacing(
+                max(spacing.input_above for spacing in each), max(spacing.output_above for spacing in each)
+            )
+    return found
 
 
 def _name(graph: Graph, frame: Frame) -> str:

@@ -16,9 +16,10 @@ from tinygen.ir import Array, Graph, Tensor
 from tinygen.layer_text import Pointers, call_text, layer_call, layer_text, shapes_text
 from tinygen.layers import Layer, functions_of, layers_of, with_parts
 from tinygen.layout import Layout
-from tinygen.memory import Slot
+from tinygen.memory import Slot, overlapping
 from tinygen.ops.common import shape_text
 from tinygen.options import Options
+from tinygen.placement import sections
 from tinygen.plan import Plan
 from tinygen.select import Candidate, Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
@@ -131,6 +132,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     outputs = _ports(graph, graph.outputs, name, "output")
     macs = sum(graph.macs(step.node) for step in steps)
     common = {"name": name, "prefix_upper": name.upper(), "origin": origin.text(name), "summary": _summary(graph)}
+    placed = {part: section.name for part, section in sections(origin.goal.places).items()}
     header = render(
         "library/model.h.j2",
         **common,
@@ -145,6 +147,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     source = render(
         "library/model.c.j2",
         **common,
+        placed=placed,
         totals=_totals(graph, layers, macs, const_bytes),
         arena_text=f"{layout.plan.bytes:,}",
         bound_text=_bound_text(layout),
@@ -163,7 +166,9 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         outputs=[_pointer_text(port, pointers.of(t)) for port, t in zip(outputs, graph.outputs, strict=True)],
         contents=_contents(steps, layers, pointers),
     )
-    data = render("library/constants.inc.j2", **common, constants=constants, const_text=f"{const_bytes:,}")
+    data = render(
+        "library/constants.inc.j2", **common, placed=placed, constants=constants, const_text=f"{const_bytes:,}"
+    )
     files = {
         "library.json": _library_json(name),
         f"src/{name}.h": header,
@@ -171,7 +176,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         f"src/{name}_constants.inc": data,
     }
     if functions:
-        files[f"src/{name}_kernels.S"] = render("library/kernels.S.j2", **common, functions=functions)
+        files[f"src/{name}_kernels.S"] = render("library/kernels.S.j2", **common, placed=placed, functions=functions)
     return Library(
         files=files,
         inputs=inputs,
@@ -228,18 +233,21 @@ def _totals(graph: Graph, layers: Sequence[Layer], macs: int, const_bytes: int) 
 
 
 def _bound_text(layout: Layout) -> str:
-    plan = layout.plan
-    if plan.bytes - plan.lower_bound < 4:
-        return "the least that disjoint tensors allow"
-    return f"disjoint tensors need at least {plan.lower_bound:,}"
+    plan, disjoint = layout.plan, layout.disjoint_bytes
+    least = "the least for these kernels" if plan.bytes == plan.lower_bound else f"at least {plan.lower_bound:,}"
+    return f"{least}; {disjoint:,} if nothing overlapped" if disjoint > plan.bytes else least
 
 
 def _rows(slots: Sequence[Slot]) -> list[str]:
+    over: dict[str, list[str]] = {slot.buffer.name: [] for slot in slots}
+    for earlier, later in overlapping(slots):
+        over[later.buffer.name].append(c_text.tensor_text(earlier.buffer.name))
     rows = []
     for slot in slots:
         buffer = slot.buffer
         span = f"{buffer.first}-{buffer.last}"
-        rows.append(f"{slot.offset:>9,} {buffer.bytes:>9,} {span:>7}  {c_text.tensor_text(buffer.name)}")
+        names = ", over ".join((c_text.tensor_text(buffer.name), *over[buffer.name]))
+        rows.append(f"{slot.offset:>9,} {buffer.bytes:>9,} {span:>7}  {names}")
     return rows
 
 

@@ -1,12 +1,32 @@
-"""Placing buffers with lifetimes in one arena. Knows no operator: only sizes and steps."""
+"""Placing buffers with lifetimes in one arena. Knows no operator: only sizes, steps, and distances between buffers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+from tinygen.access import Spacing
+from tinygen.packing import Apart, least_height, pack
 
 ALIGNMENT = 4
 """Offsets are multiples of this: the widest element type that the arena holds."""
+
+Spacings = Mapping[tuple[str, str], Spacing]
+"""By the names of two parts, the one that a step reads and the one that it writes: how they may lie to each other."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Bytes of a buffer, from `offset` on, that must stay untouched from step `first` to step `last`, both included."""
+
+    name: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -17,6 +37,36 @@ class Buffer:
     bytes: int
     first: int
     last: int
+    parts: tuple[Part, ...] = ()
+    """What of it must stay when; empty: all of it, all the time. What is in no part may be overwritten."""
+
+    @cached_property
+    def pieces(self) -> tuple[Part, ...]:
+        """The parts, or the one that is all of it."""
+        return self.parts or (Part(self.name, 0, self.bytes, self.first, self.last),)
+
+    def is_live(self, step: int) -> bool:
+        """Whether something of it must stay untouched in a step."""
+        return any(part.first <= step <= part.last for part in self.pieces)
+
+    def during(self, step: int) -> list[Buffer]:
+        """The runs of bytes that must stay untouched in a step, each as a buffer of its own."""
+        runs: list[list[Part]] = []
+        end = 0
+        for part in sorted(self.pieces, key=lambda part: part.offset):
+            if part.first <= step <= part.last:
+                if not runs or part.offset >= end:
+                    runs.append([])
+                runs[-1].append(part)
+                end = max(end, part.offset + part.bytes)
+        return [_run(self.name, parts, step) for parts in runs]
+
+
+def _run(name: str, parts: Sequence[Part], step: int) -> Buffer:
+    start = parts[0].offset
+    size = max(part.offset + part.bytes for part in parts) - start
+    moved = tuple(dataclasses.replace(part, offset=part.offset - start) for part in parts)
+    return Buffer(name, size, step, step, moved)
 
 
 @dataclass(frozen=True)
@@ -34,99 +84,35 @@ class Slot:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Where each buffer lives; `lower_bound` is what no plan can go below where live buffers do not overlap."""
+    """Where each buffer lives, and the size of it all: a multiple of ALIGNMENT."""
 
     slots: tuple[Slot, ...]
     bytes: int
     lower_bound: int
+    """What no plan for these buffers can go below: where it is `bytes`, the plan is proved to be the smallest."""
     peak_step: int
-    """The step with the most live bytes."""
+    """A step that needs more for its live buffers alone than any other."""
 
 
-def plan_memory(buffers: Sequence[Buffer]) -> MemoryPlan:
-    """Offsets such that buffers that are alive together do not overlap.
+def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None) -> MemoryPlan:
+    """Offsets such that what is alive together does not overlap, or no more than the spacings allow.
 
-    Several greedy orders are tried, each buffer going to the lowest offset that is free over its lifetime. Where none
-    reaches the lower bound, a depth-first search tries to: at the bound itself, then by bisection above it. The search
-    is cut off after a fixed number of placements, so that the plan depends on nothing but the buffers.
+    The names of all parts must differ. The plan depends on nothing but the buffers, in whatever order they come.
     """
-    live = _live_bytes(buffers)
-    bound = max(live, default=0)
-    best = min((_place(order) for order in _orders(buffers)), key=_height, default=())
-    low, high = bound, _height(best)
-    height = bound
-    while low < high:
-        found = _search(buffers, height)
-        if found is None:
-            low = height + ALIGNMENT
-        else:
-            best, high = found, _height(found)
-        height = (low + high) // 2
-    slots = tuple(sorted(best or (), key=lambda slot: (slot.buffer.first, slot.offset, slot.buffer.name)))
-    return MemoryPlan(slots, aligned(_height(slots)), bound, live.index(bound) if live else 0)
+    ordered = sorted(buffers, key=lambda buffer: (buffer.first, -buffer.bytes, buffer.last, buffer.name))
+    sizes = [aligned(buffer.bytes) for buffer in ordered]
+    apart = dict(_separations(ordered, spacings or {}))
+    bound, peak = _most_needed(ordered, sizes, apart)
+    packed = pack(sizes, apart, bound, ALIGNMENT)
+    slots = (Slot(buffer, offset) for buffer, offset in zip(ordered, packed.offsets, strict=True))
+    in_order = tuple(sorted(slots, key=lambda slot: (slot.buffer.first, slot.offset, slot.buffer.name)))
+    return MemoryPlan(in_order, packed.height, packed.lower_bound, peak)
 
 
-def _live_bytes(buffers: Sequence[Buffer]) -> list[int]:
-    """What no plan can go below, for each step: offsets are aligned, so all but the topmost buffer are rounded up."""
-    steps = max((buffer.last for buffer in buffers), default=-1) + 1
-    live = [[b.bytes for b in buffers if b.first <= step <= b.last] for step in range(steps)]
-    return [sum(map(aligned, sizes)) - max((aligned(size) - size for size in sizes), default=0) for sizes in live]
-
-
-def _orders(buffers: Sequence[Buffer]) -> Iterable[list[Buffer]]:
-    keys: tuple[Callable[[Buffer], tuple[int, int, str]], ...] = (
-        lambda b: (-b.bytes, b.first, b.name),
-        lambda b: (-b.bytes * (b.last - b.first + 1), b.first, b.name),
-        lambda b: (b.first - b.last, -b.bytes, b.name),
-        lambda b: (b.first, -b.bytes, b.name),
-    )
-    return (sorted(buffers, key=key) for key in keys)
-
-
-_PLACEMENTS = 4_000
-_LARGEST_SEARCH = 400  # buffers: the search is as deep as there are
-
-
-def _search(buffers: Sequence[Buffer], height: int) -> tuple[Slot, ...] | None:
-    """A plan of at most `height`, or None when the search ends without one."""
-    if len(buffers) > _LARGEST_SEARCH:
-        return None
-    by_time = sorted(buffers, key=lambda b: (b.first, -b.bytes, b.last, b.name))
-    by_size = sorted(buffers, key=lambda b: (-b.bytes, b.first, b.last, b.name))
-    for order in (by_time, by_size):
-        placed: list[Slot] = []
-        if _descend(order, height, placed, [_PLACEMENTS]):
-            return tuple(placed)
-    return None
-
-
-def _descend(order: Sequence[Buffer], height: int, placed: list[Slot], budget: list[int]) -> bool:
-    """Place the rest of `order` on top of what is placed, at either end of any free gap; False when it cannot be."""
-    if len(placed) == len(order):
-        return True
-    buffer = order[len(placed)]
-    for offset in _candidates(buffer, placed, height):
-        if budget[0] == 0:
-            return False
-        budget[0] -= 1
-        placed.append(Slot(buffer, offset))
-        if _descend(order, height, placed, budget):
-            return True
-        placed.pop()
-    return False
-
-
-def _candidates(buffer: Buffer, placed: Iterable[Slot], height: int) -> list[int]:
-    offsets: dict[int, None] = {}
-    start = 0
-    ends = sorted((slot.offset, slot.end) for slot in _overlapping(placed, buffer))
-    for gap_end, next_start in [*ends, (height, height)]:
-        highest = (gap_end - buffer.bytes) // ALIGNMENT * ALIGNMENT
-        if start <= highest:
-            offsets[start] = None
-            offsets[highest] = None
-        start = max(start, aligned(next_start))
-    return list(offsets)
+def step_bytes(buffers: Sequence[Buffer], spacings: Spacings) -> int:
+    """What no plan can go below for buffers that all live in one step: exact for up to three of them."""
+    apart = dict(_separations(buffers, spacings))
+    return least_height([aligned(buffer.bytes) for buffer in buffers], range(len(buffers)), apart)
 
 
 def aligned(offset: int) -> int:
@@ -134,21 +120,68 @@ def aligned(offset: int) -> int:
     return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
-def _place(order: Sequence[Buffer]) -> tuple[Slot, ...]:
-    placed: list[Slot] = []
-    for buffer in order:
-        offset = 0
-        for other in sorted(_overlapping(placed, buffer), key=lambda slot: slot.offset):
-            if offset + buffer.bytes <= other.offset:
-                break
-            offset = max(offset, aligned(other.end))
-        placed.append(Slot(buffer, offset))
-    return tuple(placed)
+def _most_needed(buffers: Sequence[Buffer], sizes: Sequence[int], apart: Apart) -> tuple[int, int]:
+    """What no plan can go below, and the step that needs it."""
+    live: dict[int, list[int]] = {}
+    for index, buffer in enumerate(buffers):
+        for step in range(buffer.first, buffer.last + 1):
+            if buffer.is_live(step):
+                live.setdefault(step, []).append(index)
+    most, peak = 0, 0
+    total = {step: sum(sizes[index] for index in indices) for step, indices in live.items()}
+    for step in sorted(live, key=lambda step: (-total[step], step)):
+        if total[step] <= most:
+            break
+        needed = least_height(sizes, live[step], apart)
+        if needed > most:
+            most, peak = needed, step
+    return most, peak
 
 
-def _overlapping(placed: Iterable[Slot], buffer: Buffer) -> Iterable[Slot]:
-    return (slot for slot in placed if slot.buffer.first <= buffer.last and buffer.first <= slot.buffer.last)
+def _separations(buffers: Sequence[Buffer], spacings: Spacings) -> Iterator[tuple[tuple[int, int], int]]:
+    """For each two buffers that may not lie anyhow: (i, j), and how many bytes after i buffer j may begin, or more."""
+    active: list[int] = []
+    for index in sorted(range(len(buffers)), key=lambda index: buffers[index].first):
+        buffer = buffers[index]
+        active = [other for other in active if buffers[other].last >= buffer.first]
+        for other in active:
+            distances = _distances(buffers[other], buffer, spacings)
+            if distances is not None:
+                yield (other, index), distances[0]
+                yield (index, other), distances[1]
+        active.append(index)
 
 
-def _height(slots: Iterable[Slot]) -> int:
-    return max((slot.end for slot in slots), default=0)
+def _distances(a: Buffer, b: Buffer, spacings: Spacings) -> tuple[int, int] | None:
+    """How many bytes after `a` buffer `b` may begin, or more, and after `b` buffer `a`; None: they may lie anyhow."""
+    found = []
+    for p in a.pieces:
+        for q in b.pieces:
+            if p.first <= q.last and q.first <= p.last:
+                upwards, downwards = _after(p, q, spacings), _after(q, p, spacings)
+                if upwards + downwards > 0:
+                    found.append((p.offset + upwards - q.offset, q.offset + downwards - p.offset))
+    if not found:
+        return None
+    return aligned(max(up for up, _ in found)), aligned(max(down for _, down in found))
+
+
+def _after(p: Part, q: Part, spacings: Spacings) -> int:
+    """How many bytes after `p` part `q` may begin, or more: no more than where they are disjoint."""
+    if (p.name, q.name) in spacings:
+        return min(spacings[p.name, q.name].output_above, p.bytes)
+    if (q.name, p.name) in spacings:
+        return min(spacings[q.name, p.name].input_above, p.bytes)
+    return p.bytes
+
+
+def overlapping(slots: Sequence[Slot]) -> Iterator[tuple[Slot, Slot]]:
+    """Slots that share bytes and steps."""
+    for a, b in combinations(slots, 2):
+        if (
+            a.offset < b.end
+            and b.offset < a.end
+            and a.buffer.first <= b.buffer.last
+            and b.buffer.first <= a.buffer.last
+        ):
+            yield a, b

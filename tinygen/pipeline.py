@@ -22,7 +22,8 @@ from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
 from tinygen.options import Options
-from tinygen.plan import Plan, plan
+from tinygen.placement import resolved
+from tinygen.plan import Plan, plan, sizes_of
 from tinygen.project import project_files
 from tinygen.target import Board, Core, load_board, load_core
 from tinygen.version import VERSION
@@ -109,28 +110,19 @@ def build(model: Model, board_name: str, name: str | None = None, goal: Goal | N
     board = load_board(board_name)
     core = load_core(board.core)
     prefix = library_name(name, Path(model.file).stem)
-    chosen, library = generate_c(model, prefix, core, goal, board.name, room(board))
+    chosen = plan(model.graph, core, goal, room(board, goal.places))
+    goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
+    library = generate(model.graph, chosen, prefix, Origin(model.file, model.sha256, model.options, board.name, goal))
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
-        _, host = generate_c(model, prefix, core, Goal(goal.objective), board.name, portable=True)
-    report = fit(library, chosen, board, model.file)
+        _, host = portable_c(model, prefix, core, Goal(goal.objective), board.name)
+    report = fit(library, chosen, board, model.file, goal.places)
     return _assemble(model, prefix, goal, board, core, library, host, chosen, report)
 
 
-def generate_c(
-    model: Model,
-    prefix: str,
-    core: Core,
-    goal: Goal,
-    target: str,
-    ram_bytes: int | None = None,
-    portable: bool = False,
-) -> tuple[Plan, Library]:
-    """The library for a core, where arena and states have so much RAM, and the plan behind it.
-
-    `portable`: of C for any core. Raises DoesNotFit for a goal's budget that cannot be met.
-    """
-    chosen = plan(model.graph, core, goal, ram_bytes, portable)
+def portable_c(model: Model, prefix: str, core: Core, goal: Goal, target: str) -> tuple[Plan, Library]:
+    """The library in C for any core, and the plan behind it. Raises DoesNotFit for a budget that cannot be met."""
+    chosen = plan(model.graph, core, goal, portable=True)
     origin = Origin(model.file, model.sha256, model.options, target, goal)
     return chosen, generate(model.graph, chosen, prefix, origin)
 

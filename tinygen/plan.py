@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygen.choice import Needs, choose, flash_bytes, within_ram
 from tinygen.errors import DoesNotFit
 from tinygen.goal import Goal
 from tinygen.ir import Graph
-from tinygen.layout import Layout, lay_out
+from tinygen.layout import Layout, StepBytes, lay_out
 from tinygen.row_steps import candidates
-from tinygen.select import Candidate, Step
+from tinygen.select import Step
 from tinygen.target import Core
 
 
@@ -23,6 +23,18 @@ class Plan:
     layout: Layout
 
 
+def sizes_of(chosen: Plan) -> Mapping[str, int]:
+    """Bytes of the library's parts, by their names in `tinygen.placement`; those of code are estimates."""
+    data = sum(step.chosen.estimate.data for step in chosen.steps)
+    layout = chosen.layout
+    return {
+        "weights": data,
+        "code": flash_bytes(chosen.steps) - data,
+        "arena": layout.plan.bytes,
+        "state": layout.state_bytes,
+    }
+
+
 def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, portable: bool = False) -> Plan:
     """The best kernels within the goal's limits, and their memory.
 
@@ -31,7 +43,7 @@ def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, por
     Raises DoesNotFit when a budget cannot be met.
     """
     options = candidates(graph, core, goal, portable)
-    needs = _needs(graph, options)
+    needs = StepBytes(graph, options).of
     steps: Sequence[Step] = choose(options, goal, needs)
     layout = lay_out(graph, steps)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
@@ -54,24 +66,6 @@ def _within(
         if layout.ram_bytes <= limit or target <= least:
             return steps, layout
         target -= layout.ram_bytes - limit
-
-
-def _needs(graph: Graph, steps: Sequence[Step]) -> Needs:
-    layout = lay_out(graph, [step.with_kernel(step.chosen) for step in steps])
-    own = {slot.buffer.name for slot in layout.plan.slots if slot.buffer.name.startswith("scratch of ")}
-    live = [
-        sum(
-            s.buffer.bytes
-            for s in layout.plan.slots
-            if s.buffer.first <= i <= s.buffer.last and s.buffer.name not in own
-        )
-        for i in range(len(steps))
-    ]
-
-    def needs(index: int, candidate: Candidate) -> int:
-        return live[index] + candidate.estimate.scratch
-
-    return needs
 
 
 def _expect(what: str, needed: int, budget: int | None) -> None:

@@ -11,7 +11,7 @@ from tinygen import emit
 from tinygen.errors import BoardError, Problem, UnsupportedModel
 from tinygen.manifest import Port
 from tinygen.resources import resource
-from tinygen.target import EMULATED_PLATFORM, Board, Core
+from tinygen.target import EMULATED_PLATFORM, FLASH, RAM, Board, Core
 
 _MOST_PORTS = 255  # the protocol counts inputs and outputs in a byte
 
@@ -65,6 +65,7 @@ def project_files(
     }
     files |= _tree(resource("firmware", "runner"), "src/runner")
     if board.emulator is not None:
+        files |= linker_files(board, f"platforms/{EMULATED_PLATFORM}/core")
         files[f"boards/{board.platformio_board}.json"] = _board_json(board, core)
         files |= _tree(resource("firmware", "platforms", EMULATED_PLATFORM), f"platforms/{EMULATED_PLATFORM}")
     else:
@@ -113,6 +114,15 @@ def _board_json(board: Board, core: Core) -> str:
         "frameworks": [],
     }
     return json.dumps(manifest, indent=2) + "\n"
+
+
+def linker_files(board: Board, folder: str) -> dict[str, str]:
+    """What the linker script of emulated boards includes: the board's regions besides flash and ram."""
+    regions = [region for region in board.regions if region.name not in (FLASH, RAM)]
+    return {
+        f"{folder}/{name}": emit.render(f"project/{name}.j2", regions=regions)
+        for name in ("regions_memory.ld", "regions_sections.ld", "regions_copies.ld")
+    }
 
 
 def _framework_port(board: Board) -> dict[str, str | bytes]:

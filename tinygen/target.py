@@ -35,10 +35,14 @@ FEATURES: Mapping[str, str] = MappingProxyType(
 )
 """What a core file may claim, and kernels may require."""
 
+FLASH, RAM = "flash", "ram"
+"""Kinds of regions, and the names of those that every board has."""
+
 # The PlatformIO platform that ships with tinygen: boards on it run in an emulator and need no download.
 EMULATED_PLATFORM = "tinygen_qemu"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_REGION = re.compile(r"[a-z][a-z0-9_]*")
 _PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ADDRESS_LIMIT = 2**32
 
@@ -75,6 +79,10 @@ class Region:
     name: str
     address: int
     bytes: int
+    kind: str = RAM
+    """FLASH or RAM: whether programs can write to it."""
+    wait_states: int = 0
+    """Cycles that an access takes more than in the fastest region; 0 where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -209,10 +217,15 @@ def _board(table: _Table, path: Path) -> Board:
 
 def _regions(table: _Table) -> tuple[Region, ...]:
     regions = []
-    for name in sorted({"flash", "ram"} | table.keys()):
+    for name in sorted({FLASH, RAM} | table.keys()):
+        if not _REGION.fullmatch(name):
+            raise table.unusable(name, "a region's name consists of lower-case letters, digits and '_'")
         region = table.table(name)
         address = region.integer("address", 0, _ADDRESS_LIMIT - 1)
-        regions.append(Region(name, address, region.integer("bytes", 1, _ADDRESS_LIMIT - address)))
+        size = region.integer("bytes", 1, _ADDRESS_LIMIT - address)
+        kind = name if name in (FLASH, RAM) else region.choice("kind", (FLASH, RAM))
+        waits = region.integer("wait_states", 0, 10_000) if "wait_states" in region.keys() else 0  # noqa: SIM118
+        regions.append(Region(name, address, size, kind, waits))
         region.finish()
     table.finish()
     return tuple(regions)
@@ -327,6 +340,9 @@ class _Table:
             if not isinstance(number, int | float) or isinstance(number, bool) or not number >= 0:
                 raise self._wrong(f"{key}.{name}", number, "a number, not negative")
         return MappingProxyType({name: float(number) for name, number in value.items()})
+
+    def unusable(self, key: str, reason: str) -> BoardError:
+        return BoardError(f"{self._path}: {self._prefix}{key}: {reason}")
 
     def table(self, key: str) -> _Table:
         value = self._get(key, "a table")

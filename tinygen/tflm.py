@@ -13,7 +13,9 @@ from tinygen.runtimes import serve
 _ARENA_BYTES = 64 * 2**20
 
 
-class _Interpreter:
+class Interpreter:
+    """A model in TensorFlow Lite Micro's interpreter: `tinygen.runtimes.Interpreter`."""
+
     def __init__(self, model: Path) -> None:
         from tflite_micro.python.tflite_micro import runtime
 
@@ -23,14 +25,17 @@ class _Interpreter:
         )
 
     def set_input(self, data: Array, index: int) -> None:
+        """Load the index-th input."""
         self._runtime.set_input(data, index)
 
     def invoke(self) -> None:
+        """Run the model."""
         self._runtime.invoke()
 
     def tensor(self, index: int) -> Array:
+        """A tensor by its index in the file."""
         return np.asarray(self._runtime.GetTensor(index, 0)["tensor_data"])
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), _Interpreter)
+    serve(Path(sys.argv[1]), Interpreter)

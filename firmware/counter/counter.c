@@ -10,6 +10,7 @@
  *   stack=LOW-HIGH         the range that the stack lies in, HIGH excluded
  *   allow=SPAN:LOW-HIGH:W  nothing else may be touched: SPAN is -1 (outside of parts), 0, 1 ... in the order of calls, or
  *                          "all"; W is r, w or rw; any number. Without any, nothing is forbidden.
+ *   pair=SPAN:LOW-HIGH:LOW-HIGH  an input of a span, and its output, which lie apart; any number
  *
  * The file, one record a line:
  *
@@ -17,6 +18,9 @@
  *   PC COUNT TAKEN                   an instruction: executions, and how often another than the next one followed
  *   stack BYTES                      most bytes below the stack pointer at the root's entry that were written
  *   outside COUNT SPAN PC ADDRESS W  forbidden accesses, and the first of them (zeros when there are none)
+ *   pair INPUT_ABOVE OUTPUT_ABOVE    for each pair, in the order of the arguments: had the input begun this many bytes
+ *                                    after the output, or any more, or the output after the input, no byte would have
+ *                                    been written before it was read for the last time; may be negative
  *   end
  *
  * QEMU ships no header for plugins on every system, so version 1 of their interface is declared here. */
@@ -74,7 +78,18 @@ typedef struct {
     bool read, write;
 } allowance_t;
 
-enum { MOST_PARTS = 65536, MOST_ALLOWANCES = 65536, OUTSIDE_OF_PARTS = -1 };
+typedef struct {
+    uint64_t low, high;
+} range_t;
+
+typedef struct {
+    long span;
+    range_t input, output;
+    int64_t written_from, written_to; /* of the output, so far */
+    int64_t input_above, output_above;
+} pair_t;
+
+enum { MOST_PARTS = 65536, MOST_ALLOWANCES = 65536, MOST_PAIRS = 65536, OUTSIDE_OF_PARTS = -1 };
 
 static const char *out_path;
 static uint64_t root, parts[MOST_PARTS];
@@ -82,6 +97,8 @@ static size_t part_count;
 static uint64_t stack_low, stack_high;
 static allowance_t allowances[MOST_ALLOWANCES];
 static size_t allowance_count;
+static pair_t pairs[MOST_PAIRS];
+static size_t pair_count;
 
 /* Every instruction that was translated, by address: open addressing, a power of two. */
 static instruction_t **table;
@@ -91,6 +108,7 @@ static FILE *out;           /* open while the root runs */
 static uint64_t root_return; /* where the root returns to */
 static uint64_t part_return; /* where the part that runs returns to; 0 when none does */
 static uint64_t part_entry;
+static uint64_t called_from; /* where the block executed last returns to, if it was called; else 0 */
 static long span, next_span;
 static const instruction_t *previous; /* executed last */
 static instruction_t *previous_branch; /* the same, to count in */
@@ -194,6 +212,11 @@ static void end_span(void)
     }
 }
 
+static int64_t size_of_range(const range_t *range)
+{
+    return (int64_t)(range->high - range->low);
+}
+
 static void enter_root(void)
 {
     out = fopen(out_path, "w");
@@ -210,6 +233,14 @@ static void enter_root(void)
     entry_known = false;
     outside_count = 0;
     strcpy(outside_first, "0 0 0 r");
+    for (size_t i = 0; i < pair_count; i++) {
+        pair_t *const pair = &pairs[i];
+        pair->written_from = size_of_range(&pair->output);
+        pair->written_to = 0;
+        /* Where nothing is read after a write, the two need not even touch. */
+        pair->input_above = -size_of_range(&pair->input);
+        pair->output_above = -size_of_range(&pair->output);
+    }
     begin_span();
 }
 
@@ -218,7 +249,11 @@ static void leave_root(void)
     end_span();
     const bool used = stack_entry != 0 && stack_lowest < stack_entry;
     fprintf(out, "stack %" PRIu64 "\n", used ? stack_entry - stack_lowest : 0);
-    fprintf(out, "outside %" PRIu64 " %s\nend\n", outside_count, outside_first);
+    fprintf(out, "outside %" PRIu64 " %s\n", outside_count, outside_first);
+    for (size_t i = 0; i < pair_count; i++) {
+        fprintf(out, "pair %" PRId64 " %" PRId64 "\n", pairs[i].input_above, pairs[i].output_above);
+    }
+    fprintf(out, "end\n");
     fclose(out);
     out = NULL;
 }
@@ -259,12 +294,14 @@ static void on_block(unsigned core, void *data)
         } else if (part_return == 0 && is_part(pc) && previous->next != pc) {
             change_span(next_span++);
             part_entry = pc;
-            /* The last call may be a jump: that part returns to where the root does. */
-            part_return = previous->calls ? previous->next : root_return;
+            /* A call may lead over a veneer of the linker's. The last one may be a jump: that part returns to where
+             * the root does. */
+            part_return = previous->calls ? previous->next : called_from != 0 ? called_from : root_return;
         }
     } else if (pc == root && previous != NULL) {
         enter_root();
     }
+    called_from = previous != NULL && previous->calls ? previous->next : 0;
     previous = previous_branch = block->last;
 }
 
@@ -278,6 +315,32 @@ static bool is_allowed(uint64_t low, uint64_t high, bool store)
         }
     }
     return false;
+}
+
+/* Whether an access touches a range; which bytes of it, counted from its first one. */
+static bool touches(const range_t *range, uint64_t low, uint64_t high, int64_t *from, int64_t *to)
+{
+    *from = low > range->low ? (int64_t)(low - range->low) : 0;
+    *to = (int64_t)((high < range->high ? high : range->high) - range->low);
+    return low < range->high && high > range->low;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void follow(pair_t *pair, uint64_t low, uint64_t high, bool store)
+{
+    int64_t from, to;
+    if (store && touches(&pair->output, low, high, &from, &to)) {
+        pair->written_from = from < pair->written_from ? from : pair->written_from;
+        pair->written_to = larger(to, pair->written_to);
+    }
+    if (!store && pair->written_to > 0 && touches(&pair->input, low, high, &from, &to)) {
+        pair->input_above = larger(pair->written_to - from, pair->input_above);
+        pair->output_above = larger(to - pair->written_from, pair->output_above);
+    }
 }
 
 static void on_access(unsigned core, qemu_plugin_meminfo_t info, uint64_t address, void *data)
@@ -306,6 +369,11 @@ static void on_access(unsigned core, qemu_plugin_meminfo_t info, uint64_t addres
         snprintf(outside_first, sizeof outside_first, "%ld %" PRIx64 " %" PRIx64 " %c", span, at->pc, address,
                  store ? 'w' : 'r');
     }
+    for (size_t i = 0; i < pair_count; i++) {
+        if (pairs[i].span == span) {
+            follow(&pairs[i], address, end, store);
+        }
+    }
 }
 
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *translated)
@@ -325,7 +393,7 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *translate
         block->last = at;
         qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD, &at->count, 1);
         qemu_plugin_register_vcpu_mem_cb(insn, on_access, CALLBACK_NO_REGISTERS,
-                                         allowance_count != 0 ? ACCESS_ANY : ACCESS_WRITE, at);
+                                         allowance_count + pair_count != 0 ? ACCESS_ANY : ACCESS_WRITE, at);
     }
     qemu_plugin_register_vcpu_tb_exec_cb(translated, on_block, CALLBACK_NO_REGISTERS, block);
 }
@@ -346,6 +414,14 @@ static bool read_allowance(const char *text)
     return true;
 }
 
+static bool read_pair(const char *text)
+{
+    pair_t *const pair = &pairs[pair_count++];
+    return pair_count < MOST_PAIRS &&
+           sscanf(text, "%ld:%" SCNx64 "-%" SCNx64 ":%" SCNx64 "-%" SCNx64, &pair->span, &pair->input.low,
+                  &pair->input.high, &pair->output.low, &pair->output.high) == 5;
+}
+
 static bool read_argument(const char *argument)
 {
     const char *const value = strchr(argument, '=') + 1;
@@ -364,7 +440,10 @@ static bool read_argument(const char *argument)
     if (strncmp(argument, "stack=", 6) == 0) {
         return sscanf(value, "%" SCNx64 "-%" SCNx64, &stack_low, &stack_high) == 2;
     }
-    return strncmp(argument, "allow=", 6) == 0 && read_allowance(value);
+    if (strncmp(argument, "allow=", 6) == 0) {
+        return read_allowance(value);
+    }
+    return strncmp(argument, "pair=", 5) == 0 && read_pair(value);
 }
 
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info, int count, char **arguments)

@@ -7,7 +7,7 @@
  *
  * 4,032 MACs an inference, 1 layers, 156 bytes of constants.
  *
- * Arena, 296 bytes (the least that disjoint tensors allow):
+ * Arena, 296 bytes (the least for these kernels):
  *
  *    offset     bytes   steps  tensor
  *         0       168     0-0  tensor3

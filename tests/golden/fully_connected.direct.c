@@ -7,7 +7,7 @@
  *
  * 117 MACs an inference, 1 layers, 153 bytes of constants.
  *
- * Arena, 28 bytes (the least that disjoint tensors allow):
+ * Arena, 28 bytes (the least for these kernels):
  *
  *    offset     bytes   steps  tensor
  *         0        13     0-0  tensor0

@@ -7,11 +7,11 @@
  *
  * 720 MACs an inference, 1 layers, 912 bytes of constants.
  *
- * Arena, 40 bytes (the least that disjoint tensors allow):
+ * Arena, 40 bytes (the least for these kernels):
  *
  *    offset     bytes   steps  tensor
- *         0        15     0-0  tensor15
- *        16        21     0-0  tensor0
+ *         0        21     0-0  tensor0
+ *        24        15     0-0  tensor15
  *
  * State, 20 bytes, kept from one invoke to the next:
  *
@@ -232,12 +232,12 @@ LAYER void kws_layer_00_lstm(const int8_t *x, int8_t *hidden, int16_t *cell, int
 
 int8_t *kws_input(void)
 {
-    return arena.i8 + 16;
+    return arena.i8 + 0;
 }
 
 const int8_t *kws_output(void)
 {
-    return arena.i8 + 0;
+    return arena.i8 + 24;
 }
 
 void kws_reset(void)
@@ -256,14 +256,14 @@ void kws_invoke(void)
     if (!has_state) {
         kws_reset();
     }
-    kws_layer_00_lstm(arena.i8 + 16, state.i8 + 0, state.i16 + 4, arena.i8 + 0);
+    kws_layer_00_lstm(arena.i8 + 0, state.i8 + 0, state.i16 + 4, arena.i8 + 24);
 }
 
 void kws_run_layer(uint32_t layer)
 {
     switch (layer) {
     case 0:
-        kws_layer_00_lstm(arena.i8 + 16, state.i8 + 0, state.i16 + 4, arena.i8 + 0);
+        kws_layer_00_lstm(arena.i8 + 0, state.i8 + 0, state.i16 + 4, arena.i8 + 24);
         break;
     default:
         break;
@@ -281,7 +281,7 @@ const void *kws_layer_output(uint32_t layer, uint32_t *bytes)
     switch (layer) {
     case 0:
         *bytes = 15;
-        return arena.i8 + 0;
+        return arena.i8 + 24;
     default:
         *bytes = 0;
         return 0;

@@ -7,7 +7,7 @@
  *
  * 180 MACs an inference, 1 layers, 290 bytes of constants.
  *
- * Arena, 24 bytes (the least that disjoint tensors allow):
+ * Arena, 24 bytes (the least for these kernels):
  *
  *    offset     bytes   steps  tensor
  *         0        13     0-0  tensor0

@@ -7,7 +7,7 @@
  *
  * 3,600 MACs an inference, 1 layers, 215 bytes of constants.
  *
- * Arena, 920 bytes (the least that disjoint tensors allow):
+ * Arena, 920 bytes (the least for these kernels):
  *
  *    offset     bytes   steps  tensor
  *         0       800     0-0  tensor4

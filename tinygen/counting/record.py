@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinygen.access import Spacing
 from tinygen.errors import ToolFailed
 
 OUTSIDE_OF_PARTS = -1
@@ -23,6 +24,15 @@ class Allowance:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """An input and the output of a span, by the addresses of their bytes: ranges without a byte in common."""
+
+    span: int
+    input: range
+    output: range
+
+
+@dataclass(frozen=True)
 class Watch:
     """Which function is watched, and which functions that it calls are told apart, by address."""
 
@@ -30,6 +40,8 @@ class Watch:
     parts: tuple[int, ...]
     stack: tuple[int, int]
     allowed: tuple[Allowance, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    """Whose reads and writes are followed: see `Record.spacings`."""
 
     def arguments(self, plugin: Path, out: Path) -> str:
         """For the emulator's option -plugin."""
@@ -40,6 +52,7 @@ class Watch:
             f"allow={'all' if allowed.span is None else allowed.span}:{allowed.low:x}-{allowed.high:x}:{allowed.access}"
             for allowed in self.allowed
         ]
+        words += [f"pair={pair.span}:{_range(pair.input)}:{_range(pair.output)}" for pair in self.pairs]
         return ",".join(words)
 
 
@@ -83,6 +96,8 @@ class Record:
     spans: tuple[Span, ...]  # in the order of the calls; the root's own is the first
     stack_bytes: int
     outside: Outside
+    spacings: tuple[Spacing, ...] = ()
+    """For each pair that was followed, the least at which no byte is written before it was read for the last time."""
 
 
 def read(path: Path) -> Record:
@@ -101,6 +116,7 @@ def _record(lines: Sequence[str]) -> Record:
     current: dict[int, Execution] = {}
     stack = 0
     outside = Outside(0, 0, 0, 0, "r")
+    spacings = []
     for line in lines:
         word, *rest = line.split(" ")
         if word == "span":
@@ -110,11 +126,17 @@ def _record(lines: Sequence[str]) -> Record:
         elif word == "outside":
             count, span, pc, address, access = rest
             outside = Outside(int(count), int(span), int(pc, 16), int(address, 16), access)
+        elif word == "pair":
+            spacings.append(Spacing(int(rest[0]), int(rest[1])))
         else:
             before = current.get(int(word, 16), Execution(0, 0))
             current[int(word, 16)] = Execution(before.count + int(rest[0]), before.taken + int(rest[1]))
     spans = [Span(index, function, executions) for index, (function, executions) in sorted(found.items())]
-    return Record(tuple(spans), stack, outside)
+    return Record(tuple(spans), stack, outside, tuple(spacings))
+
+
+def _range(addresses: range) -> str:
+    return f"{addresses.start:x}-{addresses.stop:x}"
 
 
 def _escaped(path: Path) -> str:

@@ -74,7 +74,7 @@ class SharedLibrary:
 def compiled(model: pipeline.Model, objective: str, folder: Path) -> SharedLibrary:
     """The generated C, optimised for this machine. Raises ToolError where the compiler fails or is missing."""
     name = "model"
-    _, library = pipeline.generate_c(model, name, HOST, Goal(objective), HOST.name, portable=True)
+    _, library = pipeline.portable_c(model, name, HOST, Goal(objective), HOST.name)
     path = compile_shared(library.files, folder)
     return SharedLibrary(path, name, library.inputs, library.outputs, library.layers, library.state_bytes > 0)
 

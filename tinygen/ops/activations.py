@@ -16,6 +16,7 @@ from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, Clamp, full_range
 from tinygen.ops.lookup import Lookup, Rescale, gain_problems, largest_difference, lookup_kernels
+from tinygen.ops.overlaps import side_by_side
 
 _LARGEST_INT16_SHIFT = 15
 
@@ -181,11 +182,11 @@ def _prepare_abs(site: Site) -> Body:
 
 KERNELS = (
     *(kernel for op in (Relu, Relu6, Relu6Rescaled, LeakyRelu, HardSwish, Abs) for kernel in lookup_kernels(op)),
-    Kernel("relu.direct", Relu6Rescaled, _prepare_relu),
-    Kernel("relu.direct", Relu, _prepare_relu),
-    Kernel("relu6.direct", Relu6, _prepare_relu6),
-    Kernel("leaky_relu.direct", LeakyRelu, _prepare_leaky_relu),
-    Kernel("abs.direct", Abs, _prepare_abs),
+    Kernel("relu.direct", Relu6Rescaled, _prepare_relu, overlaps=side_by_side),
+    Kernel("relu.direct", Relu, _prepare_relu, overlaps=side_by_side),
+    Kernel("relu6.direct", Relu6, _prepare_relu6, overlaps=side_by_side),
+    Kernel("leaky_relu.direct", LeakyRelu, _prepare_leaky_relu, overlaps=side_by_side),
+    Kernel("abs.direct", Abs, _prepare_abs, overlaps=side_by_side),
 )
 
 _Quant = tuple[float, int]

@@ -14,6 +14,7 @@ from tinygen.kernel import Kernel
 from tinygen.ops.case import Case
 from tinygen.ops.common_scale import CommonScale, gains, prepare
 from tinygen.ops.operand_cases import operand_case, random_operand_case
+from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
 from tinygen.ops.work import elementwise_work, plane_work
 
@@ -52,10 +53,14 @@ class Sub(CommonScale):
 
 
 KERNELS = (
-    Kernel("add.plane", Add, prepare_plane, parameters=("a", "b"), accepts=is_plane, work=plane_work),
-    Kernel("add.direct", Add, prepare, parameters=("a", "b"), work=elementwise_work),
-    Kernel("add.plane", Sub, prepare_plane, parameters=("a", "b"), accepts=is_plane, work=plane_work),
-    Kernel("sub.direct", Sub, prepare, parameters=("a", "b"), work=elementwise_work),
+    Kernel(
+        "add.plane", Add, prepare_plane, parameters=("a", "b"), accepts=is_plane, work=plane_work, overlaps=by_broadcast
+    ),
+    Kernel("add.direct", Add, prepare, parameters=("a", "b"), work=elementwise_work, overlaps=by_broadcast),
+    Kernel(
+        "add.plane", Sub, prepare_plane, parameters=("a", "b"), accepts=is_plane, work=plane_work, overlaps=by_broadcast
+    ),
+    Kernel("sub.direct", Sub, prepare, parameters=("a", "b"), work=elementwise_work, overlaps=by_broadcast),
 )
 
 

@@ -14,6 +14,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, differences, full_range
+from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Channelwise, Increasing
 
 FRACTION_BITS = 19
@@ -71,7 +72,7 @@ def _prepare(site: Site) -> Body:
     return Body(values, helpers=helpers)
 
 
-KERNELS = (Kernel("add_n.direct", AddN, _prepare, parameters=("x*",)),)
+KERNELS = (Kernel("add_n.direct", AddN, _prepare, parameters=("x*",), overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from tinygen.access import Spacing
 from tinygen.interval import IntArray, Interval
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT32
+from tinygen.ops.overlaps import by_reduction
 from tinygen.ops.reduce import Loop, element, loop_values, reduction_loops
 from tinygen.ops.traits import Channelwise
 
@@ -82,9 +84,13 @@ def _prepare(site: Site) -> Body:
     return Body({**loop_values(loops), "found": found, "relation": op.relation})
 
 
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    return by_reduction(site, (site.op.axis,))
+
+
 KERNELS = (
-    Kernel("arg_max.direct", ArgMax, _prepare),
-    Kernel("arg_min.direct", ArgMin, _prepare),
+    Kernel("arg_max.direct", ArgMax, _prepare, overlaps=_overlaps),
+    Kernel("arg_min.direct", ArgMin, _prepare, overlaps=_overlaps),
 )
 
 

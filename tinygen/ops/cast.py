@@ -14,6 +14,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, full_range
+from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Channelwise
 
 _TYPES = (INT8, INT16, INT32, FLOAT32)
@@ -76,7 +77,7 @@ def _prepare(site: Site) -> Body:
     return Body(values)
 
 
-KERNELS = (Kernel("cast.direct", Cast, _prepare),)
+KERNELS = (Kernel("cast.direct", Cast, _prepare, overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -15,6 +15,7 @@ from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.overlaps import by_copy
 from tinygen.ops.traits import Moving
 
 
@@ -88,7 +89,8 @@ def _aliases(site: Site) -> Mapping[int, int]:
 
 
 KERNELS = tuple(
-    Kernel("concatenation.direct", op, _prepare, parameters=("x*",), aliases=_aliases) for op in (Concatenation, Pack)
+    Kernel("concatenation.direct", op, _prepare, parameters=("x*",), aliases=_aliases, overlaps=by_copy)
+    for op in (Concatenation, Pack)
 )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from tinygen.access import Spacing
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body, Kernel, Site, Work
@@ -16,6 +17,7 @@ from tinygen.ops import common
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
+from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import evened
 from tinygen.ops.window import Axis, Window, WindowLoops
 from tinygen.ops.work import DOT_PRODUCT, WINDOW, window_work
@@ -136,10 +138,14 @@ def _window_work(site: Site) -> Work:
     return window_work(site, WINDOW, loops, math.prod(site.inputs[1].shape[1:]))
 
 
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    return by_window(site, site.op.window, channelwise=False)
+
+
 KERNELS = (
-    Kernel("conv_2d.pointwise", Conv2D, _prepare, accepts=_is_pointwise, work=_dot_product_work),
-    Kernel("conv_2d.direct", Conv2D, _prepare, accepts=_is_contiguous, work=_window_work),
-    Kernel("conv_2d.general", Conv2D, _prepare, work=_window_work),
+    Kernel("conv_2d.pointwise", Conv2D, _prepare, accepts=_is_pointwise, work=_dot_product_work, overlaps=_overlaps),
+    Kernel("conv_2d.direct", Conv2D, _prepare, accepts=_is_contiguous, work=_window_work, overlaps=_overlaps),
+    Kernel("conv_2d.general", Conv2D, _prepare, work=_window_work, overlaps=_overlaps),
 )
 
 
@@ -154,6 +160,7 @@ def cases() -> tuple[Case, ...]:
         convolution_case("dilated_valid", x=(1, 9, 8, 3), filters=4, kernel=(3, 3), dilation=(2, 2), padding="VALID"),
         convolution_case("kernel_over_image", x=(1, 3, 2, 4), filters=4, kernel=(5, 7)),
         convolution_case("first_layer", x=(1, 12, 10, 1), filters=6, kernel=(5, 4), stride=(2, 2)),
+        convolution_case("long_and_narrow", x=(1, 49, 10, 1), filters=3, kernel=(10, 4), stride=(2, 2)),
         convolution_case("rows_of_five", x=(1, 9, 11, 1), filters=5, kernel=(5, 5), stride=(2, 2)),
         convolution_case("relu6", x=(1, 4, 4, 4), filters=8, kernel=(3, 3), activation="RELU6", output_scale=0.02),
         convolution_case("relu_n1_to_1", x=(1, 4, 4, 4), filters=8, kernel=(3, 3), activation="RELU_N1_TO_1"),
@@ -172,6 +179,7 @@ def cases() -> tuple[Case, ...]:
         convolution_case("pointwise_stride", x=(1, 7, 9, 6), filters=5, kernel=(1, 1), stride=(3, 2)),
         convolution_case("pointwise_one_pixel", x=(1, 1, 1, 43), filters=7, kernel=(1, 1)),
         convolution_case("pointwise_one_channel", x=(1, 5, 3, 1), filters=3, kernel=(1, 1)),
+        convolution_case("pointwise_few_values", x=(1, 9, 13, 5), filters=3, kernel=(1, 1), activation="RELU"),
         convolution_case("pointwise_deep", x=(2, 3, 3, 203), filters=3, kernel=(1, 1), output_scale=1.0),
         convolution_case("lowest_weights", x=(1, 5, 5, 22), filters=3, kernel=(1, 1), lowest=True),
         convolution_case("odd_3x3", x=(1, 5, 6, 9), filters=9, kernel=(3, 3), output_scale=0.3),

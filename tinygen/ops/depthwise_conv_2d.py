@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from tinygen.access import Spacing
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
+from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import evened
 from tinygen.ops.window import WindowLoops
 from tinygen.ops.work import DEPTHWISE, DEPTHWISE_LOOPS, window_work
@@ -95,7 +97,12 @@ def _work(site: Site) -> Work:
     return window_work(site, lines, loops, loops.taps)
 
 
-KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare, work=_work),)
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    x, weights, _ = site.inputs
+    return by_window(site, site.op.window, channelwise=weights.shape[3] == x.shape[3])
+
+
+KERNELS = (Kernel("depthwise_conv_2d.direct", DepthwiseConv2D, _prepare, work=_work, overlaps=_overlaps),)
 
 
 def cases() -> tuple[Case, ...]:

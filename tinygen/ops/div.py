@@ -18,6 +18,7 @@ from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_pro
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.operand_cases import random_shapes
+from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.traits import Channelwise
 
 # Dividends are shifted left by 23 (255) to 31 (-1), divisors have up to 7 bits beyond the first: with a shift within
@@ -103,7 +104,7 @@ def _prepare(site: Site) -> Body:
     return Body(values, helpers=frozenset({"clamp", "high_mul", "divide_by_pot", "reciprocal"}))
 
 
-KERNELS = (Kernel("div.direct", Div, _prepare, parameters=("a", "b")),)
+KERNELS = (Kernel("div.direct", Div, _prepare, parameters=("a", "b"), overlaps=by_broadcast),)
 
 
 def cases() -> tuple[Case, ...]:

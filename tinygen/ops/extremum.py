@@ -14,6 +14,7 @@ from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_pro
 from tinygen.ops.case import Case
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32
 from tinygen.ops.operand_cases import operand_case, random_shapes
+from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.traits import Channelwise, Increasing
 from tinygen.ops.work import elementwise_work
 
@@ -67,8 +68,8 @@ def _prepare(site: Site) -> Body:
 
 
 KERNELS = (
-    Kernel("maximum.direct", Maximum, _prepare, parameters=("a", "b"), work=elementwise_work),
-    Kernel("minimum.direct", Minimum, _prepare, parameters=("a", "b"), work=elementwise_work),
+    Kernel("maximum.direct", Maximum, _prepare, parameters=("a", "b"), work=elementwise_work, overlaps=by_broadcast),
+    Kernel("minimum.direct", Minimum, _prepare, parameters=("a", "b"), work=elementwise_work, overlaps=by_broadcast),
 )
 
 

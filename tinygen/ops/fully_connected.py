@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from tinygen.access import Spacing
 from tinygen.interval import BoolArray, Interval
 from tinygen.ir import Array, Masks, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case
 from tinygen.ops.convolution_cases import declared_bias, filter_and_bias, input_tensor, output_tensor, random_dtypes
+from tinygen.ops.overlaps import by_row
 from tinygen.ops.weighted import Weighted, weighted_body
 from tinygen.ops.work import DOT_PRODUCT
 
@@ -109,7 +111,12 @@ def _work(site: Site) -> Work:
     return DOT_PRODUCT[site.objective].work(site.outputs[0].elements, site.inputs[1].shape[1])
 
 
-KERNELS = (Kernel("fully_connected.direct", FullyConnected, _prepare, work=_work),)
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    filters, depth = site.inputs[1].shape
+    return by_row(site, depth, filters)
+
+
+KERNELS = (Kernel("fully_connected.direct", FullyConnected, _prepare, work=_work, overlaps=_overlaps),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -16,6 +16,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, full_range
+from tinygen.ops.overlaps import side_by_side
 
 _OUTPUT_FRACTION_BITS = 7
 _MOST_DIMENSIONS = 4
@@ -70,7 +71,7 @@ def _prepare(site: Site) -> Body:
     return Body(values, helpers=frozenset({"clamp", "inverse_root", "requantise_wide"}))
 
 
-KERNELS = (Kernel("l2_normalization.direct", L2Normalization, _prepare),)
+KERNELS = (Kernel("l2_normalization.direct", L2Normalization, _prepare, overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -12,6 +12,7 @@ from tinygen import fixedpoint
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.softmax import DIFFERENCE_INTEGER_BITS, SUM_HALF, SUM_INTEGER_BITS, RowExponentials
 
 _OUTPUT_INTEGER_BITS = 4
@@ -78,7 +79,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("log_softmax.direct", LogSoftmax, _prepare),)
+KERNELS = (Kernel("log_softmax.direct", LogSoftmax, _prepare, overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

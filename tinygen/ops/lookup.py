@@ -13,6 +13,7 @@ from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.common import INT8, UINT8, Clamp
+from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Channelwise, ValueByValue
 from tinygen.ops.work import LOOKUP
 
@@ -76,7 +77,7 @@ def lookup_kernels(op: type[Op]) -> tuple[Kernel, ...]:
             requires=frozenset({"thumb2", "unaligned"}),
             assembly=True,
         ),
-        Kernel("lookup.table", op, _prepare, accepts=_is_of_bytes, work=_work),
+        Kernel("lookup.table", op, _prepare, accepts=_is_of_bytes, work=_work, overlaps=side_by_side),
     )
 
 

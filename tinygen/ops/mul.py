@@ -18,6 +18,7 @@ from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_pro
 from tinygen.ops.case import Case
 from tinygen.ops.common import INT8, INT16, Clamp, differences
 from tinygen.ops.operand_cases import operand_case, random_operand_case
+from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Channelwise
 from tinygen.ops.work import elementwise_work
@@ -89,7 +90,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b"), work=elementwise_work),)
+KERNELS = (Kernel("mul.direct", Mul, _prepare, parameters=("a", "b"), work=elementwise_work, overlaps=by_broadcast),)
 
 
 def cases() -> tuple[Case, ...]:

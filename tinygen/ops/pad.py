@@ -17,6 +17,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32
+from tinygen.ops.overlaps import by_copy
 from tinygen.ops.traits import Moving
 
 
@@ -106,7 +107,7 @@ def _aliases(site: Site) -> Mapping[int, int]:
     return {} if any((*op.before, *op.after)) else {0: 0}
 
 
-KERNELS = (Kernel("pad.direct", Pad, _prepare, aliases=_aliases),)
+KERNELS = (Kernel("pad.direct", Pad, _prepare, aliases=_aliases, overlaps=by_copy),)
 
 
 def cases() -> tuple[Case, ...]:

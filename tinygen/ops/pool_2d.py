@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
 import numpy as np
 
+from tinygen.access import Spacing
 from tinygen.fixedpoint import INT32_MAX
 from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, Clamp, full_range
+from tinygen.ops.overlaps import by_window
 from tinygen.ops.traits import Channelwise, Increasing
 from tinygen.ops.window import Window, WindowLoops, same_padding
 from tinygen.ops.work import POOL, window_work
@@ -140,9 +142,13 @@ def _work(site: Site) -> Work:
     return window_work(site, POOL, loops, loops.taps)
 
 
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    return by_window(site, site.op.window, channelwise=True)
+
+
 KERNELS = (
-    Kernel("average_pool_2d.direct", AveragePool2D, _prepare, work=_work),
-    Kernel("max_pool_2d.direct", MaxPool2D, _prepare, work=_work),
+    Kernel("average_pool_2d.direct", AveragePool2D, _prepare, work=_work, overlaps=_overlaps),
+    Kernel("max_pool_2d.direct", MaxPool2D, _prepare, work=_work, overlaps=_overlaps),
 )
 
 

@@ -18,6 +18,7 @@ from tinygen.ops.broadcast import broadcast_shape, broadcast_values
 from tinygen.ops.case import Case
 from tinygen.ops.common import INT8, INT16, differences, full_range
 from tinygen.ops.operand_cases import operand_case, random_shapes
+from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.traits import Channelwise
 
 
@@ -97,7 +98,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("prelu.direct", Prelu, _prepare, parameters=("a", "b")),)
+KERNELS = (Kernel("prelu.direct", Prelu, _prepare, parameters=("a", "b"), overlaps=by_broadcast),)
 
 
 def cases() -> tuple[Case, ...]:

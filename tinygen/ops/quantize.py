@@ -16,6 +16,7 @@ from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, differences, full_range
 from tinygen.ops.lookup import lookup_kernels
+from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Channelwise, Increasing
 
@@ -168,10 +169,10 @@ def _prepare_dequantize(site: Site) -> Body:
 
 
 KERNELS = (
-    Kernel("quantize.float", Quantize, _prepare_quantize),
+    Kernel("quantize.float", Quantize, _prepare_quantize, overlaps=side_by_side),
     *lookup_kernels(Requantize),
-    Kernel("quantize.direct", Requantize, _prepare_requantize),
-    Kernel("dequantize.float", Dequantize, _prepare_dequantize),
+    Kernel("quantize.direct", Requantize, _prepare_requantize, overlaps=side_by_side),
+    Kernel("dequantize.float", Dequantize, _prepare_dequantize, overlaps=side_by_side),
 )
 
 _Quant = tuple[float | None, int]

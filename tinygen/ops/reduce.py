@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from tinygen.access import Spacing
 from tinygen.fixedpoint import Requant
 from tinygen.interval import IntArray
 from tinygen.ir import Array, Shape, Tensor, TensorType
@@ -15,6 +16,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, full_range
+from tinygen.ops.overlaps import by_reduction
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Channelwise, Increasing
 
@@ -182,11 +184,15 @@ def _prepare_total(site: Site) -> Body:
     )
 
 
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    return by_reduction(site, site.op.axes)
+
+
 KERNELS = (
-    Kernel("mean.direct", Mean, _prepare_total),
-    Kernel("sum.direct", Sum, _prepare_total),
-    Kernel("reduce_max.direct", ReduceMax, _prepare),
-    Kernel("reduce_min.direct", ReduceMin, _prepare),
+    Kernel("mean.direct", Mean, _prepare_total, overlaps=_overlaps),
+    Kernel("sum.direct", Sum, _prepare_total, overlaps=_overlaps),
+    Kernel("reduce_max.direct", ReduceMax, _prepare, overlaps=_overlaps),
+    Kernel("reduce_min.direct", ReduceMin, _prepare, overlaps=_overlaps),
 )
 
 _OPS = ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from tinygen.access import Spacing
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT32
+from tinygen.ops.overlaps import Reach, by_pixel
 from tinygen.ops.table_copy import offset_table
 from tinygen.ops.traits import Channelwise, Increasing
 
@@ -118,7 +120,16 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("resize_bilinear.direct", ResizeBilinear, _prepare),)
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    op: ResizeBilinear = site.op
+    rows, columns = (
+        Reach(np.minimum(ends.first, ends.second), np.maximum(ends.first, ends.second))
+        for ends in (op.rows, op.columns)
+    )
+    return by_pixel(site, rows, columns, channelwise=True)
+
+
+KERNELS = (Kernel("resize_bilinear.direct", ResizeBilinear, _prepare, overlaps=_overlaps),)
 
 
 def cases() -> tuple[Case, ...]:

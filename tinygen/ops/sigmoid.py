@@ -17,6 +17,7 @@ from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT16, full_range
 from tinygen.ops.lookup import Lookup, lookup_kernels
+from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Channelwise, ValueByValue
 
 SIGMOID_INTEGER_BITS = 4  # of the argument of int8 LOGISTIC and TANH, Q4.27
@@ -156,8 +157,8 @@ def _prepare(site: Site) -> Body:
 KERNELS = (
     *lookup_kernels(Logistic),
     *lookup_kernels(Tanh),
-    Kernel("sigmoid.interpolated", LogisticInt16, _prepare),
-    Kernel("sigmoid.interpolated", TanhInt16, _prepare),
+    Kernel("sigmoid.interpolated", LogisticInt16, _prepare, overlaps=side_by_side),
+    Kernel("sigmoid.interpolated", TanhInt16, _prepare, overlaps=side_by_side),
 )
 
 _OUTPUTS: Mapping[tuple[str, str], tuple[float, int]] = {

@@ -15,6 +15,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, full_range
+from tinygen.ops.overlaps import side_by_side
 
 DIFFERENCE_INTEGER_BITS = 5  # of the scaled difference, Q5.26
 SUM_INTEGER_BITS = 12  # of the sum of exponentials, Q12.19
@@ -119,7 +120,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("softmax.direct", Softmax, _prepare),)
+KERNELS = (Kernel("softmax.direct", Softmax, _prepare, overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

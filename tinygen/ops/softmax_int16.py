@@ -16,6 +16,7 @@ from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT16
 from tinygen.ops.lookup import gain_problems, largest_difference
+from tinygen.ops.overlaps import side_by_side
 from tinygen.softmax_tables import FLOAT32_TABLES, SoftmaxTables
 
 _LONGEST_ROW = 2**16 - 1  # of exponentials in Q0.15, whose sum is an int32
@@ -76,7 +77,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("softmax.interpolated", SoftmaxInt16, _prepare),)
+KERNELS = (Kernel("softmax.interpolated", SoftmaxInt16, _prepare, overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

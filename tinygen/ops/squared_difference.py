@@ -13,6 +13,7 @@ from tinygen.ops.case import Case
 from tinygen.ops.common import full_range
 from tinygen.ops.common_scale import CommonScale, prepare
 from tinygen.ops.operand_cases import operand_case, random_shapes
+from tinygen.ops.overlaps import by_broadcast
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class SquaredDifference(CommonScale):
         return difference**2
 
 
-KERNELS = (Kernel("squared_difference.direct", SquaredDifference, prepare, parameters=("a", "b")),)
+KERNELS = (
+    Kernel("squared_difference.direct", SquaredDifference, prepare, parameters=("a", "b"), overlaps=by_broadcast),
+)
 
 
 def cases() -> tuple[Case, ...]:

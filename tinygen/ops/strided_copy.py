@@ -16,6 +16,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, STORED, UINT8
+from tinygen.ops.overlaps import by_copy
 from tinygen.ops.traits import Moving
 
 
@@ -229,7 +230,7 @@ def _alias(site: Site) -> Mapping[int, int]:
 
 def strided_copy_kernel(op: type[StridedCopy]) -> Kernel:
     """The kernel of such an operator."""
-    return Kernel("strided_copy.direct", op, _prepare, aliases=_alias, moves_down=_is_contiguous)
+    return Kernel("strided_copy.direct", op, _prepare, aliases=_alias, moves_down=_is_contiguous, overlaps=by_copy)
 
 
 KERNELS = tuple(

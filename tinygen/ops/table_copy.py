@@ -14,6 +14,7 @@ from tinygen.interval import BoolArray
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
+from tinygen.ops.overlaps import by_copy
 from tinygen.ops.strided_copy import Loop, regular_loops, row_major
 from tinygen.ops.traits import Moving
 
@@ -123,4 +124,4 @@ def _prepare(site: Site) -> Body:
 
 def table_copy_kernel(op: type[TableCopy]) -> Kernel:
     """The kernel of such an operator. It takes at least one table: what is regular is a strided copy."""
-    return Kernel("table_copy.direct", op, _prepare)
+    return Kernel("table_copy.direct", op, _prepare, overlaps=by_copy)

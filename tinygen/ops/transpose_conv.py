@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from tinygen.access import Spacing
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case
 from tinygen.ops.convolution_cases import random_transposed, transposed_case
+from tinygen.ops.overlaps import Reach, by_pixel
 from tinygen.ops.weighted import Weighted, weighted_body
 from tinygen.ops.window import Window
 
@@ -114,7 +116,14 @@ def _prepare(site: Site) -> Body:
     return weighted_body(site, values, {"bias": bias.data.astype(np.int64)}, frozenset({"sources"}))
 
 
-KERNELS = (Kernel("transpose_conv.direct", TransposeConv, _prepare),)
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    op: TransposeConv = site.op
+    sizes = zip((op.window.rows, op.window.columns), site.inputs[0].shape[1:3], op.output_size, strict=True)
+    rows, columns = (Reach.of_scattered(axis, size, wanted) for axis, size, wanted in sizes)
+    return by_pixel(site, rows, columns, channelwise=False)
+
+
+KERNELS = (Kernel("transpose_conv.direct", TransposeConv, _prepare, overlaps=_overlaps),)
 
 
 def cases() -> tuple[Case, ...]:

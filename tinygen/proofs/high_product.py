@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -132,8 +133,27 @@ def prove_high_product(
     """
     if clamp[0] < -128 or clamp[1] > 127:
         return None
-    stairs = Staircases.of(requant, zero_point, clamp, low, high)
-    scales = (scale,) if isinstance(scale, int) else tuple(scale)
+    low_bytes, high_bytes = (np.asarray(end, np.int64).tobytes() for end in (low, high))
+    scales = scale if isinstance(scale, int) else tuple(scale)
+    wanted = None if shifts is None else tuple(shifts)
+    return _prove(requant, zero_point, clamp, low_bytes, high_bytes, scales, wanted, with_step, start_multiple)
+
+
+@lru_cache(maxsize=1024)
+def _prove(
+    requant: Requant | RealRequant,
+    zero_point: int,
+    clamp: tuple[int, int],
+    low: bytes,
+    high: bytes,
+    scale: int | tuple[int, ...],
+    shifts: tuple[int, ...] | None,
+    with_step: bool | None,
+    start_multiple: int,
+) -> HighProduct | None:
+    """What can be a key, as kernels ask for the same again: when they are selected, and when they are printed."""
+    stairs = _staircases(requant, zero_point, clamp, low, high)
+    scales = (scale,) if isinstance(scale, int) else scale
     factors = np.broadcast_to(np.array(requant.factors), stairs.low.shape)
     search = _Search(stairs, factors, zero_point, scales, start_multiple)
     for stepped in (False, True) if with_step is None else (with_step,):
@@ -142,6 +162,14 @@ def prove_high_product(
             if found is not None:
                 return replace(found, scale=scale) if isinstance(scale, int) else found
     return None
+
+
+@lru_cache(maxsize=64)
+def _staircases(
+    requant: Requant | RealRequant, zero_point: int, clamp: tuple[int, int], low: bytes, high: bytes
+) -> Staircases:
+    """The same for several scales and forms."""
+    return Staircases.of(requant, zero_point, clamp, np.frombuffer(low, np.int64), np.frombuffer(high, np.int64))
 
 
 def _clamps(clamp: tuple[int, int]) -> Iterator[tuple[int | None, int | None]]:

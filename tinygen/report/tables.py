@@ -37,7 +37,7 @@ def build_table(build: Build) -> Table:
     table = plain_table("figure", "value", wide=["value"])
     table.show_header = False
     bound = build.layout.plan.lower_bound
-    least = "the least that disjoint tensors allow" if content.arena_bytes - bound < 4 else f"at least {bound:,}"
+    least = "the least for these kernels" if content.arena_bytes == bound else f"at least {bound:,}"
     rows = [
         ("model", f"{content.model.file} as {content.name}, {_ports(content)}"),
         ("work", f"{content.macs:,} MACs in {len(content.layers)} layers, arithmetic of {content.profile}"),

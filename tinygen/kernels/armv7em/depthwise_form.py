@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import IntArray, RealRequant, Requant
+from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
-from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.common import INT8
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 
@@ -42,39 +40,14 @@ def form(site: Site) -> HighProduct | None:
     assert weights is not None
     low, high = op.reach(site.inputs)
     most = 32767 // max(1, int(np.abs(weights.astype(np.int64)).max()))
-    return _proved(op.requant, op.output_zero_point, op.clamp, tuple(low.tolist()), tuple(high.tolist()), most)
-
-
-@lru_cache(maxsize=64)
-def _proved(
-    requant: Requant | RealRequant,
-    zero_point: int,
-    clamp: Clamp,
-    low: tuple[int, ...],
-    high: tuple[int, ...],
-    most: int,
-) -> HighProduct | None:
-    found = prove_high_product(
-        requant,
-        zero_point,
-        clamp,
-        np.array(low),
-        np.array(high),
-        scale=[scale for scale in _SCALES if scale <= most],
-        with_step=False,
-    )
+    layer = (op.requant, op.output_zero_point, op.clamp)
+    scales = [scale for scale in _SCALES if scale <= most]
+    found = prove_high_product(*layer, low, high, scale=scales, with_step=False)
     if found is not None:
         return found
-    near = np.ceil(_STEPS / np.maximum(np.array(requant.factors), 1e-6)).astype(np.int64)
-    return prove_high_product(
-        requant,
-        zero_point,
-        clamp,
-        np.minimum(np.array(low), -near),
-        np.maximum(np.array(high), near),
-        scale=[scale for scale in _SCALES_WITH_STEP if scale <= most],
-        with_step=True,
-    )
+    near = np.ceil(_STEPS / np.maximum(np.array(op.requant.factors), 1e-6)).astype(np.int64)
+    scales = [scale for scale in _SCALES_WITH_STEP if scale <= most]
+    return prove_high_product(*layer, np.minimum(low, -near), np.maximum(high, near), scale=scales, with_step=True)
 
 
 def weights(site: Site, product: HighProduct) -> IntArray:

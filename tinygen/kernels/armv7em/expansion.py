@@ -56,8 +56,8 @@ class Expansion:
 
     @property
     def mask(self) -> int:
-        """Of halfwords: what x1 is subtracted from by EOR, or the upper byte."""
-        return 0x7F007F00 if self.packed else 0xFF00FF00
+        """Of halfwords: what x0 is subtracted from by EOR, or the upper byte."""
+        return 0x007F007F if self.packed else 0xFF00FF00
 
     @property
     def groups(self) -> int:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import IntArray, RealRequant, Requant
+from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.kernels.armv7em.dot import Block
-from tinygen.ops.common import Clamp
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 
@@ -26,19 +24,7 @@ def proved(site: Site, scale: int) -> HighProduct | None:
     """The form of a weighted layer whose kernel sums products times `scale`, if there is one for all its filters."""
     op: Weighted = site.op
     low, high = op.reach(site.inputs)
-    return _proved(op.requant, op.output_zero_point, op.clamp, tuple(low.tolist()), tuple(high.tolist()), scale)
-
-
-@lru_cache(maxsize=64)
-def _proved(
-    requant: Requant | RealRequant,
-    zero_point: int,
-    clamp: Clamp,
-    low: tuple[int, ...],
-    high: tuple[int, ...],
-    scale: int,
-) -> HighProduct | None:
-    return prove_high_product(requant, zero_point, clamp, np.array(low), np.array(high), scale=scale)
+    return prove_high_product(op.requant, op.output_zero_point, op.clamp, low, high, scale=scale)
 
 
 def words(values: IntArray) -> npt.NDArray[np.uint32]:

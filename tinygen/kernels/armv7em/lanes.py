@@ -27,8 +27,8 @@ class Lanes:
 
     @property
     def mask(self) -> int:
-        """Of halfwords: what x1 is subtracted from by EOR, or the upper byte."""
-        return 0x7F007F00 if self.packed else 0xFF00FF00
+        """Of halfwords: what x0 is subtracted from by EOR, or the upper byte."""
+        return 0x007F007F if self.packed else 0xFF00FF00
 
     @staticmethod
     def of(count: int, packed: bool, wide: bool = False) -> Lanes:

@@ -15,13 +15,15 @@ filters at a time. The weights come as one stream of words, in the order in whic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from tinygen.access import Order, Spacing, spacing
+from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block, Step
@@ -64,22 +66,23 @@ class Geometry:
     filters: int
     steps: Steps | None
     """None: the rows follow one after the other."""
-    small: bool = False
-    """Whether rows and filters are taken one by one, which is the least code."""
+    most: int = 3
+    """Rows of a block at most; one: filters, too, are taken one by one, which is the least code."""
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """(lanes, count): blocks of three rows, then of two; single rows where there is no other way."""
-        if self.small or self.rows == 1 or 2 * self.filters + _MOST_TOGETHER > _FARTHEST:
+        if self.most == 1 or self.rows == 1 or 2 * self.filters + _MOST_TOGETHER > _FARTHEST:
             return ((1, self.rows),)
-        twos = -self.rows % 3
-        threes = (self.rows - 2 * twos) // 3
-        return tuple((lanes, count) for lanes, count in ((3, threes), (2, twos)) if count)
+        twos = self.rows // 2 if self.most == 2 else -self.rows % 3
+        threes = 0 if self.most == 2 else (self.rows - 2 * twos) // 3
+        ones = self.rows - 3 * threes - 2 * twos
+        return tuple((lanes, count) for lanes, count in ((3, threes), (2, twos), (1, ones)) if count)
 
     @property
     def filter_groups(self) -> tuple[tuple[int, int], ...]:
         """(filters, count): as many at a time as all blocks take, then those left over."""
-        together = 1 if self.small else 4 if self.blocks[0][0] == 1 else 2
+        together = 1 if self.most == 1 else 4 if self.blocks[0][0] == 1 else 2
         parts = ((together, self.filters // together), (self.filters % together, 1))
         return tuple((filters, count) for filters, count in parts if filters and count)
 
@@ -87,6 +90,23 @@ class Geometry:
     def scratch(self) -> int:
         """Bytes of the largest expanded block."""
         return max(4 * 2 * lanes for lanes, _ in self.blocks) * -(-self.depth // 4)
+
+    @property
+    def order(self) -> Order:
+        """Each block is expanded before its first result is written."""
+        lanes = np.repeat([lanes for lanes, _ in self.blocks], [count for _, count in self.blocks]).astype(np.int64)
+        ends = lanes.cumsum()
+        first = ends - lanes
+        return Order(
+            self._row_begins(first), self._row_begins(ends - 1) + self.depth, first * self.filters, ends * self.filters
+        )
+
+    def _row_begins(self, rows: IntArray) -> IntArray:
+        """Bytes from the first row to others."""
+        if self.steps is None:
+            return rows * self.depth
+        lines, columns = np.divmod(rows, self.steps.columns)
+        return np.asarray(lines * (self.steps.columns * self.steps.step + self.steps.line) + columns * self.steps.step)
 
 
 @dataclass(frozen=True)
@@ -217,13 +237,13 @@ class Unrolling:
     seldom: int
     copies: int
     """How many groups of a dot product there may be when all of them are written out for several filters in turn."""
-    small: bool = False
-    """Whether rows and filters are taken one by one."""
+    most: int = 3
+    """Rows of a block at most."""
 
     def geometry(self, site: Site) -> Geometry | None:
         """The layer's, cut accordingly."""
         found = geometry(site)
-        return None if found is None else replace(found, small=self.small)
+        return None if found is None else replace(found, most=self.most)
 
 
 def geometry(site: Site) -> Geometry | None:
@@ -276,6 +296,13 @@ def scratch(unrolling: Unrolling, site: Site) -> int:
     sizes = unrolling.geometry(site)
     assert sizes is not None
     return sizes.scratch
+
+
+def overlaps(unrolling: Unrolling, site: Site) -> Mapping[int, Spacing]:
+    """Blocks follow each other in input and output."""
+    sizes = unrolling.geometry(site)
+    assert sizes is not None
+    return {0: spacing(sizes.order)}
 
 
 def prepare(unrolling: Unrolling, site: Site) -> Body:
@@ -366,18 +393,29 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
 
 _UNROLLED = Unrolling(often=32, seldom=8, copies=16)
 _COMPACT = Unrolling(often=8, seldom=2, copies=0)
-_SMALL = Unrolling(often=4, seldom=4, copies=0, small=True)
+_SMALL = Unrolling(often=4, seldom=4, copies=0, most=1)
+_IN_TWOS = Unrolling(often=16, seldom=4, copies=0, most=2)
 
 
 def _kernel(name: str, op: type[Weighted], unrolling: Unrolling) -> Kernel:
     body: Callable[[Site], Body] = partial(prepare, unrolling)
     memory: Callable[[Site], int] = partial(scratch, unrolling)
-    return Kernel(name, op, body, requires=FEATURES, accepts=accepts, assembly=True, scratch=memory)
+    return Kernel(
+        name,
+        op,
+        body,
+        requires=FEATURES,
+        accepts=accepts,
+        overlaps=partial(overlaps, unrolling),
+        assembly=True,
+        scratch=memory,
+    )
 
 
 KERNELS = (
     _kernel("conv_2d.pointwise_2x3", Conv2D, _UNROLLED),
     _kernel("conv_2d.pointwise_2x3_compact", Conv2D, _COMPACT),
+    _kernel("conv_2d.pointwise_2x2_compact", Conv2D, _IN_TWOS),
     _kernel("conv_2d.pointwise_1x1_small", Conv2D, _SMALL),
     _kernel("fully_connected.4x1", FullyConnected, _UNROLLED),
     _kernel("fully_connected.4x1_compact", FullyConnected, _COMPACT),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from functools import lru_cache
 
 import numpy as np
 
@@ -54,7 +53,11 @@ def _accepts(site: Site) -> bool:
 
 
 def _proof(site: Site) -> HighProduct | None:
-    return _proved(site.op, *(int(product[0]) for product in _reach(site)))
+    """Without a step, of the product itself; with one, of its multiple: the start value must not change the sign."""
+    op: Mul = site.op
+    layer = (op.requant, op.output_zero_point, op.clamp, *_reach(site))
+    plain = prove_high_product(*layer, scale=1, with_step=False)
+    return plain or prove_high_product(*layer, scale=1 << _SCALE_BITS, with_step=True)
 
 
 def _reach(site: Site) -> tuple[IntArray, IntArray]:
@@ -64,16 +67,6 @@ def _reach(site: Site) -> tuple[IntArray, IntArray]:
     factors = itertools.product(differences(a, op.a_zero_point), differences(b, op.b_zero_point))
     products = [left * right for left, right in factors]
     return np.array([min(products)]), np.array([max(products)])
-
-
-@lru_cache(maxsize=1024)
-def _proved(op: Mul, low: int, high: int) -> HighProduct | None:
-    """Without a step, of the product itself; with one, of its multiple: the start value must not change the sign."""
-    reach = np.array([low]), np.array([high])
-    plain = prove_high_product(op.requant, op.output_zero_point, op.clamp, *reach, scale=1, with_step=False)
-    return plain or prove_high_product(
-        op.requant, op.output_zero_point, op.clamp, *reach, scale=1 << _SCALE_BITS, with_step=True
-    )
 
 
 KERNELS = (

@@ -1,12 +1,12 @@
 """int8 weights as words that SMLAD multiplies two at a time, at the cost of one SXTB16 for four of them.
 
-A word holds four weights b0 b1 b2 b3 as two signed halfwords: 256 * b1 + b0 and 256 * b3 + b2. SXTB16 of it gives
-(b0, b2). Four activations x0 x1 x2 x3 in a word w are expanded to
+A word holds four weights b0 b1 b2 b3 as two signed halfwords: 256 * b0 + b1 and 256 * b2 + b3. SXTB16 of it gives
+(b1, b3). Four activations x0 x1 x2 x3 in a word w are expanded to
 
-    X1 = SXTB16 w, ROR #8               (x1, x3)
-    Y  = REV16 (w EOR 0x7F007F00)       (256 * x0 + 127 - x1, 256 * x2 + 127 - x3), which are int16
+    X0 = SXTB16 w               (x0, x2)
+    Y  = w EOR 0x007F007F       (256 * x1 + 127 - x0, 256 * x3 + 127 - x2), which are int16
 
-so that SMLAD(word, X1) + SMLAD((b0, b2), Y) = 256 * (b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3) + 127 * (b0 + b2).
+so that SMLAD(word, X0) + SMLAD((b1, b3), Y) = 256 * (b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3) + 127 * (b1 + b3).
 
 Weights of -128 may not fit. Such layers have plain words, of four bytes as they are, and take two SXTB16 for each;
 their activations are expanded to 256 * x, so that the sums have the same scale.
@@ -28,7 +28,7 @@ SCALE = 256
 
 
 def packs(weights: Array) -> bool:
-    """Whether the halfwords of int8 weights (filters, depth) are int16: no odd weight is -128 under a negative even."""
+    """Whether the halfwords of int8 weights (filters, depth) are int16: no even -128 stands before a negative one."""
     halves = _halves(weights)
     return bool(halves.min(initial=0) >= -(2**15))
 
@@ -69,13 +69,13 @@ def ending_together(weights: Array) -> Array:
 
 
 def excess(weights: Array) -> IntArray:
-    """What each filter's sum contains beside SCALE times the products: 127 times its even weights."""
-    return np.asarray(127 * weights[:, 0::2].astype(np.int64).sum(axis=1), np.int64)
+    """What each filter's sum contains beside SCALE times the products: 127 times its odd weights."""
+    return np.asarray(127 * weights[:, 1::2].astype(np.int64).sum(axis=1), np.int64)
 
 
 def _halves(weights: Array) -> IntArray:
     padded = _padded(weights)
-    return np.asarray(256 * padded[:, 1::2] + padded[:, 0::2], np.int64)
+    return np.asarray(256 * padded[:, 0::2] + padded[:, 1::2], np.int64)
 
 
 def _padded(weights: Array) -> IntArray:

@@ -9,13 +9,15 @@ and a table in the data says where the windows of each block begin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
 
+from tinygen.access import Order, Spacing, spacing
+from tinygen.fixedpoint import IntArray
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import filters
@@ -35,8 +37,8 @@ from tinygen.kernels.armv7em.lanes import Lanes, Zero
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
 
-_LARGEST_BAND = 4096
-"""Bytes of a band of more than the rows under one row of results."""
+_LARGE_BAND, _SMALL_BAND = 4096, 512
+"""Bytes of a band of more than the rows under one row of results, at most."""
 
 _FARTHEST = 4095
 """Bytes that an instruction's immediate offset reaches."""
@@ -108,6 +110,8 @@ class Patches:
     plane: Plane
     most: int
     """Groups that are written out."""
+    largest_band: int = _LARGE_BAND
+    """Bytes of a band of more than the rows under one row of results, at most."""
 
     @cached_property
     def wide(self) -> bool:
@@ -211,7 +215,7 @@ class Patches:
         yield 1
         for rows in range(2, plane.out_height + 1):
             size = (self._rows_under(rows)) * self.row_bytes
-            fits = size <= (0xFFFF if self.direct else _LARGEST_BAND) and rows * plane.out_width <= _MOST_PIXELS
+            fits = size <= (0xFFFF if self.direct else self.largest_band) and rows * plane.out_width <= _MOST_PIXELS
             if fits and plane.out_height % rows == 0:
                 yield rows
 
@@ -324,12 +328,46 @@ class Patches:
         """Where the windows of each block begin, from the band's first one, two to a word."""
         if not self.tabled:
             return np.zeros(0, np.uint32)
-        plane = self.plane
-        pixel = np.minimum(np.arange(self.blocks) * self.lanes, self.pixels - self.lanes)[:, None]
-        y, x = np.divmod(pixel + np.arange(self.lanes), plane.out_width)
-        offsets = (y * plane.rows.stride * self.row_bytes + x * self.step).reshape(-1)
+        offsets = self._windows.reshape(-1)
         even = np.append(offsets, np.zeros(len(offsets) % 2, np.int64)).reshape(-1, 2)
         return np.asarray(even[:, 0] | even[:, 1] << 16).astype(np.uint32)
+
+    @property
+    def _first_pixels(self) -> IntArray:
+        """(blocks,): of each block in a band; the last one may begin within the one before."""
+        return np.asarray(np.minimum(np.arange(self.blocks) * self.lanes, self.pixels - self.lanes))
+
+    @property
+    def _windows(self) -> IntArray:
+        """(blocks, lanes): bytes from the band's first window to those of its blocks."""
+        y, x = np.divmod(self._first_pixels[:, None] + np.arange(self.lanes), self.plane.out_width)
+        return np.asarray(y * self.plane.rows.stride * self.row_bytes + x * self.step)
+
+    @property
+    def order(self) -> Order:
+        """Windows in the image are gathered block by block, before the block's first result is written."""
+        if not self.direct:
+            return self._order_of_bands
+        plane = self.plane
+        bands = np.arange(self.bands)[:, None]
+        at = bands * self.band_results * plane.rows.stride * self.row_bytes
+        window = (plane.rows.taps - 1) * self.row_bytes + self.run
+        first = (at + self._windows.min(axis=1)).reshape(-1)
+        last = (at + self._windows.max(axis=1) + window).reshape(-1)
+        written = (bands * self.pixels + self._first_pixels).reshape(-1) * plane.filters
+        return Order(first, last, written, written + self.lanes * plane.filters)
+
+    @property
+    def _order_of_bands(self) -> Order:
+        """Bands are filled before the first of their results is written, and no row is copied twice."""
+        plane = self.plane
+        row = plane.width * plane.channels
+        band = np.arange(self.bands)
+        advance = self.band_results * plane.rows.stride
+        ends = band * advance + self.band_rows - plane.rows.before
+        first = np.where(band == 0, 0, ends - min(advance, self.band_rows)).clip(0, plane.height)
+        written = self.pixels * plane.filters
+        return Order(first * row, ends.clip(0, plane.height) * row, band * written, (band + 1) * written)
 
 
 def _pieces(offsets: list[int]) -> tuple[Piece, ...]:
@@ -351,9 +389,19 @@ def _accepts(site: Site) -> bool:
     return near and Layer.of(site, Patches(plane, UNROLLED).rows) is not None
 
 
-def _scratch(most: int, site: Site) -> int:
-    patches = Patches(Plane.of(site), most)
+def _accepts_small_band(site: Site) -> bool:
+    """Where the band would be larger otherwise."""
+    plane = Plane.of(site)
+    return Patches(plane, UNROLLED, _SMALL_BAND).band_bytes < Patches(plane, UNROLLED).band_bytes and _accepts(site)
+
+
+def _scratch(most: int, largest_band: int, site: Site) -> int:
+    patches = Patches(Plane.of(site), most, largest_band)
     return patches.window_bytes + patches.band_bytes
+
+
+def _overlaps(most: int, largest_band: int, site: Site) -> Mapping[int, Spacing]:
+    return {0: spacing(Patches(Plane.of(site), most, largest_band).order)}
 
 
 @dataclass(frozen=True)
@@ -437,8 +485,8 @@ class Copies:
         )
 
 
-def _prepare(most: int, site: Site) -> Body:
-    patches = Patches(Plane.of(site), most)
+def _prepare(most: int, largest_band: int, site: Site) -> Body:
+    patches = Patches(Plane.of(site), most, largest_band)
     layer = Layer.of(site, patches.rows, patches.wide)
     assert layer is not None
     plane, lanes = patches.plane, patches.lanes
@@ -486,16 +534,23 @@ def _prepare(most: int, site: Site) -> Body:
     )
 
 
-def _kernel(name: str, most: int) -> Kernel:
+def _kernel(
+    name: str, most: int, largest_band: int = _LARGE_BAND, accepts: Callable[[Site], bool] = _accepts
+) -> Kernel:
     return Kernel(
         name,
         Conv2D,
-        partial(_prepare, most),
+        partial(_prepare, most, largest_band),
         requires=frozenset({"thumb2", "unaligned", "dsp"}),
-        accepts=_accepts,
+        accepts=accepts,
+        overlaps=partial(_overlaps, most, largest_band),
         assembly=True,
-        scratch=partial(_scratch, most),
+        scratch=partial(_scratch, most, largest_band),
     )
 
 
-KERNELS = (_kernel("conv_2d.patches", UNROLLED), _kernel("conv_2d.patches_compact", COMPACT))
+KERNELS = (
+    _kernel("conv_2d.patches", UNROLLED),
+    _kernel("conv_2d.patches_compact", COMPACT),
+    _kernel("conv_2d.patches_small_band", UNROLLED, _SMALL_BAND, _accepts_small_band),
+)

@@ -9,12 +9,14 @@ the expansion of the zero point.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import groupby
 
 import numpy as np
 
+from tinygen.access import Order, Spacing, spacing
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import filters
@@ -202,6 +204,17 @@ class Ring:
             *(row + y * rows.stride for y in range(1, self.plane.out_height) for row in first[rows.extent - new :]),
         ]
 
+    @property
+    def order(self) -> Order:
+        """All rows under a row of results are in the ring before that is written, and no row is read twice."""
+        rows = self.plane.rows
+        at = np.arange(self.plane.out_height, dtype=np.int64)
+        ends = at * rows.stride + rows.extent - rows.before
+        first = np.where(at == 0, 0, ends - min(rows.stride, rows.extent)).clip(0, self.plane.height)
+        row = self.plane.width * self.plane.channels
+        written = self.plane.out_width * self.plane.filters
+        return Order(first * row, ends.clip(0, self.plane.height) * row, at * written, (at + 1) * written)
+
 
 def _rows(ring: Ring) -> Array:
     """Weights (filters, runs, values of a run) as the ring's groups want them."""
@@ -220,6 +233,10 @@ def _accepts(site: Site) -> bool:
 
 def _scratch(most: int, site: Site) -> int:
     return Ring(Plane.of(site), most).bytes
+
+
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    return {0: spacing(Ring(Plane.of(site), UNROLLED).order)}
 
 
 def _prepare(most: int, site: Site) -> Body:
@@ -264,6 +281,7 @@ def _kernel(name: str, most: int) -> Kernel:
         partial(_prepare, most),
         requires=frozenset({"thumb2", "unaligned", "dsp"}),
         accepts=_accepts,
+        overlaps=_overlaps,
         assembly=True,
         scratch=partial(_scratch, most),
     )

@@ -2,7 +2,7 @@
 
 A tile of rows is expanded to int16 in the scratch memory, two values a word. Then, for each filter, its weights and
 constants are loaded once, and each row takes a SMLAD for two values and the requantisation. The last tile may begin
-within the one before: its first results are written twice.
+within the one before: its first results are written twice. Short tiles take a little more time, and less memory.
 
 The stream has for each filter: the weights, two int16 a word, 256 times what they are; start value, multiplier, addend
 and, in the form with a step, step of its requantisation. `templates/armv7em/stationary.S.j2` prints it.
@@ -10,13 +10,15 @@ and, in the form with a step, step of its requantisation. `templates/armv7em/sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tinygen.access import Order, Spacing, spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import finishing, matrix, packing
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, Step
@@ -28,7 +30,8 @@ from tinygen.proofs.high_product import HighProduct
 _REGISTERS = 12
 """r0 to r11; r12 walks through the activations, lr through the results."""
 _MOST_DEPTH = 12
-_MOST_SCRATCH = 1536
+_LONG, _SHORT = 1536, 384
+"""Bytes of an expanded tile, at most."""
 _MOST_ROWS_AT_ONCE = 24
 _FARTHEST = 4095
 
@@ -74,12 +77,13 @@ class Tile:
     """Rows that are written out in the loop over a tile's rows."""
 
     @staticmethod
-    def of(rows: int, depth: int, filters: int) -> Tile:
-        """The cheapest: for each filter, a tile costs some eight instructions, and a turn of the loop four.
+    def of(rows: int, depth: int, filters: int, most_bytes: int) -> Tile:
+        """The cheapest of those that are small enough.
 
-        A turn of the loop that expands a tile costs three.
+        For each filter, a tile costs some eight instructions, and a turn of the loop four. A turn of the loop that
+        expands a tile costs three.
         """
-        most = min(rows, _MOST_SCRATCH // (4 * words(depth)))
+        most = min(rows, most_bytes // (4 * words(depth)))
         largest = max(1, min(_MOST_ROWS_AT_ONCE, _FARTHEST // filters))
 
         def cost(tile: int) -> float:
@@ -217,23 +221,36 @@ def _form(site: Site) -> HighProduct | None:
     return finishing.proved(site, packing.SCALE)
 
 
-def _tile(site: Site) -> tuple[matrix.Geometry, Tile]:
+def _accepts_short(site: Site) -> bool:
+    """Where tiles would be longer otherwise."""
+    return accepts(site) and scratch(_LONG, site) > _SHORT
+
+
+def _tile(most_bytes: int, site: Site) -> tuple[matrix.Geometry, Tile]:
     sizes = matrix.geometry(site)
     assert sizes is not None
-    return sizes, Tile.of(sizes.rows, sizes.depth, sizes.filters)
+    return sizes, Tile.of(sizes.rows, sizes.depth, sizes.filters, most_bytes)
 
 
-def scratch(site: Site) -> int:
+def scratch(most_bytes: int, site: Site) -> int:
     """Bytes of an expanded tile."""
-    sizes, tile = _tile(site)
+    sizes, tile = _tile(most_bytes, site)
     return 4 * tile.rows * words(sizes.depth)
 
 
-def prepare(site: Site) -> Body:
+def overlaps(most_bytes: int, site: Site) -> Mapping[int, Spacing]:
+    """A tile is expanded before its first result is written; the last one may be expanded again in part."""
+    sizes, tile = _tile(most_bytes, site)
+    first = np.minimum(np.arange(tile.count, dtype=np.int64) * tile.rows, sizes.rows - tile.rows)
+    last = first + tile.rows
+    return {0: spacing(Order(first * sizes.depth, last * sizes.depth, first * sizes.filters, last * sizes.filters))}
+
+
+def prepare(most_bytes: int, site: Site) -> Body:
     """The plan of tiles and registers, and the stream."""
     form = _form(site)
     assert form is not None
-    sizes, tile = _tile(site)
+    sizes, tile = _tile(most_bytes, site)
     plan = Plan(sizes.depth, form.step is not None)
     values = {
         "sizes": sizes,
@@ -271,9 +288,19 @@ def _names(first: int, count: int) -> tuple[str, ...]:
 
 
 KERNELS = tuple(
-    Kernel(name, op, prepare, requires=matrix.FEATURES, accepts=accepts, assembly=True, scratch=scratch)
-    for name, op in (
-        ("conv_2d.pointwise_stationary", Conv2D),
-        ("fully_connected.stationary", FullyConnected),
+    Kernel(
+        name,
+        op,
+        partial(prepare, most_bytes),
+        requires=matrix.FEATURES,
+        accepts=contract,
+        overlaps=partial(overlaps, most_bytes),
+        assembly=True,
+        scratch=partial(scratch, most_bytes),
+    )
+    for name, op, most_bytes, contract in (
+        ("conv_2d.pointwise_stationary", Conv2D, _LONG, accepts),
+        ("conv_2d.pointwise_stationary_short", Conv2D, _SHORT, _accepts_short),
+        ("fully_connected.stationary", FullyConnected, _LONG, accepts),
     )
 )

@@ -11,12 +11,14 @@ The matrices are those of Lavin and Gray, "Fast Algorithms for Convolutional Neu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tinygen.access import Spacing, spacing
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import finishing
@@ -137,6 +139,10 @@ def _with_points(site: Site, transform: Transform) -> Body:
     return _body(site, transform, Scratch.of(shape), product, data)
 
 
+def _overlaps(tile: int, site: Site) -> Mapping[int, Spacing]:
+    return {0: spacing(Shape.of(site, tile).order_of_pairs)}
+
+
 def _encodes_2x2(site: Site) -> bool:
     shape = Shape.of(site, 2)
     scratch = Scratch.of(shape)
@@ -204,14 +210,21 @@ def _prepare_2x2_stride_2(site: Site) -> Body:
 
 
 def _chunk_rows(shape: Shape) -> int:
-    """Rows of tiles whose points are in memory at a time."""
+    """Rows of tiles whose points are in memory at a time, where time counts."""
     row = shape.pairs * shape.size * Scratch.of(shape).block
     most = max(1, min(_POINTS_BYTES // row, -(-_FEW_PAIRS // shape.pairs)))
     return max(rows for rows in range(1, most + 1) if shape.tile_rows % rows == 0)
 
 
-def _compact(shape: Shape) -> Scratch:
-    return Scratch.of(shape, pairs=shape.pairs * _chunk_rows(shape), filters=2)
+def _one_row(shape: Shape) -> int:
+    return 1
+
+
+_Rows = Callable[[Shape], int]
+
+
+def _compact(shape: Shape, rows: _Rows) -> Scratch:
+    return Scratch.of(shape, pairs=shape.pairs * rows(shape), filters=2)
 
 
 def _accepts_2x2_compact(site: Site) -> bool:
@@ -223,27 +236,35 @@ def _accepts_2x2_compact(site: Site) -> bool:
     )
 
 
-def _prepare_2x2_compact(site: Site) -> Body:
+def _accepts_2x2_compact_row(site: Site) -> bool:
+    return _accepts_2x2_compact(site) and _chunk_rows(Shape.of(site, 2)) > 1
+
+
+def _prepare_2x2_compact(rows: _Rows, site: Site) -> Body:
     shape = Shape.of(site, 2)
     product = _prove(site, F2_RUN_TIME, _DOUBLINGS)
     weights = site.inputs[1].data
     assert product is not None and weights is not None
     data = stream(tap_words(weights, shape.groups), _start(site, product), product)
-    scratch = _compact(shape)
+    scratch = _compact(shape, rows)
     return _body(
         site,
         F2_RUN_TIME,
         scratch,
         product,
         data,
-        chunk_rows=_chunk_rows(shape),
-        points=scratch.columns - shape.size**2 * scratch.point,
+        chunk_rows=rows(shape),
         doublings=_factor(product, F2_RUN_TIME).bit_length() - 1,
     )
 
 
-def _scratch_2x2_compact(site: Site) -> int:
-    return _compact(Shape.of(site, 2)).size
+def _scratch_2x2_compact(rows: _Rows, site: Site) -> int:
+    return _compact(Shape.of(site, 2), rows).size
+
+
+def _overlaps_2x2_compact(rows: _Rows, site: Site) -> Mapping[int, Spacing]:
+    shape = Shape.of(site, 2)
+    return {0: spacing(shape.order_of_rows(rows(shape)))}
 
 
 _REQUIRES = frozenset({"thumb2", "unaligned", "dsp", "saturate"})
@@ -255,6 +276,7 @@ KERNELS: Sequence[Kernel] = (
         _prepare_4x4,
         requires=_REQUIRES,
         accepts=_accepts_4x4,
+        overlaps=partial(_overlaps, 4),
         assembly=True,
         scratch=_scratch_4x4,
     ),
@@ -264,6 +286,7 @@ KERNELS: Sequence[Kernel] = (
         _prepare_2x2,
         requires=_REQUIRES,
         accepts=_accepts_2x2,
+        overlaps=partial(_overlaps, 2),
         assembly=True,
         scratch=_scratch_tile_2,
     ),
@@ -273,16 +296,24 @@ KERNELS: Sequence[Kernel] = (
         _prepare_2x2_stride_2,
         requires=_REQUIRES,
         accepts=_accepts_2x2_stride_2,
+        overlaps=partial(_overlaps, 2),
         assembly=True,
         scratch=_scratch_tile_2,
     ),
-    Kernel(
-        "conv_2d.winograd_2x2_compact",
-        Conv2D,
-        _prepare_2x2_compact,
-        requires=_REQUIRES,
-        accepts=_accepts_2x2_compact,
-        assembly=True,
-        scratch=_scratch_2x2_compact,
+    *(
+        Kernel(
+            name,
+            Conv2D,
+            partial(_prepare_2x2_compact, rows),
+            requires=_REQUIRES,
+            accepts=accepts,
+            overlaps=partial(_overlaps_2x2_compact, rows),
+            assembly=True,
+            scratch=partial(_scratch_2x2_compact, rows),
+        )
+        for name, rows, accepts in (
+            ("conv_2d.winograd_2x2_compact", _chunk_rows, _accepts_2x2_compact),
+            ("conv_2d.winograd_2x2_compact_row", _one_row, _accepts_2x2_compact_row),
+        )
     ),
 )

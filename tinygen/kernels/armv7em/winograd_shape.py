@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from tinygen.access import Order
+from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.ops.window import Window
+
+Range = tuple[IntArray, IntArray]
 
 LONGEST_STEP = 16
 """Groups of four channels whose products are written out in one piece."""
@@ -142,6 +148,36 @@ class Shape:
         """Groups in all turns: those beyond `groups` have weights of zero."""
         return self.step_groups * self.step_turns
 
+    @property
+    def order_of_pairs(self) -> Order:
+        """All of a pair of tiles is read before its first output is written, columns once in a row of tiles."""
+        row, pair = (each.reshape(-1) for each in np.divmod(np.arange(self.tile_rows * self.pairs), self.pairs))
+        fresh = self.first_columns - self.kept_columns
+        last = (pair + 1) * fresh + self.kept_columns - self.before_columns
+        first = np.where(pair == 0, 0, last - fresh)
+        return self._order(row, 1, (first, last), (pair * 2 * self.tile, (pair + 1) * 2 * self.tile))
+
+    def order_of_rows(self, rows: int) -> Order:
+        """So many rows of tiles are read before the first of their outputs is written."""
+        first = np.arange(0, self.tile_rows, rows)
+        zeros = np.zeros_like(first)
+        return self._order(first, rows, (zeros, zeros + self.width), (zeros, zeros + self.out_width))
+
+    def _order(self, row: IntArray, rows: int, read: Range, written: Range) -> Order:
+        """Of steps of some rows of tiles, by the columns that they read and write, which may lie outside."""
+        step = self.tile * self.stride
+        top = (row * step - self.before_rows).clip(0, self.height)
+        bottom = ((row + rows - 1) * step - self.before_rows + self.size).clip(0, self.height)
+        left, right = (columns.clip(0, self.width) for columns in read)
+        empty = (top == bottom) | (left == right)
+        out_bottom = ((row + rows) * self.tile).clip(0, self.out_height)
+        return Order(
+            np.where(empty, 0, (top * self.width + left) * self.depth),
+            np.where(empty, 0, ((bottom - 1) * self.width + right) * self.depth),
+            (row * self.tile * self.out_width + written[0]) * self.filters,
+            ((out_bottom - 1) * self.out_width + written[1].clip(0, self.out_width)) * self.filters,
+        )
+
 
 @dataclass(frozen=True)
 class Scratch:
@@ -160,7 +196,7 @@ class Scratch:
     block: int
     """Bytes of a block."""
     columns: int
-    """Of the columns of the input that were transformed, in slots."""
+    """Of the columns of the input that were transformed, in slots; later of the points of filters, if any."""
     slot: int
     """Bytes of one."""
     table: int
@@ -173,15 +209,18 @@ class Scratch:
 
     @staticmethod
     def of(shape: Shape, pairs: int = 1, filters: int = 0) -> Scratch:
-        """One after the other: points of so many pairs of tiles, and of so many filters."""
+        """One after the other: points of so many pairs of tiles; columns and table, or points of so many filters.
+
+        Filters are transformed when no column is left that has not gone into points of tiles.
+        """
         point = 16 * shape.product_groups
         layout = _block_4x4 if shape.tile == 4 else _block_2x2 if shape.stride == 1 else _block_2x2_stride_2
         rows, sums, block = layout(point)
         size = shape.size
-        columns = pairs * size * block + filters // 2 * size * size * point
+        columns = pairs * size * block
         slot = shape.column_bytes * shape.groups
         table = columns + shape.first_columns * slot
-        zero_pixel = table + 8 * size
+        zero_pixel = max(table + 8 * size, columns + filters // 2 * size * size * point)
         edge = zero_pixel + 4 * shape.groups
         return Scratch(
             point, rows, sums, block, columns, slot, table, zero_pixel, edge, edge + -(-shape.edge_bytes // 4) * 4

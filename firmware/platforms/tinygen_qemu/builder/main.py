@@ -30,7 +30,7 @@ env.Append(
     CFLAGS=["-std=c11"],
     CXXFLAGS=["-fno-rtti", "-fno-exceptions"],
     LINKFLAGS=[
-        *flags, "--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections",
+        *flags, f"-L{here / 'core'}", "--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections",
         "-Xlinker", '-Map="$BUILD_DIR/${PROGNAME}.map"',  # -Wl would split at a comma
         f"-Wl,--defsym=stack_bytes={board.get('build.stack_bytes')}",
         *(f"-Wl,--defsym=board_{name}_{key}={region[key]}"

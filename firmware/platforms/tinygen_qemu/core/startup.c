@@ -7,6 +7,15 @@
 extern uint32_t linker_data_load[], linker_data_start[], linker_data_end[], linker_bss_start[], linker_bss_end[];
 extern uint32_t linker_stack_top[];
 
+/* For each further region of memory that has content: where it comes from, where it goes, and how many bytes; memory
+ * without content comes from nowhere. */
+typedef struct {
+    const uint32_t *from;
+    uint32_t *to;
+    uint32_t bytes;
+} startup_copy_t;
+extern const startup_copy_t linker_copies[], linker_copies_end[];
+
 int main(void);
 void startup_reset(void);
 void startup_fault(void);
@@ -36,6 +45,11 @@ __attribute__((noreturn)) void startup_reset(void)
     }
     for (uint32_t *to = linker_bss_start; to < linker_bss_end;) {
         *to++ = 0;
+    }
+    for (const startup_copy_t *copy = linker_copies; copy < linker_copies_end; copy++) {
+        for (uint32_t i = 0; i < copy->bytes / 4; i++) {
+            copy->to[i] = copy->from ? copy->from[i] : 0;
+        }
     }
     main();
     for (;;) {
