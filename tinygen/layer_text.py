@@ -84,10 +84,20 @@ def _signature(layer: Layer) -> str:
     return f"LAYER void {layer.symbol}({', '.join(parameters)})"
 
 
+def layer_call(layer: Layer, pointers: Pointers) -> dict[str, object]:
+    """What the library's template needs to run a layer, and to show its output."""
+    return {
+        "index": layer.index,
+        "call": call_text(layer, pointers),
+        "output_bytes": layer.output.bytes,
+        "output_pointer": pointers.of(layer.output.name),
+    }
+
+
 def layer_text(
     layer: Layer, graph: Graph, pointers: Pointers, name: str, function: Function | None
 ) -> dict[str, object]:
-    """What the library's template needs of a layer; `function`: the one in assembly that computes it."""
+    """A layer's function, or a part's, and its comment; `function`: the one in assembly that computes it."""
     if function is not None:
         call = function.call(layer, pointers.words(layer.scratch) if layer.scratch else None)
         text = f"{_signature(layer)}\n{{\n    {call}\n}}\n"
@@ -100,18 +110,35 @@ def layer_text(
             signature=_signature(layer),
             x_type=C_TYPES[str(layer.step.site.inputs[0].dtype)],
             y_type=C_TYPES[str(layer.output.dtype)],
+            **_group_values(layer, pointers),
             **layer.body.values,
         )
     return {
-        "index": layer.index,
-        "comment": _layer_comment(layer, graph),
+        "comment": _part_comment(layer) if layer.letter else _layer_comment(layer, graph),
         "text": text.strip("\n") + "\n",
         # Without a blank line, the layer's comment would seem to belong to its first helper.
         "starts_with_comment": text.lstrip().startswith("/*"),
-        "call": call_text(layer, pointers),
-        "output_bytes": layer.output.bytes,
-        "output_pointer": pointers.of(layer.output.name),
     }
+
+
+def _group_values(layer: Layer, pointers: Pointers) -> dict[str, object]:
+    """What the template of a group needs besides: its parts, and its memory."""
+    if not layer.parts:
+        return {}
+    schedule = layer.body.constants["schedule"]
+    scratch = pointers.words(layer.scratch) if layer.scratch else ""
+    return {"parts": layer.parts, "schedule_type": C_TYPES[str(schedule.dtype)], "scratch": scratch}
+
+
+def _part_comment(layer: Layer) -> str:
+    step = layer.step
+    shapes = shapes_text([step.site.inputs[index] for _, index in step.kernel.operands(step.site.inputs)])
+    words = [f"{step.node.op.name} {shapes} -> {shape_text(layer.output.shape)}", step.node.op.describe()]
+    first = f"Layer {layer.number}: {', '.join(word for word in words if word)}."
+    second = (
+        f"Kernel {step.kernel.name}, {layer.calls:,} calls, writes rows of {c_text.tensor_text(layer.output.name)}."
+    )
+    return "/* " + "\n * ".join([first, second, *_choice(step)]) + " */"
 
 
 def _layer_comment(layer: Layer, graph: Graph) -> str:

@@ -14,8 +14,8 @@ from tinygen.emit import render
 from tinygen.goal import Goal
 from tinygen.interface import Interface, SharedArena
 from tinygen.ir import Array, Graph, Tensor
-from tinygen.layer_text import Pointers, call_text, layer_text, shapes_text
-from tinygen.layers import Layer, functions_of, layers_of
+from tinygen.layer_text import Pointers, call_text, layer_call, layer_text, shapes_text
+from tinygen.layers import Layer, functions_of, layers_of, with_parts
 from tinygen.layout import Layout
 from tinygen.memory import ALIGNMENT, Slot, overlapping
 from tinygen.ops.common import shape_text
@@ -45,6 +45,9 @@ _HELPERS = (
     "logistic_int16",
     "tanh_int16",
     "interpolate_int16",
+    "fill_bytes",
+    "move_bytes",
+    "move_words",
 )
 """C helpers in the order of their definitions: later ones call earlier ones."""
 
@@ -133,7 +136,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     pointers = Pointers(graph, layout, interface)
     resets = _resets(graph, pointers)
     functions = functions_of(layers, name)
-    function_of = {layer.index: function for function in functions for layer in function.layers}
+    function_of = {layer.id: function for function in functions for layer in function.layers}
     constants = [*_constants(layers, name), *(reset.array for reset in resets if reset.array is not None)]
     const_bytes = sum(constant.array.nbytes for constant in constants)
     inputs = _ports(graph, graph.inputs, name, "input")
@@ -177,7 +180,8 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         resets=resets,
         helpers=[render(f"helpers/{helper}.c.j2", prefix=name) for helper in _needed_helpers(layers)],
         functions=[function.prototype for function in functions],
-        layers=[layer_text(layer, graph, pointers, name, function_of.get(layer.index)) for layer in layers],
+        texts=[layer_text(layer, graph, pointers, name, function_of.get(layer.id)) for layer in with_parts(layers)],
+        layers=[layer_call(layer, pointers) for layer in layers],
         inputs=[_pointer_text(port, pointers.public(t)) for port, t in zip(inputs, graph.inputs, strict=True)],
         outputs=[_pointer_text(port, pointers.public(t)) for port, t in zip(outputs, graph.outputs, strict=True)],
         contents=_contents(steps, layers, pointers),
@@ -210,13 +214,14 @@ def _constants(layers: Sequence[Layer], name: str) -> list[_Constant]:
     shared = {
         role: array for helper in _needed_helpers(layers) for role, array in _HELPER_TABLES.get(helper, {}).items()
     }
-    shared.update((role, array) for layer in layers for role, array in layer.body.shared.items())
-    own = [_Constant(f"{layer.id}_{role}", array) for layer in layers for role, array in layer.body.constants.items()]
+    every = with_parts(layers)
+    shared.update((role, array) for layer in every for role, array in layer.body.shared.items())
+    own = [_Constant(f"{layer.id}_{role}", array) for layer in every for role, array in layer.body.constants.items()]
     return [_Constant(f"{name}_{role}", array) for role, array in shared.items()] + own
 
 
 def _needed_helpers(layers: Sequence[Layer]) -> list[str]:
-    needed = {helper for layer in layers for helper in layer.body.helpers}
+    needed = {helper for layer in with_parts(layers) for helper in layer.body.helpers}
     for helper in tuple(needed):
         needed.update(_HELPER_NEEDS.get(helper, ()))
     return [helper for helper in _HELPERS if helper in needed]

@@ -10,7 +10,8 @@ from tinygen.errors import DoesNotFit
 from tinygen.goal import Goal
 from tinygen.ir import Graph
 from tinygen.layout import Layout, StepBytes, lay_out
-from tinygen.select import Step, candidates
+from tinygen.row_steps import candidates
+from tinygen.select import Step
 from tinygen.target import Core
 
 
