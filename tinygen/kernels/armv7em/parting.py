@@ -19,11 +19,13 @@ class Groups:
     channels: int
     channel_step: int
     """Bytes from a channel's words to the next channel's."""
+    most: int = 4
+    """Channels at a time."""
 
     @property
     def group(self) -> int:
         """Channels of a group."""
-        return min(4, self.channels)
+        return min(self.most, self.channels)
 
     @property
     def groups(self) -> int:
