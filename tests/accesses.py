@@ -20,7 +20,7 @@ from tinygen.fit import room
 from tinygen.goal import Goal
 from tinygen.layers import Layer, layers_of
 from tinygen.layout import Layout, Place
-from tinygen.plan import plan
+from tinygen.plan import Plan, plan
 from tinygen.target import load_board, load_core
 
 
@@ -39,9 +39,13 @@ def expected(image: elf.Image, built: Built) -> Expected:
     kernels = [layer.kernel for layer in built.manifest.layers]
     core = load_core(built.manifest.core)
     goal = Goal(built.manifest.optimize, prefer=frozenset(kernels), overlap=False)
-    chosen = plan(built.model.graph, core, goal, room(load_board(built.manifest.board)))
+    return allowed_by(image, built, plan(built.model.graph, core, goal, room(load_board(built.manifest.board))))
+
+
+def allowed_by(image: elf.Image, built: Built, chosen: Plan) -> Expected:
+    """The same, given the plan that it was built by."""
     layers = layers_of(chosen.steps, chosen.layout, built.manifest.name)
-    assert [layer.step.kernel.name for layer in layers] == kernels
+    assert [layer.step.kernel.name for layer in layers] == [layer.kernel for layer in built.manifest.layers]
     stack = image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address
     allowed = (
         Allowance(OUTSIDE_OF_PARTS, 0, 2**32, "rw"),

@@ -14,6 +14,7 @@ from warm_runtimes import warm_peer
 from tinygen import output, pipeline, samples
 from tinygen.goal import Goal
 from tinygen.host import host_peer
+from tinygen.interface import Interface
 from tinygen.manifest import Manifest
 from tinygen.options import TFLM, Options
 from tinygen.peer import Peer
@@ -77,13 +78,14 @@ def build_read(
     kernel: str | None = None,
     places: tuple[tuple[str, str], ...] = (),
     overlap: bool = True,
+    interface: Interface | None = None,
 ) -> Built:
     """The same for a model that has been read; with the kernel, wherever it can be used.
 
     `overlap`: with outputs that overlap inputs, as far as kernels allow.
     """
     goal = Goal(objective, places=places, prefer=frozenset(() if kernel is None else (kernel,)), overlap=overlap)
-    build = pipeline.build(model, board, name, goal)
+    build = pipeline.build(model, board, name, goal, interface)
     output.write(build.files, out)
     return Built(model, out, build.manifest)
 

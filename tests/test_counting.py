@@ -19,6 +19,7 @@ from tinygen.errors import OutputError, ToolFailed, ToolMissing, UsageError
 from tinygen.manifest import Manifest
 from tinygen.report import bench_tables
 from tinygen.resources import resource
+from tinygen.stack import Bound
 from tinygen.target import load_core
 
 M4 = load_core("cortex-m4").cost.cycles
@@ -127,6 +128,13 @@ def test_the_invoke_is_its_layers_and_what_is_between_them(counted: bench.Count)
 def test_the_stack_is_what_lies_below_the_invokes_caller(counted: bench.Count) -> None:
     # The invoke's own two registers; the first layer's four.
     assert counted.stack_bytes == 8 + 16
+    assert counted.stack_bound == Bound(8 + 16, ("toy_invoke", "layer_0"))
+
+
+def assert_stack_is_bounded(count: bench.Count) -> None:
+    bound = count.stack_bound.bytes
+    assert bound is not None, count.stack_bound
+    assert 0 < count.stack_bytes <= bound <= 700
 
 
 def test_a_layers_flash_is_that_of_the_functions_that_it_alone_executes(counted: bench.Count) -> None:
@@ -148,10 +156,20 @@ def test_counts_are_the_same_each_time(toy: tuple[Path, Manifest], counted: benc
 def test_counts_do_not_depend_on_the_board(digits: tuple[Path, Manifest]) -> None:
     # Other addresses: other pages of the emulator's, where it splits what it translates.
     here = bench.count(*digits)
+    assert_stack_is_bounded(here)
     with bench.for_board(*digits, "netduino2plus") as (out, content):
         there = bench.count(out, content)
     assert there.board == "netduino2plus"
-    for name in ("outputs_crc32", "total", "layers", "between", "stack_bytes", "flash_bytes", "ram_bytes"):
+    for name in (
+        "outputs_crc32",
+        "total",
+        "layers",
+        "between",
+        "stack_bytes",
+        "stack_bound",
+        "flash_bytes",
+        "ram_bytes",
+    ):
         assert getattr(there, name) == getattr(here, name), name
 
 
@@ -159,6 +177,7 @@ def test_counts_do_not_depend_on_the_board(digits: tuple[Path, Manifest]) -> Non
 def test_other_cores_are_counted(tmp_path: Path, board: str) -> None:
     out, content = build_digits(tmp_path, board)
     count = bench.count(out, content)
+    assert_stack_is_bounded(count)
     assert [layer.symbol for layer in count.layers] == [layer.symbol for layer in content.layers]
     for layer in count.layers:
         known = layer.figures.loads + layer.figures.stores + layer.figures.multiplies

@@ -1,5 +1,7 @@
 """A case of every kernel on emulated boards: the compiled firmware's bytes are the reference's; it touches no others.
 
+Nor does its stack go deeper than the bound that was found without running it.
+
 The boards have different cores; the cases are too small to tell boards with the same core apart.
 """
 
@@ -24,6 +26,7 @@ BOARDS = ("qemu-mps2-an386", "qemu-mps3-an547", "microbit")
 SAMPLES = 4
 MOST_CASES = {"qemu-mps3-an547": 2}
 """Of a kernel in assembly: the Cortex-M55 runs the same text as the Cortex-M4, which gets all cases."""
+MOST_STACK = 700
 PORTABLE = {kernel.name for kernel in registry.KERNELS if kernel.portable}
 
 
@@ -44,6 +47,8 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
             outside = recorded.outside
             assert outside.count == 0, f"{kernel}: {name} touches {outside.address:#x} at {outside.pc:#x}: {outside}"
             assert too_near(bench.expected, recorded.spacings) == [], f"{kernel}: {name}"
+            used, bound = bench.stack(built)
+            assert bound.bytes is not None and used <= bound.bytes <= MOST_STACK, f"{kernel}: {name}: {used}, {bound}"
             tried += 1
             if tried == MOST_CASES.get(bench.board.name) or kernel in PORTABLE:  # the host compares all of those
                 break

@@ -98,11 +98,12 @@ class StepBytes:
             own = {*step.node.inputs, *step.node.outputs}
             self._concerned.append([b for b in those if any(part.name in own for part in b.pieces)])
             self._beside.append(sum(aligned(b.bytes) for b in those if all(part.name not in own for part in b.pieces)))
-        self._tensors: dict[tuple[int, str], int] = {}
+        self._tensors: dict[tuple[int, int], int] = {}
 
     def of(self, index: int, candidate: Candidate) -> int:
         """Bytes of tensors and scratch that have to be there while a step runs; without states."""
-        key = index, candidate.kernel.name
+        # Kernels of a group have one name.
+        key = index, id(candidate.kernel)
         if key not in self._tensors:
             step = self._steps[index]
             allowed = _allowed(step, candidate.kernel, index, self._life, self._aliased[index])
