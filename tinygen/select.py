@@ -30,6 +30,18 @@ class Candidate:
     estimate: Estimate
     text: str
     """Of its function, if it is assembly: layers with the same text share the code."""
+    parts: tuple[Part, ...] = ()
+    """Of a group of nodes: what computes each."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A node of a group with its kernel, which computes some rows in each call."""
+
+    step: Step
+    calls: int
+    scratch: int
+    """Where the kernel's memory for itself begins, in bytes from the beginning of the group's."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +83,11 @@ def candidates(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> 
     if unknown:
         close = difflib.get_close_matches(unknown[0], [kernel.name for kernel in KERNELS], n=3)
         raise UsageError(f"there is no kernel {unknown[0]!r}", f"Near it: {', '.join(close)}." if close else "")
-    return tuple(_step(graph, node, core, goal, portable) for node in graph.nodes)
+    return tuple(step_of(graph, node, core, goal, portable) for node in graph.nodes)
 
 
-def _step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:
+def step_of(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:
+    """One node with the kernels that could compute it, the fastest one chosen."""
     site = site_of(graph, node, core, goal.style)
     kernels = usable(site, portable)
     if not kernels:
@@ -83,6 +96,20 @@ def _step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> S
     candidates = [_candidate(kernel, site, core) for kernel in preferred or worthwhile(kernels)]
     best, *others = sorted(candidates, key=time_of)
     return Step(node, site, best, tuple(others))
+
+
+def preferring(steps: Sequence[Step], names: frozenset[str], core: Core) -> tuple[Step, ...]:
+    """The same nodes, with a kernel of these names and no other wherever one can be used."""
+
+    def narrowed(step: Step) -> Step:
+        named = [other for other in usable(step.site) if other.name in names]
+        if not named:
+            return step
+        known = (step.chosen, *step.rejected)
+        only = next((other for other in known if other.kernel is named[0]), None)
+        return dataclasses.replace(step, chosen=only or _candidate(named[0], step.site, core), rejected=())
+
+    return tuple(map(narrowed, steps))
 
 
 def site_of(graph: Graph, node: Node, core: Core, style: str) -> Site:
