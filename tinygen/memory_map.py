@@ -71,6 +71,8 @@ class LayerMemory:
     """As people call it: "depthwise conv"."""
     output: str
     """Its first output's shape: "25x5x64"."""
+    attributes: str
+    """The operator's, in a few words."""
     node: str
     kernel: str
     blocks: tuple[Block, ...]
@@ -137,9 +139,16 @@ def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
             alive = _outermost(tensors, at) + [block for block in scratch if block.alive.meets(at)]
             alive.sort(key=lambda block: (-block.bytes, block.alive, block.offset))
             operator = step.node.op.name.lower().replace("_2d", "").replace("_", " ")
-            output = shape_text(step.site.outputs[0].shape)
             layers.append(
-                LayerMemory(operator, output, step.node.name, step.kernel.name, tuple(alive), _covered(alive))
+                LayerMemory(
+                    operator=operator,
+                    output=shape_text(step.site.outputs[0].shape),
+                    attributes=step.node.op.describe(),
+                    node=step.node.name,
+                    kernel=step.kernel.name,
+                    blocks=tuple(alive),
+                    used=_covered(alive),
+                )
             )
     return MemoryMap(
         layers=tuple(layers),
