@@ -31,7 +31,7 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """Bytes of static memory with one content: `offset` counts from the start of the arena, states come after it."""
+    """Bytes of static memory with one content: `offset` counts from the start of the arena, or of the states."""
 
     name: str
     """Of the tensor; of memory that a layer wants for itself, of the layer's node."""
@@ -125,7 +125,7 @@ def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
             "state",
             shape_text(graph.tensors[slot.buffer.name].shape),
             str(graph.tensors[slot.buffer.name].dtype),
-            plan.bytes + slot.offset,
+            slot.offset,
             slot.buffer.bytes,
             Moments(0, 2 * sum(coded)),
         )

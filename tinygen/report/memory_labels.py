@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
-from tinygen.memory_map import Block, MemoryMap
+from tinygen.memory_map import Block, MemoryMap, Moments
 from tinygen.report.memory_scale import LETTER, Rectangle, Scale
 from tinygen.report.memory_text import shape_words, short, xml_text
 
@@ -61,12 +62,12 @@ def _label(area: Rectangle, block: Block, name: str) -> Label | None:
 def _clear(drawn: MemoryMap, scale: Scale, block: Block) -> Rectangle:
     """Where nothing is drawn over a block: the longest time in which it shares no bytes, and is not at the peak."""
     taken = {area.moment for area in drawn.shared if block in (area.older, area.newer)}
-    if drawn.peak is not None:
+    if drawn.peak is not None and block.role != "state":
         taken.add(2 * drawn.peak + 1)
     moments = range(block.alive.first, block.alive.last + 1)
     runs = [list(run) for is_taken, run in groupby(moments, taken.__contains__) if not is_taken]
     longest = max(runs, key=len, default=list(moments))
-    return scale.rectangle(longest[0], longest[-1], block.offset, block.end)
+    return scale.area(dataclasses.replace(block, alive=Moments(longest[0], longest[-1])))
 
 
 def _stems(names: Iterable[str]) -> dict[str, str]:

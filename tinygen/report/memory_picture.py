@@ -38,6 +38,7 @@ _QUIET, _ALARMING = "#4a5663", "#8a1c00"
 _LONGEST_TITLE = 34
 _LARGE_LETTER = 7.3
 """Pixels that a letter of the peak's text takes, about."""
+_LINE_OF_TEXT = 14
 _NARROWEST = 640
 
 
@@ -53,6 +54,7 @@ class _Line(NamedTuple):
     stroke: str
     is_dashed: bool
     text: str
+    text_y: float
 
 
 def memory_picture(drawn: MemoryMap, name: str, board: str, room: int) -> str:
@@ -161,13 +163,18 @@ def _legend(drawn: MemoryMap, hatch: str | None) -> list[_Key]:
 
 
 def _lines(drawn: MemoryMap, scale: Scale, room: int | None) -> list[_Line]:
-    """What the height is to be compared with."""
-    found = []
+    """What the height is to be compared with, the highest first."""
     disjoint = drawn.disjoint_bytes + drawn.state_bytes
+    wanted = []
     if disjoint > drawn.bytes:
-        found.append(_Line("disjoint", scale.y(disjoint), _QUIET, True, f"without sharing bytes: {disjoint:,}"))
+        wanted.append((disjoint, "disjoint", _QUIET, True, f"without sharing bytes: {disjoint:,}"))
     if room is not None:
-        found.append(_Line("room", scale.y(room), _ALARMING, False, f"room on the board: {room:,}"))
+        wanted.append((room, "room", _ALARMING, False, f"room on the board: {room:,}"))
+    found: list[_Line] = []
+    for at, name, stroke, is_dashed, text in sorted(wanted, reverse=True):
+        y = scale.y(at)
+        is_crowded = bool(found) and y - found[-1].y < _LINE_OF_TEXT
+        found.append(_Line(name, y, stroke, is_dashed, text, y + _LINE_OF_TEXT if is_crowded else y - 5))
     return found
 
 

@@ -33,9 +33,10 @@ class Rectangle(NamedTuple):
 
 @dataclass(frozen=True)
 class Scale:
-    """From moments and bytes to pixels."""
+    """From moments and bytes to pixels. The arena lies above the states, which never change places."""
 
     layers: int
+    state_bytes: int
     top_bytes: int
     left: float
     pitch: float
@@ -45,7 +46,7 @@ class Scale:
         return round(self.left + moment * self.pitch / 2, 2)
 
     def y(self, bytes: int) -> float:
-        """Where so many bytes end, counted from the bottom."""
+        """Where so many bytes of static memory end."""
         return round(TOP + HEIGHT * (1 - bytes / self.top_bytes), 2)
 
     @property
@@ -54,13 +55,17 @@ class Scale:
         return self.x(2 * self.layers + 1)
 
     def rectangle(self, first: int, last: int, start: int, end: int) -> Rectangle:
-        """Bytes from `start` to `end`, from the beginning of one moment to the end of another."""
-        x, y = self.x(first), self.y(end)
-        return Rectangle(x, y, round(self.x(last + 1) - x, 2), round(self.y(start) - y, 2))
+        """The arena's bytes from `start` to `end`, from the beginning of one moment to the end of another."""
+        return self._rectangle(first, last, self.state_bytes + start, self.state_bytes + end)
 
     def area(self, block: Block) -> Rectangle:
         """All of a block."""
-        return self.rectangle(block.alive.first, block.alive.last, block.offset, block.end)
+        of_memory = self._rectangle if block.role == "state" else self.rectangle
+        return of_memory(block.alive.first, block.alive.last, block.offset, block.end)
+
+    def _rectangle(self, first: int, last: int, start: int, end: int) -> Rectangle:
+        x, y = self.x(first), self.y(end)
+        return Rectangle(x, y, round(self.x(last + 1) - x, 2), round(self.y(start) - y, 2))
 
     @property
     def ticks(self) -> list[int]:
@@ -76,7 +81,7 @@ def scale_for(drawn: MemoryMap, titles: Sequence[str], room: int | None) -> Scal
     pitch = min(max(_WIDTH / (len(titles) + 0.5), _PITCH[0]), _PITCH[1])
     overhang = max((slanted(title) - (index + 0.75) * pitch for index, title in enumerate(titles)), default=0.0)
     left = MARGIN + max(62.0, overhang)  # 62: bytes, and what they are
-    return Scale(len(titles), round(top * 1.04) + 1, round(left, 1), pitch)
+    return Scale(len(titles), drawn.state_bytes, round(top * 1.04) + 1, round(left, 1), pitch)
 
 
 def slanted(title: str) -> float:
