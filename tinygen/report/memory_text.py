@@ -45,10 +45,10 @@ def totals_text(memory: MemoryMap, board: str, room: int) -> str:
         parts[0] += " (the least possible with these kernels)"
     else:
         parts[0] += f" (no plan with these kernels is below {memory.lower_bound:,})"
-    if memory.state_bytes:
-        parts.append(f"state {memory.state_bytes:,}")
     if memory.disjoint_bytes > memory.arena_bytes:
         parts.append(f"without sharing bytes {memory.disjoint_bytes:,}")
+    if memory.state_bytes:
+        parts.append(f"state {memory.state_bytes:,}")
     parts.append(f"{board} has room for {room:,}")
     return " · ".join(parts)
 
