@@ -24,7 +24,7 @@ _SCALE = 0.05
 
 
 @dataclass
-class _Net:
+class Net:
     """A model under construction, from its input on."""
 
     rng: np.random.Generator
@@ -184,7 +184,7 @@ def random_net(seed: int) -> bytes:
     """A model of 4 to 9 layers, int8 or int16, from an image of up to 5x5 pixels to a vector or an image."""
     rng = np.random.default_rng([29, seed])
     dtype, filter_dtype = [("int8", "int8"), ("int8", "int4"), ("int16", "int8")][int(rng.choice([0, 0, 0, 1, 2]))]
-    net = _Net(rng, dtype, filter_dtype)
+    net = Net(rng, dtype, filter_dtype)
     first = x = net.value((1, *(int(size) for size in rng.integers(2, 6, 2)), int(rng.integers(1, 5))))
     between: list[Callable[[Value], Value]] = [
         net.pool, net.pad, net.together, net.part, net.swap, net.scaled, net.activated, net.convolution,

@@ -108,6 +108,26 @@ def fit(library: Library, chosen: Plan, board: Board, source: str, places: Seque
     return report
 
 
+def fit_together(reports: Sequence[FitReport], states: Sequence[int], board: Board) -> None:
+    """Compare what models need that take turns in one arena, each with so many bytes of state. Raises DoesNotFit."""
+    ram = max(report.ram_needed - state for report, state in zip(reports, states, strict=True))
+    flash = sum(report.flash_needed - RUNNER_FOOTPRINT.flash_bytes for report in reports)
+    reasons = [
+        f"{what}: {needed:,} bytes needed, {there:,} there"
+        for what, needed, there in (
+            ("RAM", ram + sum(states), board.ram_bytes),
+            ("flash", flash + RUNNER_FOOTPRINT.flash_bytes, board.flash_bytes),
+        )
+        if needed > there
+    ]
+    if reasons:
+        raise DoesNotFit(
+            f"the {len(reports)} models do not fit on {board.name} together:\n"
+            + "\n".join(f"  - {reason}" for reason in reasons),
+            "Choose a board with more memory (tinygen boards), or fewer models.",
+        )
+
+
 def _kind(board: Board, name: str) -> str:
     return next(region.kind for region in board.regions if region.name == name)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body
 from tinygen.layout import Layout, Place
-from tinygen.memory import ALIGNMENT
 from tinygen.select import Step
 
 
@@ -26,6 +26,17 @@ class Layer:
     symbol: str
     scratch: Place | None
     """The kernel's memory for itself."""
+    parts: tuple[Layer, ...] = ()
+    """Of a group: what computes each of its nodes, a function that the layer calls, with the layer's index."""
+    letter: str = ""
+    """Of a part: which of its layer's."""
+    calls: int = 1
+    """How often it is called in one invocation."""
+
+    @property
+    def number(self) -> str:
+        """What it is called by: 3, or 3a for the first part of layer 3."""
+        return f"{self.index}{self.letter}"
 
     @property
     def output(self) -> Tensor:
@@ -53,21 +64,34 @@ def layers_of(steps: Sequence[Step], layout: Layout, name: str) -> list[Layer]:
         if len(site.aliased) < len(site.inputs):
             coded.append((dataclasses.replace(step, site=site), layout.scratch.get(index)))
     width = max(2, len(str(len(coded) - 1)))
-    layers = []
-    for index, (step, scratch) in enumerate(coded):
-        layer_id = f"layer_{index:0{width}}"
-        # Kernels in C, and copies in assembly, look at what is aliased, which is decided after they are chosen.
-        keeps = step.kernel.assembly and not step.site.aliased
-        body = step.chosen.body if keeps else step.kernel.prepare(step.site)
-        operands = {
-            parameter: data
-            for parameter, operand in step.kernel.operands(step.site.inputs)
-            if (data := step.site.inputs[operand].data) is not None
-        }
-        body = dataclasses.replace(body, constants={**operands, **body.constants})
-        symbol = f"{name}_{layer_id}_{step.kernel.name.split('.')[0]}"
-        layers.append(Layer(index, step, body, layer_id, symbol, scratch))
-    return layers
+    return [
+        _layer(index, step, f"layer_{index:0{width}}", name, scratch) for index, (step, scratch) in enumerate(coded)
+    ]
+
+
+def _layer(index: int, step: Step, layer_id: str, name: str, scratch: Place | None) -> Layer:
+    # Kernels in C, and copies in assembly, look at what is aliased, which is decided after they are chosen.
+    keeps = step.kernel.assembly and not step.site.aliased
+    body = step.chosen.body if keeps else step.kernel.prepare(step.site)
+    operands = {
+        parameter: data
+        for parameter, operand in step.kernel.operands(step.site.inputs)
+        if (data := step.site.inputs[operand].data) is not None
+    }
+    body = dataclasses.replace(body, constants={**operands, **body.constants})
+    parts = []
+    for letter, part in zip(ascii_lowercase, step.chosen.parts, strict=False):
+        assert scratch is not None or not part.step.scratch
+        own = scratch._replace(offset=scratch.offset + part.scratch) if scratch and part.step.scratch else None
+        found = _layer(index, part.step, f"{layer_id}_{letter}", name, own)
+        parts.append(dataclasses.replace(found, letter=letter, calls=part.calls))
+    symbol = f"{name}_{layer_id}_{step.kernel.name.split('.')[0]}"
+    return Layer(index, step, body, layer_id, symbol, scratch, tuple(parts))
+
+
+def with_parts(layers: Sequence[Layer]) -> list[Layer]:
+    """All that leave a function: before each layer its parts."""
+    return [each for layer in layers for each in (*layer.parts, layer)]
 
 
 @dataclass(frozen=True)
@@ -81,14 +105,14 @@ class Function:
     @property
     def title(self) -> str:
         """Whose it is, in words."""
-        numbers = [str(layer.index) for layer in self.layers]
+        numbers = list(dict.fromkeys(str(layer.index) for layer in self.layers))
         which = f"layer {numbers[0]}" if len(numbers) == 1 else f"layers {', '.join(numbers[:-1])} and {numbers[-1]}"
         return f"{self.layers[0].step.kernel.name}, {which}"
 
     @property
     def runs(self) -> Sequence[str]:
         """For each layer, how often blocks run that the text counts by name."""
-        counts = {layer.index: layer.body.runs for layer in self.layers if layer.body.runs}
+        counts = {layer.number: layer.body.runs for layer in self.layers if layer.body.runs}
         return [f"Layer {i}: {', '.join(f'{name} {n:,}' for name, n in named.items())}." for i, named in counts.items()]
 
     @property
@@ -110,12 +134,12 @@ class Function:
         operands = {name for name, _ in layer.operands}
         return {role: array for role, array in layer.body.constants.items() if role not in operands}
 
-    def call(self, layer: Layer) -> str:
-        """The statement that runs a layer."""
+    def call(self, layer: Layer, scratch: str | None) -> str:
+        """The statement that runs a layer; `scratch` is a pointer to its memory for itself."""
         arguments = [
             *(name for name, _ in (*layer.operands, *layer.results)),
             *(f"{layer.id}_{role}" for role in self._own(layer)),
-            *([f"arena.i32 + {layer.scratch.offset // ALIGNMENT}"] if layer.scratch else []),
+            *([scratch] if scratch else []),
         ]
         return f"{self.symbol}({', '.join(arguments)});"
 
@@ -123,7 +147,7 @@ class Function:
 def functions_of(layers: Sequence[Layer], name: str) -> list[Function]:
     """The functions in assembly; layers whose kernels print the same text share one."""
     users: dict[tuple[str, str], list[Layer]] = {}
-    for layer in layers:
+    for layer in with_parts(layers):
         kernel = layer.step.kernel
         if kernel.assembly:
             text = render(kernel.template, **layer.body.values).strip("\n")

@@ -41,7 +41,7 @@ def memory_report(model: pipeline.Model, board_name: str, goal: Goal) -> MemoryR
     board = load_board(board_name)
     core = load_core(board.core)
     name = library_name(None, Path(model.file).stem)
-    goal, chosen, library = pipeline.board_c(model, name, board, core, goal)
+    goal, chosen, library, _ = pipeline.board_c(model, name, board, core, goal)
     drawn = memory_map(model.graph, chosen)
     refusal = None
     try:

@@ -98,7 +98,7 @@ def _earlier_files(out: Path) -> Mapping[str, str]:
         raise OutputError(f"cannot look into {out}: {error.strerror}", _LEAVE) from None
     if not (out / manifest.FILE_NAME).is_file():
         raise OutputError(f"{out} is not empty and was not written by tinygen", _LEAVE)
-    files = dict(manifest.load(out).files)
+    files = dict(manifest.load_all(out)[0].files)
     for path in files:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:

@@ -10,7 +10,8 @@ from tinygen.errors import DoesNotFit
 from tinygen.goal import Goal
 from tinygen.ir import Graph
 from tinygen.layout import Layout, StepBytes, lay_out
-from tinygen.select import Step, candidates
+from tinygen.row_steps import candidates
+from tinygen.select import Step
 from tinygen.target import Core
 
 
@@ -48,7 +49,7 @@ def planned(graph: Graph, options: Sequence[Step], goal: Goal, ram_bytes: int | 
     """The same where the kernels that one can choose from are known already."""
     needs = StepBytes(graph, options).of
     steps: Sequence[Step] = choose(options, goal, needs)
-    layout = lay_out(graph, steps)
+    layout = lay_out(graph, steps, goal.overlap)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
     if limit is not None and layout.ram_bytes > limit:
         steps, layout = _within(graph, options, goal, needs, limit)
@@ -65,7 +66,7 @@ def _within(
     target = limit
     while True:
         steps = choose(within_ram(options, target, needs), goal, needs)
-        layout = lay_out(graph, steps)
+        layout = lay_out(graph, steps, goal.overlap)
         if layout.ram_bytes <= limit or target <= least:
             return steps, layout
         target -= layout.ram_bytes - limit

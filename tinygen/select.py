@@ -30,6 +30,18 @@ class Candidate:
     estimate: Estimate
     text: str
     """Of its function, if it is assembly: layers with the same text share the code."""
+    parts: tuple[Part, ...] = ()
+    """Of a group of nodes: what computes each."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A node of a group with its kernel, which computes some rows in each call."""
+
+    step: Step
+    calls: int
+    scratch: int
+    """Where the kernel's memory for itself begins, in bytes from the beginning of the group's."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +83,11 @@ def candidates(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> 
     if unknown:
         close = difflib.get_close_matches(unknown[0], [kernel.name for kernel in KERNELS], n=3)
         raise UsageError(f"there is no kernel {unknown[0]!r}", f"Near it: {', '.join(close)}." if close else "")
-    return tuple(_step(graph, node, core, goal, portable) for node in graph.nodes)
+    return tuple(step_of(graph, node, core, goal, portable) for node in graph.nodes)
 
 
-def _step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:
+def step_of(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:
+    """One node with the kernels that could compute it, the fastest one chosen."""
     site = site_of(graph, node, core, goal.style)
     kernels = usable(site, portable)
     if not kernels:

@@ -1,0 +1,212 @@
+"""The order in which the rows of several stages are computed, and the line buffers between them.
+
+Rows are asked for from the end: a stage computes its next rows when another one needs them, so that few rows are
+between two stages at any time. A line buffer holds the rows that are still needed, one after the other; before new ones
+would pass its end, those move down to its beginning. Rows outside the image are written into it like others.
+
+All of that is known beforehand: here it is simulated, and what happens is written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What computes rows of `output`, some in each call, from rows of `inputs`, which other stages or nobody write."""
+
+    inputs: tuple[str, ...]
+    output: str
+    calls: int
+    rows: int
+    """Of the output, that each call writes."""
+    taps: int
+    """Rows of each input that a call reads."""
+    step: int
+    """Rows of the inputs from one call to the next."""
+    before: int
+    """Rows of padding that the first call reads."""
+    place: str = ""
+    """The output of another stage, in whose next rows this output lies: it is read as they are written."""
+
+    def first(self, call: int) -> int:
+        """The first row of the inputs that a call reads."""
+        return call * self.step - self.before
+
+
+class Kind(Enum):
+    """What an event is."""
+
+    RUN = "run"
+    PAD = "pad"
+    MOVE = "move"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens: a stage's call, rows of padding, or a line buffer's rows that move down.
+
+    Of a call, `rows` are where in each input, and then in the output, its rows begin: rows of the line buffer, or of
+    the whole tensor. Of padding, they are its first row in the buffer and the number of rows; of a move, the row from
+    which rows go to row 0, and their number.
+    """
+
+    kind: Kind
+    stage: int
+    """The stage that is called, or that writes into the line buffer."""
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line buffer: so many rows, in use while the stages `first` to `last` are called."""
+
+    rows: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All events in order, and the line buffers by the tensor whose rows they hold."""
+
+    events: tuple[Event, ...]
+    lines: Mapping[str, Line]
+
+
+_ENDLESS = 1 << 30
+
+
+@dataclass
+class _Buffer:
+    """The rows of a tensor that are there; its height does not count padding."""
+
+    height: int
+    capacity: int
+    next: int
+    """The row that is written next: negative, or from the height on, padding."""
+    bottom: int
+    """The row at the buffer's beginning."""
+    most: int = 0
+    """Rows that were there at once."""
+    written: dict[int, int] = field(default_factory=dict)
+    """For each row the event that wrote it, and below the last one that read it."""
+    read: dict[int, int] = field(default_factory=dict)
+
+
+class _Simulation:
+    """The stages at work; lines without a capacity have room for all."""
+
+    def __init__(self, stages: Sequence[Stage], capacities: Mapping[str, int]) -> None:
+        self._stages = stages
+        self._producer = {stage.output: index for index, stage in enumerate(stages)}
+        self._calls = [0] * len(stages)
+        self.events: list[Event] = []
+        self.buffers: dict[str, _Buffer] = {}
+        for stage in stages[:-1]:
+            if not stage.place:
+                above = max((s.before for s in stages if stage.output in s.inputs), default=0)
+                capacity = capacities.get(stage.output, _ENDLESS)
+                self.buffers[stage.output] = _Buffer(stage.calls * stage.rows, capacity, -above, -above)
+
+    def run(self) -> None:
+        """All calls of the last stage, and what they need."""
+        last = len(self._stages) - 1
+        for _ in range(self._stages[last].calls):
+            self._call(last)
+
+    def _call(self, index: int, place: int = 0) -> None:
+        """The next call of a stage, and before it what it reads; `place`: the rows that its output lies in."""
+        stage = self._stages[index]
+        call = self._calls[index]
+        buffer = self.buffers.get(stage.output)
+        if buffer is not None:
+            self._make_room(index, buffer, stage.rows)
+            row = buffer.next - buffer.bottom
+        else:
+            row = place if stage.place else call * stage.rows
+        first = stage.first(call)
+        for name in stage.inputs:
+            if name in self.buffers:
+                self._provide(name, first + stage.taps)
+        begun = None
+        for name in stage.inputs:
+            if name in self._producer and name not in self.buffers:
+                begun = len(self.events)
+                self._call(self._producer[name], row)
+        # Only now: to provide one input may move the rows of another.
+        starts = [self._start(name, first, row) for name in stage.inputs]
+        now = len(self.events)
+        self.events.append(Event(Kind.RUN, index, (*starts, row)))
+        self._calls[index] += 1
+        for name in stage.inputs:
+            if name in self.buffers:
+                self.buffers[name].read.update(dict.fromkeys(range(first, first + stage.taps), now))
+        if buffer is not None:
+            self._wrote(buffer, stage.rows, now if begun is None else begun)
+
+    def _start(self, name: str, first: int, row: int) -> int:
+        """Where rows from `first` on begin, of a stage that writes to `row`."""
+        if name in self.buffers:
+            return first - self.buffers[name].bottom
+        return row if name in self._producer else first
+
+    def _provide(self, name: str, stop: int) -> None:
+        """Rows up to `stop`."""
+        buffer, index = self.buffers[name], self._producer[name]
+        while buffer.next < stop:
+            if 0 <= buffer.next < buffer.height:
+                self._call(index)
+                continue
+            count = (min(stop, 0) if buffer.next < 0 else stop) - buffer.next
+            self._make_room(index, buffer, count)
+            self.events.append(Event(Kind.PAD, index, (buffer.next - buffer.bottom, count)))
+            self._wrote(buffer, count, len(self.events) - 1)
+
+    def _make_room(self, index: int, buffer: _Buffer, count: int) -> None:
+        name = self._stages[index].output
+        needed = min(
+            (
+                stage.first(self._calls[i])
+                for i, stage in enumerate(self._stages)
+                if name in stage.inputs and self._calls[i] < stage.calls
+            ),
+            default=buffer.next,
+        )
+        lowest = max(min(needed, buffer.next), buffer.bottom)
+        buffer.most = max(buffer.most, buffer.next + count - lowest)
+        if buffer.next + count - buffer.bottom > buffer.capacity:
+            if buffer.next > lowest:
+                rows = (lowest - buffer.bottom, buffer.next - lowest)
+                self.events.append(Event(Kind.MOVE, index, rows))
+            buffer.bottom = lowest
+
+    @staticmethod
+    def _wrote(buffer: _Buffer, count: int, event: int) -> None:
+        buffer.written.update(dict.fromkeys(range(buffer.next, buffer.next + count), event))
+        buffer.next += count
+
+
+def schedule(stages: Sequence[Stage]) -> Schedule:
+    """The events until the last stage has made its last call. Stages come after those that they read from."""
+    unlimited = _Simulation(stages, {})
+    unlimited.run()
+    capacities = {name: buffer.most for name, buffer in unlimited.buffers.items()}
+    found = _Simulation(stages, capacities)
+    found.run()
+    return Schedule(
+        tuple(found.events),
+        {name: _line(found.events, buffer) for name, buffer in found.buffers.items()},
+    )
+
+
+def _line(events: Sequence[Event], buffer: _Buffer) -> Line:
+    """The stages that are called while any of its rows is there."""
+    used: set[int] = set()
+    for row, written in buffer.written.items():
+        used.update(range(written, buffer.read.get(row, written) + 1))
+    stages = [events[index].stage for index in used]
+    return Line(buffer.most, min(stages), max(stages))

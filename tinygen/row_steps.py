@@ -1,0 +1,408 @@
+"""Groups of nodes that are computed row by row: their kernels, line buffers and schedule, as candidates of one step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygen import select
+from tinygen.access import Order, Spacing, spacing
+from tinygen.choice import choose, flash_bytes, within_ram
+from tinygen.estimate import Estimate, of_c
+from tinygen.goal import Goal
+from tinygen.ir import Array, Graph, Node, Tensor
+from tinygen.kernel import Body, Kernel, Work
+from tinygen.memory import ALIGNMENT, Buffer, aligned, plan_memory
+from tinygen.ops.row_group import RowGroup
+from tinygen.row_form import RowForm, row_form
+from tinygen.row_schedule import Event, Kind, Schedule, Stage, schedule
+from tinygen.select import Candidate, Part, Step, site_of, step_of, time_of
+from tinygen.target import Core
+
+_ROWS = (1, 2, 4)
+"""How many rows a call may compute at most; some kernels are faster with more, all want more memory."""
+
+
+def candidates(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> tuple[Step, ...]:
+    """All nodes with the kernels that could compute them, the fastest ones chosen; groups, too.
+
+    `portable`: only those that are C for any core. Raises UsageError for a preferred kernel that there is not.
+    """
+    single = iter(select.candidates(_without_groups(graph), core, goal, portable))
+    return tuple(
+        _group_step(graph, node, core, goal, portable) if isinstance(node.op, RowGroup) else next(single)
+        for node in graph.nodes
+    )
+
+
+def _without_groups(graph: Graph) -> Graph:
+    """Only the nodes that are operators by themselves."""
+    nodes = tuple(node for node in graph.nodes if not isinstance(node.op, RowGroup))
+    return dataclasses.replace(graph, nodes=nodes)
+
+
+def _group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:
+    """A group's node with all ways to compute it that are worth a thought, the fastest one chosen."""
+    op = node.op
+    assert isinstance(op, RowGroup)
+    site = site_of(graph, node, core, goal.style)
+    style = Goal(goal.objective, prefer=goal.prefer)
+    found: dict[object, Candidate] = {}
+    for most in _ROWS:
+        rows = [_rows_of(op.graph, inner, most) for inner in op.graph.nodes]
+        steps = [
+            _row_step(op.graph, inner, n, core, style, portable) for inner, n in zip(op.graph.nodes, rows, strict=True)
+        ]
+        for chosen in _choices(steps, style):
+            key = (*rows, *(step.kernel.name for step in chosen))
+            if key not in found:
+                found[key] = _Group(op.graph, chosen, rows).candidate(core)
+    best, *others = sorted(found.values(), key=time_of)
+    return Step(node, site, best, tuple(others))
+
+
+def _rows_of(graph: Graph, node: Node, most: int) -> int:
+    """How many rows of a node's output a call computes: as many as `most` allows of what divides its height."""
+    height = graph.tensors[node.outputs[0]].shape[1]
+    return max(rows for rows in range(1, most + 1) if height % rows == 0)
+
+
+def _row_step(graph: Graph, node: Node, rows: int, core: Core, goal: Goal, portable: bool) -> Step:
+    """The node for so many rows of its output, with its kernels; they cost what all calls do."""
+    form = _form(graph, node)
+    height = graph.tensors[node.outputs[0]].shape[1]
+
+    def cut(name: str, count: int) -> Tensor:
+        tensor = graph.tensors[name]
+        return tensor if tensor.data is not None else dataclasses.replace(tensor, shape=(1, count, *tensor.shape[2:]))
+
+    tensors = {
+        **{name: cut(name, form.rows(rows)) for name in node.inputs},
+        **{name: cut(name, rows) for name in node.outputs},
+    }
+    one = dataclasses.replace(node, op=form.op)
+    inner = Graph(graph.source, tensors, (one,), (), node.outputs)
+    step = step_of(inner, one, core, goal, portable)
+    calls = height // rows
+    every = tuple(_repeated(each, calls) for each in (step.chosen, *step.rejected))
+    return dataclasses.replace(step, chosen=every[0], rejected=every[1:])
+
+
+def _repeated(candidate: Candidate, calls: int) -> Candidate:
+    found = candidate.estimate
+    instructions = None if found.instructions is None else found.instructions * calls
+    cycles = None if found.cycles is None else found.cycles * calls
+    return dataclasses.replace(candidate, estimate=dataclasses.replace(found, instructions=instructions, cycles=cycles))
+
+
+def _form(graph: Graph, node: Node) -> RowForm:
+    form = row_form(graph, node)
+    assert form is not None, node.name
+    return form
+
+
+def _choices(steps: Sequence[Step], goal: Goal) -> Iterator[tuple[Step, ...]]:
+    """The best kernels for each amount of memory that the stages' calls may want for themselves."""
+
+    def needs(index: int, candidate: Candidate) -> int:
+        return candidate.estimate.scratch
+
+    for limit in sorted({needs(0, each) for step in steps for each in (step.chosen, *step.rejected)}):
+        yield choose(within_ram(steps, limit, needs), goal)
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Where rows begin: `offset` bytes after `base`, and `pitch` bytes for each row of a column of the schedule."""
+
+    base: str
+    offset: int
+    pitch: int = 0
+    column: int = 0
+
+
+@dataclass(frozen=True)
+class Action:
+    """One of the things that happen in a group."""
+
+    kind: str
+    """ "run" and "copy", "pad", "move"."""
+    part: int
+    """The part that is called, or the line buffer's writer."""
+    arguments: tuple[Pointer | str, ...]
+    """Of a call: for each of the function's parameters where its rows are, or the constant's name. Else source, if
+    there is one, and destination."""
+    columns: int
+    """Of the schedule that it takes."""
+    pitch: int = 0
+    """Bytes of a row, of which some are filled or moved."""
+    count: str | int = 1
+    value: int = 0
+    """Of padding."""
+
+
+@dataclass(frozen=True)
+class _Lying:
+    """Where a tensor's rows are: in memory of this name, so many bytes after its beginning."""
+
+    base: str
+    offset: int
+    pitch: int
+
+
+class _Group:
+    """A choice of kernels for the nodes of a group, and all that follows from it."""
+
+    def __init__(self, graph: Graph, steps: Sequence[Step], rows: Sequence[int]) -> None:
+        self._graph = graph
+        self._steps = steps
+        self._forms = [_form(graph, node) for node in graph.nodes]
+        self._copied = [
+            name
+            for name in graph.inputs
+            if any(name in node.inputs and form.pads for node, form in zip(graph.nodes, self._forms, strict=True))
+        ]
+        self._distances = self._places()
+        self._stages = self._all_stages(rows)
+        self._schedule: Schedule = schedule(self._stages)
+
+    # --- stages -------------------------------------------------------------------------------------------------------
+
+    def _places(self) -> dict[str, tuple[str, int]]:
+        """Tensors that can lie in the rows that their only reader writes: in whose rows, and how far in."""
+        found: dict[str, tuple[str, int]] = {}
+        for step in self._steps:
+            output = step.node.outputs[0]
+            free = (
+                (name, distance)
+                for index, distance in self._distances_of(step)
+                if self._is_read_once(name := step.node.inputs[index])
+            )
+            first = next(free, None)
+            if first is not None:
+                found[first[0]] = output, first[1]
+        return found
+
+    def _is_read_once(self, name: str) -> bool:
+        written = any(name in node.outputs for node in self._graph.nodes)
+        return written and sum(node.inputs.count(name) for node in self._graph.nodes) == 1
+
+    @staticmethod
+    def _distances_of(step: Step) -> Iterator[tuple[int, int]]:
+        """Inputs whose rows may lie within the output's, and how many bytes after their beginning."""
+        y = step.site.outputs[0]
+        for index, allowed in step.kernel.overlaps(step.site).items():
+            x = step.site.inputs[index]
+            if x.shape[1] == y.shape[1] and x.bytes <= y.bytes:
+                above = aligned(max(allowed.input_above, 0))
+                if x.bytes + above <= y.bytes:
+                    yield index, above
+                elif allowed.output_above <= 0:
+                    yield index, 0
+
+    def _all_stages(self, rows: Sequence[int]) -> list[Stage]:
+        """Those that copy rows of inputs, and then the nodes'."""
+        found = [
+            Stage((name,), _copy_of(name), self._graph.tensors[name].shape[1], 1, 1, 1, 0) for name in self._copied
+        ]
+        for node, form, count in zip(self._graph.nodes, self._forms, rows, strict=True):
+            read = [name for name in node.inputs if self._graph.tensors[name].data is None]
+            padded = [_copy_of(name) if name in self._copied and form.pads else name for name in read]
+            height = self._graph.tensors[node.outputs[0]].shape[1]
+            place = self._distances.get(node.outputs[0], ("", 0))[0]
+            taps, step = form.rows(count), count * form.stride
+            found.append(Stage(tuple(padded), node.outputs[0], height // count, count, taps, step, form.before, place))
+        return found
+
+    def _tensor(self, name: str) -> Tensor:
+        return self._graph.tensors[name.removeprefix(_COPY)]
+
+    def _pitch(self, name: str) -> int:
+        tensor = self._tensor(name)
+        return tensor.bytes // tensor.shape[1]
+
+    # --- memory -------------------------------------------------------------------------------------------------------
+
+    def _memory(self) -> tuple[int, dict[str, int], list[int]]:
+        """Bytes in all, and the offsets of each line and of each node's kernel's memory."""
+        lines = {
+            name: Buffer(name, line.rows * self._pitch(name), line.first, line.last)
+            for name, line in self._schedule.lines.items()
+        }
+        shift = len(self._copied)
+        own = [
+            Buffer(f"{_SCRATCH}{index}", step.scratch, index + shift, index + shift)
+            for index, step in enumerate(self._steps)
+        ]
+        plan = plan_memory([*lines.values(), *(buffer for buffer in own if buffer.bytes)])
+        offsets = {slot.buffer.name: slot.offset for slot in plan.slots}
+        return plan.bytes, {name: offsets[name] for name in lines}, [offsets.get(b.name, 0) for b in own]
+
+    def _where(self, name: str, lines: Mapping[str, int]) -> _Lying:
+        """Where the rows of a tensor are."""
+        if name in self._distances:
+            host, distance = self._distances[name]
+            found = self._where(host, lines)
+            return dataclasses.replace(found, offset=found.offset + distance)
+        if name in lines:
+            return _Lying(LINES, lines[name], self._pitch(name))
+        return _Lying(self._parameters[name], 0, self._pitch(name))
+
+    @property
+    def _parameters(self) -> dict[str, str]:
+        inputs = self._graph.inputs
+        names = ["x"] if len(inputs) == 1 else [f"x{index}" for index in range(len(inputs))]
+        return {**dict(zip(inputs, names, strict=True)), self._graph.outputs[0]: "y"}
+
+    def _spacings(self, lines: Mapping[str, int]) -> dict[int, Spacing]:
+        """How the output may overlap each input, from the order of the calls."""
+        calls = [event for event in self._schedule.events if event.kind is Kind.RUN]
+        writes = np.zeros((len(calls), 2), np.int64)
+        reads = np.zeros((len(self._graph.inputs), len(calls), 2), np.int64)
+        for at, event in enumerate(calls):
+            stage = self._stages[event.stage]
+            y = self._where(stage.output, lines)
+            if y.base == "y":
+                writes[at] = event.rows[-1] * y.pitch, (event.rows[-1] + stage.rows) * y.pitch
+            for name, row in zip(stage.inputs, event.rows, strict=False):
+                if name in self._graph.inputs:
+                    x = self._pitch(name)
+                    reads[self._graph.inputs.index(name), at] = row * x, (row + stage.taps) * x
+        return {
+            index: spacing(Order(these[:, 0], these[:, 1], writes[:, 0], writes[:, 1], buffered=False))
+            for index, these in enumerate(reads)
+        }
+
+    # --- code ---------------------------------------------------------------------------------------------------------
+
+    def candidate(self, core: Core) -> Candidate:
+        """As one kernel."""
+        total, lines, own = self._memory()
+        actions, table = self._program(lines)
+        body = Body(
+            {"actions": actions, "steps": len(table)},
+            {"schedule": table},
+            helpers=frozenset(_HELPERS[action.kind] for action in actions if action.kind in _HELPERS),
+        )
+        spacings = self._spacings(lines)
+        requires = frozenset[str]().union(*(step.kernel.requires for step in self._steps))
+        work = self._work()
+        kernel = Kernel(
+            "row_group.rows",
+            RowGroup,
+            lambda site: body,
+            parameters=("x",) if len(self._graph.inputs) == 1 else ("x*",),
+            requires=requires,
+            overlaps=lambda site: spacings,
+            work=lambda site: work,
+            scratch=lambda site: total,
+        )
+        parts = tuple(
+            Part(step, self._stages[index + len(self._copied)].calls, offset)
+            for index, (step, offset) in enumerate(zip(self._steps, own, strict=True))
+        )
+        return Candidate(kernel, body, self._estimate(work, table.nbytes, total, core), "", parts)
+
+    def _estimate(self, work: Work, data: int, scratch: int, core: Core) -> Estimate:
+        """Of the parts, and of what calls them."""
+        glue = of_c(work, data, scratch, core.cost.cycles)
+        estimates = [glue, *(step.chosen.estimate for step in self._steps)]
+        return Estimate(
+            _sum(estimate.instructions for estimate in estimates),
+            _sum(estimate.cycles for estimate in estimates),
+            glue.code + flash_bytes(self._steps) - sum(step.chosen.estimate.data for step in self._steps),
+            sum(estimate.data for estimate in estimates),
+            scratch,
+        )
+
+    def _work(self) -> Work:
+        """Of the loop over the events, and of what it does itself."""
+        instructions = 10 * len(self._schedule.events)
+        for event in self._schedule.events:
+            stage = self._stages[event.stage]
+            if event.kind is not Kind.RUN:
+                per_byte = 0.8 if event.kind is Kind.MOVE and self._pitch(stage.output) % ALIGNMENT == 0 else 4
+                instructions += round(per_byte * event.rows[1] * self._pitch(stage.output)) + 10
+            elif event.stage < len(self._copied):
+                instructions += 4 * self._pitch(stage.output) + 10
+        return Work(instructions, 60 + 20 * len(self._stages) + 24 * len(self._schedule.lines))
+
+    def _program(self, lines: Mapping[str, int]) -> tuple[tuple[Action, ...], Array]:
+        """What can happen, and as the schedule's bytes what does: an action's number, and rows that vary."""
+        by_action: dict[tuple[Kind, int], list[Event]] = {}
+        for event in self._schedule.events:
+            by_action.setdefault((event.kind, event.stage), []).append(event)
+        keys = sorted(by_action, key=lambda key: (key[1], [Kind.PAD, Kind.MOVE, Kind.RUN].index(key[0])))
+        varying = {
+            key: [i for i, rows in enumerate(zip(*(e.rows for e in by_action[key]), strict=True)) if len(set(rows)) > 1]
+            for key in keys
+        }
+        actions = tuple(self._action(*key, by_action[key][0].rows, varying[key], lines) for key in keys)
+        number = {key: index for index, key in enumerate(keys)}
+        words: list[int] = []
+        for event in self._schedule.events:
+            key = event.kind, event.stage
+            words += [number[key], *(event.rows[i] for i in varying[key])]
+        return actions, np.array(words, np.uint8 if max(words) < 256 else np.uint16)
+
+    def _action(
+        self, kind: Kind, stage: int, rows: Sequence[int], varying: Sequence[int], lines: Mapping[str, int]
+    ) -> Action:
+        def pointer(name: str, operand: int) -> Pointer:
+            at = self._where(name, lines)
+            if operand in varying:
+                return Pointer(at.base, at.offset, at.pitch, varying.index(operand))
+            return Pointer(at.base, at.offset + rows[operand] * at.pitch)
+
+        part = stage - len(self._copied)
+        found = self._stages[stage]
+        pitch = self._pitch(found.output)
+        if kind is Kind.RUN:
+            read = [pointer(name, index) for index, name in enumerate(found.inputs)]
+            y = pointer(found.output, len(found.inputs))
+            if part < 0:
+                return Action("copy", part, (y, *read), len(varying), pitch)
+            arguments = (*self._passed(self._steps[part], read), y)
+            return Action("run", part, arguments, len(varying))
+        count: str | int = f"step[{varying.index(1)}]" if 1 in varying else rows[1]
+        if kind is Kind.PAD:
+            return Action(
+                "pad", part, (pointer(found.output, 0),), len(varying), pitch, count, self._fill(found.output)
+            )
+        to = Pointer(LINES, lines[found.output])
+        words = "move_words" if pitch % ALIGNMENT == 0 else "move_bytes"
+        return Action(words, part, (to, pointer(found.output, 0)), len(varying), pitch, count)
+
+    @staticmethod
+    def _passed(step: Step, read: Sequence[Pointer]) -> Iterator[Pointer | str]:
+        """The arguments of a call: rows, and the names of constants."""
+        rows = iter(read)
+        pointers = {index: next(rows) for index, x in enumerate(step.site.inputs) if x.data is None}
+        for role, index in step.kernel.operands(step.site.inputs):
+            yield pointers.get(index, role)
+
+    def _fill(self, name: str) -> int:
+        """The value of rows outside the image, which is the same to all that read them."""
+        original = name.removeprefix(_COPY)
+        readers = zip(self._graph.nodes, self._forms, strict=True)
+        return next(form.fill for node, form in readers if original in node.inputs and form.pads)
+
+
+LINES = "lines"
+"""The C name of the memory for line buffers."""
+
+_COPY = "rows of "
+_SCRATCH = "scratch "
+_HELPERS = {"pad": "fill_bytes", "copy": "move_bytes", "move_bytes": "move_bytes", "move_words": "move_words"}
+
+
+def _copy_of(name: str) -> str:
+    return _COPY + name
+
+
+def _sum(values: Iterator[int | None]) -> int | None:
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
