@@ -66,7 +66,7 @@ def memory_picture(drawn: MemoryMap, name: str, board: str, room: int) -> str:
         short(f"{index} {layer.operator} {shape_words(layer.output)}".rstrip(), _LONGEST_TITLE)
         for index, layer in enumerate(drawn.layers)
     ]
-    is_near = 0 < room <= 2 * max(drawn.bytes, drawn.disjoint_bytes + drawn.state_bytes)
+    is_near = 0 < room <= 1.5 * max(drawn.bytes, drawn.disjoint_bytes + drawn.state_bytes)
     scale = scale_for(drawn, titles, room if is_near else None)
     fills = _fills(drawn.blocks)
     hatches = {_hatch(fills, shared): shared for shared in drawn.shared}
