@@ -98,6 +98,12 @@ def step_of(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) ->
     return Step(node, site, best, tuple(others))
 
 
+def step_with(kernel: Kernel, graph: Graph, node: Node, core: Core, goal: Goal) -> Step:
+    """One node with this kernel."""
+    site = site_of(graph, node, core, goal.style)
+    return Step(node, site, _candidate(kernel, site, core))
+
+
 def site_of(graph: Graph, node: Node, core: Core, style: str) -> Site:
     """A node as kernels for a core see it."""
     return Site(node.op, graph.input_tensors(node), graph.output_tensors(node), style, features=core.features)
