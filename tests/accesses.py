@@ -35,13 +35,14 @@ class Expected:
 
 
 def expected(image: elf.Image, built: Built) -> Expected:
-    """What is expected of each layer of a built model."""
+    """What is expected of each layer of a model that was built without overlaps."""
     kernels = [layer.kernel for layer in built.manifest.layers]
-    core, goal = load_core(built.manifest.core), Goal(built.manifest.optimize, prefer=frozenset(kernels))
+    core = load_core(built.manifest.core)
+    goal = Goal(built.manifest.optimize, prefer=frozenset(kernels), overlap=False)
     return allowed_by(image, built, plan(built.model.graph, core, goal, room(load_board(built.manifest.board))))
 
 
-def allowed_by(image: elf.Image, built: Built, chosen: Plan) -> tuple[Allowance, ...]:
+def allowed_by(image: elf.Image, built: Built, chosen: Plan) -> Expected:
     """The same, given the plan that it was built by."""
     layers = layers_of(chosen.steps, chosen.layout, built.manifest.name)
     assert [layer.step.kernel.name for layer in layers] == [layer.kernel for layer in built.manifest.layers]
@@ -129,7 +130,11 @@ def declared_of(layer: Layer, operands: Sequence[int]) -> Spacing:
     each = [overlaps.get(index, apart) for index in operands]
     if kernel.moves_down(site):
         each = [spacing._replace(input_above=min(spacing.input_above, 0)) for spacing in each]
-    return Spacing(max(spacing.input_above for spacing in each), max(spacing.output_above for spacing in each))
+    return Spacing(
+        max(spacing.input_above for spacing in each),
+        max(spacing.output_above for spacing in each),
+        all(spacing.in_place for spacing in each),
+    )
 
 
 def too_near(expected: Expected, found: Sequence[Spacing]) -> list[str]:
@@ -137,5 +142,7 @@ def too_near(expected: Expected, found: Sequence[Spacing]) -> list[str]:
     return [
         f"layer {pair.span} says {declared}, the truth is {true}"
         for pair, declared, true in zip(expected.pairs, expected.declared, found, strict=True)
-        if declared.input_above < true.input_above or declared.output_above < true.output_above
+        if declared.input_above < true.input_above
+        or declared.output_above < true.output_above
+        or (declared.in_place and not true.in_place)
     ]

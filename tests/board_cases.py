@@ -15,13 +15,15 @@ from tinygen.goal import STYLES
 from tinygen.ops.case import Case, CaseTensor
 
 
-def those_that_fit(board: str, kernel: str, names: list[str], folder: Path) -> Iterator[tuple[str, Built]]:
+def those_that_fit(
+    board: str, kernel: str, names: list[str], folder: Path, overlap: bool = True
+) -> Iterator[tuple[str, Built]]:
     """Those of the cases that fit on the board and use the kernel there, each for the first objective that does."""
     for name in names:
         for objective in STYLES:
             out = folder / kernel / objective / name
             try:
-                built = build(few_rows(NAMED[name]), out, objective, board, kernel=kernel)
+                built = build(few_rows(NAMED[name]), out, objective, board, kernel=kernel, overlap=overlap)
             except DoesNotFit:
                 continue
             if kernel in {layer.kernel for layer in built.manifest.layers}:

@@ -14,6 +14,7 @@ from warm_runtimes import warm_peer
 from tinygen import output, pipeline, samples
 from tinygen.goal import Goal
 from tinygen.host import host_peer
+from tinygen.interface import Interface
 from tinygen.manifest import Manifest
 from tinygen.options import TFLM, Options
 from tinygen.peer import Peer
@@ -62,9 +63,10 @@ def build_file(
     profile: str = TFLM,
     kernel: str | None = None,
     places: tuple[tuple[str, str], ...] = (),
+    overlap: bool = True,
 ) -> Built:
     """Read a model file, build it, and write the output folder."""
-    return build_read(pipeline.read(path, Options(profile)), out, name, objective, board, kernel, places)
+    return build_read(pipeline.read(path, Options(profile)), out, name, objective, board, kernel, places, overlap)
 
 
 def build_read(
@@ -75,10 +77,15 @@ def build_read(
     board: str = BOARD,
     kernel: str | None = None,
     places: tuple[tuple[str, str], ...] = (),
+    overlap: bool = True,
+    interface: Interface | None = None,
 ) -> Built:
-    """The same for a model that has been read; with the kernel, wherever it can be used."""
-    goal = Goal(objective, places=places, prefer=frozenset(() if kernel is None else (kernel,)))
-    build = pipeline.build(model, board, name, goal)
+    """The same for a model that has been read; with the kernel, wherever it can be used.
+
+    `overlap`: with outputs that overlap inputs, as far as kernels allow.
+    """
+    goal = Goal(objective, places=places, prefer=frozenset(() if kernel is None else (kernel,)), overlap=overlap)
+    build = pipeline.build(model, board, name, goal, interface)
     output.write(build.files, out)
     return Built(model, out, build.manifest)
 
@@ -91,12 +98,13 @@ def build_bytes(
     board: str = BOARD,
     profile: str = TFLM,
     kernel: str | None = None,
+    overlap: bool = True,
 ) -> Built:
     """The same for a model in memory; everything is written below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "case.tflite"
     path.write_bytes(data)
-    return build_file(path, folder / f"out-{objective}", name, objective, board, profile, kernel)
+    return build_file(path, folder / f"out-{objective}", name, objective, board, profile, kernel, (), overlap)
 
 
 _WIDE = 50.0  # standard deviation: uniform int8 has 74, the Gaussian samples 21, all elements equal 0

@@ -15,12 +15,13 @@ from pathlib import Path
 from accesses import Expected
 from building import Built
 
-from tinygen import elf
-from tinygen.bench import watch
+from tinygen import elf, stack
+from tinygen.bench import stack_bound, watch
 from tinygen.board import BoardPeer, connected
 from tinygen.counting import record
+from tinygen.counting.disassembly import disassemble
 from tinygen.counting.plugin import plugin
-from tinygen.manifest import Manifest
+from tinygen.manifest import Manifest, load_all
 from tinygen.project import linker_files
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, load_board, load_core
@@ -75,6 +76,15 @@ class Bench:
         """What layers did in the last invoke of those that were watched."""
         return record.read(self._record)
 
+    def stack(self, built: Built) -> tuple[int, stack.Bound]:
+        """Of the last model, if it was watched: what its last invoke used, and what none can exceed."""
+        code = disassemble(self._image, self._core.toolchain)
+        return record.read(self._record).stack_bytes, stack_bound(elf.read(self._image), code, built.manifest)
+
+    @property
+    def _image(self) -> Path:
+        return self._folder / "firmware.elf"
+
     @property
     def _record(self) -> Path:
         return self._folder / "record"
@@ -92,8 +102,7 @@ class Bench:
             self._control(state, "stop")
 
     def link(self, out: Path, manifest: Manifest) -> Path:
-        """The firmware with a model's library."""
-        image = self._folder / "firmware.elf"
+        """The firmware with a model's library, and those of the models that were built together with it."""
         for name, text in linker_files(self.board, str(self._folder)).items():
             Path(name).write_text(text, encoding="utf-8")
         places = [
@@ -103,16 +112,18 @@ class Bench:
         ]
         self._gcc(
             *(flag for flag in manifest.cflags if flag not in self._core.flags),
-            *(f"-I{path}" for path in (resource("firmware"), out / manifest.include_dirs[0])),
-            *(str(out / path) for path in (*manifest.sources, "src/runner_model.c")),
+            f"-I{resource('firmware')}",
+            *dict.fromkeys(f"-I{out / path}" for model in load_all(out) for path in model.include_dirs),
+            *dict.fromkeys(str(out / path) for model in load_all(out) for path in model.sources),
+            str(out / "src/runner_model.c"),
             *self._objects,
             *("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections", "-lm"),
             f"-L{self._folder}",
             *(f"-T{resource(*_PLATFORM, 'core', 'link.ld')}", f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}"),
             *places,
-            *("-o", str(image)),
+            *("-o", str(self._image)),
         )
-        return image
+        return self._image
 
     def _gcc(self, *arguments: str) -> None:
         sections = ("-ffunction-sections", "-fdata-sections")

@@ -44,9 +44,12 @@ def build(
     board: str = BOARD,
     profile: str = TFLM,
     kernel: str | None = None,
+    overlap: bool = True,
 ) -> Built:
     """The output folder of a case's model; with the kernel, wherever it can be used."""
-    return build_bytes(build_case(case), folder, objective=objective, board=board, profile=profile, kernel=kernel)
+    return build_bytes(
+        build_case(case), folder, objective=objective, board=board, profile=profile, kernel=kernel, overlap=overlap
+    )
 
 
 def kernels_of(name: str, core: Core = HOST) -> frozenset[str]:

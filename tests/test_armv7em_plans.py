@@ -12,7 +12,7 @@ from tinygen.kernels.armv7em.dot import ACTIVATIONS, STREAM, Block, Step
 from tinygen.kernels.armv7em.expansion import Expansion
 from tinygen.kernels.armv7em.matrix import Geometry, Walk
 
-SHAPES = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4), (3, 1), (4, 1)]
+SHAPES = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4), (3, 1), (4, 1), (5, 1)]
 
 
 def signed(value: int, bits: int) -> int:
@@ -44,13 +44,20 @@ class Machine:
                 shift = 8 if step.kind == "odd" else 0
                 value = self.registers[step.source] >> shift
                 self.registers[step.target] = word(signed(value, 8), signed(value >> 16, 8))
+            elif step.kind == "flip":
+                self.registers[step.target] = self.registers[step.source] ^ 0x7F007F
             else:
                 x, w = halves(self.registers[step.source]), halves(self.registers[step.weights])
                 total = x[0] * w[0] + x[1] * w[1] + self.registers[step.addend]
                 self.registers[step.target] = total
 
 
-WORDS = {"packed": packing.packed_words, "plain": packing.plain_words, "wide": packing.wide_words}
+WORDS = {
+    "packed": packing.packed_words,
+    "raw": packing.packed_words,
+    "plain": packing.plain_words,
+    "wide": packing.wide_words,
+}
 
 
 def expanded(lanes: np.ndarray, kind: str) -> list[int]:
@@ -61,6 +68,8 @@ def expanded(lanes: np.ndarray, kind: str) -> list[int]:
         if kind == "packed":
             words += [word(x0, x2) for x0, _, x2, _ in four]
             words += [word(256 * x1 + 127 - x0, 256 * x3 + 127 - x2) for x0, x1, x2, x3 in four]
+        elif kind == "raw":
+            words += [int.from_bytes(bytes(value & 0xFF for value in values), "little") for values in four]
         elif kind == "wide":
             words += [word(x1, x3) for _, x1, _, x3 in four]
             words += [word(x0, x2) for x0, _, x2, _ in four]
@@ -74,7 +83,9 @@ def expanded(lanes: np.ndarray, kind: str) -> list[int]:
 @pytest.mark.parametrize(("filters", "lanes"), SHAPES)
 @pytest.mark.parametrize("groups", [1, 2, 3, 8])
 def test_steps_add_up_to_dot_products(filters: int, lanes: int, groups: int, kind: str) -> None:
-    packed = kind == "packed"
+    packed = kind in ("packed", "raw")
+    if kind == "raw" and lanes > 1:
+        pytest.skip("only one lane can be raw")
     if kind == "plain" and filters * lanes > 6:
         pytest.skip("plain weights take a register more")
     rng = np.random.default_rng(groups)
@@ -82,7 +93,7 @@ def test_steps_add_up_to_dot_products(filters: int, lanes: int, groups: int, kin
     x = rng.integers(-128, 128, (lanes, 4 * groups))
     starts = rng.integers(-1000, 1000, filters)
     stream = [*starts.tolist(), *WORDS[kind](weights).T.reshape(-1).tolist()]
-    block = Block.of(filters, lanes, packed, kind == "wide")
+    block = Block.of(filters, lanes, packed, kind == "wide", kind == "raw")
     machine = Machine(expanded(x, kind), stream)
     machine.run(block.products(groups - groups // 2, first=True))
     machine.run(block.products(groups // 2, first=False))

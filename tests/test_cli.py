@@ -62,6 +62,20 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_several_models_are_asked_for_by_name(tinygen: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = tinygen("build", DIGITS, DIGITS, "--name", "one", "--name", "two", "-o", out)
+    assert made.code == 0
+    assert f"tinygen verify {out} --model one" in made.out
+    verified = tinygen("verify", out, "--model", "two", "--samples", 3)
+    assert verified.code == 0
+    assert "TFLM interpreter" in verified.out
+    unsaid = tinygen("verify", out)
+    assert unsaid.code == 2
+    assert "several models: one, two" in unsaid.err
+    assert tinygen("build", DIGITS, DIGITS, "-o", out).code == 2
+
+
 def test_help_of_every_command_has_an_example(tinygen: Run) -> None:
     overview = tinygen("--help")
     assert overview.code == 0

@@ -11,6 +11,7 @@ import pytest
 import toy_model
 
 from tinygen import bench, elf, firmware, manifest, output, pipeline, reference, verify
+from tinygen.access import Spacing
 from tinygen.counting import plugin, record
 from tinygen.counting.attribution import Figures
 from tinygen.counting.disassembly import disassemble
@@ -18,6 +19,7 @@ from tinygen.errors import OutputError, ToolFailed, ToolMissing, UsageError
 from tinygen.manifest import Manifest
 from tinygen.report import bench_tables
 from tinygen.resources import resource
+from tinygen.stack import Bound
 from tinygen.target import load_core
 
 M4 = load_core("cortex-m4").cost.cycles
@@ -126,6 +128,13 @@ def test_the_invoke_is_its_layers_and_what_is_between_them(counted: bench.Count)
 def test_the_stack_is_what_lies_below_the_invokes_caller(counted: bench.Count) -> None:
     # The invoke's own two registers; the first layer's four.
     assert counted.stack_bytes == 8 + 16
+    assert counted.stack_bound == Bound(8 + 16, ("toy_invoke", "layer_0"))
+
+
+def assert_stack_is_bounded(count: bench.Count) -> None:
+    bound = count.stack_bound.bytes
+    assert bound is not None, count.stack_bound
+    assert 0 < count.stack_bytes <= bound <= 700
 
 
 def test_a_layers_flash_is_that_of_the_functions_that_it_alone_executes(counted: bench.Count) -> None:
@@ -147,10 +156,20 @@ def test_counts_are_the_same_each_time(toy: tuple[Path, Manifest], counted: benc
 def test_counts_do_not_depend_on_the_board(digits: tuple[Path, Manifest]) -> None:
     # Other addresses: other pages of the emulator's, where it splits what it translates.
     here = bench.count(*digits)
+    assert_stack_is_bounded(here)
     with bench.for_board(*digits, "netduino2plus") as (out, content):
         there = bench.count(out, content)
     assert there.board == "netduino2plus"
-    for name in ("outputs_crc32", "total", "layers", "between", "stack_bytes", "flash_bytes", "ram_bytes"):
+    for name in (
+        "outputs_crc32",
+        "total",
+        "layers",
+        "between",
+        "stack_bytes",
+        "stack_bound",
+        "flash_bytes",
+        "ram_bytes",
+    ):
         assert getattr(there, name) == getattr(here, name), name
 
 
@@ -158,6 +177,7 @@ def test_counts_do_not_depend_on_the_board(digits: tuple[Path, Manifest]) -> Non
 def test_other_cores_are_counted(tmp_path: Path, board: str) -> None:
     out, content = build_digits(tmp_path, board)
     count = bench.count(out, content)
+    assert_stack_is_bounded(count)
     assert [layer.symbol for layer in count.layers] == [layer.symbol for layer in content.layers]
     for layer in count.layers:
         known = layer.figures.loads + layer.figures.stores + layer.figures.multiplies
@@ -202,6 +222,27 @@ def test_accesses_outside_of_what_is_allowed_are_found(toy: tuple[Path, Manifest
     # A word that begins inside and ends outside.
     found = outside(code, saved, first, dataclasses.replace(second, high=second.high - 1))
     assert (found.count, found.span, found.address) == (2, 1, arena.address + 4)
+
+
+def test_reads_and_writes_are_followed(toy: tuple[Path, Manifest]) -> None:
+    out, content = toy
+    firmware.build(out)
+    image = firmware.firmware_image(out)
+    start = image.symbol("arena").address
+
+    def bytes_of(first: int, last: int) -> range:
+        return range(start + first, start + last)
+
+    # The first layer reads and writes six bytes in turn; counted from the second of them, it reads each too late. The
+    # second layer writes nothing.
+    pairs = {
+        record.Pair(0, bytes_of(0, 6), bytes_of(0, 6)): Spacing(0, 6, in_place=True),
+        record.Pair(0, bytes_of(1, 6), bytes_of(0, 6)): Spacing(1, 5, in_place=False),
+        record.Pair(0, bytes_of(0, 6), bytes_of(2, 6)): Spacing(-2, 6, in_place=True),
+        record.Pair(1, bytes_of(0, 8), bytes_of(0, 6)): Spacing(-8, -6, in_place=True),
+    }
+    found, _ = bench.counted(out, content, bench.watch(image, content, pairs=tuple(pairs)))
+    assert found.spacings == tuple(pairs.values())
 
 
 def test_layers_that_are_not_the_manifests_are_noticed(toy: tuple[Path, Manifest]) -> None:

@@ -341,12 +341,7 @@ def test_sizes_of_a_project_that_was_not_built(tmp_path):
 def test_the_project_is_the_same_bytes_each_time():
     board = load_board("netduino2plus")
     described = toy_model.manifest(board.name)
-    made = [
-        project_files(
-            board, load_core(board.core), "toy", toy_model.SHA256, described.inputs, described.outputs, 2, None, ["-O2"]
-        )
-        for _ in range(2)
-    ]
+    made = [project_files(board, load_core(board.core), [described]) for _ in range(2)]
     assert made[0] == made[1]
     assert list(made[0]) == sorted(made[0])
 
@@ -358,4 +353,4 @@ def test_a_board_without_a_port_of_the_runner_is_refused(tmp_path):
     path.write_text(text[:start] + '[platformio]\nplatform = "x"\nboard = "uno"\nframework = "zephyr"\n')
     board = load_board(path)
     with pytest.raises(BoardError, match="no port of its serial runner to the framework 'zephyr'"):
-        project_files(board, load_core(board.core), "toy", toy_model.SHA256, [], [], 2, None, [])
+        project_files(board, load_core(board.core), [toy_model.manifest("uno")])

@@ -181,7 +181,10 @@ def test_data_arrive_intact_or_an_error_is_raised(runner, plan, seed):
         (0x06, b"\x02\x00\x00\x00", "no such input"),
         (0x06, b"\x01\x00\x00\x00", "out of order"),
         (0x07, b"\x00\x00\x00\x00\x01\x00", "out of order"),
-        (0x0C, b"", "does not know this request"),
+        (0x0C, b"", "no such .* model"),
+        (0x0C, b"to", "no such .* model"),
+        (0x0C, b"toys", "no such .* model"),
+        (0x0D, b"", "does not know this request"),
         (0x7F, b"x" * 240, "does not know this request"),
     ],
 )
@@ -200,6 +203,18 @@ def test_reading_beyond_an_output_is_refused(board, offset, count):
     for request_type, payload in ((0x05, b"\0" + where), (0x07, where)):
         with pytest.raises(BoardFault, match="leaves the buffer"):
             link.request(request_type, payload)
+
+
+def test_selecting_a_model_forgets_what_was_loaded(board):
+    link = Link(board, "runner", IMPATIENT)
+    talk = Session(link)
+    talk.load_inputs([toy_model.example()])
+    with pytest.raises(BoardFault, match="no such"):
+        link.request(0x0C, b"other")
+    talk.invoke()
+    assert link.request(0x0C, b"toy") == b""
+    with pytest.raises(BoardFault, match="out of order"):
+        talk.outputs()
 
 
 def test_outputs_are_there_only_after_a_run(board):

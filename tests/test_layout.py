@@ -665,11 +665,15 @@ def may_overlap(step: Step, layout: Layout, name: str) -> bool:
     declared = step.kernel.overlaps(step.site) if len(step.node.outputs) == 1 else {}
     memories, offsets = zip(layout.places[name], layout.places[step.node.outputs[0]], strict=True)
     above = offsets[0] - offsets[1]
-    return len(set(memories)) == 1 and all(
-        index in declared and (above >= declared[index].input_above or -above >= declared[index].output_above)
-        for index, other in enumerate(step.node.inputs)
-        if other == name
-    )
+
+    def bears(index: int) -> bool:
+        if index not in declared:
+            return False
+        input_above, output_above, in_place = declared[index]
+        return above >= input_above or -above >= output_above or (in_place and above == 0)
+
+    operands = [index for index, other in enumerate(step.node.inputs) if other == name]
+    return len(set(memories)) == 1 and all(map(bears, operands))
 
 
 @pytest.mark.parametrize("seed", range(0, 400, 100))

@@ -119,7 +119,7 @@ Problem = tuple[list[Buffer], dict[tuple[str, str], Spacing]]
 
 
 @st.composite
-def problems(draw: st.DrawFn, most: int = 14, largest: int = 400) -> Problem:
+def problems(draw: st.DrawFn, most: int = 8, largest: int = 400) -> Problem:
     """Any buffers, some of parts with lives of their own, and any spacings between those that follow each other."""
     made = []
     for index in range(draw(st.integers(0, most))):
@@ -134,7 +134,9 @@ def problems(draw: st.DrawFn, most: int = 14, largest: int = 400) -> Problem:
         first, last = min(part.first for part in parts), max(part.last for part in parts)
         made.append(Buffer(f"b{index}", end, first, last, tuple(parts)))
     spacings = {
-        (x.name, y.name): Spacing(draw(st.integers(-largest, largest)), draw(st.integers(-largest, largest)))
+        (x.name, y.name): Spacing(
+            draw(st.integers(-largest, largest)), draw(st.integers(-largest, largest)), draw(st.booleans())
+        )
         for a, b in permutations(made, 2)
         for x in a.parts
         for y in b.parts
@@ -151,6 +153,8 @@ def is_right(x: Part, at_x: int, y: Part, at_y: int, spacings: Mapping[tuple[str
         if (a.name, b.name) in spacings:
             spacing = spacings[a.name, b.name]
             if at_a - at_b >= spacing.input_above or at_b - at_a >= spacing.output_above:
+                return True
+            if spacing.in_place and at_a == at_b:
                 return True
     return False
 

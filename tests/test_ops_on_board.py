@@ -1,5 +1,7 @@
 """A case of every kernel on emulated boards: the compiled firmware's bytes are the reference's; it touches no others.
 
+Nor does its stack go deeper than the bound that was found without running it.
+
 The boards have different cores; the cases are too small to tell boards with the same core apart.
 """
 
@@ -24,6 +26,7 @@ BOARDS = ("qemu-mps2-an386", "qemu-mps3-an547", "microbit")
 SAMPLES = 4
 MOST_CASES = {"qemu-mps3-an547": 2}
 """Of a kernel in assembly: the Cortex-M55 runs the same text as the Cortex-M4, which gets all cases."""
+MOST_STACK = 700
 PORTABLE = {kernel.name for kernel in registry.KERNELS if kernel.portable}
 
 
@@ -37,13 +40,15 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
     core = load_core(bench.board.core)
     for (kernel, _), names in cases_of_each_kernel(named_cases(family), core).items():
         tried = 0
-        for name, built in those_that_fit(bench.board.name, kernel, names, tmp_path):
+        for name, built in those_that_fit(bench.board.name, kernel, names, tmp_path, overlap=False):
             found = differences(built, varied(built, SAMPLES), bench.running(built, expected))
             assert found == [], f"{kernel}: {name}"
             recorded = bench.recorded()
             outside = recorded.outside
             assert outside.count == 0, f"{kernel}: {name} touches {outside.address:#x} at {outside.pc:#x}: {outside}"
             assert too_near(bench.expected, recorded.spacings) == [], f"{kernel}: {name}"
+            used, bound = bench.stack(built)
+            assert bound.bytes is not None and used <= bound.bytes <= MOST_STACK, f"{kernel}: {name}: {used}, {bound}"
             tried += 1
             if tried == MOST_CASES.get(bench.board.name) or kernel in PORTABLE:  # the host compares all of those
                 break
@@ -62,7 +67,7 @@ def test_the_bench_compares(bench: Bench, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("access", ["r", "w"])
 def test_the_bench_watches(bench: Bench, tmp_path: Path, access: str) -> None:
-    built = build(NAMED["add-same_shape"], tmp_path, board=bench.board.name)
+    built = build(NAMED["add-same_shape"], tmp_path, board=bench.board.name, overlap=False)
 
     def shortened(image: elf.Image, built: Built) -> Expected:
         """Of the layer's tensors, the first that is read, or that which is written, is a byte shorter."""
@@ -77,3 +82,19 @@ def test_the_bench_watches(bench: Bench, tmp_path: Path, access: str) -> None:
     outside = bench.recorded().outside
     assert outside.count > 0
     assert (outside.span, outside.access) == (0, access)
+
+
+def test_a_kernel_that_says_too_little_is_found(bench: Bench, tmp_path: Path) -> None:
+    case, kernel = NAMED["depthwise_conv_2d-3x3"], "depthwise_conv_2d.direct"
+    built = build(case, tmp_path, board=bench.board.name, kernel=kernel, overlap=False)
+    assert differences(built, varied(built, SAMPLES), bench.running(built, expected)) == []
+    found = bench.recorded().spacings
+    (true,) = bench.expected.declared
+    assert too_near(bench.expected, found) == []
+    nearer = (
+        true._replace(input_above=true.input_above - 1),
+        true._replace(output_above=true.output_above - 1),
+        true._replace(in_place=True),
+    )
+    for wrong in nearer:
+        assert len(too_near(replace(bench.expected, declared=(wrong,)), found)) == 1, wrong

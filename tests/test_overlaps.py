@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from tinygen.access import Order, Spacing, evenly, rows, spacing
+from tinygen.access import Order, Spacing, by_channels, evenly, rows, spacing
 from tinygen.estimate import Estimate
 from tinygen.ir import Array, Graph, Node, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
@@ -47,6 +47,14 @@ class Toys:
         """A step of these orders, all of the same writes."""
         kernel = Kernel("toy", Toy, _no_body, overlaps=lambda site: {x: spacing(order) for x, order in orders.items()})
         return self._append(inputs, size, kernel, orders, scratch)
+
+    def sweep(self, name: str, channels: int, scratch: int = 0) -> str:
+        """A step that goes through all pixels for the first channel, then for the next, and keeps their number."""
+        size = self.sizes[name]
+        declared = {0: by_channels(evenly(size // channels, channels, channels))}
+        at = np.arange(size).reshape(-1, channels).T.reshape(-1)
+        kernel = Kernel("toy", Toy, _no_body, overlaps=lambda site: declared)
+        return self._append([name], size, kernel, {0: Order(at, at + 1, at, at + 1)}, scratch)
 
     def join(self, inputs: Sequence[str]) -> str:
         """A concatenation, which is no code where the parts lie in the whole."""
@@ -193,12 +201,14 @@ def random_toys(seed: int) -> Toys:
     for _ in range(rng.integers(1, 12)):
         names = list(toys.sizes)
         recent = names[-1] if rng.random() < 0.7 else str(rng.choice(names))
-        kind = rng.choice(["toy", "elementwise", "unknown", "join", "part"], p=[0.5, 0.2, 0.1, 0.1, 0.1])
+        kind = rng.choice(["toy", "elementwise", "sweep", "unknown", "join", "part"], p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.1])
         size, scratch = toys.sizes[recent], int(rng.choice([0, 0, 5, 40]))
         if kind == "elementwise":
             alike = [name for name in names if toys.sizes[name] == size]
             other = str(rng.choice(alike))
             toys.run([recent, other], size, dict.fromkeys(range(2), evenly(size, 1, 1)), scratch)
+        elif kind == "sweep":
+            toys.sweep(recent, int(rng.choice([c for c in range(1, 9) if size % c == 0])), scratch)
         elif kind == "join":
             toys.join([recent, str(rng.choice(names))])
         elif kind == "part":
@@ -268,6 +278,12 @@ def test_a_chain_in_place_takes_one_tensor() -> None:
         toys.outputs = [toys.run([list(toys.sizes)[-1]], 400, {0: evenly(100, 4, 4)})]
     assert arena(toys) == 400
     assert toys.layout().disjoint_bytes == 800
+
+
+def test_channel_by_channel_the_output_takes_the_very_place() -> None:
+    toys = Toys({"x": 400})
+    toys.outputs = [toys.sweep("x", 8, scratch=24)]
+    assert arena(toys) == 424
 
 
 def test_narrowing_and_widening_take_the_wider_tensor() -> None:

@@ -135,6 +135,8 @@ def manifest(board: str) -> Manifest:
         invoke="toy_invoke",
         reset="toy_reset",
         arena_bytes=BYTES,
+        set_arena=None,
+        shared_arena=None,
         state_bytes=1,
         const_bytes=0,
         macs=0,
@@ -152,12 +154,7 @@ def write_project(out: Path, board_name: str, trap: str = "") -> Manifest:
     """A whole project in `out`, as `tinygen build` would leave it."""
     described = manifest(board_name)
     board = load_board(board_name)
-    files = dict(
-        project_files(
-            board, load_core(board.core), "toy", SHA256, described.inputs, described.outputs, 2, described.reset,
-            described.cflags, described.arena_bytes,
-        )
-    )  # fmt: skip
+    files = dict(project_files(board, load_core(board.core), [described]))
     files["lib/toy/library.json"] = json.dumps({"name": "toy", "version": "1.0.0", "build": {}})
     files["lib/toy/src/toy.h"] = HEADER
     files["lib/toy/src/toy.c"] = source(trap)

@@ -34,7 +34,7 @@ def warm_peer(profile: str, out: Path, manifest: Manifest) -> Iterator[PipePeer]
     asked = runtime.ask(out, manifest)
     warm = _idle[profile].pop() if _idle[profile] else _Warm(profile)
     with tempfile.TemporaryFile() as errors:
-        process = warm.fork(out, errors)
+        process = warm.fork(out, manifest.name, errors)
         try:
             yield PipePeer(runtime.interpreter, process, errors, manifest, asked.lacks, profile)
         finally:
@@ -54,11 +54,11 @@ class _Warm:
             # It ends when this process closes its end of the pair, at the latest by ending.
             subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
 
-    def fork(self, out: Path, errors: IO[bytes]) -> _Forked:
-        """Answer about an output folder."""
+    def fork(self, out: Path, name: str, errors: IO[bytes]) -> _Forked:
+        """Answer about a model of an output folder."""
         stdin, write = os.pipe()
         read, stdout = os.pipe()
-        socket.send_fds(self._control, [os.fsencode(out)], [stdin, stdout, errors.fileno()])
+        socket.send_fds(self._control, [os.fsencode(out) + b"\0" + name.encode()], [stdin, stdout, errors.fileno()])
         os.close(stdin)
         os.close(stdout)
         return _Forked(self._says, os.fdopen(write, "wb"), os.fdopen(read, "rb"))
@@ -91,8 +91,8 @@ def _run(profile: str, control: socket.socket) -> None:
     interpreter = importlib.import_module(f"tinygen.{profile}").Interpreter
     importlib.import_module(_SLOW_IMPORT[profile])
     while True:
-        out, pipes, _, _ = socket.recv_fds(control, 4096, 3)
-        if not out:
+        asked, pipes, _, _ = socket.recv_fds(control, 4096, 3)
+        if not asked:
             return
         pid = os.fork()
         if pid == 0:
@@ -100,7 +100,8 @@ def _run(profile: str, control: socket.socket) -> None:
             for target, pipe in enumerate(pipes):
                 os.dup2(pipe, target)
                 os.close(pipe)
-            serve(Path(os.fsdecode(out)), interpreter)
+            out, name = asked.split(b"\0")
+            serve(Path(os.fsdecode(out)), name.decode(), interpreter)
             os._exit(0)
         for pipe in pipes:
             os.close(pipe)

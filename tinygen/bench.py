@@ -6,15 +6,15 @@ import contextlib
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinygen import board as boards
-from tinygen import elf, firmware, manifest, samples
+from tinygen import elf, firmware, manifest, samples, stack
 from tinygen.counting import record
 from tinygen.counting.attribution import Figures, Flash, figures, flash, library_flash, library_ram
-from tinygen.counting.disassembly import disassemble
+from tinygen.counting.disassembly import Instruction, disassemble
 from tinygen.counting.link_map import library_pieces
 from tinygen.counting.plugin import plugin
 from tinygen.errors import ToolFailed, UsageError
@@ -59,9 +59,10 @@ class Count:
     layers: tuple[LayerCount, ...]
     between: Figures  # the invoke's own instructions, outside of layers
     stack_bytes: int  # below the stack pointer at entry
+    stack_bound: stack.Bound  # what they cannot exceed, whatever the input
     flash: Flash
     flash_bytes: int  # of the library: code, constants, and initial values
-    ram_bytes: int  # of the library's static memory
+    ram_bytes: int  # of the library's static memory, and of the arena where that is not its own
     outputs_crc32: tuple[int, ...]  # of what was computed
 
 
@@ -124,15 +125,22 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
         layers=layers,
         between=between,
         stack_bytes=found.stack_bytes,
+        stack_bound=stack_bound(image, code, content),
         flash=parts,
         flash_bytes=size,
-        ram_bytes=library_ram(image, pieces),
+        ram_bytes=library_ram(image, pieces) + content.borrowed_bytes,
         outputs_crc32=tuple(zlib.crc32(data) for data in outputs),
     )
 
 
 def _ratio(count: int, macs: int) -> float | None:
     return count / macs if macs else None
+
+
+def stack_bound(image: elf.Image, code: Mapping[int, Instruction], content: Manifest) -> stack.Bound:
+    """What the stack of an invoke cannot exceed, from the instructions of a linked firmware."""
+    names = {symbol.address: symbol.name for symbol in image.symbols if symbol.kind == "function"}
+    return stack.bound(code, names, image.symbol(content.invoke).address)
 
 
 def watch(
@@ -200,11 +208,11 @@ def time(out: Path, content: Manifest, port: str | None = None, on_line: OnLine 
     """Flash a board, and ask it for the ticks of an invoke, and of each layer run by itself. Raises like flash()."""
     with boards.flashed(out, content, port, on_line) as peer:
         ticks = invoke_once(peer.session, content)
-        stack = peer.session.stack()
+        used = peer.session.stack()
         peer.session.reset()
         peer.session.load_inputs(sample_of(content).bytes)
         layers = tuple(run.ticks for run in peer.session.trace())
-        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, stack)
+        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, used)
 
 
 @contextlib.contextmanager
@@ -223,22 +231,12 @@ def for_board(out: Path, content: Manifest, name: str) -> Iterator[tuple[Path, M
             f"Build for it: tinygen build MODEL --board {name}.",
         )
     moved = replace(content, board=board.name)
-    project = project_files(
-        board,
-        load_core(board.core),
-        content.name,
-        content.model.sha256,
-        content.inputs,
-        content.outputs,
-        len(content.layers),
-        content.reset,
-        content.cflags,
-        content.arena_bytes,
-    )
+    models = [replace(model, board=board.name) for model in manifest.load_all(out)]
+    project = project_files(board, load_core(board.core), models)
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
         target = Path(folder)
         shutil.copytree(out / "lib", target / "lib")
-        for path, data in (project | {manifest.FILE_NAME: moved.to_json()}).items():
+        for path, data in (project | {manifest.FILE_NAME: manifest.to_json(models)}).items():
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             (target / path).write_bytes(data if isinstance(data, bytes) else data.encode())
         yield target, moved

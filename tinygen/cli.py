@@ -9,17 +9,21 @@ import sys
 from contextlib import AbstractContextManager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console, RenderableType
 
 from tinygen.errors import CannotCompare, TinygenError, UnsupportedModel, UsageError
 from tinygen.goal import OBJECTIVES, Goal
+from tinygen.interface import ARENAS, STATIC, Interface
 from tinygen.options import INTERFACES, PROFILES, Options
 from tinygen.report.plain import plain
 from tinygen.report.progress import Report, progress_on
 from tinygen.version import VERSION
+
+if TYPE_CHECKING:
+    from tinygen.pipeline import Model
 
 DEFAULT_BOARD = "qemu-mps2-an386"
 
@@ -53,6 +57,24 @@ _IO = click.option(
     show_default=True,
     help="int8: take the integers behind float32 and uint8 inputs and outputs, without QUANTIZE and DEQUANTIZE.",
 )
+_OPTIMIZE = click.option(
+    "--optimize",
+    type=click.Choice(OBJECTIVES),
+    default=OBJECTIVES[0],
+    show_default=True,
+    help="What the kernels are chosen and written for.",
+)
+_KERNEL = click.option(
+    "--kernel", "kernels", multiple=True, metavar="NAME", help="Take this kernel wherever it can be used."
+)
+_ARENA = click.option(
+    "--arena",
+    type=click.Choice(ARENAS),
+    default=STATIC,
+    show_default=True,
+    help="external: the application gives the model its memory, and may use it for other things in between.",
+)
+_OF = click.option("--model", "of", metavar="NAME", help="Which of the models that OUT was built from.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
 
@@ -75,17 +97,16 @@ def app() -> None:
 
 
 @app.command()
-@_MODEL
+@click.argument("models", metavar="MODEL...", type=_PATH, nargs=-1, required=True)
 @click.option("--out", "-o", required=True, type=_PATH, help="Folder to write; made when it does not exist.")
 @_BOARD
-@click.option("--name", help="C prefix and library name; by default made from the file's name.")
 @click.option(
-    "--optimize",
-    type=click.Choice(OBJECTIVES),
-    default="balanced",
-    show_default=True,
-    help="What the kernels are chosen and written for.",
+    "--name",
+    "names",
+    multiple=True,
+    help="C prefix and library name, once for each model; by default made from the files' names.",
 )
+@_OPTIMIZE
 @click.option("--flash-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's code and constants.")
 @click.option("--ram-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's arena and states.")
 @click.option(
@@ -95,16 +116,17 @@ def app() -> None:
     metavar="PART=REGION",
     help="Put weights, code, arena or state into a region of the board; REGION auto: the fastest that has room.",
 )
-@click.option("--kernel", "kernels", multiple=True, metavar="NAME", help="Take this kernel wherever it can be used.")
+@_KERNEL
 @_PROFILE
 @_IO
 @_BATCH
+@_ARENA
 @_JSON
 def build(
-    model: Path,
+    models: tuple[Path, ...],
     out: Path,
     board: str,
-    name: str | None,
+    names: tuple[str, ...],
     optimize: str,
     flash_budget: int | None,
     ram_budget: int | None,
@@ -113,31 +135,43 @@ def build(
     profile: str,
     io: str,
     batch: int | None,
+    arena: str,
     as_json: bool,
 ) -> None:
     """Generate C and a PlatformIO project from a model.
+
+    Several models become libraries of one firmware, which take turns in one arena.
 
     \b
     tinygen build kws.tflite --board qemu-mps2-an386 -o out
     tinygen build kws.tflite -o out --name kws --optimize size
     tinygen build kws.tflite -o out --io int8 --batch 4
     tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
+    tinygen build kws.tflite -o out --arena external
+    tinygen build kws.tflite vww.tflite -o out
     """
-    from tinygen import output, pipeline
+    from tinygen import manifest, output, pipeline
     from tinygen.placement import parsed
     from tinygen.report import tables
 
     goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels))
-    built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board, name, goal)
-    output.write(built.files, out)
+    read = [pipeline.read(model, Options(profile, batch, io)) for model in models]
+    built = pipeline.build_together(read, board, names, goal, Interface(arena))
+    output.write(built[0].files, out)
+    content = manifest.to_json([part.manifest for part in built])
     if as_json:
-        _print_json({"out": str(out), "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})
+        fits = [plain(part.fit) for part in built]
+        _print_json({"out": str(out), "manifest": json.loads(content), "fit": fits[0] if len(fits) == 1 else fits})
         return
-    _print(tables.build_table(built))
+    for part in built:
+        _print(tables.build_table(part))
+        _print("")
+    which = f" --model {built[0].manifest.name}" if len(built) > 1 else ""
     quoted = shlex.quote(str(out))
+    used = f"{out}/lib/{built[0].manifest.name}" if len(built) == 1 else f"all of {out}/lib"
     _print(
-        f"\nWritten to {out}. Next: tinygen verify {quoted}, tinygen flash {quoted}, "
-        f"or use {out}/lib/{built.manifest.name}."
+        f"Written to {out}, with a picture of the memory. Next: tinygen verify {quoted}{which}, "
+        f"tinygen flash {quoted}, or use {used}."
     )
 
 
@@ -165,6 +199,7 @@ def build(
     help="Insist on comparing with this runtime; that of the model's profile is compared when it is installed.",
 )
 @_PORT
+@_OF
 @_JSON
 def verify(
     out: Path,
@@ -174,6 +209,7 @@ def verify(
     on: str,
     against: str | None,
     port: str | None,
+    of: str | None,
     as_json: bool,
 ) -> None:
     """Compare the generated C with the numpy reference: every byte of every layer.
@@ -193,7 +229,7 @@ def verify(
     from tinygen.report import tables
     from tinygen.runtimes import RUNTIMES
 
-    content = manifest.load(out)
+    content = manifest.load(out, of)
     if on not in ("host", content.board):
         raise UsageError(
             f"{out} was built for {content.board}, not for {on}",
@@ -261,18 +297,19 @@ def flash(out: Path, port: str | None, stop: bool, as_json: bool) -> None:
     """
     from tinygen import firmware, manifest
 
-    content = manifest.load(out)
+    models = manifest.load_all(out)
     if stop:
         said = firmware.stop(out)
         _print_json({"stopped": said}) if as_json else _print(said)
         return
     with _progress() as report:
-        used = firmware.flash(out, port, report.line(f"building and flashing {content.board}"))
+        used = firmware.flash(out, port, report.line(f"building and flashing {models[0].board}"))
     size = firmware.firmware_size(out)
     if as_json:
-        _print_json({"board": content.board, "port": used, **plain(size)})
+        _print_json({"board": models[0].board, "port": used, **plain(size)})
         return
-    _print(f"{content.name} runs on {content.board}, serial port {used}.")
+    names = " and ".join(content.name for content in models)
+    _print(f"{names} {'runs' if len(models) == 1 else 'run'} on {models[0].board}, serial port {used}.")
     _print(f"Firmware: {size.flash_bytes:,} bytes of flash, {size.ram_bytes:,} bytes of static RAM.")
 
 
@@ -280,8 +317,9 @@ def flash(out: Path, port: str | None, stop: bool, as_json: bool) -> None:
 @_OUT
 @click.option("--input", "-i", "file", required=True, type=_PATH, help="Inputs, .npz or .npy: one sample or many.")
 @_PORT
+@_OF
 @_JSON
-def run(out: Path, file: Path, port: str | None, as_json: bool) -> None:
+def run(out: Path, file: Path, port: str | None, of: str | None, as_json: bool) -> None:
     """Send inputs to the board that runs OUT's firmware, and print what it answers.
 
     \b
@@ -293,7 +331,7 @@ def run(out: Path, file: Path, port: str | None, as_json: bool) -> None:
     from tinygen import samples as sampling
     from tinygen.report import answers
 
-    content = manifest.load(out)
+    content = manifest.load(out, of)
     chosen = sampling.from_file(file, content.inputs)
     labels = sampling.read_labels(file, len(chosen))
     found = []
@@ -320,8 +358,9 @@ def run(out: Path, file: Path, port: str | None, as_json: bool) -> None:
     help="Another board with the same core; by default the one that OUT was built for.",
 )
 @_PORT
+@_OF
 @_JSON
-def bench(out: Path, on: str | None, port: str | None, as_json: bool) -> None:
+def bench(out: Path, on: str | None, port: str | None, of: str | None, as_json: bool) -> None:
     """Count what one invoke executes, layer by layer; on a real board, measure its ticks.
 
     An emulated board counts instructions, exactly. Its cycles are modelled: the source of the core's cost table and its
@@ -335,7 +374,7 @@ def bench(out: Path, on: str | None, port: str | None, as_json: bool) -> None:
     from tinygen import firmware, manifest
     from tinygen.report import bench_tables
 
-    content = manifest.load(out)
+    content = manifest.load(out, of)
     with _progress() as report, benching.for_board(out, content, on or content.board) as (project, moved):
         on_line = report.line(f"building for {moved.board}")
         if firmware.is_emulated(project):
@@ -377,9 +416,27 @@ def boards(as_json: bool) -> None:
 @_PROFILE
 @_IO
 @_BATCH
+@_OPTIMIZE
+@_KERNEL
 @click.option("--proofs", is_flag=True, help="Show which cheaper arithmetic was proved to give the profile's results.")
+@click.option(
+    "--memory", is_flag=True, help="Show what RAM holds layer by layer, what would save some, and the board's."
+)
+@click.option("--out", "-o", type=_PATH, metavar="FILE.svg", help="With --memory: draw it, too, as a picture.")
 @_JSON
-def inspect(model: Path, board: str, profile: str, io: str, batch: int | None, proofs: bool, as_json: bool) -> None:
+def inspect(
+    model: Path,
+    board: str,
+    profile: str,
+    io: str,
+    batch: int | None,
+    optimize: str,
+    kernels: tuple[str, ...],
+    proofs: bool,
+    memory: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Show a model's graph, shapes, MACs and sizes, and what in it cannot be built and why.
 
     The exit code is 1 when something cannot be built.
@@ -387,13 +444,23 @@ def inspect(model: Path, board: str, profile: str, io: str, batch: int | None, p
     \b
     tinygen inspect kws.tflite
     tinygen inspect kws.tflite --proofs
+    tinygen inspect kws.tflite --memory -o memory.svg
     tinygen inspect kws.tflite --json
     """
     from tinygen import pipeline
     from tinygen.report import tables
 
+    if out is not None and not memory:
+        raise UsageError("-o names the file for the picture of --memory", "Add --memory, or leave -o away.")
+    if memory and proofs:
+        raise UsageError("--memory and --proofs show different things", "Ask for one of them.")
+    goal = Goal(optimize, prefer=frozenset(kernels))
     try:
-        built = pipeline.build(pipeline.read(model, Options(profile, batch, io)), board)
+        read = pipeline.read(model, Options(profile, batch, io))
+        if memory:
+            _inspect_memory(read, board, goal, out, as_json)
+            return
+        built = pipeline.build(read, board, goal=goal)
     except UnsupportedModel as unsupported:
         rows = pipeline.outline(model)
         if as_json:
@@ -412,6 +479,32 @@ def inspect(model: Path, board: str, profile: str, io: str, batch: int | None, p
     _print(tables.layer_table(built.manifest.layers))
     _print("")
     _print(tables.build_table(built))
+
+
+def _inspect_memory(model: Model, board: str, goal: Goal, out: Path | None, as_json: bool) -> None:
+    from tinygen import memory_report, output
+    from tinygen.report import memory_tables
+
+    if out is not None:
+        output.expect_replaceable(out)
+    found = memory_report.memory_report(model, board, goal)
+    if out is not None:
+        output.write_sealed(found.picture, out)
+    if as_json:
+        shown = {"memory": found.memory, "now": found.figures, "savings": found.savings, "fit": found.fit}
+        _print_json({**plain(shown), "fits": found.refusal is None, "picture": None if out is None else str(out)})
+        if found.refusal is not None:
+            raise click.exceptions.Exit(1)
+        return
+    _print(memory_tables.layers_table(found.memory))
+    _print(f"\n{memory_tables.bound_text(found.memory)}\n")
+    _print(memory_tables.savings_table(found))
+    _print("")
+    _print(memory_tables.fit_table(found.fit, found.board))
+    if out is not None:
+        _print(f"\nDrawn in {out}.")
+    if found.refusal is not None:
+        raise found.refusal
 
 
 @app.command()

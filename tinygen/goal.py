@@ -30,6 +30,8 @@ class Goal:
     """Which parts of the library go into which regions of the board (see `tinygen.placement`)."""
     prefer: frozenset[str] = frozenset()
     """Names of kernels to take wherever they can be used, whatever they cost."""
+    overlap: bool = True
+    """Whether outputs may overlap inputs that are not read again; if not, one can see what layers read and write."""
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:

@@ -45,10 +45,10 @@ def compile_host(out: Path, manifest: Manifest, folder: Path, compiler: str, fla
             name=manifest.name,
             invoke=manifest.invoke,
             reset=manifest.reset,
+            set_arena=manifest.set_arena,
             state_bytes=manifest.state_bytes,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
-            symbols=sorted({port.symbol for port in (*manifest.inputs, *manifest.outputs)}),
             layer_bytes=[layer.output.bytes for layer in manifest.layers],
         )
     )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tinygen import c_text
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
+from tinygen.interface import Interface
 from tinygen.ir import Graph, Tensor
 from tinygen.layers import Function, Layer
-from tinygen.layout import Layout
-from tinygen.memory import ALIGNMENT
+from tinygen.layout import Layout, Place
 from tinygen.ops.common import shape_text
 from tinygen.select import Step
 
@@ -21,21 +22,35 @@ _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float3
 
 
 class Pointers:
-    """C expressions for tensors in static memory."""
+    """C expressions for what lies in the arena and among the states; an arena of others is reached by its address."""
 
-    def __init__(self, graph: Graph, layout: Layout) -> None:
+    def __init__(self, graph: Graph, layout: Layout, interface: Interface) -> None:
         self._graph = graph
         self._layout = layout
+        self._may_be_missing = interface.is_external
+        self._member = {"arena": "->" if interface.is_external or interface.shared else ".", "state": "."}
 
     def of(self, name: str) -> str:
         """A pointer to a tensor's first element."""
         return "{} + {}".format(*self.element(name))
 
+    def public(self, name: str) -> str:
+        """The same for the application: null while an external arena has not been given."""
+        return f"arena ? {self.of(name)} : 0" if self._may_be_missing else self.of(name)
+
     def element(self, name: str) -> tuple[str, int]:
         """The array that a tensor lies in, and the index of its first element."""
         dtype = self._graph.tensors[name].dtype
         place = self._layout.places[name]
-        return f"{place.memory}.{_MEMBERS[str(dtype)]}", place.offset // dtype.itemsize
+        return self._array(place, dtype), place.offset // dtype.itemsize
+
+    def words(self, place: Place) -> str:
+        """A pointer to a place, in words."""
+        dtype = np.dtype(np.int32)
+        return f"{self._array(place, dtype)} + {place.offset // dtype.itemsize}"
+
+    def _array(self, place: Place, dtype: np.dtype[Any]) -> str:
+        return f"{place.memory}{self._member[place.memory]}{_MEMBERS[str(dtype)]}"
 
     def members(self, memory: str, size: int) -> list[dict[str, object]]:
         """The members of a memory's union, whose size is in bytes: an array of each type that something in it has."""
@@ -79,10 +94,13 @@ def layer_call(layer: Layer, pointers: Pointers) -> dict[str, object]:
     }
 
 
-def layer_text(layer: Layer, graph: Graph, name: str, function: Function | None) -> dict[str, object]:
+def layer_text(
+    layer: Layer, graph: Graph, pointers: Pointers, name: str, function: Function | None
+) -> dict[str, object]:
     """A layer's function, or a part's, and its comment; `function`: the one in assembly that computes it."""
     if function is not None:
-        text = f"{_signature(layer)}\n{{\n    {function.call(layer)}\n}}\n"
+        call = function.call(layer, pointers.words(layer.scratch) if layer.scratch else None)
+        text = f"{_signature(layer)}\n{{\n    {call}\n}}\n"
     else:
         text = render(
             layer.step.kernel.template,
@@ -92,7 +110,7 @@ def layer_text(layer: Layer, graph: Graph, name: str, function: Function | None)
             signature=_signature(layer),
             x_type=C_TYPES[str(layer.step.site.inputs[0].dtype)],
             y_type=C_TYPES[str(layer.output.dtype)],
-            **_group_values(layer),
+            **_group_values(layer, pointers),
             **layer.body.values,
         )
     return {
@@ -103,12 +121,12 @@ def layer_text(layer: Layer, graph: Graph, name: str, function: Function | None)
     }
 
 
-def _group_values(layer: Layer) -> dict[str, object]:
+def _group_values(layer: Layer, pointers: Pointers) -> dict[str, object]:
     """What the template of a group needs besides: its parts, and its memory."""
     if not layer.parts:
         return {}
     schedule = layer.body.constants["schedule"]
-    scratch = f"arena.i32 + {layer.scratch.offset // ALIGNMENT}" if layer.scratch else ""
+    scratch = pointers.words(layer.scratch) if layer.scratch else ""
     return {"parts": layer.parts, "schedule_type": C_TYPES[str(schedule.dtype)], "scratch": scratch}
 
 

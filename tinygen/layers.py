@@ -12,7 +12,6 @@ from tinygen.emit import render
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body
 from tinygen.layout import Layout, Place
-from tinygen.memory import ALIGNMENT
 from tinygen.select import Step
 
 
@@ -135,12 +134,12 @@ class Function:
         operands = {name for name, _ in layer.operands}
         return {role: array for role, array in layer.body.constants.items() if role not in operands}
 
-    def call(self, layer: Layer) -> str:
-        """The statement that runs a layer."""
+    def call(self, layer: Layer, scratch: str | None) -> str:
+        """The statement that runs a layer; `scratch` is a pointer to its memory for itself."""
         arguments = [
             *(name for name, _ in (*layer.operands, *layer.results)),
             *(f"{layer.id}_{role}" for role in self._own(layer)),
-            *([f"arena.i32 + {layer.scratch.offset // ALIGNMENT}"] if layer.scratch else []),
+            *([scratch] if scratch else []),
         ]
         return f"{self.symbol}({', '.join(arguments)});"
 

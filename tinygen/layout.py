@@ -151,11 +151,15 @@ def _allowed(
     for name in dict.fromkeys(step.node.inputs):
         operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
         if name in life and life[name].last == index and all(operand in declared for operand in operands):
-            each = [declared[operand] for operand in operands]
-            found[name, step.node.outputs[0]] = Spacing(
-                max(spacing.input_above for spacing in each), max(spacing.output_above for spacing in each)
-            )
+            found[name, step.node.outputs[0]] = _all([declared[operand] for operand in operands])
     return found
+
+
+def _all(spacings: Sequence[Spacing]) -> Spacing:
+    """What all of these allow."""
+    inputs, outputs, _ = zip(*spacings, strict=True)
+    in_place = all(each.in_place or each.input_above <= 0 or each.output_above <= 0 for each in spacings)
+    return Spacing(max(inputs), max(outputs), in_place)
 
 
 def _name(graph: Graph, frame: Frame) -> str:

@@ -35,7 +35,7 @@ _FAULT_FIELDS = ("number", "pc", "status", "address")
 _ERRORS = {
     1: "it does not know this request",
     2: "the request has the wrong length",
-    3: "it has no such input, output or layer",
+    3: "it has no such input, output, layer or model",
     4: "the range leaves the buffer",
     5: "the request is out of order: the board may have restarted in between",
     6: "the model used up all of the stack, so its results are worthless",

@@ -40,4 +40,4 @@ class Interpreter:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), Interpreter)
+    serve(Path(sys.argv[1]), sys.argv[2], Interpreter)

@@ -1,8 +1,11 @@
 """manifest.json: what `tinygen build` wrote, as a contract for tools.
 
-Schema 2. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
+Of several models that were built together, it is {schema, models, files}: `models` has an object of the following
+fields for each, with empty `files`, and `files` those of the whole folder.
 
-    schema            2
+Schema 3. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
+
+    schema            3
     tinygen           version that wrote it
     name              C prefix and library name
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
@@ -19,7 +22,11 @@ Schema 2. All paths are relative to the folder that holds manifest.json, with fo
                       tensor is not quantised
     invoke            C symbol, void (void)
     reset             C symbol, void (void), or null for a model without state
-    arena_bytes       static RAM for inputs, outputs, activations and scratch
+    arena_bytes       RAM for inputs, outputs, activations and scratch, static but for `set_arena`
+    set_arena         C symbol, int (void *memory, uint32_t bytes), that gives the library its arena: aligned to a word,
+                      before all else; or null where the library has an arena of its own
+    shared_arena      {name, bytes, models}: a C array of so many bytes, in a library of that name, that these models
+                      take turns in, each using the first `arena_bytes` of it; or null where the arena is not shared
     state_bytes       static RAM that lives from one invoke to the next
     const_bytes       weights, biases, requantisation and tables, in flash
     macs              multiply-accumulates of one invoke
@@ -50,10 +57,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.errors import OutputError
+from tinygen.errors import OutputError, UsageError
 from tinygen.ir import Removed
 
-SCHEMA = 2
+SCHEMA = 3
 FILE_NAME = "manifest.json"
 
 
@@ -149,6 +156,15 @@ def _ranges(indices: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True)
+class SharedArena:
+    """An arena of several models, of which one runs at a time."""
+
+    name: str
+    bytes: int
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The whole of manifest.json; the module's docstring documents each field."""
 
@@ -173,6 +189,8 @@ class Manifest:
     invoke: str
     reset: str | None
     arena_bytes: int
+    set_arena: str | None
+    shared_arena: SharedArena | None
     state_bytes: int
     const_bytes: int
     macs: int
@@ -190,15 +208,44 @@ class Manifest:
         of = {part.tensor: part.of for part in self.removed}
         return {name: tuple(sorted(set(range(of[name])) - indices)) for name, indices in gone.items()}
 
+    @property
+    def borrowed_bytes(self) -> int:
+        """The arena, where it is no part of the library."""
+        return self.arena_bytes if self.set_arena or self.shared_arena else 0
+
     def to_json(self) -> str:
-        """The text of manifest.json: stable order, so that equal content is equal bytes."""
-        fields = dataclasses.asdict(self)
-        fields["files"] = dict(sorted(self.files.items()))
-        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+        """The text of the manifest.json of one model."""
+        return to_json([self])
 
 
-def load(out: Path) -> Manifest:
-    """Read ``out/manifest.json``.
+def to_json(models: Sequence[Manifest]) -> str:
+    """The text of manifest.json: stable order, so that equal content is equal bytes. All models have the same files."""
+    files = dict(sorted(models[0].files.items()))
+    if len(models) == 1:
+        fields = dataclasses.asdict(models[0]) | {"files": files}
+    else:
+        parts = [dataclasses.asdict(model) | {"files": {}} for model in models]
+        fields = {"schema": SCHEMA, "models": parts, "files": files}
+    return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+
+
+def load(out: Path, name: str | None = None) -> Manifest:
+    """What ``out/manifest.json`` says of the model `name`, which may be left out where there is only one.
+
+    Raises UsageError where there is no such model or several, and OutputError as `load_all`.
+    """
+    models = load_all(out)
+    found = [model for model in models if name in (None, model.name)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(model.name for model in models)
+    if found:
+        raise UsageError(f"{out} holds several models: {names}", f"Say which one: --model {models[0].name}")
+    raise UsageError(f"{out} holds no model {name}", f"It holds {names}.")
+
+
+def load_all(out: Path) -> tuple[Manifest, ...]:
+    """Read ``out/manifest.json``: all models of the folder, each with the files of all.
 
     Raises OutputError when the folder was not written by `tinygen build`, or by another schema of it.
     """
@@ -216,7 +263,8 @@ def load(out: Path) -> Manifest:
     if schema != SCHEMA:
         raise OutputError(f"{path} has schema {schema!r}, this tinygen reads {SCHEMA}", "Build it again.")
     try:
-        return _decode(fields)
+        parts = [part | {"files": fields["files"]} for part in fields.get("models", [fields])]
+        return tuple(map(_decode, parts))
     except (KeyError, TypeError) as error:
         raise OutputError(f"{path} is damaged: {type(error).__name__} {error}", "Build it again.") from None
 
@@ -229,6 +277,8 @@ def _decode(fields: dict[str, Any]) -> Manifest:
     for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources", "notes"):
         values[key] = tuple(fields[key])
     values["layers"] = tuple(_decode_layer(layer) for layer in fields["layers"])
+    shared = fields["shared_arena"]
+    values["shared_arena"] = shared and SharedArena(**{**shared, "models": tuple(shared["models"])})
     values["removed"] = tuple(RemovedChannels(**part) for part in fields["removed"])
     return Manifest(**values)
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import combinations
 
 from tinygen.access import Spacing
-from tinygen.packing import Apart, least_height, pack
+from tinygen.packing import ANYWHERE, Apart, Ranges, least_height, pack
 
 ALIGNMENT = 4
 """Offsets are multiples of this: the widest element type that the arena holds."""
@@ -101,7 +101,7 @@ def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None) -> 
     """
     ordered = sorted(buffers, key=lambda buffer: (buffer.first, -buffer.bytes, buffer.last, buffer.name))
     sizes = [aligned(buffer.bytes) for buffer in ordered]
-    apart = dict(_separations(ordered, spacings or {}))
+    apart = _apart(ordered, spacings or {})
     bound, peak = _most_needed(ordered, sizes, apart)
     packed = pack(sizes, apart, bound, ALIGNMENT)
     slots = (Slot(buffer, offset) for buffer, offset in zip(ordered, packed.offsets, strict=True))
@@ -111,7 +111,7 @@ def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None) -> 
 
 def step_bytes(buffers: Sequence[Buffer], spacings: Spacings) -> int:
     """What no plan can go below for buffers that all live in one step: exact for up to three of them."""
-    apart = dict(_separations(buffers, spacings))
+    apart = _apart(buffers, spacings)
     return least_height([aligned(buffer.bytes) for buffer in buffers], range(len(buffers)), apart)
 
 
@@ -138,41 +138,61 @@ def _most_needed(buffers: Sequence[Buffer], sizes: Sequence[int], apart: Apart) 
     return most, peak
 
 
-def _separations(buffers: Sequence[Buffer], spacings: Spacings) -> Iterator[tuple[tuple[int, int], int]]:
-    """For each two buffers that may not lie anyhow: (i, j), and how many bytes after i buffer j may begin, or more."""
+def _apart(buffers: Sequence[Buffer], spacings: Spacings) -> Apart:
+    """For each two buffers that may not lie anyhow, how far the later one of the sequence may begin after the other."""
+    found: dict[tuple[int, int], Ranges] = {}
     active: list[int] = []
     for index in sorted(range(len(buffers)), key=lambda index: buffers[index].first):
         buffer = buffers[index]
         active = [other for other in active if buffers[other].last >= buffer.first]
         for other in active:
-            distances = _distances(buffers[other], buffer, spacings)
-            if distances is not None:
-                yield (other, index), distances[0]
-                yield (index, other), distances[1]
+            i, j = min(other, index), max(other, index)
+            taken = _taken(buffers[i], buffers[j], spacings)
+            if taken:
+                found[i, j] = _beside(taken)
         active.append(index)
+    return found
 
 
-def _distances(a: Buffer, b: Buffer, spacings: Spacings) -> tuple[int, int] | None:
-    """How many bytes after `a` buffer `b` may begin, or more, and after `b` buffer `a`; None: they may lie anyhow."""
+Interval = tuple[int, int]
+"""Of two distances: all between them."""
+
+
+def _taken(a: Buffer, b: Buffer, spacings: Spacings) -> list[Interval]:
+    """Distances of `b` from the beginning of `a` at which live parts would lie too near each other."""
     found = []
     for p in a.pieces:
         for q in b.pieces:
             if p.first <= q.last and q.first <= p.last:
-                upwards, downwards = _after(p, q, spacings), _after(q, p, spacings)
-                if upwards + downwards > 0:
-                    found.append((p.offset + upwards - q.offset, q.offset + downwards - p.offset))
-    if not found:
-        return None
-    return aligned(max(up for up, _ in found)), aligned(max(down for _, down in found))
+                by = p.offset - q.offset
+                for low, high in _too_near(p, q, spacings):
+                    outside = -aligned(-low - by), aligned(high + by)
+                    if outside[1] - outside[0] > ALIGNMENT:
+                        found.append(outside)
+    return found
 
 
-def _after(p: Part, q: Part, spacings: Spacings) -> int:
-    """How many bytes after `p` part `q` may begin, or more: no more than where they are disjoint."""
+def _too_near(p: Part, q: Part, spacings: Spacings) -> list[Interval]:
+    """Distances of `q` from the beginning of `p`: no more than where they are not disjoint."""
+    up, down, in_place = p.bytes, q.bytes, False
     if (p.name, q.name) in spacings:
-        return min(spacings[p.name, q.name].output_above, p.bytes)
-    if (q.name, p.name) in spacings:
-        return min(spacings[q.name, p.name].input_above, p.bytes)
-    return p.bytes
+        down, up, in_place = spacings[p.name, q.name]
+    elif (q.name, p.name) in spacings:
+        up, down, in_place = spacings[q.name, p.name]
+    low, high = -min(down, q.bytes), min(up, p.bytes)
+    if in_place and low < 0 < high:
+        return [(low, 0), (0, high)]
+    return [(low, high)] if low < high else []
+
+
+def _beside(taken: Sequence[Interval]) -> Ranges:
+    ranges = []
+    start = -ANYWHERE
+    for low, high in sorted(taken):
+        if low >= start:
+            ranges.append((start, low))
+        start = max(start, high)
+    return (*ranges, (start, ANYWHERE))
 
 
 def overlapping(slots: Sequence[Slot]) -> Iterator[tuple[Slot, Slot]]:

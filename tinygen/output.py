@@ -37,6 +37,54 @@ def write(files: Mapping[str, bytes], out: Path) -> None:
     _remove_stale(out, set(earlier) - set(files))
 
 
+_SEAL = b"<!-- Written by tinygen. SHA-256 of what is above: "
+
+
+def sealed(text: str) -> bytes:
+    """The content of an XML file, with a last line that tells whether somebody changed it since."""
+    data = text.encode()
+    return data + _SEAL + hashlib.sha256(data).hexdigest().encode() + b" -->\n"
+
+
+def expect_replaceable(path: Path) -> None:
+    """Raises OutputError where something is that tinygen did not write, or that was changed since."""
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder", "Name a file in it: -o memory.svg.")
+        if path.exists() and not _is_sealed(path.read_bytes()):
+            raise OutputError(
+                f"{path} was not written by tinygen, or was changed since",
+                "Choose another file with -o, or move what is there away.",
+            )
+        if not path.parent.is_dir():
+            raise OutputError(f"there is no folder {path.parent}", "Make it first, or choose another file with -o.")
+    except OSError as error:
+        raise OutputError(f"cannot look at {path}: {error.strerror}", "Choose another file with -o.") from None
+
+
+def write_sealed(data: bytes, path: Path) -> None:
+    """Write a sealed file, all of it or nothing, in the place of an earlier one.
+
+    Raises OutputError where `expect_replaceable` does, and when the disk does not take the file.
+    """
+    expect_replaceable(path)
+    try:
+        handle, staging = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with contextlib.ExitStack() as undo:
+            undo.callback(Path(staging).unlink, missing_ok=True)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            Path(staging).chmod(0o666 & ~_umask())
+            Path(staging).replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", _space_hint(error)) from None
+
+
+def _is_sealed(data: bytes) -> bool:
+    content, seal, _ = data.rpartition(_SEAL)
+    return bool(seal) and sealed(content.decode(errors="replace")) == data
+
+
 def _earlier_files(out: Path) -> Mapping[str, str]:
     """Path and hash of what an earlier build wrote."""
     try:
@@ -50,7 +98,7 @@ def _earlier_files(out: Path) -> Mapping[str, str]:
         raise OutputError(f"cannot look into {out}: {error.strerror}", _LEAVE) from None
     if not (out / manifest.FILE_NAME).is_file():
         raise OutputError(f"{out} is not empty and was not written by tinygen", _LEAVE)
-    files = dict(manifest.load(out).files)
+    files = dict(manifest.load_all(out)[0].files)
     for path in files:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:

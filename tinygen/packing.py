@@ -1,19 +1,27 @@
-"""The smallest height in which blocks can be packed that must be certain distances apart. Knows only numbers.
+"""The smallest height in which blocks can be packed that may not lie anyhow to each other. Knows only numbers.
 
-For two blocks that may not lie anyhow there is a least distance either way: ``apart[i, j]``, how far after block i
-block j may begin, and ``apart[j, i]``; one of the two must hold. It is no more than the size of the block that comes
-first, at which they are disjoint, and may be negative. Two blocks without distances do not concern each other.
+For two blocks there are ranges of distances, how far after the first one the second may begin: some below (negative),
+some above, maybe some between. Where they are disjoint, they may always lie so. Two blocks without ranges do not
+concern each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 
-Apart = Mapping[tuple[int, int], int]
+ANYWHERE = 2**60
+"""The end of a range that has none."""
+
+Ranges = tuple[tuple[int, int], ...]
+"""Ascending; both ends are included."""
+
+Apart = Mapping[tuple[int, int], Ranges]
+"""For blocks i and j, i < j: how far after i block j may begin."""
 
 _LARGEST_TOURNAMENT = 7  # blocks: orders are tried one by one
-_STATES = 6_000  # that a search looks at, all in all
+_EFFORT = 2_000_000  # of all searches: for each state that they look at, a hundred, and one for each pair of blocks
 
 
 @dataclass(frozen=True)
@@ -32,16 +40,29 @@ def least_height(sizes: Sequence[int], blocks: Sequence[int], apart: Apart) -> i
     the one before (every tournament has a Hamiltonian path). The least height over all orders is a bound. A block that
     is disjoint from all others comes on top: without it, those above it could move down by its size.
     """
-    alone = [i for i in blocks if all(_disjoint(sizes, apart, i, j) for j in blocks if j != i)]
+    alone = [i for i in blocks if all(_are_disjoint(sizes, apart, i, j) for j in blocks if j != i)]
     others = sorted(set(blocks) - set(alone), key=lambda i: (-sizes[i], i))[:_LARGEST_TOURNAMENT]
-    return sum(sizes[i] for i in alone) + _least_over_orders(sizes, others, apart)
+    after = {pair: distance for i, j in combinations(sorted(others), 2) for pair, distance in _after(apart, i, j)}
+    return sum(sizes[i] for i in alone) + _least_over_orders(sizes, others, after)
 
 
-def _disjoint(sizes: Sequence[int], apart: Apart, i: int, j: int) -> bool:
-    return apart.get((i, j)) == sizes[i] and apart.get((j, i)) == sizes[j]
+def _are_disjoint(sizes: Sequence[int], apart: Apart, i: int, j: int) -> bool:
+    first, second = min(i, j), max(i, j)
+    ranges = apart.get((first, second), ())
+    return ranges == ((-ANYWHERE, -sizes[second]), (sizes[first], ANYWHERE))
 
 
-def _least_over_orders(sizes: Sequence[int], blocks: Sequence[int], apart: Apart) -> int:
+def _after(apart: Apart, i: int, j: int) -> Iterator[tuple[tuple[int, int], int]]:
+    """Two distances of which one holds: that of j after i, or that of i after j. At the widest gap they are largest."""
+    up = down = 0
+    if (i, j) in apart:
+        (_, low), (high, _) = max(pairwise(apart[i, j]), key=lambda ranges: ranges[1][0] - ranges[0][1])
+        up, down = high, -low
+    yield (i, j), up
+    yield (j, i), down
+
+
+def _least_over_orders(sizes: Sequence[int], blocks: Sequence[int], after: Mapping[tuple[int, int], int]) -> int:
     least = sum(sizes[i] for i in blocks)
 
     def extend(before: int, offset: int, height: int, rest: frozenset[int]) -> None:
@@ -51,7 +72,7 @@ def _least_over_orders(sizes: Sequence[int], blocks: Sequence[int], apart: Apart
         if not rest:
             least = height
         for block in rest:
-            start = max(0, offset + apart.get((before, block), 0))
+            start = max(0, offset + after[before, block])
             extend(block, start, max(height, start + sizes[block]), rest - {block})
 
     for first in blocks:
@@ -63,25 +84,24 @@ def pack(sizes: Sequence[int], apart: Apart, bound: int, unit: int) -> Packing:
     """A low packing at multiples of `unit`, which sizes and distances are, too; `bound`: what none can go below.
 
     Several greedy orders are tried, each block going to the lowest offset that is free. Where none reaches the bound,
-    an exhaustive search looks for a packing at the bound itself, then by bisection above it. It ends after a number of
-    states, so that the result depends on nothing but the blocks; what it has refuted until then raises the bound.
+    an exhaustive search looks for a packing at the bound itself, then by bisection above it. It ends after a certain
+    effort, so that the result depends on nothing but the blocks; what it has refuted until then raises the bound.
     """
-    near: list[dict[int, tuple[int, int]]] = [{} for _ in sizes]
-    for (i, j), distance in apart.items():
-        near[i][j] = distance, apart[j, i]
-    best = min((_greedy(sizes, near, order) for order in _orders(sizes, near)), key=lambda at: _height(sizes, at))
+    gaps = _gaps(len(sizes), apart)
+    best = min((_greedy(gaps, order) for order in _orders(sizes, gaps)), key=lambda at: _height(sizes, at))
     low, high = bound, _height(sizes, best)
-    target, left = bound, _STATES
+    states = left = _EFFORT // (100 + len(apart))
+    target = bound
     while low < high and left > 0:
-        search = _Search(sizes, near, target, min(left, _STATES // 3))
+        search = _Search(sizes, apart, target, min(left, states // 3))
         found = search.run()
         left -= search.states
         if found is not None:
             best, high = found, _height(sizes, found)
         else:
             low = target + unit
-            if search.is_complete and bound < low:
-                bound = low
+            if search.is_complete:
+                bound = max(bound, low)
         target = (low + high) // 2 // unit * unit
     return Packing(best, high, min(bound, high))
 
@@ -90,48 +110,59 @@ def _height(sizes: Sequence[int], offsets: Sequence[int]) -> int:
     return max((offset + size for offset, size in zip(offsets, sizes, strict=True)), default=0)
 
 
-_Near = Sequence[Mapping[int, tuple[int, int]]]
-"""For each block those that it must keep away from: how far after it they may begin, and how far it after them."""
+_Gaps = Sequence[Mapping[int, Sequence[tuple[int, int]]]]
+"""For each block those that concern it: the distances between which it must not begin after their beginning."""
 
 
-def _orders(sizes: Sequence[int], near: _Near) -> Iterator[list[int]]:
+def _gaps(count: int, apart: Apart) -> _Gaps:
+    found: list[dict[int, Sequence[tuple[int, int]]]] = [{} for _ in range(count)]
+    for (i, j), ranges in apart.items():
+        between = [(below, above) for (_, below), (above, _) in pairwise(ranges)]
+        found[j][i] = between
+        found[i][j] = [(-above, -below) for below, above in between]
+    return found
+
+
+def _orders(sizes: Sequence[int], gaps: _Gaps) -> Iterator[list[int]]:
     """Blocks come in the order of time."""
     blocks = range(len(sizes))
     yield sorted(blocks, key=lambda i: (-sizes[i], i))
-    yield sorted(blocks, key=lambda i: (-sizes[i] * len(near[i]), i))
-    yield sorted(blocks, key=lambda i: (-len(near[i]), -sizes[i], i))
+    yield sorted(blocks, key=lambda i: (-sizes[i] * len(gaps[i]), i))
+    yield sorted(blocks, key=lambda i: (-len(gaps[i]), -sizes[i], i))
     yield list(blocks)
 
 
-def _greedy(sizes: Sequence[int], near: _Near, order: Sequence[int]) -> list[int]:
+def _greedy(gaps: _Gaps, order: Sequence[int]) -> list[int]:
     offsets: dict[int, int] = {}
     for block in order:
         offset = 0
-        # What is too near ends before `above`, and begins after `below`: both excluded.
         taken = (
-            (offsets[j] - after, offsets[j] + before) for j, (after, before) in near[block].items() if j in offsets
+            (offsets[j] + low, offsets[j] + high) for j in gaps[block] if j in offsets for low, high in gaps[block][j]
         )
         for below, above in sorted(taken):
             if below < offset < above:
                 offset = above
         offsets[block] = offset
-    return [offsets[block] for block in range(len(sizes))]
+    return [offsets[block] for block in range(len(order))]
 
 
 class _Search:
-    """Whether blocks go into a height: for each two of them that are too near each other, one goes above the other.
+    """Whether blocks go into a height: for each two that are too near each other, it tries one range after the other.
 
-    Of every block the lowest and the highest offset are known that the decisions so far leave it. Where one of two
-    blocks cannot be above, the other is. When all blocks at their lowest offsets are far enough apart, that is it.
+    Of every block the lowest and the highest offset are known that the decisions so far leave it. Where they leave one
+    range to two blocks, it is theirs. When all blocks at their lowest offsets are as they may be, that is it.
     """
 
-    def __init__(self, sizes: Sequence[int], near: _Near, height: int, states: int) -> None:
-        self._pairs = [(i, j, *near[i][j]) for i in range(len(sizes)) for j in near[i] if i < j]
+    def __init__(self, sizes: Sequence[int], apart: Apart, height: int, states: int) -> None:
+        self._pairs = [(i, j, ranges) for (i, j), ranges in apart.items()]
+        self._taken = [sum(b[0] - a[1] for a, b in pairwise(ranges)) for ranges in apart.values()]
+        self._failed = [0] * len(self._pairs)
+        """How often it was found that there is no range for each pair."""
         self._of: list[list[int]] = [[] for _ in sizes]
-        for index, (i, j, _, _) in enumerate(self._pairs):
+        for index, (i, j, _) in enumerate(self._pairs):
             self._of[i].append(index)
             self._of[j].append(index)
-        self._first = _State([0] * len(sizes), [height - size for size in sizes], bytearray(len(self._pairs)))
+        self._first = _State([0] * len(sizes), [height - size for size in sizes], [None] * len(self._pairs))
         self._limit = states
         self.states = 0
         self.is_complete = True
@@ -153,12 +184,11 @@ class _Search:
             pair = self._tightest(state)
             if pair is None:
                 return state.low
-            i, j, up, down = self._pairs[pair]
-            above = state.high[j] - state.low[i] - up
-            below = state.high[i] - state.low[j] - down
+            i, j, ranges = self._pairs[pair]
             # That which leaves more room is tried first: it is the last on the stack.
-            for choice in (_BELOW, _ABOVE) if above >= below else (_ABOVE, _BELOW):
-                stack.append((state.deciding(pair, choice), [i, j]))
+            nearest, farthest = state.low[j] - state.high[i], state.high[j] - state.low[i]
+            for chosen in sorted(ranges, key=lambda r: min(r[1], farthest) - max(r[0], nearest)):
+                stack.append((state.deciding(pair, chosen), [i, j]))
         return None
 
     def _follow(self, state: _State, changed: list[int]) -> bool:
@@ -166,45 +196,48 @@ class _Search:
         low, high, decided = state.low, state.high, state.decided
         while changed:
             for pair in self._of[changed.pop()]:
-                i, j, up, down = self._pairs[pair]
-                if not decided[pair]:
-                    above, below = low[i] + up <= high[j], low[j] + down <= high[i]
-                    if above and below:
+                i, j, ranges = self._pairs[pair]
+                chosen = decided[pair]
+                if chosen is None:
+                    nearest, farthest = low[j] - high[i], high[j] - low[i]
+                    possible = [each for each in ranges if each[0] <= farthest and each[1] >= nearest]
+                    if len(possible) > 1:
                         continue
-                    decided[pair] = _ABOVE if above else _BELOW
-                if decided[pair] == _BELOW:
-                    i, j, up = j, i, down
-                if low[j] < low[i] + up:
-                    low[j] = low[i] + up
-                    changed.append(j)
-                if high[i] > high[j] - up:
-                    high[i] = high[j] - up
-                    changed.append(i)
-                if low[j] > high[j] or low[i] > high[i]:
-                    return False
+                    decided[pair] = chosen = possible[0] if possible else ranges[0]
+                least, most = chosen
+                for block, lowest, highest in (
+                    (j, low[i] + least, high[i] + most),
+                    (i, low[j] - most, high[j] - least),
+                ):
+                    if low[block] < lowest or high[block] > highest:
+                        low[block], high[block] = max(low[block], lowest), min(high[block], highest)
+                        changed.append(block)
+                        if low[block] > high[block]:
+                            self._failed[pair] += 1
+                            return False
         return True
 
     def _tightest(self, state: _State) -> int | None:
-        """Of the pairs that are too near each other at their lowest offsets, that with the least room."""
-        low, high, best, least = state.low, state.high, None, 0
-        for pair, (i, j, up, down) in enumerate(self._pairs):
-            if not state.decided[pair] and -down < low[j] - low[i] < up:
-                room = high[j] - low[i] - up + high[i] - low[j] - down
+        """A pair that is too near each other at their lowest offsets: with little room, and often in the way so far."""
+        low, high, best, least = state.low, state.high, None, 0.0
+        for pair, (i, j, ranges) in enumerate(self._pairs):
+            distance = low[j] - low[i]
+            if state.decided[pair] is None and ranges[0][1] < distance < ranges[-1][0]:
+                if any(first <= distance <= last for first, last in ranges):
+                    continue
+                room = (high[j] - low[j] + high[i] - low[i] - self._taken[pair] + 1) / (1 + self._failed[pair])
                 if best is None or room < least:
                     best, least = pair, room
         return best
-
-
-_ABOVE, _BELOW = 1, 2  # decisions: where the second of a pair goes
 
 
 @dataclass
 class _State:
     low: list[int]
     high: list[int]
-    decided: bytearray
+    decided: list[tuple[int, int] | None]
 
-    def deciding(self, pair: int, choice: int) -> _State:
-        decided = bytearray(self.decided)
-        decided[pair] = choice
+    def deciding(self, pair: int, chosen: tuple[int, int]) -> _State:
+        decided = list(self.decided)
+        decided[pair] = chosen
         return _State(list(self.low), list(self.high), decided)

@@ -5,39 +5,34 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from tinygen import manifest, passes
+from tinygen import passes
+from tinygen.assemble import Part, assemble
 from tinygen.c_text import library_name
 from tinygen.check import check
-from tinygen.errors import InvalidModel
-from tinygen.fit import FitReport, fit, room
+from tinygen.errors import InvalidModel, UsageError
+from tinygen.fit import FitReport, fit, fit_together, room
 from tinygen.goal import Goal
 from tinygen.importers import OutlineRow, tflite
+from tinygen.interface import Interface, shared_by
 from tinygen.ir import Graph
 from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
+from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.options import Options
 from tinygen.placement import resolved
 from tinygen.plan import Plan, plan, sizes_of
-from tinygen.project import project_files
 from tinygen.target import Board, Core, load_board, load_core
-from tinygen.version import VERSION
 
 IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
 """One importer for each file suffix."""
 
-_OPTIMISATION = {"balanced": "-O2", "speed": "-O2", "size": "-Os", "ram": "-O2"}
-"""On Cortex-M, -O3 is slower than -O2 for these loops: it spills."""
-
 _LARGEST_FILE = 2**30
-
-_HOST_FOLDER = "host"
-"""The same model in portable C, where the board's library is not."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,7 @@ class Build:
     manifest: Manifest
     fit: FitReport
     layout: Layout
+    memory: MemoryMap
 
 
 def read(path: Path, options: Options | None = None) -> Model:
@@ -101,105 +97,116 @@ def _importer(path: Path) -> ModuleType:
     return importer
 
 
-def build(model: Model, board_name: str, name: str | None = None, goal: Goal | None = None) -> Build:
+def build(
+    model: Model,
+    board_name: str,
+    name: str | None = None,
+    goal: Goal | None = None,
+    interface: Interface | None = None,
+) -> Build:
     """Generate library and project for a board.
 
-    Raises UsageError for a name that cannot be, BoardError, and DoesNotFit.
+    Raises UsageError for a name or a place that cannot be, BoardError, and DoesNotFit.
+    """
+    return build_together([model], board_name, [name], goal, interface)[0]
+
+
+def build_together(
+    models: Sequence[Model],
+    board_name: str,
+    names: Sequence[str | None] = (),
+    goal: Goal | None = None,
+    interface: Interface | None = None,
+) -> tuple[Build, ...]:
+    """Libraries of models of which one runs at a time, in one arena, and a project for all of them.
+
+    `names` are for the models in their order, or left out; the goal is each one's. Every build has all files. Raises
+    UsageError for names or places that cannot be, BoardError, and DoesNotFit.
     """
     goal = goal or Goal()
+    interface = interface or Interface()
     board = load_board(board_name)
     core = load_core(board.core)
-    prefix = library_name(name, Path(model.file).stem)
-    chosen = plan(model.graph, core, goal, room(board, goal.places))
-    goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
-    library = generate(model.graph, chosen, prefix, Origin(model.file, model.sha256, model.options, board.name, goal))
-    host = library
-    if not all(step.kernel.portable for step in chosen.steps):
-        _, host = portable_c(model, prefix, core, Goal(goal.objective), board.name)
-    report = fit(library, chosen, board, model.file, goal.places)
-    return _assemble(model, prefix, goal, board, core, library, host, chosen, report)
+    prefixes = _prefixes(models, names)
+    if len(models) > 1 and not interface.is_external:
+        interface = dataclasses.replace(interface, shared=shared_by(prefixes))
+    if "arena" in dict(goal.places) and (interface.is_external or interface.shared):
+        raise UsageError(
+            "--place arena is for an arena that is one library's own: an external one lies where the application has "
+            "it, one of several models where the linker puts it",
+            "Leave it out.",
+        )
+    together = tuple((model.file, prefix) for model, prefix in zip(models, prefixes, strict=True))
+    parts = [
+        _part(model, prefix, board, core, goal, interface, together if len(models) > 1 else ())
+        for model, prefix in zip(models, prefixes, strict=True)
+    ]
+    fit_together([part.fit for part in parts], [part.library.state_bytes for part in parts], board)
+    files, contents = assemble(parts, board, core, interface.shared)
+    return tuple(
+        Build(files, content, part.fit, part.chosen.layout, part.memory)
+        for content, part in zip(contents, parts, strict=True)
+    )
 
 
-def portable_c(model: Model, prefix: str, core: Core, goal: Goal, target: str) -> tuple[Plan, Library]:
-    """The library in C for any core, and the plan behind it. Raises DoesNotFit for a budget that cannot be met."""
-    chosen = plan(model.graph, core, goal, portable=True)
-    origin = Origin(model.file, model.sha256, model.options, target, goal)
-    return chosen, generate(model.graph, chosen, prefix, origin)
+def _prefixes(models: Sequence[Model], names: Sequence[str | None]) -> tuple[str, ...]:
+    """The models' C prefixes. Raises UsageError where there is not one for each, all different."""
+    if names and len(names) != len(models):
+        raise UsageError(
+            f"{len(names)} names for {len(models)} models", "Give each model its --name, in their order, or none."
+        )
+    wanted = names or [None] * len(models)
+    found = [library_name(name, Path(model.file).stem) for model, name in zip(models, wanted, strict=True)]
+    for index, name in enumerate(found):
+        if name in found[:index]:
+            raise UsageError(
+                f"{models[found.index(name)].file} and {models[index].file} would both be called {name}",
+                "Give each model its --name, in their order.",
+            )
+    return tuple(found)
 
 
-def _assemble(
+def _part(
     model: Model,
-    name: str,
-    goal: Goal,
+    prefix: str,
     board: Board,
     core: Core,
-    library: Library,
-    host: Library,
-    chosen: Plan,
-    report: FitReport,
-) -> Build:
-    folder = f"lib/{name}"
-    host_folder = folder if host is library else _HOST_FOLDER
-    content = Manifest(
-        schema=manifest.SCHEMA,
-        tinygen=VERSION,
-        name=name,
-        model=manifest.Model(model.file, model.sha256, f"model/{name}.tflite"),
-        profile=model.options.profile,
-        batch=model.options.batch,
-        io=model.options.io,
-        notes=model.graph.notes,
-        optimize=goal.objective,
-        board=board.name,
-        core=core.name,
-        include_dirs=(f"{folder}/src",),
-        sources=_sources(folder, library),
-        cflags=("-std=c99", _OPTIMISATION[goal.objective], *core.flags),
-        host_include_dirs=(f"{host_folder}/src",),
-        host_sources=_sources(host_folder, host),
-        inputs=library.inputs,
-        outputs=library.outputs,
-        invoke=f"{name}_invoke",
-        reset=f"{name}_reset" if library.state_bytes else None,
-        arena_bytes=library.arena_bytes,
-        state_bytes=library.state_bytes,
-        const_bytes=library.const_bytes,
-        macs=library.macs,
-        model_macs=sum(model.whole.macs(node) for node in model.whole.nodes),
-        layers=library.layers,
-        removed=tuple(manifest.RemovedChannels.noted(removed) for removed in model.graph.removed),
-        files={},
-    )
-    project = project_files(
-        board,
-        core,
-        name,
-        model.sha256,
-        library.inputs,
-        library.outputs,
-        len(library.layers),
-        content.reset,
-        content.cflags,
-        library.arena_bytes,
-    )
-    files = {
-        **{path: _bytes(text) for path, text in project.items()},
-        **{f"{host_folder}/{path}": _bytes(text) for path, text in host.files.items() if path.startswith("src/")},
-        **{f"{folder}/{path}": _bytes(text) for path, text in library.files.items()},
-        content.model.path: model.data,
-    }
-    hashes = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
-    content = dataclasses.replace(content, files=hashes)
-    files[manifest.FILE_NAME] = _bytes(content.to_json())
-    return Build(dict(sorted(files.items())), content, report, chosen.layout)
+    goal: Goal,
+    interface: Interface,
+    together: tuple[tuple[str, str], ...],
+) -> Part:
+    goal, chosen, library, origin = board_c(model, prefix, board, core, goal, interface, together)
+    host = library
+    if not all(step.kernel.portable for step in chosen.steps):
+        plain = dataclasses.replace(origin, goal=Goal(goal.objective))
+        _, host = portable_c(model, prefix, core, plain)
+    report = fit(library, chosen, board, model.file, goal.places)
+    return Part(model, prefix, goal, chosen, library, host, report, memory_map(model.graph, chosen))
 
 
-def _sources(folder: str, library: Library) -> tuple[str, ...]:
-    return tuple(f"{folder}/{path}" for path in library.files if path.endswith((".c", ".S")))
+def board_c(
+    model: Model,
+    prefix: str,
+    board: Board,
+    core: Core,
+    goal: Goal,
+    interface: Interface | None = None,
+    together: tuple[tuple[str, str], ...] = (),
+) -> tuple[Goal, Plan, Library, Origin]:
+    """The library for a board, the plan behind it, where it comes from, and the goal with the regions of its parts.
+
+    Raises UsageError for a region or a kernel that there is not, and DoesNotFit for a budget that cannot be met.
+    """
+    chosen = plan(model.graph, core, goal, room(board, goal.places))
+    goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
+    origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface or Interface(), together)
+    return goal, chosen, generate(model.graph, chosen, prefix, origin), origin
 
 
-def _bytes(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else text
+def portable_c(model: Model, prefix: str, core: Core, origin: Origin) -> tuple[Plan, Library]:
+    """The library in C for any core, and the plan behind it. Raises DoesNotFit for a budget that cannot be met."""
+    chosen = plan(model.graph, core, origin.goal, portable=True)
+    return chosen, generate(model.graph, chosen, prefix, origin)
 
 
 def _content(path: Path) -> bytes:

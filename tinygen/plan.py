@@ -42,10 +42,14 @@ def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, por
     are taken, as far as there are any. `portable`: only kernels in C for any core.
     Raises DoesNotFit when a budget cannot be met.
     """
-    options = candidates(graph, core, goal, portable)
+    return planned(graph, candidates(graph, core, goal, portable), goal, ram_bytes)
+
+
+def planned(graph: Graph, options: Sequence[Step], goal: Goal, ram_bytes: int | None = None) -> Plan:
+    """The same where the kernels that one can choose from are known already."""
     needs = StepBytes(graph, options).of
     steps: Sequence[Step] = choose(options, goal, needs)
-    layout = lay_out(graph, steps)
+    layout = lay_out(graph, steps, goal.overlap)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
     if limit is not None and layout.ram_bytes > limit:
         steps, layout = _within(graph, options, goal, needs, limit)
@@ -62,7 +66,7 @@ def _within(
     target = limit
     while True:
         steps = choose(within_ram(options, target, needs), goal, needs)
-        layout = lay_out(graph, steps)
+        layout = lay_out(graph, steps, goal.overlap)
         if layout.ram_bytes <= limit or target <= least:
             return steps, layout
         target -= layout.ram_bytes - limit

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tinygen import emit
-from tinygen.errors import BoardError, Problem, UnsupportedModel
-from tinygen.manifest import Port
+from tinygen.errors import BoardError, Problem, UnsupportedModel, UsageError
+from tinygen.manifest import Manifest
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, FLASH, RAM, Board, Core
 
-_MOST_PORTS = 255  # the protocol counts inputs and outputs in a byte
+_MOST_PORTS = 255  # the protocol counts inputs and outputs, and the runner models, in a byte
 
 
 @dataclass(frozen=True)
@@ -29,38 +29,27 @@ class Footprint:
 RUNNER_FOOTPRINT = Footprint(flash_bytes=4096, ram_bytes=768)
 
 
-def project_files(
-    board: Board,
-    core: Core,
-    name: str,
-    model_sha256: str,
-    inputs: Sequence[Port],
-    outputs: Sequence[Port],
-    layer_count: int,
-    reset: str | None,
-    cflags: Sequence[str],
-    arena_bytes: int = 0,
-) -> dict[str, str | bytes]:
+def project_files(board: Board, core: Core, models: Sequence[Manifest]) -> dict[str, str | bytes]:
     """All files of the project outside of lib/, model/ and manifest.json, by path relative to its folder, sorted.
 
-    `name` is the library's C prefix, `cflags` are its compiler flags, `arena_bytes` its static RAM (0: not told).
-    Raises BoardError for a board that tinygen has no port for, UnsupportedModel for too many inputs or outputs.
+    `models` say what libraries it is for; they are compiled with the same flags. Raises BoardError for a board that
+    tinygen has no port for, UnsupportedModel for too many inputs or outputs, UsageError for too many models.
     """
-    if max(len(inputs), len(outputs)) > _MOST_PORTS:
-        reason = f"{len(inputs)} inputs and {len(outputs)} outputs; the runner serves up to {_MOST_PORTS} of each"
-        raise UnsupportedModel(name, [Problem("the model", "", reason, "")])
+    if len(models) > _MOST_PORTS:
+        raise UsageError(f"the runner serves up to {_MOST_PORTS} models, not {len(models)}", "Build fewer at a time.")
+    for model in models:
+        inputs, outputs = len(model.inputs), len(model.outputs)
+        if max(inputs, outputs) > _MOST_PORTS:
+            reason = f"{inputs} inputs and {outputs} outputs; the runner serves up to {_MOST_PORTS} of each"
+            raise UnsupportedModel(model.name, [Problem("the model", "", reason, "")])
+    names = " and ".join(model.name for model in models)
     files: dict[str, str | bytes] = {
-        "platformio.ini": _settings(board, core, name, cflags),
+        "platformio.ini": _settings(board, core, names, models[0].cflags),
         "src/runner_model.c": emit.render(
             "project/runner_model.c.j2",
-            name=name,
-            layers_macro=f"{name.upper()}_LAYERS",
-            layer_count=layer_count,
-            inputs=inputs,
-            outputs=outputs,
-            sha256_rows=_byte_rows(bytes.fromhex(model_sha256)),
-            arena_bytes=arena_bytes,
-            reset=reset,
+            names=names,
+            models=[_runner_model(model) for model in models],
+            given_bytes=max(model.arena_bytes if model.set_arena else 0 for model in models),
         ),
     }
     files |= _tree(resource("firmware", "runner"), "src/runner")
@@ -71,6 +60,21 @@ def project_files(
     else:
         files |= _framework_port(board)
     return dict(sorted(files.items()))
+
+
+def _runner_model(model: Manifest) -> dict[str, object]:
+    """What the runner's template needs of a model."""
+    return {
+        "name": model.name,
+        "layers_macro": f"{model.name.upper()}_LAYERS",
+        "layer_count": len(model.layers),
+        "inputs": model.inputs,
+        "outputs": model.outputs,
+        "sha256_rows": _byte_rows(bytes.fromhex(model.model.sha256)),
+        "arena_bytes": model.arena_bytes,
+        "set_arena": model.set_arena,
+        "reset": model.reset,
+    }
 
 
 def _settings(board: Board, core: Core, name: str, cflags: Sequence[str]) -> str:

@@ -206,10 +206,10 @@ class _Group:
             x = step.site.inputs[index]
             if x.shape[1] == y.shape[1] and x.bytes <= y.bytes:
                 above = aligned(max(allowed.input_above, 0))
-                if x.bytes + above <= y.bytes:
-                    yield index, above
-                elif allowed.output_above <= 0:
+                if allowed.in_place or allowed.output_above <= 0:
                     yield index, 0
+                elif x.bytes + above <= y.bytes:
+                    yield index, above
 
     def _all_stages(self, rows: Sequence[int]) -> list[Stage]:
         """Those that copy rows of inputs, and then the nodes'."""

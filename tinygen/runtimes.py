@@ -55,7 +55,7 @@ class Runtime:
     def peer(self, out: Path, manifest: Manifest) -> Iterator[PipePeer]:
         """Its interpreter, running the model that `out` was built from. Raises as `ask`."""
         asked = self.ask(out, manifest)
-        command = [sys.executable, "-m", f"tinygen.{self.profile}", str(out)]
+        command = [sys.executable, "-m", f"tinygen.{self.profile}", str(out), manifest.name]
         with pipe_peer(self.interpreter, command, manifest, asked.lacks, self.profile) as peer:
             yield peer
 
@@ -83,12 +83,12 @@ class Interpreter(Protocol):
         """A tensor by its index in the file."""
 
 
-def serve(out: Path, start: Callable[[Path], Interpreter]) -> None:
-    """Answer about an output folder on the pipes of this process, as `PipePeer` expects.
+def serve(out: Path, name: str, start: Callable[[Path], Interpreter]) -> None:
+    """Answer about a model of an output folder on the pipes of this process, as `PipePeer` expects.
 
     `start` makes an interpreter of a model file, anew for each reset.
     """
-    content = manifests.load(out)
+    content = manifests.load(out, name)
     asked = questions(out, content)
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the interpreter prints must not mix with the answers

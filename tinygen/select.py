@@ -104,6 +104,20 @@ def step_with(kernel: Kernel, graph: Graph, node: Node, core: Core, goal: Goal) 
     return Step(node, site, _candidate(kernel, site, core))
 
 
+def preferring(steps: Sequence[Step], names: frozenset[str], core: Core) -> tuple[Step, ...]:
+    """The same nodes, with a kernel of these names and no other wherever one can be used."""
+
+    def narrowed(step: Step) -> Step:
+        named = [other for other in usable(step.site) if other.name in names]
+        if not named:
+            return step
+        known = (step.chosen, *step.rejected)
+        only = next((other for other in known if other.kernel is named[0]), None)
+        return dataclasses.replace(step, chosen=only or _candidate(named[0], step.site, core), rejected=())
+
+    return tuple(map(narrowed, steps))
+
+
 def site_of(graph: Graph, node: Node, core: Core, style: str) -> Site:
     """A node as kernels for a core see it."""
     return Site(node.op, graph.input_tensors(node), graph.output_tensors(node), style, features=core.features)

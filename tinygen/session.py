@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tinygen.errors import InputError, LinkError, WrongModel
+from tinygen.errors import BoardFault, InputError, LinkError, WrongModel
 from tinygen.link import Link
 from tinygen.manifest import Manifest
 
 PROTOCOL_VERSION = 1
 
 _HELLO, _PORT, _LOAD, _INVOKE, _READ, _RUN_LAYER, _READ_LAYER, _RESET, _STACK, _READ_STATE, _WRITE_STATE = range(1, 12)
+_SELECT = 12
 
 _NONCE_AND_VERSION = struct.Struct("<IB")
 _HELLO_ANSWER = struct.Struct("<IBBHIIIBB32s")
@@ -93,11 +95,15 @@ class Session:
         return self._hello
 
     def check_model(self, manifest: Manifest) -> Hello:
-        """Make sure that the model of `manifest` is on the board.
+        """Make sure that the model of `manifest` is on the board, and talk about that one from now on.
 
         Raises WrongModel, with what is expected and what is there.
         """
         hello = self.hello()
+        if hello.name != manifest.name:
+            with contextlib.suppress(BoardFault):  # it has no other model, or cannot have any
+                self._link.request(_SELECT, manifest.name.encode(), "selecting the model")
+            hello = self.hello()
         expected = (
             manifest.model.sha256,
             tuple(port.bytes for port in manifest.inputs),

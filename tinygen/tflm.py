@@ -38,4 +38,4 @@ class Interpreter:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), Interpreter)
+    serve(Path(sys.argv[1]), sys.argv[2], Interpreter)

@@ -18,9 +18,11 @@
  *   PC COUNT TAKEN                   an instruction: executions, and how often another than the next one followed
  *   stack BYTES                      most bytes below the stack pointer at the root's entry that were written
  *   outside COUNT SPAN PC ADDRESS W  forbidden accesses, and the first of them (zeros when there are none)
- *   pair INPUT_ABOVE OUTPUT_ABOVE    for each pair, in the order of the arguments: had the input begun this many bytes
+ *   pair INPUT_ABOVE OUTPUT_ABOVE SAME
+ *                                    for each pair, in the order of the arguments: had the input begun this many bytes
  *                                    after the output, or any more, or the output after the input, no byte would have
- *                                    been written before it was read for the last time; may be negative
+ *                                    been written before it was read for the last time; may be negative. SAME is 1 if
+ *                                    that holds where both begin at the same byte, else 0.
  *   end
  *
  * QEMU ships no header for plugins on every system, so version 1 of their interface is declared here. */
@@ -87,6 +89,8 @@ typedef struct {
     range_t input, output;
     int64_t written_from, written_to; /* of the output, so far */
     int64_t input_above, output_above;
+    bool *written; /* for each byte of the output, whether it was */
+    bool same;
 } pair_t;
 
 enum { MOST_PARTS = 65536, MOST_ALLOWANCES = 65536, MOST_PAIRS = 65536, OUTSIDE_OF_PARTS = -1 };
@@ -240,6 +244,8 @@ static void enter_root(void)
         /* Where nothing is read after a write, the two need not even touch. */
         pair->input_above = -size_of_range(&pair->input);
         pair->output_above = -size_of_range(&pair->output);
+        memset(pair->written, 0, (size_t)size_of_range(&pair->output));
+        pair->same = true;
     }
     begin_span();
 }
@@ -251,7 +257,7 @@ static void leave_root(void)
     fprintf(out, "stack %" PRIu64 "\n", used ? stack_entry - stack_lowest : 0);
     fprintf(out, "outside %" PRIu64 " %s\n", outside_count, outside_first);
     for (size_t i = 0; i < pair_count; i++) {
-        fprintf(out, "pair %" PRId64 " %" PRId64 "\n", pairs[i].input_above, pairs[i].output_above);
+        fprintf(out, "pair %" PRId64 " %" PRId64 " %d\n", pairs[i].input_above, pairs[i].output_above, pairs[i].same);
     }
     fprintf(out, "end\n");
     fclose(out);
@@ -336,10 +342,14 @@ static void follow(pair_t *pair, uint64_t low, uint64_t high, bool store)
     if (store && touches(&pair->output, low, high, &from, &to)) {
         pair->written_from = from < pair->written_from ? from : pair->written_from;
         pair->written_to = larger(to, pair->written_to);
+        memset(pair->written + from, true, (size_t)(to - from));
     }
     if (!store && pair->written_to > 0 && touches(&pair->input, low, high, &from, &to)) {
         pair->input_above = larger(pair->written_to - from, pair->input_above);
         pair->output_above = larger(to - pair->written_from, pair->output_above);
+        for (int64_t at = from; at < to && at < size_of_range(&pair->output); at++) {
+            pair->same = pair->same && !pair->written[at];
+        }
     }
 }
 
@@ -417,9 +427,13 @@ static bool read_allowance(const char *text)
 static bool read_pair(const char *text)
 {
     pair_t *const pair = &pairs[pair_count++];
-    return pair_count < MOST_PAIRS &&
-           sscanf(text, "%ld:%" SCNx64 "-%" SCNx64 ":%" SCNx64 "-%" SCNx64, &pair->span, &pair->input.low,
-                  &pair->input.high, &pair->output.low, &pair->output.high) == 5;
+    if (pair_count >= MOST_PAIRS ||
+        sscanf(text, "%ld:%" SCNx64 "-%" SCNx64 ":%" SCNx64 "-%" SCNx64, &pair->span, &pair->input.low,
+               &pair->input.high, &pair->output.low, &pair->output.high) != 5) {
+        return false;
+    }
+    pair->written = calloc((size_t)size_of_range(&pair->output), sizeof *pair->written);
+    return pair->written != NULL;
 }
 
 static bool read_argument(const char *argument)

@@ -1,4 +1,4 @@
-/* Serves one model to a host over a serial port; protocol.h says how. */
+/* Serves models to a host over a serial port; protocol.h says how. */
 #include "model.h"
 #include "port.h"
 #include "protocol.h"
@@ -6,7 +6,7 @@
 int main(void)
 {
     port_init();
-    protocol_init(&runner_model);
+    protocol_init(runner_models, runner_model_count);
     for (;;) {
         const int byte = port_getc();
         if (byte < 0) {

@@ -1,4 +1,4 @@
-/* A generated model library, as the runner sees it. runner_model.c fills in the one instance. */
+/* A generated model library, as the runner sees it. runner_model.c lists those that there are. */
 #ifndef TINYGEN_RUNNER_MODEL_H
 #define TINYGEN_RUNNER_MODEL_H
 
@@ -23,6 +23,7 @@ typedef struct {
     uint8_t input_count;
     uint8_t output_count;
     uint32_t layer_count;
+    void (*prepare)(void); /* once, before all else; NULL where there is nothing to do */
     void (*invoke)(void);
     void (*reset)(void);             /* these two are NULL for a model without state */
     void *(*state)(uint32_t *bytes); /* what goes from one invoke to the next */
@@ -30,6 +31,7 @@ typedef struct {
     const void *(*layer_output)(uint32_t layer, uint32_t *bytes);
 } model_t;
 
-extern const model_t runner_model;
+extern const model_t *const runner_models[];
+extern const uint8_t runner_model_count;
 
 #endif

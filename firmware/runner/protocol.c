@@ -21,7 +21,9 @@ typedef enum {
     DONE     /* outputs are there */
 } stage_t;
 
-static const model_t *model;
+static const model_t *const *models;
+static uint8_t model_count;
+static const model_t *model; /* the one that is talked about */
 static frame_receiver_t receiver;
 
 static stage_t stage;
@@ -242,6 +244,18 @@ static protocol_error_t write_state(const uint8_t *request, uint16_t length)
     return PROTOCOL_OK;
 }
 
+static protocol_error_t select_model(const uint8_t *request, uint16_t length)
+{
+    for (uint8_t i = 0; i < model_count; i++) {
+        if (strlen(models[i]->name) == length && memcmp(models[i]->name, request, length) == 0) {
+            model = models[i];
+            start_loading();
+            return PROTOCOL_OK;
+        }
+    }
+    return PROTOCOL_BAD_INDEX;
+}
+
 static protocol_error_t report_stack(void)
 {
     frame_put_u32(PAYLOAD, stack_mark);
@@ -286,6 +300,8 @@ static protocol_error_t execute(uint8_t type, const uint8_t *request, uint16_t l
         return read_state(request);
     case PROTOCOL_WRITE_STATE:
         return length < 4u ? PROTOCOL_BAD_LENGTH : write_state(request, length);
+    case PROTOCOL_SELECT:
+        return select_model(request, length);
     default:
         return PROTOCOL_UNKNOWN_REQUEST;
     }
@@ -317,9 +333,16 @@ static void handle(const uint8_t *frame, uint16_t length, uint32_t crc)
     frame_send(answer, answer_length, port_putc);
 }
 
-void protocol_init(const model_t *served)
+void protocol_init(const model_t *const *served, uint8_t count)
 {
-    model = served;
+    models = served;
+    model_count = count;
+    for (uint8_t i = 0; i < count; i++) {
+        if (models[i]->prepare != NULL) {
+            models[i]->prepare();
+        }
+    }
+    model = models[0];
     answer_length = 0;
     stack_mark = STACK_UNKNOWN;
     frame_receiver_init(&receiver);

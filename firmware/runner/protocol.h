@@ -22,6 +22,7 @@
  *                                                               runner's own frame, 0xFFFFFFFF when not known
  *   0x0A READ_STATE   offset u32, length u16                    data, of what goes from one INVOKE to the next
  *   0x0B WRITE_STATE  offset u32, data, the rest                -
+ *   0x0C SELECT       name, the rest                            -, and all else is about the model of that name
  *
  *   0xE0 ERROR        instead of an answer:                     request type u8, error u8 (see below)
  *   0xE1 NAK          seq 0: a damaged frame arrived            -
@@ -30,7 +31,7 @@
  *
  * Order: inputs are loaded front to back, input 0 first; LOAD of input 0 at offset 0 starts over. With all of them
  * loaded, either INVOKE or RUN_LAYER 0, 1, 2 ... may follow, once. READ is for after INVOKE or the last layer.
- * READ_LAYER is for after RUN_LAYER. RESET and WRITE_STATE forget loaded inputs and outputs. Everything else is
+ * READ_LAYER is for after RUN_LAYER. RESET, WRITE_STATE and SELECT forget loaded inputs and outputs. Everything else is
  * BAD_STATE.
  *
  * HELLO keeps its number and its payload up to `version` in all versions to come. */
@@ -54,6 +55,7 @@
 #define PROTOCOL_STACK 0x09u
 #define PROTOCOL_READ_STATE 0x0Au
 #define PROTOCOL_WRITE_STATE 0x0Bu
+#define PROTOCOL_SELECT 0x0Cu
 #define PROTOCOL_ANSWER 0x80u
 #define PROTOCOL_ERROR 0xE0u
 #define PROTOCOL_NAK 0xE1u
@@ -63,7 +65,7 @@ typedef enum {
     PROTOCOL_OK = 0,
     PROTOCOL_UNKNOWN_REQUEST = 1,
     PROTOCOL_BAD_LENGTH = 2,   /* the payload is not as long as the request needs */
-    PROTOCOL_BAD_INDEX = 3,    /* no such input, output or layer */
+    PROTOCOL_BAD_INDEX = 3,    /* no such input, output, layer or model */
     PROTOCOL_OUT_OF_RANGE = 4, /* offset and length leave the buffer, or length the largest payload */
     PROTOCOL_BAD_STATE = 5,    /* not in this order; also what a restarted board says */
     PROTOCOL_STACK_OVERFLOW = 6 /* the model ran, and the stack reached its floor: results are worthless */
@@ -77,8 +79,8 @@ typedef struct {
     uint32_t address;
 } protocol_fault_t;
 
-/* `model` stays in use. */
-void protocol_init(const model_t *model);
+/* `models` stay in use; the first is talked about until another is selected. */
+void protocol_init(const model_t *const *models, uint8_t count);
 
 /* One received byte. May run the model, and sends the answer through port_putc(). */
 void protocol_receive(uint8_t byte);

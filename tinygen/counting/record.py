@@ -127,7 +127,7 @@ def _record(lines: Sequence[str]) -> Record:
             count, span, pc, address, access = rest
             outside = Outside(int(count), int(span), int(pc, 16), int(address, 16), access)
         elif word == "pair":
-            spacings.append(Spacing(int(rest[0]), int(rest[1])))
+            spacings.append(Spacing(int(rest[0]), int(rest[1]), in_place=rest[2] == "1"))
         else:
             before = current.get(int(word, 16), Execution(0, 0))
             current[int(word, 16)] = Execution(before.count + int(rest[0]), before.taken + int(rest[1]))

@@ -14,7 +14,9 @@ from tinygen import pipeline, reference
 from tinygen.board import BoardPeer
 from tinygen.goal import Goal
 from tinygen.host import compile_shared
+from tinygen.interface import Interface
 from tinygen.ir import Array
+from tinygen.library import Origin
 from tinygen.manifest import Layer, Manifest, Port
 from tinygen.options import Options
 from tinygen.target import HOST
@@ -74,7 +76,8 @@ class SharedLibrary:
 def compiled(model: pipeline.Model, objective: str, folder: Path) -> SharedLibrary:
     """The generated C, optimised for this machine. Raises ToolError where the compiler fails or is missing."""
     name = "model"
-    _, library = pipeline.portable_c(model, name, HOST, Goal(objective), HOST.name)
+    origin = Origin(model.file, model.sha256, model.options, HOST.name, Goal(objective), Interface())
+    _, library = pipeline.portable_c(model, name, HOST, origin)
     path = compile_shared(library.files, folder)
     return SharedLibrary(path, name, library.inputs, library.outputs, library.layers, library.state_bytes > 0)
 

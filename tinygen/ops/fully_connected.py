@@ -134,6 +134,7 @@ def cases() -> tuple[Case, ...]:
         _case("per_channel", (2, 11), 6, per_channel=True),
         _case("gain_above_one", (1, 4), 4, output_scale=1e-4),
         _case("deep", (1, 203), 9, output_scale=1.0),
+        _case("deep_in_words", (1, 264), 7, output_scale=1.0),
         _case("few_values", (40, 7), 5, activation="RELU"),
         _case("lowest_weights", (1, 22), 3, lowest=True),
         _case("int16", (3, 13), 9, dtype="int16"),

@@ -75,6 +75,7 @@ def lookup_kernels(op: type[Op]) -> tuple[Kernel, ...]:
             _prepare_words,
             accepts=lambda site: _is_of_bytes(site) and site.outputs[0].dtype.itemsize == 1,
             requires=frozenset({"thumb2", "unaligned"}),
+            overlaps=side_by_side,
             assembly=True,
         ),
         Kernel("lookup.table", op, _prepare, accepts=_is_of_bytes, work=_work, overlaps=side_by_side),

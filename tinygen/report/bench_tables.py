@@ -11,6 +11,7 @@ from tinygen.bench import Count, LayerCount, Timing
 from tinygen.counting.attribution import Figures
 from tinygen.manifest import Manifest
 from tinygen.report.tables import plain_table
+from tinygen.stack import Bound
 
 _WIDTH = 120
 _FIGURES = ("instructions", "/MAC", "loads", "stores", "multiplies", "taken", "cycles*", "flash")
@@ -59,11 +60,18 @@ def count_notes(count: Count) -> str:
     memory = (
         f"Library: {count.flash_bytes:,} bytes of flash"
         + (f", and {borrowed:,} of the compiler's libraries" if borrowed else "")
-        + f"; {count.ram_bytes:,} bytes of static RAM. Stack below the invoke's caller: {count.stack_bytes:,} bytes."
+        + f"; {count.ram_bytes:,} bytes of static RAM. Stack below the invoke's caller: {count.stack_bytes:,} bytes, "
+        + _bound(count.stack_bound)
     )
     assumed = "; ".join(count.cost.assumptions)
     cycles = f"* modelled, never measured. Source: {count.cost.source}. Assumed: {assumed}."
     return "\n".join(textwrap.fill(line, _WIDTH, break_on_hyphens=False) for line in (memory, cycles))
+
+
+def _bound(bound: Bound) -> str:
+    if bound.bytes is None:
+        return f"without a bound for all inputs: {bound.path[-1]}, {bound.reason}."
+    return f"for no input more than {bound.bytes:,} (in {bound.path[-1]}); what interrupts push comes on top."
 
 
 def timing_table(timing: Timing, content: Manifest) -> Table:

@@ -38,10 +38,13 @@ def build_table(build: Build) -> Table:
     table.show_header = False
     bound = build.layout.plan.lower_bound
     least = "the least for these kernels" if content.arena_bytes == bound else f"at least {bound:,}"
+    given = f", which the application gives: {content.set_arena}()" if content.set_arena else ""
+    if content.shared_arena:
+        given = f", in {content.shared_arena.name} of {content.shared_arena.bytes:,}"
     rows = [
         ("model", f"{content.model.file} as {content.name}, {_ports(content)}"),
         ("work", f"{content.macs:,} MACs in {len(content.layers)} layers, arithmetic of {content.profile}"),
-        ("arena", f"{content.arena_bytes:,} bytes ({least}), peak at {fit.peak}"),
+        ("arena", f"{content.arena_bytes:,} bytes ({least}){given}, peak at {fit.peak}"),
         *([("state", f"{content.state_bytes:,} bytes, kept until {content.reset}()")] if content.reset else []),
         ("constants", f"{content.const_bytes:,} bytes"),
         *_expected(content.layers),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em.operands import Operands
+from tinygen.kernels.armv7em.operands import Operands, overlaps
 from tinygen.kernels.armv7em.saturation import Saturation, in_each_byte
 from tinygen.ops.add import Add, Sub
 from tinygen.ops.proved_pairs import words_of_pairs
@@ -42,6 +42,7 @@ KERNELS = tuple(
         parameters=("a", "b"),
         requires=frozenset({"thumb2", "unaligned", "dsp"}),
         accepts=_accepts,
+        overlaps=overlaps,
         assembly=True,
     )
     for op in (Add, Sub)

@@ -9,7 +9,7 @@ from tinygen.kernels.armv7em.windows import Walk
 _UNROLL = {"speed": 4, "balanced": 2, "size": 1}
 _FARTHEST = 4095
 """What LDR takes as an offset."""
-_WORDS = 4
+MOST_WORDS = 4
 """Of a block of channels, at most."""
 
 
@@ -58,7 +58,7 @@ class Blocks:
         return self.height * self.width
 
     @staticmethod
-    def of(walk: Walk, objective: str, block: int = _WORDS) -> Blocks | None:
+    def of(walk: Walk, objective: str, block: int = MOST_WORDS) -> Blocks | None:
         """For blocks of so many words. None where windows reach over the border."""
         if len(walk.rows) > 1 or len(walk.rows[0].pixels) > 1:
             return None
@@ -67,7 +67,7 @@ class Blocks:
         channels = walk.image.channels
         pitch = walk.image.width * channels
         words = channels // 4
-        most = (_FARTHEST - 4 * _WORDS) // channels + 1
+        most = (_FARTHEST - 4 * MOST_WORDS) // channels + 1
         unroll = max(min(_UNROLL[objective], pixels.width, most), 1)
         loops = pixels.width // unroll
         back = -pixels.height * pitch

@@ -7,6 +7,7 @@ registers while its outputs are computed in blocks of up to four.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tinygen.access import Spacing
 from tinygen.ir import Shape
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
@@ -35,7 +37,11 @@ class Style(NamedTuple):
     """Of outputs, at most, that a loop along a row computes each time."""
 
 
-_SMALL, _FAST = Style(scratch=4096, columns=4), Style(scratch=12288, columns=8)
+_SMALL, _FAST, _LEAN = Style(4096, columns=4), Style(12288, columns=8), Style(640, columns=4)
+
+
+_FARTHEST = 4095
+"""The greatest offset of LDR and STR."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +124,17 @@ def _accepts(site: Site, style: Style) -> bool:
     return (
         depthwise_form.is_int8(site)
         and site.inputs[1].shape[3] == site.inputs[0].shape[3]
-        and _found(site, style) is not None
-        and (style == _SMALL or _found(site, style) != _found(site, _SMALL))
+        and _is_distinct(site, style)
         and depthwise_form.form(site) is not None
     )
+
+
+def _is_distinct(site: Site, style: Style) -> bool:
+    """Whether there is a layout, and one that gains something where it is not the usual one."""
+    found, usual = _found(site, style), _found(site, _SMALL)
+    if found is None or usual is None:
+        return False
+    return style == _SMALL or (found.scratch < usual.scratch if style == _LEAN else found != usual)
 
 
 def _stream(site: Site, form: HighProduct) -> npt.NDArray[np.uint32]:
@@ -141,6 +154,7 @@ def _prepare(site: Site, style: Style) -> Body:
     assert layout is not None and form is not None
     rows, bands, groups = layout.rows, layout.bands, layout.parting.groups
     out_row = layout.out_width * layout.channels
+    kept_words = groups.group * layout.width
     last_whole = bands.last_pairs - rows.odd
     whole = bands.steps + 1 if bands.count > 1 else last_whole
     return Body(
@@ -153,9 +167,11 @@ def _prepare(site: Site, style: Style) -> Body:
             "groups": groups,
             "in_row": layout.width * layout.channels,
             "out_row": out_row,
-            "pair_runs": ((bands.count - 1) * whole + last_whole) * groups.groups,
+            "pair_runs": (rows.pairs - rows.odd) * groups.groups,
             "whole_pairs": whole,
             "last_whole": last_whole,
+            "kept_words": kept_words,
+            "kept_at_once": 4 if kept_words % 4 == 0 and 16 * bands.pairs <= _FARTHEST else 1,
             "weights": _registers(layout.plane.columns.taps),
             "form": form,
         },
@@ -177,6 +193,14 @@ def _scratch(site: Site, style: Style) -> int:
     return layout.scratch
 
 
+def _overlaps(site: Site, style: Style) -> Mapping[int, Spacing]:
+    layout = _found(site, style)
+    assert layout is not None
+    row = layout.width * layout.channels, layout.out_width * layout.channels
+    order = layout.bands.order(layout.rows, layout.height, *row)
+    return {0: depthwise_form.in_groups(order, layout.parting.groups.groups)}
+
+
 def _kernel(name: str, style: Style) -> Kernel:
     return Kernel(
         f"depthwise_conv_2d.{name}",
@@ -184,10 +208,16 @@ def _kernel(name: str, style: Style) -> Kernel:
         partial(_prepare, style=style),
         requires=frozenset({"thumb2", "unaligned", "dsp", "fpu"}),
         accepts=partial(_accepts, style=style),
+        overlaps=partial(_overlaps, style=style),
         assembly=True,
         scratch=partial(_scratch, style=style),
     )
 
 
-KERNELS = (_kernel("row_pairs", _SMALL), _kernel("row_pairs_unrolled", _FAST))
-"""The second for wide images only: the same with fewer bands, which need more memory, and longer loops."""
+KERNELS = (
+    _kernel("row_pairs", _SMALL),
+    _kernel("row_pairs_unrolled", _FAST),
+    _kernel("row_pairs_lean", _LEAN),
+)
+"""The second for wide images only: the same with fewer bands, which need more memory, and longer loops. The third has
+more bands, and needs little memory."""

@@ -154,6 +154,7 @@ KERNELS = (
         _prepare,
         requires=frozenset({"thumb2", "unaligned", "dsp", "fpu"}),
         accepts=_accepts,
+        overlaps=lambda site: {0: depthwise_form.at_once(site, groups=site.inputs[0].shape[3])},
         assembly=True,
         scratch=lambda site: _plane(site).bytes,
     ),

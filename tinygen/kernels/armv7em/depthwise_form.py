@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from tinygen.access import Order, Spacing, by_channels, spacing
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.ops.common import INT8
@@ -64,6 +65,18 @@ def starts(site: Site, product: HighProduct, *, folded: bool) -> IntArray:
     assert data.data is not None and bias.data is not None
     values = op.folded_bias(data.data, bias.data) if folded else bias.data.astype(np.int64)
     return np.asarray(values * product.scale + product.start)
+
+
+def in_groups(order: Order, groups: int) -> Spacing:
+    """How the output may overlap the input: `order` is that of each group of channels, which follow one another."""
+    return spacing(order) if groups == 1 else by_channels(order)
+
+
+def at_once(site: Site, groups: int) -> Spacing:
+    """The same where all of a group is read before any of it is written."""
+    (y,) = site.outputs
+    start = np.zeros(1, np.int64)
+    return in_groups(Order(start, start + site.inputs[0].bytes, start, start + y.bytes), groups)
 
 
 def halves(below: IntArray, above: IntArray) -> IntArray:

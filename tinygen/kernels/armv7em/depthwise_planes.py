@@ -8,12 +8,14 @@ loaded once, so that of stride 1 it is every other output that goes together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+from tinygen.access import Spacing
 from tinygen.ir import Shape
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
@@ -261,6 +263,14 @@ def _scratch(site: Site) -> int:
     return planes.scratch
 
 
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    """Where a channel has several filters, its outputs are not in its place."""
+    planes = _found(site)
+    assert planes is not None
+    groups = planes.parting.groups.groups
+    return {0: depthwise_form.at_once(site, groups)} if planes.filters == 1 or groups == 1 else {}
+
+
 KERNELS = (
     Kernel(
         "depthwise_conv_2d.planes",
@@ -268,6 +278,7 @@ KERNELS = (
         _prepare,
         requires=frozenset({"thumb2", "unaligned", "dsp", "fpu"}),
         accepts=_accepts,
+        overlaps=_overlaps,
         assembly=True,
         scratch=_scratch,
     ),

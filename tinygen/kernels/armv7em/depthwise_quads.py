@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.access import Order, Spacing, spacing
+from tinygen.access import Spacing, spacing
 from tinygen.fixedpoint import IntArray
 from tinygen.interval import BoolArray
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
 from tinygen.kernels.armv7em.depthwise_form import halves, words
 from tinygen.kernels.armv7em.saturation import in_each_byte
+from tinygen.kernels.armv7em.window_order import window_order
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.window import Axis
 from tinygen.proofs.high_product import HighProduct
@@ -131,28 +132,11 @@ def _accepts(site: Site) -> bool:
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:
-    """Every four channels of an output are a step. The last four of an output may have some of those before again."""
+    """The last four channels of an output may have some of those before again."""
     op: DepthwiseConv2D = site.op
     _, height, width, channels = site.inputs[0].shape
-    _, out_height, out_width, _ = site.outputs[0].shape
-    (top, bottom), (left, right) = (
-        _ends(axis, size) for axis, size in ((op.window.rows, height), (op.window.columns, width))
-    )
-    first = (top[:, None] * width + left) * channels
-    last = (bottom[:, None] * width + right) * channels
-    nothing = (top > bottom)[:, None] | (left > right)
     groups = _first_channels(channels)
-    written = np.arange(out_height * out_width).reshape(out_height, out_width)[..., None] * channels + groups
-    reads_from = first[..., None] + groups
-    reads_to = np.where(nothing[..., None], reads_from, last[..., None] + groups + _GROUP)
-    return {0: spacing(Order(reads_from.ravel(), reads_to.ravel(), written.ravel(), written.ravel() + _GROUP))}
-
-
-def _ends(axis: Axis, size: int) -> tuple[IntArray, IntArray]:
-    """The first and the last input position of every window; the last before the first where there is none."""
-    positions = _positions(axis, size)
-    first = np.where(positions >= 0, positions, size).min(axis=1)
-    return first, np.where(positions < size, positions, -1).max(axis=1)
+    return {0: spacing(window_order(op.window, (height, width, channels), groups, np.full_like(groups, _GROUP)))}
 
 
 def _first_channels(channels: int) -> IntArray:

@@ -3,7 +3,8 @@
 A lane is one pixel (or one row of a matrix). The activations of all lanes lie in memory expanded and interleaved: for
 each four consecutive values, a group, first one word of every lane, then a second word of every lane (see `packing`).
 The weights are a stream: for each group one word of every filter. So both are read by long loads from walking pointers
-that end anywhere: a load of activations may bring what belongs to two groups.
+that end anywhere: a load of activations may bring what belongs to two groups. The only lane may also lie there as it
+is, raw: then each group is expanded in registers, which takes no memory.
 
 Registers: the accumulators from r0 on, filter by filter; then the weights; then the activations; r12 walks through the
 activations, lr through the stream. `templates/armv7em/dot.j2` prints the steps.
@@ -28,7 +29,8 @@ class Step(NamedTuple):
     """One instruction.
 
     "load": `registers` from the pointer `source`, which moves on; "even": SXTB16 of `source` into `target`, which
-    leaves the weights (or activations) 0 and 2 of four; "odd": of 1 and 3; "multiply": both products of the halfwords
+    leaves the weights (or activations) 0 and 2 of four; "odd": of 1 and 3; "flip": of four activations as they are the
+    second word, as `packing` asks for; "multiply": both products of the halfwords
     of `source` and `weights`, plus `addend`, into `target`.
     """
 
@@ -54,10 +56,14 @@ class Block:
     """Words of activations that one load brings, if there are so many left."""
     wide: bool = False
     """Whether each weight has a halfword of its own, and a group two words: no SXTB16 for twice the memory."""
+    raw: bool = False
+    """Whether the only lane's activations are bytes, for packed weights."""
 
     @staticmethod
-    def of(filters: int, lanes: int, packed: bool, wide: bool = False) -> Block:
+    def of(filters: int, lanes: int, packed: bool, wide: bool = False, raw: bool = False) -> Block:
         """The longest loads that there are registers for."""
+        if raw:
+            return Block(filters, lanes, packed, ahead=1, loaded=2, raw=True)
         ready = packed or wide
         spare = _REGISTERS - filters * lanes - (0 if ready else 1)
         most = 4 if wide else 2
@@ -146,7 +152,13 @@ class Block:
             return 0
         count = min(self.loaded, words)
         pending += self.activations[:count]
-        steps.append(Step("load", source=ACTIVATIONS, registers=tuple(pending)))
+        if self.raw:
+            first, second = pending
+            steps.append(Step("load", source=ACTIVATIONS, registers=(second,)))
+            steps.append(Step("even", target=first, source=second))
+            steps.append(Step("flip", target=second, source=second))
+        else:
+            steps.append(Step("load", source=ACTIVATIONS, registers=tuple(pending)))
         return count
 
     def _multiply(self, index: int, lane: int, x: str, weights: str, begun: bool) -> Step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em.operands import Operands
+from tinygen.kernels.armv7em.operands import Operands, overlaps
 from tinygen.ops.extremum import Maximum, Minimum
 
 
@@ -21,6 +21,7 @@ KERNELS = tuple(
         parameters=("a", "b"),
         requires=frozenset({"thumb2", "unaligned", "dsp"}),
         accepts=lambda site: Operands.of(site) is not None,
+        overlaps=overlaps,
         assembly=True,
     )
     for op in (Maximum, Minimum)

@@ -2,9 +2,10 @@
 
 Blocks of two or three rows are expanded into the scratch memory (see `expansion`), and multiplied with all filters,
 two at a time (see `dot`): each loaded word is used by as many products as registers allow. A single row meets four
-filters at a time. The weights come as one stream of words, in the order in which they are used:
+filters at a time; or five, and is expanded for them again and again in registers, without scratch memory. The weights
+come as one stream of words, in the order in which they are used:
 
-    for each two filters (four with a single row, one where code is to be small), and for those left over:
+    for each two filters (four or five with a single row, one where code is to be small), and for those left over:
         start values of the sums
         for each group of four values of a row: the packed weights of each filter
         multiplier, addend and, in the form with a step, step of each filter's requantisation; where all filters have
@@ -67,7 +68,11 @@ class Geometry:
     steps: Steps | None
     """None: the rows follow one after the other."""
     most: int = 3
-    """Rows of a block at most; one: filters, too, are taken one by one, which is the least code."""
+    """Rows of a block at most."""
+    alone: bool = False
+    """Whether filters are taken one by one, which is the least code."""
+    raw: bool = False
+    """Whether the only row is expanded in registers."""
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
@@ -82,14 +87,14 @@ class Geometry:
     @property
     def filter_groups(self) -> tuple[tuple[int, int], ...]:
         """(filters, count): as many at a time as all blocks take, then those left over."""
-        together = 1 if self.most == 1 else 4 if self.blocks[0][0] == 1 else 2
+        together = 1 if self.alone else 5 if self.raw else 4 if self.blocks[0][0] == 1 else 2
         parts = ((together, self.filters // together), (self.filters % together, 1))
         return tuple((filters, count) for filters, count in parts if filters and count)
 
     @property
     def scratch(self) -> int:
         """Bytes of the largest expanded block."""
-        return max(4 * 2 * lanes for lanes, _ in self.blocks) * -(-self.depth // 4)
+        return 0 if self.raw else max(4 * 2 * lanes for lanes, _ in self.blocks) * -(-self.depth // 4)
 
     @property
     def order(self) -> Order:
@@ -180,13 +185,15 @@ class Section:
 
     lanes: int
     count: int
-    expansion: Expansion
+    expansion: Expansion | None
+    """None: there is none in memory."""
+    depth: int
     groups: tuple[FilterGroup, ...]
 
     @property
-    def expanded(self) -> int:
-        """Bytes of the expanded activations."""
-        return 8 * self.lanes * self.expansion.groups
+    def activations(self) -> int:
+        """Bytes of the activations that products walk through."""
+        return self.depth if self.expansion is None else 8 * self.lanes * self.expansion.groups
 
     @property
     def loops(self) -> bool:
@@ -201,6 +208,7 @@ class Frame:
     constants: int
     """How many there are of the requantisation; zero if the stream has them for each filter."""
     steps: bool
+    raw: bool
 
     @property
     def names(self) -> tuple[tuple[str, str], ...]:
@@ -210,11 +218,10 @@ class Frame:
             ("out", "next result"),
             ("end", "where the filters' results end"),
             *constants[: self.constants],
-            ("scratch", "expanded rows"),
+            ("rows", "the row" if self.raw else "expanded rows"),
             ("data", "stream"),
-            ("x", "next row"),
-            ("last", "where results end"),
-            ("expanded", "where the expanded rows end"),
+            ("rows_end", "where the row ends" if self.raw else "where the expanded rows end"),
+            *(() if self.raw else (("x", "next row"), ("last", "where results end"))),
             *((("columns", "rows left in this line of the image"),) if self.steps else ()),
         )
 
@@ -239,11 +246,15 @@ class Unrolling:
     """How many groups of a dot product there may be when all of them are written out for several filters in turn."""
     most: int = 3
     """Rows of a block at most."""
+    alone: bool = False
+    """Whether filters are taken one by one."""
+    raw: bool = False
+    """Whether the only row is expanded in registers."""
 
     def geometry(self, site: Site) -> Geometry | None:
         """The layer's, cut accordingly."""
         found = geometry(site)
-        return None if found is None else replace(found, most=self.most)
+        return None if found is None else replace(found, most=self.most, alone=self.alone, raw=self.raw)
 
 
 def geometry(site: Site) -> Geometry | None:
@@ -291,6 +302,20 @@ def accepts(site: Site) -> bool:
     return form(site) is not None
 
 
+def _accepts_several(site: Site) -> bool:
+    """Also: so many rows that smaller blocks take less memory."""
+    sizes = geometry(site) if accepts(site) else None
+    return sizes is not None and sizes.rows > 2
+
+
+def _accepts_raw(site: Site) -> bool:
+    """Also: a single row of whole words, and packed weights."""
+    if not accepts(site) or not _packed(site):
+        return False
+    sizes = geometry(site)
+    return sizes is not None and sizes.rows == 1 and sizes.depth % 4 == 0
+
+
 def scratch(unrolling: Unrolling, site: Site) -> int:
     """Bytes for the expanded activations of a block."""
     sizes = unrolling.geometry(site)
@@ -299,10 +324,10 @@ def scratch(unrolling: Unrolling, site: Site) -> int:
 
 
 def overlaps(unrolling: Unrolling, site: Site) -> Mapping[int, Spacing]:
-    """Blocks follow each other in input and output."""
+    """Blocks follow each other in input and output; a row that is not in the scratch memory is read to the last."""
     sizes = unrolling.geometry(site)
     assert sizes is not None
-    return {0: spacing(sizes.order)}
+    return {} if sizes.raw else {0: spacing(sizes.order)}
 
 
 def prepare(unrolling: Unrolling, site: Site) -> Body:
@@ -314,7 +339,8 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
         Section(
             lanes,
             count,
-            Expansion(lanes, sizes.depth, packed),
+            None if sizes.raw else Expansion(lanes, sizes.depth, packed),
+            sizes.depth,
             tuple(
                 _filter_group(filters, repeats, lanes, sizes, requantisation, packed, unrolling, often=not (i or j))
                 for j, (filters, repeats) in enumerate(sizes.filter_groups)
@@ -329,7 +355,7 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
         "packed": packed,
         "scale": requantisation.scale,
         "stepped": requantisation.step is not None,
-        "frame": Frame((2 if requantisation.step is None else 3) if uniform else 0, sizes.steps is not None),
+        "frame": Frame((2 if requantisation.step is None else 3) if uniform else 0, sizes.steps is not None, sizes.raw),
     }
     variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
     return Body(
@@ -359,7 +385,7 @@ def _filter_group(
     *,
     often: bool,
 ) -> FilterGroup:
-    block = Block.of(filters, lanes, packed)
+    block = Block.of(filters, lanes, packed, raw=sizes.raw)
     groups = -(-sizes.depth // 4)
     walk = Walk.of(groups, unrolling.often if often else unrolling.seldom, 1 + filters * (lanes - 1))
     most = min(_MOST_COPIES, unrolling.copies // groups) if often and not walk.turns else 1
@@ -393,11 +419,13 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
 
 _UNROLLED = Unrolling(often=32, seldom=8, copies=16)
 _COMPACT = Unrolling(often=8, seldom=2, copies=0)
-_SMALL = Unrolling(often=4, seldom=4, copies=0, most=1)
+_SMALL = Unrolling(often=4, seldom=4, copies=0, most=1, alone=True)
+_RAW = Unrolling(often=16, seldom=8, copies=0, raw=True)
+_ONE_BY_ONE = Unrolling(often=16, seldom=4, copies=0, most=1)
 _IN_TWOS = Unrolling(often=16, seldom=4, copies=0, most=2)
 
 
-def _kernel(name: str, op: type[Weighted], unrolling: Unrolling) -> Kernel:
+def _kernel(name: str, op: type[Weighted], unrolling: Unrolling, accepts: Callable[[Site], bool] = accepts) -> Kernel:
     body: Callable[[Site], Body] = partial(prepare, unrolling)
     memory: Callable[[Site], int] = partial(scratch, unrolling)
     return Kernel(
@@ -415,9 +443,11 @@ def _kernel(name: str, op: type[Weighted], unrolling: Unrolling) -> Kernel:
 KERNELS = (
     _kernel("conv_2d.pointwise_2x3", Conv2D, _UNROLLED),
     _kernel("conv_2d.pointwise_2x3_compact", Conv2D, _COMPACT),
-    _kernel("conv_2d.pointwise_2x2_compact", Conv2D, _IN_TWOS),
+    _kernel("conv_2d.pointwise_2x2_compact", Conv2D, _IN_TWOS, _accepts_several),
+    _kernel("conv_2d.pointwise_4x1_compact", Conv2D, _ONE_BY_ONE, _accepts_several),
     _kernel("conv_2d.pointwise_1x1_small", Conv2D, _SMALL),
     _kernel("fully_connected.4x1", FullyConnected, _UNROLLED),
     _kernel("fully_connected.4x1_compact", FullyConnected, _COMPACT),
+    _kernel("fully_connected.5x1_no_scratch", FullyConnected, _RAW, _accepts_raw),
     _kernel("fully_connected.1x1_small", FullyConnected, _SMALL),
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em.operands import Operands
+from tinygen.kernels.armv7em.operands import Operands, overlaps
 from tinygen.ops.common import differences
 from tinygen.ops.mul import Mul
 from tinygen.proofs.high_product import HighProduct, prove_high_product
@@ -77,6 +77,7 @@ KERNELS = (
         parameters=("a", "b"),
         requires=frozenset({"thumb2", "unaligned", "dsp"}),
         accepts=_accepts,
+        overlaps=overlaps,
         assembly=True,
     ),
 )

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from tinygen.access import Order, Spacing, spacing
+from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.kernels.armv7em.rows import Row
 from tinygen.ops.broadcast import Loop, broadcast_loops
@@ -53,6 +57,33 @@ class Operands:
         """For the function's name."""
         shape = f"{self.row.rows}x{self.row.elements}" if self.row.rows > 1 else str(self.row.elements)
         return f"{shape}_by_1" if self.repeats else shape
+
+
+def overlaps(site: Site) -> Mapping[int, Spacing]:
+    """A word is read of each operand before one is written, then bytes; a value for a row before the row."""
+    operands = Operands.of(site)
+    assert operands is not None
+    row = operands.row
+    at = np.arange(row.rows)[:, None] * row.elements
+    widths = np.array([4] * (row.elements // 4) + [1] * row.rest)
+    starts = np.cumsum(widths) - widths
+    x_rows = np.arange(row.rows)[:, None] * (operands.x_step + row.elements)
+    if operands.repeats:
+        z_rows = np.arange(row.rows)[:, None] * (operands.z_step + 1)
+        z = _steps(z_rows, np.zeros(1, int), np.ones(1, int), at, np.array([row.elements]))
+    else:
+        z = _steps(np.arange(row.rows)[:, None] * (operands.z_step + row.elements), starts, widths, at, widths)
+    x = _steps(x_rows, starts, widths, at, widths)
+    orders = (z, x) if operands.swapped else (x, z)
+    return {index: spacing(order) for index, order in enumerate(orders) if site.inputs[index].data is None}
+
+
+def _steps(read_rows: IntArray, first: IntArray, read: IntArray, written_rows: IntArray, written: IntArray) -> Order:
+    """In every row the same steps, each of so many bytes."""
+    reads = (read_rows + first).reshape(-1)
+    writes = (written_rows + np.cumsum(written) - written).reshape(-1)
+    rows = len(read_rows)
+    return Order(reads, reads + np.tile(read, rows), writes, writes + np.tile(written, rows))
 
 
 def _step(outer: Sequence[Loop], inner: Loop, stride: str) -> int:

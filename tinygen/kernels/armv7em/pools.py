@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
+from tinygen.access import Spacing, spacing
 from tinygen.fixedpoint import INT32_MAX, IntArray
 from tinygen.ir import Op, Shape
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em.blocks import Blocks
+from tinygen.kernels.armv7em.blocks import MOST_WORDS, Blocks
 from tinygen.kernels.armv7em.saturation import Saturation, in_each_byte
+from tinygen.kernels.armv7em.window_order import window_order
 from tinygen.kernels.armv7em.windows import Walk
 from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D, Ties
@@ -289,22 +291,63 @@ def _prepare_extreme_blocks(site: Site) -> Body:
     return Body({**values, **_extreme_values(site.op)}, variant=_variant(pool))
 
 
+def _words_in_turn(site: Site) -> Mapping[int, Spacing]:
+    """Pixel by pixel, four channels at a time, then those that are left one by one."""
+    pool = _pool(site)
+    assert pool is not None
+    words, rest = pool.channels // 4, pool.channels % 4
+    return _in_turn(pool, [4] * words + [1] * rest)
+
+
+def _blocks_in_turn(site: Site, words: int = MOST_WORDS) -> Mapping[int, Spacing]:
+    """Pixel by pixel, in blocks of at most so many words, then channels that are left one by one."""
+    pool = _pool(site)
+    assert pool is not None
+    blocks = Blocks.of(pool.walk, site.objective, words)
+    assert blocks is not None
+    return _in_turn(pool, [4 * part.words or 1 for part in blocks.parts for _ in range(part.passes)])
+
+
+def _in_turn(pool: Pool, groups: list[int]) -> Mapping[int, Spacing]:
+    count = np.array(groups)
+    image = pool.height, pool.width, pool.channels
+    return {0: spacing(window_order(pool.window, image, np.cumsum(count) - count, count))}
+
+
 def _kernels(
-    name: str, ops: tuple[type[Op], ...], prepare: Callable[[Site], Body], accepts: Callable[[Site], bool]
+    name: str,
+    ops: tuple[type[Op], ...],
+    prepare: Callable[[Site], Body],
+    accepts: Callable[[Site], bool],
+    overlaps: Callable[[Site], Mapping[int, Spacing]],
 ) -> tuple[Kernel, ...]:
     needs = frozenset({"thumb2", "unaligned", "dsp"})
-    return tuple(Kernel(name, op, prepare, requires=needs, accepts=accepts, assembly=True) for op in ops)
+    return tuple(
+        Kernel(name, op, prepare, requires=needs, accepts=accepts, overlaps=overlaps, assembly=True) for op in ops
+    )
 
+
+_AVERAGES = AveragePool2D, Mean, Sum
+_MEANS = Mean, Sum
+_EXTREMES = MaxPool2D, ReduceMax, ReduceMin
 
 KERNELS = (
-    *_kernels("average_pool_2d.words", (AveragePool2D, Mean, Sum), _prepare_average, _averages_short),
-    *_kernels("average_pool_2d.blocks", (AveragePool2D, Mean, Sum), _prepare_average_blocks, _averages_long),
+    *_kernels("average_pool_2d.words", _AVERAGES, _prepare_average, _averages_short, _words_in_turn),
+    *_kernels("average_pool_2d.blocks", _AVERAGES, _prepare_average_blocks, _averages_long, _blocks_in_turn),
     *_kernels(
-        "mean.words", (Mean, Sum), _prepare_mean, lambda site: _is_short(site) and _one_product(site) is not None
+        "mean.words",
+        _MEANS,
+        _prepare_mean,
+        lambda site: _is_short(site) and _one_product(site) is not None,
+        _words_in_turn,
     ),
     *_kernels(
-        "mean.blocks", (Mean, Sum), _prepare_mean_blocks, lambda site: _is_long(site) and _one_product(site) is not None
+        "mean.blocks",
+        _MEANS,
+        _prepare_mean_blocks,
+        lambda site: _is_long(site) and _one_product(site) is not None,
+        partial(_blocks_in_turn, words=_WORDS_OF_MEANS),
     ),
-    *_kernels("max_pool_2d.words", (MaxPool2D, ReduceMax, ReduceMin), _prepare_extreme, _is_short),
-    *_kernels("max_pool_2d.blocks", (MaxPool2D, ReduceMax, ReduceMin), _prepare_extreme_blocks, _is_long),
+    *_kernels("max_pool_2d.words", _EXTREMES, _prepare_extreme, _is_short, _words_in_turn),
+    *_kernels("max_pool_2d.blocks", _EXTREMES, _prepare_extreme_blocks, _is_long, _blocks_in_turn),
 )

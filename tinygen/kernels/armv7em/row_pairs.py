@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from tinygen.access import Order
 from tinygen.ops.window import Axis
 
 TAPS = 3
@@ -63,7 +66,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Bands:
-    """The steps of `Rows` in `count` bands of `steps` each, the last with what is left; each has its own pairs."""
+    """The steps of `Rows` in `count` bands of `steps` each, the last with what is left.
+
+    Bands have one pair in common: the last of a band is the first of the next.
+    """
 
     count: int
     steps: int
@@ -74,9 +80,23 @@ class Bands:
 
     @staticmethod
     def of(rows: Rows, steps: int) -> Bands:
-        """Bands of at most so many steps."""
+        """Bands of at most so many steps, as few as can be, and as long as each other."""
         count = max(1, -(-rows.count // steps))
+        steps = -(-rows.count // count)
         last_steps = rows.count - (count - 1) * steps
         last_pairs = rows.pairs - (count - 1) * steps
         most = last_pairs if count == 1 else max(last_pairs, steps + 1)
-        return Bands(count, steps if count > 1 else last_steps, most, last_steps, last_pairs)
+        return Bands(count, steps, most, last_steps, last_pairs)
+
+    def order(self, rows: Rows, height: int, in_row: int, out_row: int) -> Order:
+        """For some channels, in bytes of whole rows: every band takes the pairs that it does not have, then writes."""
+        band = np.arange(self.count)
+        pairs = np.minimum((band + 1) * self.steps + 1, rows.pairs)
+        pairs[-1] = rows.pairs
+        read = np.minimum(2 * pairs, height)
+        head, tail = bool(rows.head), bool(rows.tail)
+        written = head + np.minimum((band + 1) * self.steps, rows.count) * rows.step
+        written[-1] += tail
+        return Order(
+            np.append(0, read[:-1]) * in_row, read * in_row, np.append(0, written[:-1]) * out_row, written * out_row
+        )

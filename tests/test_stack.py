@@ -1,0 +1,93 @@
+"""The bound of the stack: what instructions move, where they lead, and where there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinygen.counting.disassembly import Instruction
+from tinygen.stack import Bound, bound
+
+NAMES = {0x100: "invoke", 0x200: "layer", 0x300: "helper"}
+
+
+def found(**functions: str) -> Bound:
+    """Of `invoke`: functions by name, an instruction in each line, two bytes each."""
+    code = {
+        start + 2 * index: Instruction(*line.strip().partition(" ")[::2], previous="")
+        for start, name in NAMES.items()
+        for index, line in enumerate(functions.get(name, "bx lr").strip().splitlines())
+    }
+    return bound(code, NAMES, 0x100)
+
+
+@pytest.mark.parametrize(
+    ("body", "deepest"),
+    [
+        ("bx lr", 0),
+        ("push {r4, r5, lr}\npop {r4, r5, pc}", 12),
+        ("stmdb sp!, {r4, r5, r6, r7, r8, lr}\nvpush {d8-d15}\nvpop {d8-d15}\nldmia.w sp!, {r4, r5, pc}", 24 + 64),
+        ("vpush {s16}\nvpop {s16}\nbx lr", 4),
+        ("push {lr}\nsub sp, #20\nadd sp, #20\npop {pc}", 24),
+        ("sub.w sp, sp, #512\nadd.w sp, sp, #512\nbx lr", 512),
+        ("str.w lr, [sp, #-4]!\nstrd r4, r5, [sp, #-16]!\nldrd r4, r5, [sp], #16\nldr.w pc, [sp], #4", 20),
+        ("str r0, [sp, #4]\nldmia.w sp, {r8, r9}\nldr r1, [sp]\nadd r2, sp, #64\ncmp sp, r2\nbx lr", 0),
+    ],
+)
+def test_what_instructions_move(body: str, deepest: int) -> None:
+    assert found(invoke=body) == Bound(deepest, ("invoke",))
+
+
+@pytest.mark.parametrize(
+    ("body", "deepest"),
+    [
+        # Around a frame that is larger than the other one.
+        ("cbz r0, 10a\npush {r4, r5, r6, lr}\nnop\nnop\npop {r4, r5, r6, pc}\npush {lr}\npop {pc}", 16),
+        # A loop, in which a value is pushed and popped again.
+        ("push {lr}\npush {r0}\npop {r0}\nbne.n 102\npop {pc}", 8),
+        ("push {lr}\npush {r0, r1}\npop {r0, r1}\nle lr, 102\npop {pc}", 12),
+        # A return that is not always taken.
+        ("push {lr}\nit eq\npopeq {pc}\npush {r0, r1}\nadd sp, #8\npop {pc}", 12),
+        # What lies behind a return is reached by a jump only.
+        ("b.w 106\npush {r0, r1, r2, r3}\nbx lr\npush {r0}\nadd sp, #4\nbx lr", 4),
+        # A jump table, of halfwords behind the jump: to 0x102 + 2 * 3 and, padded with zero, nowhere else.
+        ("tbh [pc, r0, lsl #1]\n.word 0x00000003\nbx lr\nbx lr\npush {r0, r1}\npop {r0, r1}\nbx lr", 8),
+    ],
+)
+def test_every_path_is_followed(body: str, deepest: int) -> None:
+    assert found(invoke=body).bytes == deepest
+
+
+def test_calls_add_up_along_the_deepest_path() -> None:
+    layer = "push {r4, lr}\nsub sp, #40\nadd sp, #40\nbl 300\npop {r4, pc}"
+    helper = "push {r4, r5, r6, r7, r8, lr}\nsub sp, #24\nadd sp, #24\npop {r4, r5, r6, r7, r8, pc}"
+    calls = "push {r4, lr}\nbl 300\nbl 200\npop {r4, pc}"
+    assert found(invoke=calls, layer=layer, helper=helper) == Bound(8 + 8 + 48, ("invoke", "layer", "helper"))
+    assert found(invoke=calls, layer=layer) == Bound(8 + 48, ("invoke", "layer"))
+
+
+def test_a_jump_out_of_a_function_is_a_call_with_its_own_frame_gone() -> None:
+    jumps = "push {r4, lr}\npop {r4, lr}\nb.w 200"
+    assert found(invoke=jumps, layer="push {r4, r5, r6, lr}\npop {r4, r5, r6, pc}") == Bound(16, ("invoke", "layer"))
+    assert found(invoke=jumps, layer="push {lr}\npop {pc}") == Bound(8, ("invoke",))
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        ("blx r3\nbx lr", "blx r3 goes where a register points to, at 0x200"),
+        ("bx r3", "bx r3 goes where a register points to, at 0x200"),
+        ("ldr.w pc, [pc, #0]", "where a register points to"),
+        ("mov sp, r7\nbx lr", "mov sp, r7 moves the stack pointer"),
+        ("sub.w sp, sp, r3\nbx lr", "sub sp, sp, r3 moves the stack pointer"),
+        ("push {r0}\nb.n 200", "a loop moves the stack pointer"),
+        ("push {lr}\nbl 200\npop {pc}", "it calls itself"),
+        ("bl 100\nbx lr", "it calls itself"),
+        (".word 0x00000000", "execution runs into data"),
+        ("bl 400\nbx lr", "it goes on at 0x400, where there is no instruction"),
+    ],
+)
+def test_where_there_is_no_bound_it_says_why(layer: str, reason: str) -> None:
+    none = found(invoke="push {r4, lr}\nbl 200\npop {r4, pc}", layer=layer)
+    assert none.bytes is None
+    assert none.path[:2] == ("invoke", "layer")
+    assert reason in none.reason

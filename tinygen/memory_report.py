@@ -1,0 +1,60 @@
+"""Everything about a model's memory on a board, whether it fits or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinygen import pipeline
+from tinygen.c_text import library_name
+from tinygen.errors import DoesNotFit
+from tinygen.fit import FitReport, fit, measure, room
+from tinygen.goal import Goal
+from tinygen.memory_map import MemoryMap, memory_map
+from tinygen.output import sealed
+from tinygen.report.memory_picture import memory_picture
+from tinygen.savings import Figures, Saving, savings
+from tinygen.target import load_board, load_core
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """The memory of a model's library, the board's, and what would save RAM."""
+
+    name: str
+    board: str
+    memory: MemoryMap
+    figures: Figures
+    savings: tuple[Saving, ...]
+    fit: FitReport
+    refusal: DoesNotFit | None
+    """Why it does not fit."""
+    picture: bytes
+    """An SVG file."""
+
+
+def memory_report(model: pipeline.Model, board_name: str, goal: Goal) -> MemoryReport:
+    """Plan the model's library for a board.
+
+    Raises BoardError, UsageError for a kernel that there is not, and DoesNotFit for a goal's budget only.
+    """
+    board = load_board(board_name)
+    core = load_core(board.core)
+    name = library_name(None, Path(model.file).stem)
+    goal, chosen, library, _ = pipeline.board_c(model, name, board, core, goal)
+    drawn = memory_map(model.graph, chosen)
+    refusal = None
+    try:
+        fit(library, chosen, board, model.file, goal.places)
+    except DoesNotFit as error:
+        refusal = error
+    return MemoryReport(
+        name=name,
+        board=board.name,
+        memory=drawn,
+        figures=Figures.of(chosen),
+        savings=savings(model, core, goal, chosen),
+        fit=measure(library, chosen, board, goal.places),
+        refusal=refusal,
+        picture=sealed(memory_picture(drawn, name, board.name, room(board, goal.places))),
+    )
