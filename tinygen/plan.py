@@ -79,8 +79,9 @@ def _smallest(
 ) -> tuple[Sequence[Step], Layout]:
     """The least arena that kernels need which execute no more than so many instructions.
 
-    Steps in a row may want a tensor in different places, so that the plan needs more than any of them. Kernels of the
-    steps at its end are taken to need that much, too, in the next choice; the best choice stays.
+    Steps in a row may want a tensor in different places, so that the plan needs more than any of them. Then another
+    kernel of one of them may help; and kernels of the steps at its end are taken to need that much, too, in the next
+    choice. The best choice stays.
     """
     learned: dict[tuple[int, str], int] = {}
 
@@ -91,13 +92,30 @@ def _smallest(
     while len(found) < _MOST_TRIALS:
         steps = _under_the_lowest_limit(options, goal, known, most)
         layout = lay_out(graph, steps, goal.overlap)
-        found.append((layout.plan.bytes, _instructions(steps), len(found), steps, layout))
         needed = max((needs(index, step.chosen) for index, step in enumerate(steps)), default=0)
+        better = _improved(graph, steps, layout, goal, needs, needed, most)
+        found.append((better[1].plan.bytes, _instructions(better[0]), len(found), *better))
         high = {(index, steps[index].kernel.name) for index in layout.steps_above(needed) if steps}
         if high <= learned.keys():
             break
         learned.update(dict.fromkeys(high, layout.plan.bytes))
     return min(found)[3:]
+
+
+def _improved(
+    graph: Graph, steps: Sequence[Step], layout: Layout, goal: Goal, needs: Needs, needed: int, most: int
+) -> tuple[Sequence[Step], Layout]:
+    """With another kernel beside or at the end of the arena, where that brings it nearer to what each step needs."""
+    best = layout.plan.bytes, _instructions(steps), steps, layout
+    near = {other for index in layout.steps_above(needed) for other in (index - 1, index, index + 1)}
+    for index in sorted(near & {*range(len(steps))}):
+        for other in steps[index].rejected:
+            changed = [*steps[:index], steps[index].with_kernel(other), *steps[index + 1 :]]
+            if needs(index, other) <= needed and (count := _instructions(changed)) <= most:
+                found = lay_out(graph, changed, goal.overlap)
+                if (found.plan.bytes, count) < best[:2]:
+                    best = found.plan.bytes, count, changed, found
+    return best[2:]
 
 
 def _under_the_lowest_limit(options: Sequence[Step], goal: Goal, needs: Needs, most: int) -> Sequence[Step]:
