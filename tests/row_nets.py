@@ -79,6 +79,9 @@ def random_chains(seed: int, chains: int) -> bytes:
         ]  # fmt: skip
         for _ in range(int(net.rng.integers(3, 7))):
             x = layers[int(net.rng.integers(len(layers)))](x)
+        x = net.pointwise(x)
+        if net.rng.random() < 0.5:
+            x = net.windowed(x, "AVERAGE_POOL_2D", 0, kernel=x.shape[1:3], stride=x.shape[1:3], padding="VALID")
         firsts.append(first.id)
-        lasts.append(net.pointwise(x).id)
+        lasts.append(x.id)
     return build_model(net.tensors, net.operators, firsts, lasts)

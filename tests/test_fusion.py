@@ -76,7 +76,7 @@ def test_groups_on_the_board_keep_to_their_memory(tmp_path: Path) -> None:
     chosen = plan(grouped.graph, load_core(board.core), Goal("ram"), room(board))
     with bench.running(found, lambda image, of: allowed_by(image, of, chosen)) as peer:
         assert differences(original, varied(found, 3), contextlib.nullcontext(peer)) == []
-    assert bench.outside().count == 0
+    assert bench.recorded().outside.count == 0
 
 
 # --- The schedule, without values -------------------------------------------------------------------------------------

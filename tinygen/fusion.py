@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from tinygen.ir import Graph, Node
 from tinygen.ops.row_group import RowGroup
+from tinygen.ops.row_pool import is_global
 from tinygen.row_form import row_form
 
 MOST_NODES = 12
@@ -17,7 +18,7 @@ def fusible(graph: Graph) -> Iterator[range]:
     """All runs of two nodes or more that can be a group, by their indices."""
     kept = {*graph.outputs, *(name for state in graph.states for name in (state.read, state.written))}
     last = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
-    by_row = [row_form(graph, node) is not None for node in graph.nodes]
+    by_row = [row_form(graph, node) is not None or is_global(graph, node) for node in graph.nodes]
     for start in range(len(graph.nodes)):
         for stop in range(start + 1, min(start + MOST_NODES, len(graph.nodes)) + 1):
             if not by_row[stop - 1]:

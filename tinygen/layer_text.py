@@ -135,9 +135,8 @@ def _part_comment(layer: Layer) -> str:
     shapes = shapes_text([step.site.inputs[index] for _, index in step.kernel.operands(step.site.inputs)])
     words = [f"{step.node.op.name} {shapes} -> {shape_text(layer.output.shape)}", step.node.op.describe()]
     first = f"Layer {layer.number}: {', '.join(word for word in words if word)}."
-    second = (
-        f"Kernel {step.kernel.name}, {layer.calls:,} calls, writes rows of {c_text.tensor_text(layer.output.name)}."
-    )
+    calls = f"{layer.calls:,} calls" if layer.calls > 1 else "one call"
+    second = f"Kernel {step.kernel.name}, {calls}, writes rows of {c_text.tensor_text(layer.output.name)}."
     return "/* " + "\n * ".join([first, second, *_choice(step)]) + " */"
 
 

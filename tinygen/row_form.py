@@ -14,6 +14,7 @@ from tinygen.ops.extremum import Maximum, Minimum
 from tinygen.ops.lookup import Lookup
 from tinygen.ops.mul import Mul
 from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D
+from tinygen.ops.row_pool import MeanOfSum, RowSum
 from tinygen.ops.window import Axis
 
 
@@ -32,6 +33,8 @@ class RowForm:
     after: int
     """Rows of padding below that the last row reads."""
     fill: int
+    accumulates: bool = False
+    """Whether every row of the input is added to the only row of the output."""
 
     @property
     def pads(self) -> bool:
@@ -45,6 +48,10 @@ class RowForm:
 
 def row_form(graph: Graph, node: Node) -> RowForm | None:
     """The form of a node between int8 images (1, h, w, c), if it has one."""
+    if isinstance(node.op, RowSum):
+        return RowForm(node.op, 1, 1, 0, 0, 0, accumulates=True)
+    if isinstance(node.op, MeanOfSum):
+        return RowForm(node.op, 1, 1, 0, 0, 0)
     read = [tensor for tensor in graph.input_tensors(node) if tensor.data is None]
     written = graph.output_tensors(node)
     if not read or len(written) != 1 or not all(_is_image(tensor) for tensor in (*read, *written)):

@@ -29,6 +29,8 @@ class Stage:
     """Rows of the inputs from one call to the next."""
     before: int
     """Rows of padding that the first call reads."""
+    accumulates: bool = False
+    """Whether all calls add to the same rows, which are there after the last."""
     place: str = ""
     """The output of another stage, in whose next rows this output lies: it is read as they are written."""
 
@@ -51,7 +53,7 @@ class Event:
 
     Of a call, `rows` are where in each input, and then in the output, its rows begin: rows of the line buffer, or of
     the whole tensor. Of padding, they are its first row in the buffer and the number of rows; of a move, the row from
-    which rows go to row 0, and their number.
+    which rows go to row 0, and their number. Padding is also what rows begin with that are added to.
     """
 
     kind: Kind
@@ -104,13 +106,15 @@ class _Simulation:
         self._stages = stages
         self._producer = {stage.output: index for index, stage in enumerate(stages)}
         self._calls = [0] * len(stages)
+        self._begun: dict[int, int] = {}
+        """For each stage that accumulates the event with which its rows became zero."""
         self.events: list[Event] = []
         self.buffers: dict[str, _Buffer] = {}
         for stage in stages[:-1]:
             if not stage.place:
                 above = max((s.before for s in stages if stage.output in s.inputs), default=0)
                 capacity = capacities.get(stage.output, _ENDLESS)
-                self.buffers[stage.output] = _Buffer(stage.calls * stage.rows, capacity, -above, -above)
+                self.buffers[stage.output] = _Buffer(_height(stage), capacity, -above, -above)
 
     def run(self) -> None:
         """All calls of the last stage, and what they need."""
@@ -118,13 +122,19 @@ class _Simulation:
         for _ in range(self._stages[last].calls):
             self._call(last)
 
-    def _call(self, index: int, place: int = 0) -> None:
-        """The next call of a stage, and before it what it reads; `place`: the rows that its output lies in."""
+    def _call(self, index: int, place: int = 0) -> int:
+        """The next call of a stage, and before it what it reads; `place`: the rows that its output lies in.
+
+        Returns the event in which the first of these is written.
+        """
         stage = self._stages[index]
         call = self._calls[index]
         buffer = self.buffers.get(stage.output)
         if buffer is not None:
             self._make_room(index, buffer, stage.rows)
+            if stage.accumulates and call == 0:
+                self._begun[index] = len(self.events)
+                self.events.append(Event(Kind.PAD, index, (buffer.next - buffer.bottom, stage.rows)))
             row = buffer.next - buffer.bottom
         else:
             row = place if stage.place else call * stage.rows
@@ -135,8 +145,7 @@ class _Simulation:
         begun = None
         for name in stage.inputs:
             if name in self._producer and name not in self.buffers:
-                begun = len(self.events)
-                self._call(self._producer[name], row)
+                begun = self._call(self._producer[name], row)
         # Only now: to provide one input may move the rows of another.
         starts = [self._start(name, first, row) for name in stage.inputs]
         now = len(self.events)
@@ -145,8 +154,9 @@ class _Simulation:
         for name in stage.inputs:
             if name in self.buffers:
                 self.buffers[name].read.update(dict.fromkeys(range(first, first + stage.taps), now))
-        if buffer is not None:
-            self._wrote(buffer, stage.rows, now if begun is None else begun)
+        if buffer is not None and not (stage.accumulates and call + 1 < stage.calls):
+            self._wrote(buffer, stage.rows, self._begun.get(index, now if begun is None else begun))
+        return now if begun is None else begun
 
     def _start(self, name: str, first: int, row: int) -> int:
         """Where rows from `first` on begin, of a stage that writes to `row`."""
@@ -201,6 +211,11 @@ def schedule(stages: Sequence[Stage]) -> Schedule:
         tuple(found.events),
         {name: _line(found.events, buffer) for name, buffer in found.buffers.items()},
     )
+
+
+def _height(stage: Stage) -> int:
+    """Rows of a stage's output."""
+    return stage.rows if stage.accumulates else stage.calls * stage.rows
 
 
 def _line(events: Sequence[Event], buffer: _Buffer) -> Line:

@@ -16,10 +16,13 @@ from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Tensor
 from tinygen.kernel import Body, Kernel, Work
 from tinygen.memory import ALIGNMENT, Buffer, aligned, plan_memory
+from tinygen.ops import row_pool
+from tinygen.ops.common import INT32
 from tinygen.ops.row_group import RowGroup
+from tinygen.ops.row_pool import unrolled
 from tinygen.row_form import RowForm, row_form
 from tinygen.row_schedule import Event, Kind, Schedule, Stage, schedule
-from tinygen.select import Candidate, Part, Step, site_of, step_of, time_of
+from tinygen.select import Candidate, Part, Step, site_of, step_of, step_with, time_of
 from tinygen.target import Core
 
 _ROWS = (1, 2, 4)
@@ -46,34 +49,32 @@ def _without_groups(graph: Graph) -> Graph:
 
 def _group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:
     """A group's node with all ways to compute it that are worth a thought, the fastest one chosen."""
-    op = node.op
-    assert isinstance(op, RowGroup)
+    assert isinstance(node.op, RowGroup)
+    whole = unrolled(node.op.graph)
     site = site_of(graph, node, core, goal.style)
     style = Goal(goal.objective, prefer=goal.prefer)
     found: dict[object, Candidate] = {}
     for most in _ROWS:
-        rows = [_rows_of(op.graph, inner, most) for inner in op.graph.nodes]
-        steps = [
-            _row_step(op.graph, inner, n, core, style, portable) for inner, n in zip(op.graph.nodes, rows, strict=True)
-        ]
+        rows = [_rows_of(whole, inner, most) for inner in whole.nodes]
+        steps = [_row_step(whole, inner, n, core, style, portable) for inner, n in zip(whole.nodes, rows, strict=True)]
         for chosen in _choices(steps, style):
             key = (*rows, *(step.kernel.name for step in chosen))
             if key not in found:
-                found[key] = _Group(op.graph, chosen, rows).candidate(core)
+                found[key] = _Group(whole, chosen, rows).candidate(core)
     best, *others = sorted(found.values(), key=time_of)
     return Step(node, site, best, tuple(others))
 
 
 def _rows_of(graph: Graph, node: Node, most: int) -> int:
-    """How many rows of a node's output a call computes: as many as `most` allows of what divides its height."""
-    height = graph.tensors[node.outputs[0]].shape[1]
+    """How many rows of a node a call computes: as many as `most` allows of what divides the height."""
+    height = _height(graph, node)
     return max(rows for rows in range(1, most + 1) if height % rows == 0)
 
 
 def _row_step(graph: Graph, node: Node, rows: int, core: Core, goal: Goal, portable: bool) -> Step:
     """The node for so many rows of its output, with its kernels; they cost what all calls do."""
     form = _form(graph, node)
-    height = graph.tensors[node.outputs[0]].shape[1]
+    height = _height(graph, node)
 
     def cut(name: str, count: int) -> Tensor:
         tensor = graph.tensors[name]
@@ -81,14 +82,21 @@ def _row_step(graph: Graph, node: Node, rows: int, core: Core, goal: Goal, porta
 
     tensors = {
         **{name: cut(name, form.rows(rows)) for name in node.inputs},
-        **{name: cut(name, rows) for name in node.outputs},
+        **{name: cut(name, 1 if form.accumulates else rows) for name in node.outputs},
     }
     one = dataclasses.replace(node, op=form.op)
     inner = Graph(graph.source, tensors, (one,), (), node.outputs)
-    step = step_of(inner, one, core, goal, portable)
+    own = next((kernel for kernel in row_pool.KERNELS if isinstance(one.op, kernel.op)), None)
+    step = step_of(inner, one, core, goal, portable) if own is None else step_with(own, inner, one, core, goal)
     calls = height // rows
     every = tuple(_repeated(each, calls) for each in (step.chosen, *step.rejected))
     return dataclasses.replace(step, chosen=every[0], rejected=every[1:])
+
+
+def _height(graph: Graph, node: Node) -> int:
+    """The rows that are computed: of the output, or those of the input that are added to it."""
+    name = node.inputs[0] if _form(graph, node).accumulates else node.outputs[0]
+    return graph.tensors[name].shape[1]
 
 
 def _repeated(candidate: Candidate, calls: int) -> Candidate:
@@ -198,10 +206,10 @@ class _Group:
             x = step.site.inputs[index]
             if x.shape[1] == y.shape[1] and x.bytes <= y.bytes:
                 above = aligned(max(allowed.input_above, 0))
-                if x.bytes + above <= y.bytes:
-                    yield index, above
-                elif allowed.output_above <= 0:
+                if allowed.in_place or allowed.output_above <= 0:
                     yield index, 0
+                elif x.bytes + above <= y.bytes:
+                    yield index, above
 
     def _all_stages(self, rows: Sequence[int]) -> list[Stage]:
         """Those that copy rows of inputs, and then the nodes'."""
@@ -211,10 +219,13 @@ class _Group:
         for node, form, count in zip(self._graph.nodes, self._forms, rows, strict=True):
             read = [name for name in node.inputs if self._graph.tensors[name].data is None]
             padded = [_copy_of(name) if name in self._copied and form.pads else name for name in read]
-            height = self._graph.tensors[node.outputs[0]].shape[1]
+            calls = _height(self._graph, node) // count
             place = self._distances.get(node.outputs[0], ("", 0))[0]
+            written = 1 if form.accumulates else count
             taps, step = form.rows(count), count * form.stride
-            found.append(Stage(tuple(padded), node.outputs[0], height // count, count, taps, step, form.before, place))
+            found.append(
+                Stage(tuple(padded), node.outputs[0], calls, written, taps, step, form.before, form.accumulates, place)
+            )
         return found
 
     def _tensor(self, name: str) -> Tensor:
@@ -283,7 +294,7 @@ class _Group:
         total, lines, own = self._memory()
         actions, table = self._program(lines)
         body = Body(
-            {"actions": actions, "steps": len(table)},
+            {"actions": actions, "steps": len(table), "memory": _memory_used(actions)},
             {"schedule": table},
             helpers=frozenset(_HELPERS[action.kind] for action in actions if action.kind in _HELPERS),
         )
@@ -353,6 +364,8 @@ class _Group:
     ) -> Action:
         def pointer(name: str, operand: int) -> Pointer:
             at = self._where(name, lines)
+            if self._tensor(name).dtype == INT32:
+                return Pointer(WORDS, (at.offset + rows[operand] * at.pitch) // ALIGNMENT)
             if operand in varying:
                 return Pointer(at.base, at.offset, at.pitch, varying.index(operand))
             return Pointer(at.base, at.offset + rows[operand] * at.pitch)
@@ -368,6 +381,8 @@ class _Group:
             arguments = (*self._passed(self._steps[part], read), y)
             return Action("run", part, arguments, len(varying))
         count: str | int = f"step[{varying.index(1)}]" if 1 in varying else rows[1]
+        if kind is Kind.PAD and found.accumulates:
+            return Action("pad", part, (Pointer(LINES, lines[found.output]),), 0, pitch, count)
         if kind is Kind.PAD:
             return Action(
                 "pad", part, (pointer(found.output, 0),), len(varying), pitch, count, self._fill(found.output)
@@ -392,11 +407,25 @@ class _Group:
 
 
 LINES = "lines"
-"""The C name of the memory for line buffers."""
+WORDS = "scratch"
+"""The C names of the memory for line buffers, as bytes and as words."""
 
 _COPY = "rows of "
 _SCRATCH = "scratch "
 _HELPERS = {"pad": "fill_bytes", "copy": "move_bytes", "move_bytes": "move_bytes", "move_words": "move_words"}
+
+
+def _memory_used(actions: Sequence[Action]) -> frozenset[str]:
+    """The C names of memory that are used."""
+    words = any(action.kind == "move_words" for action in actions)
+    bases = {
+        each.base
+        for action in actions
+        for each in action.arguments
+        if isinstance(each, Pointer) and action.kind != "move_words"
+    }
+    used = bases & {LINES, WORDS}
+    return frozenset(used | {WORDS} if used or words else ())
 
 
 def _copy_of(name: str) -> str:

@@ -98,6 +98,12 @@ def step_of(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) ->
     return Step(node, site, best, tuple(others))
 
 
+def step_with(kernel: Kernel, graph: Graph, node: Node, core: Core, goal: Goal) -> Step:
+    """One node with this kernel."""
+    site = site_of(graph, node, core, goal.style)
+    return Step(node, site, _candidate(kernel, site, core))
+
+
 def preferring(steps: Sequence[Step], names: frozenset[str], core: Core) -> tuple[Step, ...]:
     """The same nodes, with a kernel of these names and no other wherever one can be used."""
 

@@ -31,10 +31,12 @@ class RowGroup(Op):
         return sum(self.graph.macs(node) for node in self.graph.nodes)
 
     def describe(self) -> str:
-        """The nodes in order."""
-        return ", ".join(node.op.name for node in self.graph.nodes)
+        """How many nodes, and the ends."""
+        names = [node.op.name for node in self.graph.nodes]
+        return f"{len(names)} operators from {names[0]} to {names[-1]}, row by row"
 
     @property
     def rounding(self) -> str:
         """Each rule that one of the nodes follows."""
-        return ", ".join(dict.fromkeys(node.op.rounding for node in self.graph.nodes))
+        rules = dict.fromkeys(node.op.rounding for node in self.graph.nodes)
+        return ", ".join(rule for rule in rules if rule != "exact") or "exact"
