@@ -96,5 +96,5 @@ def test_a_region_that_is_too_small_is_named_with_its_bytes(tmp_path: Path) -> N
     path = tmp_path / "small.toml"
     path.write_text(text.replace("bytes = 16_777_216", "bytes = 1_024"))
     model = pipeline.read(DIGITS / "digits.tflite")
-    with pytest.raises(DoesNotFit, match=r"psram: [\d,]+ bytes needed \(weights\), 1,024 there"):
+    with pytest.raises(DoesNotFit, match=r"psram: [\d,]+ bytes needed \([\d,]+ weights\), 1,024 there"):
         pipeline.build(model, str(path), None, Goal(places=(("weights", "psram"),)))

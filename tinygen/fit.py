@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tinygen.errors import DoesNotFit
 from tinygen.library import Library
+from tinygen.memory_map import covered
 from tinygen.placement import PARTS
 from tinygen.plan import Plan, sizes_of
 from tinygen.project import RUNNER_FOOTPRINT
@@ -136,10 +137,13 @@ def _peak(chosen: Plan) -> str:
     if not chosen.steps:
         return "the model's input and output"
     index = chosen.layout.plan.peak_step
-    live = [slot.buffer for slot in chosen.layout.plan.slots if slot.buffer.first <= index <= slot.buffer.last]
-    tensors = " + ".join(f"{buffer.bytes:,}" for buffer in sorted(live, key=lambda buffer: -buffer.bytes))
+    live = [slot for slot in chosen.layout.plan.slots if slot.buffer.is_live(index)]
+    tensors = " + ".join(f"{slot.buffer.bytes:,}" for slot in sorted(live, key=lambda slot: -slot.buffer.bytes))
+    used = covered((slot.offset, slot.end) for slot in live)
+    shared = sum(slot.buffer.bytes for slot in live) - used
     node = chosen.steps[index].node
-    return f"{node.name} {node.op.name}, {sum(buffer.bytes for buffer in live):,} bytes live ({tensors})"
+    less = f" - {shared:,} shared" if shared else ""
+    return f"{node.name} {node.op.name}, {used:,} bytes live ({tensors}{less})"
 
 
 def _largest_layer(steps: Sequence[Step]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import NamedTuple
 
 from tinygen.alias import Life, lives
@@ -147,7 +147,7 @@ def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
                     node=step.node.name,
                     kernel=step.kernel.name,
                     blocks=tuple(alive),
-                    used=_covered(alive),
+                    used=covered((block.offset, block.end) for block in alive),
                 )
             )
     return MemoryMap(
@@ -248,8 +248,10 @@ def _shared(tensors: Sequence[_Valued]) -> Iterable[Shared]:
                 yield Shared(moment, start, end, a, b)
 
 
-def _covered(blocks: Iterable[Block]) -> int:
-    """Bytes that belong to at least one of them."""
-    bounds = sorted({bound for block in blocks for bound in (block.offset, block.end)})
-    inside = [any(block.offset <= start < block.end for block in blocks) for start in bounds[:-1]]
-    return sum(end - start for (start, end), used in zip(pairwise(bounds), inside, strict=True) if used)
+def covered(ranges: Iterable[tuple[int, int]]) -> int:
+    """Bytes that lie in at least one of the ranges, which are (first byte, the one after the last)."""
+    total, reached = 0, 0
+    for start, end in sorted(ranges):
+        total += max(end - max(start, reached), 0)
+        reached = max(reached, end)
+    return total
