@@ -139,7 +139,9 @@ def _peak(chosen: Plan) -> str:
     live = [slot.buffer for slot in chosen.layout.plan.slots if slot.buffer.first <= index <= slot.buffer.last]
     tensors = " + ".join(f"{buffer.bytes:,}" for buffer in sorted(live, key=lambda buffer: -buffer.bytes))
     node = chosen.steps[index].node
-    return f"{node.name} {node.op.name}, {sum(buffer.bytes for buffer in live):,} bytes live ({tensors})"
+    total = sum(buffer.bytes for buffer in live)
+    overlapping = ", overlapping" if total > chosen.layout.plan.bytes else ""
+    return f"{node.name} {node.op.name}, {total:,} bytes live ({tensors}{overlapping})"
 
 
 def _largest_layer(steps: Sequence[Step]) -> str:
