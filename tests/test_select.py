@@ -34,13 +34,9 @@ def step(index: int, *candidates: Candidate) -> Step:
     return Step(Node(f"node {index}", None, (), ()), Site(None, (), (), "speed"), first, tuple(others))  # type: ignore[arg-type]
 
 
-def nothing(index: int, candidate: Candidate) -> int:
-    return 0
-
-
 def weighed(steps: list[Step]) -> list[Step]:
     """By the product of time and flash."""
-    return choice._weighed(steps, choice.Weights(flash=1.0, ram=0.0), nothing)
+    return choice._weighed(steps, 1.0)
 
 
 def names(steps: list[Step]) -> list[str]:
@@ -65,7 +61,7 @@ def test_changes_one_after_the_other_come_to_the_same_as_counting_anew() -> None
     for _ in range(50):
         steps = [step(index, *(shared(rng, j) for j in range(3))) for index in range(4)]
         tally = choice.Tally.of(steps)
-        for after, others in choice._changes(steps, tally, nothing):
+        for after, others in choice._changes(steps, tally):
             anew = choice.Tally.of(choice._changed(steps, others))
             assert (after.time, after.flash) == (anew.time, anew.flash)
 
@@ -81,7 +77,7 @@ def test_balanced_finds_no_better_product_by_any_single_change() -> None:
         tally = choice.Tally.of(chosen)
         assert all(
             after.time * after.flash >= tally.time * tally.flash * (1 - 1e-6)
-            for after, _ in choice._changes(chosen, tally, nothing)
+            for after, _ in choice._changes(chosen, tally)
         )
         best = min(
             sum(c.estimate.time for c in choice) * sum(c.estimate.flash for c in choice)
@@ -100,10 +96,10 @@ def test_balanced_takes_a_function_that_pays_only_where_layers_share_it() -> Non
 def test_a_flash_budget_gives_up_the_least_time_for_each_byte() -> None:
     dear = step(0, candidate("fast", 10, 1000), candidate("slow", 1000, 900))
     cheap = step(1, candidate("fast", 10, 1000), candidate("slow", 20, 800))
-    assert names(choice._within_flash([dear, cheap], 2000, nothing)) == ["fast", "fast"]
-    assert names(choice._within_flash([dear, cheap], 1999, nothing)) == ["fast", "slow"]
-    assert names(choice._within_flash([dear, cheap], 1700, nothing)) == ["slow", "slow"]
-    assert names(choice._within_flash([dear, cheap], 1, nothing)) == ["slow", "slow"]
+    assert names(choice._within_flash([dear, cheap], 2000)) == ["fast", "fast"]
+    assert names(choice._within_flash([dear, cheap], 1999)) == ["fast", "slow"]
+    assert names(choice._within_flash([dear, cheap], 1700)) == ["slow", "slow"]
+    assert names(choice._within_flash([dear, cheap], 1)) == ["slow", "slow"]
 
 
 def scratch(index: int, candidate: Candidate) -> int:
@@ -121,14 +117,6 @@ def test_where_no_kernel_meets_the_limit_of_ram_the_one_that_needs_least_is_left
     a, b = candidate("a", 1, 1, scratch=9), candidate("b", 3, 1, scratch=5)
     (found,) = choice.within_ram([step(0, a, b)], 4, scratch)
     assert (found.chosen, found.rejected) == (b, ())
-
-
-def test_the_peak_goes_down_only_where_all_steps_at_it_take_another_kernel() -> None:
-    heavy, light = candidate("heavy", 10, 1, scratch=100), candidate("light", 11, 1, scratch=10)
-    steps = [step(index, heavy, light) for index in range(3)]
-    assert names(choice._weighed(steps, choice.Weights(0.0, 1.0), scratch)) == ["light"] * 3
-    steps.append(step(3, heavy))
-    assert names(choice._weighed(steps, choice.Weights(0.0, 1.0), scratch)) == ["heavy"] * 4
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

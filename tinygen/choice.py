@@ -1,7 +1,7 @@
 """Which of the kernels that could compute the nodes do: the best for the objective, within the budgets.
 
-What is weighed is the whole model's: time is a sum, so is flash, but for functions that layers share, and RAM is what
-the step needs that needs most.
+What is weighed is the whole model's time and flash, where functions that layers share count once. RAM is a limit: what
+may be chosen from is narrowed first.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tinygen.goal import Goal
 from tinygen.select import Candidate, Step, time_of
@@ -19,26 +18,14 @@ Needs = Callable[[int, Candidate], int]
 """Bytes of RAM that are needed while the step of this index runs with this kernel."""
 
 
-class Weights(NamedTuple):
-    """What a hundredth less flash, or RAM, is worth, in hundredths of time."""
-
-    flash: float
-    ram: float
+_WEIGHT_OF_FLASH = {"balanced": 0.7, "speed": 0.0, "size": 12.0, "ram": 0.7}
+"""What a hundredth less flash is worth, in hundredths of time."""
 
 
-WEIGHTS = {
-    "balanced": Weights(flash=0.7, ram=0.1),
-    "speed": Weights(flash=0.0, ram=0.0),
-    "size": Weights(flash=12.0, ram=0.1),
-    "ram": Weights(flash=0.7, ram=12.0),
-}
-"""For each objective."""
-
-
-def choose(steps: Sequence[Step], goal: Goal, needs: Needs = lambda index, candidate: 0) -> tuple[Step, ...]:
+def choose(steps: Sequence[Step], goal: Goal) -> tuple[Step, ...]:
     """Of the fastest kernels, and those beside them, the best for the objective, within the budget of flash."""
-    weighed = _weighed(steps, WEIGHTS[goal.objective], needs)
-    return tuple(_within_flash(weighed, goal.flash_budget, needs))
+    weighed = _weighed(steps, _WEIGHT_OF_FLASH[goal.objective])
+    return tuple(_within_flash(weighed, goal.flash_budget))
 
 
 def flash_bytes(steps: Sequence[Step]) -> int:
@@ -47,33 +34,26 @@ def flash_bytes(steps: Sequence[Step]) -> int:
 
 
 class Tally:
-    """Time, flash and RAM of a choice of kernels, and what changes of it make of them."""
+    """Time and flash of a choice of kernels, and what changes of it make of them."""
 
-    def __init__(self, time: float, flash: int, ram: Mapping[int, int], uses: Counter[_Function]) -> None:
+    def __init__(self, time: float, flash: int, uses: Counter[_Function]) -> None:
         self.time = time
         self.flash = flash
-        self._needed = ram
         self._uses = uses
 
-    @property
-    def ram(self) -> int:
-        """Bytes that the step needs that needs most."""
-        return max(self._needed.values(), default=0)
-
-    def product(self, weights: Weights) -> float:
-        """The logarithm of time * flash ** weight * ram ** weight."""
-        flash, ram = math.log(max(self.flash, 1)), math.log(max(self.ram, 1))
-        return math.log(max(self.time, 1.0)) + weights.flash * flash + weights.ram * ram
+    def product(self, weight: float) -> float:
+        """The logarithm of time * flash ** weight."""
+        return math.log(max(self.time, 1.0)) + weight * math.log(max(self.flash, 1))
 
     @staticmethod
-    def of(steps: Sequence[Step], needs: Needs = lambda index, candidate: 0) -> Tally:
+    def of(steps: Sequence[Step]) -> Tally:
         """Of the chosen kernels."""
-        return Tally(0.0, 0, {}, Counter()).after({i: (None, step.chosen) for i, step in enumerate(steps)}, needs)
+        return Tally(0.0, 0, Counter()).after([(None, step.chosen) for step in steps])
 
-    def after(self, changes: Mapping[int, tuple[Candidate | None, Candidate]], needs: Needs) -> Tally:
+    def after(self, changes: Iterable[tuple[Candidate | None, Candidate]]) -> Tally:
         """With other candidates in the place of some."""
-        time, flash, ram, uses = self.time, self.flash, dict(self._needed), Counter(self._uses)
-        for index, (old, new) in changes.items():
+        time, flash, uses = self.time, self.flash, Counter(self._uses)
+        for old, new in changes:
             if old is not None:
                 uses[_function(old)] -= 1
                 time -= _known(old.estimate.time)
@@ -81,8 +61,7 @@ class Tally:
             time += _known(new.estimate.time)
             flash += new.estimate.data + (new.estimate.code if uses[_function(new)] == 0 else 0)
             uses[_function(new)] += 1
-            ram[index] = needs(index, new)
-        return Tally(time, flash, ram, uses)
+        return Tally(time, flash, uses)
 
 
 _Function = tuple[str, str | int]
@@ -101,10 +80,10 @@ _Others = Mapping[int, Candidate]
 _Change = tuple[Tally, _Others]
 
 
-def _changes(steps: Sequence[Step], tally: Tally, needs: Needs) -> Iterator[_Change]:
+def _changes(steps: Sequence[Step], tally: Tally) -> Iterator[_Change]:
     """All ways to take other kernels that are weighed, and what would come of them."""
-    for others in (*_single(steps), *_together(steps), *_sharable(steps), *_smaller(steps, tally, needs)):
-        yield tally.after({index: (steps[index].chosen, other) for index, other in others.items()}, needs), others
+    for others in (*_single(steps), *_together(steps), *_sharable(steps)):
+        yield tally.after((steps[index].chosen, other) for index, other in others.items()), others
 
 
 def _is_known(candidate: Candidate) -> bool:
@@ -145,40 +124,27 @@ def _sharable(steps: Sequence[Step]) -> Iterator[_Others]:
             yield dict(those[:count])
 
 
-def _smaller(steps: Sequence[Step], tally: Tally, needs: Needs) -> Iterator[_Others]:
-    """For each amount of RAM that could be the peak: the fastest kernels that need no more where others do."""
-    options = [[(needs(i, each), each) for each in (step.chosen, *step.rejected)] for i, step in enumerate(steps)]
-    floor = max((min(need for need, _ in each) for each in options), default=0)
-    for limit in sorted({need for each in options for need, _ in each if floor <= need < tally.ram}):
-        others = {}
-        for index, each in enumerate(options):
-            if each[0][0] > limit:
-                others[index] = min((other for need, other in each if need <= limit), key=time_of)
-        yield others
-
-
 def _changed(steps: Sequence[Step], others: _Others) -> list[Step]:
     return [step.with_kernel(others[index]) if index in others else step for index, step in enumerate(steps)]
 
 
-def _weighed(steps: Sequence[Step], weights: Weights, needs: Needs) -> list[Step]:
+def _weighed(steps: Sequence[Step], weight: float) -> list[Step]:
     """From the fastest kernels on: the change that lowers the product most, until none does."""
     current = list(steps)
-    while any(weights):
-        tally = Tally.of(current, needs)
-        changes = _changes(current, tally, needs)
-        best = min(changes, key=lambda change: change[0].product(weights), default=None)
-        if best is None or best[0].product(weights) >= tally.product(weights) - 1e-9:
+    while weight:
+        tally = Tally.of(current)
+        best = min(_changes(current, tally), key=lambda change: change[0].product(weight), default=None)
+        if best is None or best[0].product(weight) >= tally.product(weight) - 1e-9:
             break
         current = _changed(current, best[1])
     return current
 
 
-def _within_flash(steps: Sequence[Step], budget: int | None, needs: Needs) -> list[Step]:
+def _within_flash(steps: Sequence[Step], budget: int | None) -> list[Step]:
     """While flash is over the budget: the change that saves a byte for the least time."""
     current = list(steps)
-    while budget is not None and (tally := Tally.of(current, needs)).flash > budget:
-        saving = [change for change in _changes(current, tally, needs) if change[0].flash < tally.flash]
+    while budget is not None and (tally := Tally.of(current)).flash > budget:
+        saving = [change for change in _changes(current, tally) if change[0].flash < tally.flash]
         if not saving:
             break
         cheapest = min(saving, key=lambda change: (change[0].time - tally.time) / (tally.flash - change[0].flash))

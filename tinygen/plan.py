@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tinygen.choice import WEIGHTS, Needs, Tally, choose, flash_bytes, within_ram
+from tinygen.choice import Needs, choose, flash_bytes, within_ram
 from tinygen.errors import DoesNotFit
 from tinygen.goal import Goal
 from tinygen.ir import Graph
@@ -17,8 +18,9 @@ from tinygen.target import Core
 
 @dataclass(frozen=True)
 class Plan:
-    """The kernels, in the order of execution, and their memory."""
+    """The kernels, in the order of execution, and their memory; the graph, in which nodes may be grouped."""
 
+    graph: Graph
     steps: Sequence[Step]
     layout: Layout
 
@@ -45,23 +47,37 @@ def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, por
     return planned(graph, candidates(graph, core, goal, portable), goal, ram_bytes)
 
 
-def planned(graph: Graph, options: Sequence[Step], goal: Goal, ram_bytes: int | None = None) -> Plan:
-    """The same where the kernels that one can choose from are known already."""
+def planned(
+    graph: Graph, options: Sequence[Step], goal: Goal, ram_bytes: int | None = None, most: int | None = None
+) -> Plan:
+    """The same where the kernels that one can choose from are known already.
+
+    `most`: instructions, instead of those that the objective allows for less RAM.
+    """
     needs = StepBytes(graph, options, goal.overlap).of
-    steps, layout = _settled(graph, options, goal, needs)
+    steps: Sequence[Step] = choose(options, goal)
+    layout = lay_out(graph, steps, goal.overlap)
+    if goal.objective in _SLACK:
+        most = most or _instructions(steps) * (100 + _SLACK[goal.objective]) // 100
+        steps, layout = _smallest(graph, options, goal, needs, most)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
     if limit is not None and layout.ram_bytes > limit:
         steps, layout = _within(graph, options, goal, needs, limit)
     _expect("RAM", layout.ram_bytes, goal.ram_budget)
     _expect("flash", flash_bytes(steps), goal.flash_budget)
-    return Plan(steps, layout)
+    return Plan(graph, steps, layout)
 
+
+_SLACK = {"balanced": 2, "ram": 25}
+"""How many hundredths more instructions the least RAM may cost, compared with the best kernels where RAM is free."""
 
 _MOST_TRIALS = 8
 
 
-def _settled(graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs) -> tuple[Sequence[Step], Layout]:
-    """The best kernels, where each needs what the plan gives it.
+def _smallest(
+    graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs, most: int
+) -> tuple[Sequence[Step], Layout]:
+    """The least arena that kernels need which execute no more than so many instructions.
 
     Steps in a row may want a tensor in different places, so that the plan needs more than any of them. Kernels of the
     steps at its end are taken to need that much, too, in the next choice; the best choice stays.
@@ -71,21 +87,38 @@ def _settled(graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs) ->
     def known(index: int, candidate: Candidate) -> int:
         return max(needs(index, candidate), learned.get((index, candidate.kernel.name), 0))
 
-    found: list[tuple[float, int, Sequence[Step], Layout]] = []
+    found: list[tuple[int, int, int, Sequence[Step], Layout]] = []
     while len(found) < _MOST_TRIALS:
-        steps = choose(options, goal, known)
+        steps = _under_the_lowest_limit(options, goal, known, most)
         layout = lay_out(graph, steps, goal.overlap)
-        found.append((_product(steps, layout.plan.bytes, goal), len(found), steps, layout))
-        most = max((needs(index, step.chosen) for index, step in enumerate(steps)), default=0)
-        high = {(index, steps[index].kernel.name) for index in layout.steps_above(most) if steps}
+        found.append((layout.plan.bytes, _instructions(steps), len(found), steps, layout))
+        needed = max((needs(index, step.chosen) for index, step in enumerate(steps)), default=0)
+        high = {(index, steps[index].kernel.name) for index in layout.steps_above(needed) if steps}
         if high <= learned.keys():
             break
         learned.update(dict.fromkeys(high, layout.plan.bytes))
-    return min(found)[2:]
+    return min(found)[3:]
 
 
-def _product(steps: Sequence[Step], arena_bytes: int, goal: Goal) -> float:
-    return Tally.of(steps, lambda index, candidate: arena_bytes).product(WEIGHTS[goal.objective])
+def _under_the_lowest_limit(options: Sequence[Step], goal: Goal, needs: Needs, most: int) -> Sequence[Step]:
+    """The best kernels within the lowest limit of RAM at which they execute no more than so many instructions."""
+    needed = [[needs(index, each) for each in (step.chosen, *step.rejected)] for index, step in enumerate(options)]
+    floor = max(map(min, needed), default=0)
+    limits = sorted({need for each in needed for need in each if need >= floor})
+    within = [choose(options, goal)]
+
+    def is_possible(limit: int) -> bool:
+        steps = choose(within_ram(options, limit, needs), goal)
+        if possible := _instructions(steps) <= most:
+            within.append(steps)
+        return possible
+
+    bisect_left(limits, True, key=is_possible)
+    return within[-1]
+
+
+def _instructions(steps: Sequence[Step]) -> int:
+    return sum(step.chosen.estimate.instructions or 0 for step in steps)
 
 
 def _within(
@@ -95,7 +128,7 @@ def _within(
     least = max(min(needs(i, each) for each in (step.chosen, *step.rejected)) for i, step in enumerate(options))
     target = limit
     while True:
-        steps = choose(within_ram(options, target, needs), goal, needs)
+        steps = choose(within_ram(options, target, needs), goal)
         layout = lay_out(graph, steps, goal.overlap)
         if layout.ram_bytes <= limit or target <= least:
             return steps, layout
