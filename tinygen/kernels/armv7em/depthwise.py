@@ -7,7 +7,6 @@ registers while its outputs are computed in blocks of up to four.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -81,16 +80,24 @@ def _layout(x: Shape, y: Shape, window: Window, style: Style) -> Layout | None:
     rows = Rows.of(window.rows, x[1])
     if x[0] != 1 or rows is None or not 1 <= window.columns.taps <= 3 or window.columns.dilation != 1:
         return None
-    smallest = None
-    for group, steps in itertools.product(style.groups, range(max(rows.count, 1), 0, -1)):
-        bands = Bands.of(rows, steps)
+    choices = [
+        (group, bands)
+        for group in style.groups
+        for bands in dict.fromkeys(Bands.of(rows, steps) for steps in range(max(rows.count, 1), 0, -1))
+    ]
+    fitting = [choice for choice in choices if _bytes(x, *choice) <= style.scratch]
+    smallest_first = sorted(choices, key=lambda choice: _bytes(x, *choice))
+    for group, bands in fitting + smallest_first:
         for interleaved in (False, True):
             found = _with(x, y, window, rows, bands, style.columns, group, interleaved)
             if found is not None and found.encodable:
-                smallest = found
-                if found.scratch <= style.scratch:
-                    return found
-    return smallest
+                return found
+    return None
+
+
+def _bytes(x: Shape, group: int, bands: Bands) -> int:
+    """Of a group's pairs."""
+    return 4 * min(group, x[3]) * x[2] * bands.pairs
 
 
 def _with(
