@@ -391,8 +391,10 @@ def _accepts(site: Site) -> bool:
 
 def _accepts_small_band(site: Site) -> bool:
     """Where the band would be larger otherwise."""
+    if not _accepts(site):
+        return False
     plane = Plane.of(site)
-    return Patches(plane, UNROLLED, _SMALL_BAND).band_bytes < Patches(plane, UNROLLED).band_bytes and _accepts(site)
+    return Patches(plane, UNROLLED, _SMALL_BAND).band_bytes < Patches(plane, UNROLLED).band_bytes
 
 
 def _scratch(most: int, largest_band: int, site: Site) -> int:
