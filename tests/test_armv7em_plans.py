@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from tinygen.access import spacing
 from tinygen.kernels.armv7em import packing, stationary
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, STREAM, Block, Step
 from tinygen.kernels.armv7em.expansion import Expansion
@@ -175,6 +176,17 @@ def test_blocks_take_every_row_once(rows: int, most: int) -> None:
     assert tile.rows * 4 * stationary.words(8) <= 160 * most
     assert tile.rows <= rows <= tile.rows * tile.count < rows + tile.rows
     assert tile.rows % tile.at_once == 0
+
+
+@pytest.mark.parametrize("rows", range(4, 12))
+@pytest.mark.parametrize(("depth", "filters"), [(8, 8), (8, 5), (5, 8)])
+def test_rows_may_be_replaced_from_either_end(rows: int, depth: int, filters: int) -> None:
+    """The input lies at the end of the larger one's memory if rows come in order, at its beginning if backwards."""
+    forwards = spacing(Geometry(rows, depth, filters, None).order)
+    backwards = spacing(Geometry(rows, depth, filters, None, backwards=True).order)
+    grown, shrunk = max(rows * (filters - depth), 0), max(rows * (depth - filters), 0)
+    assert forwards.input_above <= grown < backwards.input_above
+    assert backwards.output_above <= shrunk < forwards.output_above
 
 
 @pytest.mark.parametrize("groups", range(1, 90))

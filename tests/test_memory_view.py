@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from building import BOARD, DIGITS
-from test_layout import joined_rows
+from test_layout import joined_rows, streaming_in_two_layers
 
 from tinygen import cli, pipeline
 from tinygen.alias import lives
@@ -187,6 +187,25 @@ def test_parts_lie_in_their_whole_and_are_not_hatched() -> None:
             assert not [found for found in drawn.shared if {found.older, found.newer} == {part, whole}]
 
 
+def test_states_lie_below_the_arena_all_the_time() -> None:
+    graph = pipeline.decode(streaming_in_two_layers().file(), "net.tflite").graph
+    chosen = plan(graph, load_core("cortex-m4"), Goal())
+    drawn = memory_map(graph, chosen)
+    picture = Picture(memory_picture(drawn, "net", BOARD, ROOM))
+    of_states = [picture.bytes_of(r) for r in picture.rectangles("blocks") if "state" in (r.get("class") or "")]
+    others = [picture.bytes_of(r) for r in picture.rectangles("blocks") if "state" not in (r.get("class") or "")]
+    assert of_states == [(slot.offset, slot.end) for slot in chosen.layout.states]
+    assert others == [
+        (drawn.state_bytes + block.offset, drawn.state_bytes + block.end)
+        for block in drawn.blocks
+        if block.role != "state"
+    ]
+    assert max(end for _, end in others) <= drawn.bytes
+    for rectangle in picture.rectangles("blocks"):
+        if "state" in (rectangle.get("class") or ""):
+            assert picture.moments_of(rectangle) == Moments(0, 2 * len(drawn.layers))
+
+
 def test_the_peak_is_named_with_its_bytes(digits: pipeline.Model, chosen: Plan) -> None:
     drawn = memory_map(digits.graph, chosen)
     assert drawn.peak is not None
@@ -203,7 +222,7 @@ def test_the_peak_is_named_with_its_bytes(digits: pipeline.Model, chosen: Plan) 
 
 def test_hostile_names_many_layers_and_none() -> None:
     block = Block('a<b>&"\x00\ud800\n', "activation", "4", "int8", 0, 4, Moments(1, 3))
-    layer = LayerMemory("conv", "4", "node <0>", "conv.<x>", (block,), 4)
+    layer = LayerMemory("conv", "4", "<&>", "node <0>", "conv.<x>", (block,), 4)
     for count in (0, 1, 100):
         drawn = MemoryMap((layer,) * count, (block,) * (count > 0), (), 0 if count else None, 4, 0, 4, 8)
         picture = ElementTree.fromstring(memory_picture(drawn, "m", "b<d", 9).encode())

@@ -6,6 +6,7 @@ there, and whatever is read must still be there.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,10 +15,12 @@ import pytest
 
 from tinygen.access import Order, Spacing, by_channels, evenly, rows, spacing
 from tinygen.estimate import Estimate
+from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.layout import Layout, StepBytes, lay_out
 from tinygen.memory import ALIGNMENT
+from tinygen.plan import planned
 from tinygen.select import Candidate, Step
 
 
@@ -342,6 +345,24 @@ def test_what_a_step_needs_with_each_kernel() -> None:
     assert needs.of(1, candidate(in_place)) == 432
     assert needs.of(1, candidate(in_place, scratch=10)) == 444
     assert needs.of(0, candidate(in_place)) == 432  # x is read again
+
+
+def test_steps_that_want_a_tensor_in_different_places_are_chosen_together() -> None:
+    """The input lies above the first output, which must be low; the last output leaves room only above itself.
+
+    In between, a step may stay in place, with scratch memory, or move up, a little slower: in place is no gain.
+    """
+    toys = Toys({"x": 300})
+    low = toys.run(["x"], 200, {0: evenly(50, 6, 4)}, scratch=40)
+    moved = toys.run([low], 200, {0: evenly(50, 4, 4)}, scratch=80)
+    toys.outputs = [toys.run([moved], 400, {0: evenly(50, 4, 8)})]
+    other = Kernel("up", Toy, _no_body)
+    slower = dataclasses.replace(candidate(other), estimate=Estimate(2, None, 0, 0, 0))
+    options = [dataclasses.replace(s, rejected=(slower,) if i == 1 else ()) for i, s in enumerate(toys.steps)]
+    assert toys.layout().plan.bytes == 480
+    found = planned(toys.graph(), options, Goal("ram"))
+    assert [step.kernel.name for step in found.steps] == ["toy", "up", "toy"]
+    assert found.layout.plan.bytes == 400
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -63,6 +63,23 @@ def test_every_band_has_its_pairs(axis: Axis, height: int) -> None:
         assert bands.count == 1 or bands.pairs > bands.steps
 
 
+@pytest.mark.parametrize(("axis", "height"), AXES)
+def test_bands_write_what_they_have_read_and_what_was_handed_on(axis: Axis, height: int) -> None:
+    rows = Rows.of(axis, height)
+    assert rows is not None
+    for steps in range(1, rows.count + 2):
+        bands = Bands.of(rows, steps)
+        order = bands.order(rows, height, in_row=1, out_row=1)
+        assert order.reads_to[-1] == 2 * rows.pairs - rows.odd
+        assert order.writes_to[-1] == axis.output_size(height)
+        for band, (first, last) in enumerate(zip(order.writes_from, order.writes_to, strict=True)):
+            # What bands are made of: their own reads, and the last pair of the band before.
+            there = range(2 * bands.steps * band, int(order.reads_to[band]))
+            taps = [row * axis.stride - axis.before + tap for row in range(first, last) for tap in range(axis.taps)]
+            assert {row for row in taps if 0 <= row < height} <= set(there)
+            assert len(there) <= 2 * bands.pairs
+
+
 def test_other_windows_are_refused() -> None:
     refused = (Axis(5, 1), Axis(3, 3), Axis(3, 1, 2), Axis(3, 1, 1, 2, 0), Axis(3, 1, 1, 0, 2))
     assert [Rows.of(axis, 9) for axis in refused] == [None] * len(refused)

@@ -39,6 +39,11 @@ class Layout:
         """What the arena would be if nothing overlapped."""
         return plan_memory([slot.buffer for slot in self.plan.slots]).bytes
 
+    def steps_above(self, limit: int) -> frozenset[int]:
+        """The steps that write, or read last, or have as scratch memory, what lies above so many bytes of the arena."""
+        high = [slot.buffer for slot in self.plan.slots if slot.end > limit]
+        return frozenset(step for buffer in high for step in (buffer.first, buffer.last))
+
     @property
     def state_bytes(self) -> int:
         """Size of the memory that keeps its content."""
@@ -84,7 +89,8 @@ def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout
 class StepBytes:
     """What single steps need of the arena, with one kernel or another: the least that any plan can give them."""
 
-    def __init__(self, graph: Graph, steps: Sequence[Step]) -> None:
+    def __init__(self, graph: Graph, steps: Sequence[Step], overlap: bool = True) -> None:
+        self._overlap = overlap
         found, self._aliased = frames(graph, steps)
         self._life = lives(graph, steps)
         self._steps = steps
@@ -106,7 +112,7 @@ class StepBytes:
         key = index, id(candidate.kernel)
         if key not in self._tensors:
             step = self._steps[index]
-            allowed = _allowed(step, candidate.kernel, index, self._life, self._aliased[index])
+            allowed = _allowed(step, candidate.kernel, index, self._life, self._aliased[index]) if self._overlap else {}
             self._tensors[key] = step_bytes(self._concerned[index], allowed)
         return self._beside[index] + self._tensors[key] + aligned(candidate.estimate.scratch)
 

@@ -31,7 +31,7 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """Bytes of static memory with one content: `offset` counts from the start of the arena, states come after it."""
+    """Bytes of static memory with one content: `offset` counts from the start of the arena, or of the states."""
 
     name: str
     """Of the tensor; of memory that a layer wants for itself, of the layer's node."""
@@ -71,6 +71,8 @@ class LayerMemory:
     """As people call it: "depthwise conv"."""
     output: str
     """Its first output's shape: "25x5x64"."""
+    attributes: str
+    """The operator's, in a few words."""
     node: str
     kernel: str
     blocks: tuple[Block, ...]
@@ -123,7 +125,7 @@ def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
             "state",
             shape_text(graph.tensors[slot.buffer.name].shape),
             str(graph.tensors[slot.buffer.name].dtype),
-            plan.bytes + slot.offset,
+            slot.offset,
             slot.buffer.bytes,
             Moments(0, 2 * sum(coded)),
         )
@@ -137,9 +139,16 @@ def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
             alive = _outermost(tensors, at) + [block for block in scratch if block.alive.meets(at)]
             alive.sort(key=lambda block: (-block.bytes, block.alive, block.offset))
             operator = step.node.op.name.lower().replace("_2d", "").replace("_", " ")
-            output = shape_text(step.site.outputs[0].shape)
             layers.append(
-                LayerMemory(operator, output, step.node.name, step.kernel.name, tuple(alive), _covered(alive))
+                LayerMemory(
+                    operator=operator,
+                    output=shape_text(step.site.outputs[0].shape),
+                    attributes=step.node.op.describe(),
+                    node=step.node.name,
+                    kernel=step.kernel.name,
+                    blocks=tuple(alive),
+                    used=_covered(alive),
+                )
             )
     return MemoryMap(
         layers=tuple(layers),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tinygen.choice import Needs, choose, flash_bytes, within_ram
+from tinygen.choice import WEIGHTS, Needs, Tally, choose, flash_bytes, within_ram
 from tinygen.errors import DoesNotFit
 from tinygen.goal import Goal
 from tinygen.ir import Graph
 from tinygen.layout import Layout, StepBytes, lay_out
 from tinygen.row_steps import candidates
-from tinygen.select import Step
+from tinygen.select import Candidate, Step
 from tinygen.target import Core
 
 
@@ -47,15 +47,45 @@ def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, por
 
 def planned(graph: Graph, options: Sequence[Step], goal: Goal, ram_bytes: int | None = None) -> Plan:
     """The same where the kernels that one can choose from are known already."""
-    needs = StepBytes(graph, options).of
-    steps: Sequence[Step] = choose(options, goal, needs)
-    layout = lay_out(graph, steps, goal.overlap)
+    needs = StepBytes(graph, options, goal.overlap).of
+    steps, layout = _settled(graph, options, goal, needs)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
     if limit is not None and layout.ram_bytes > limit:
         steps, layout = _within(graph, options, goal, needs, limit)
     _expect("RAM", layout.ram_bytes, goal.ram_budget)
     _expect("flash", flash_bytes(steps), goal.flash_budget)
     return Plan(steps, layout)
+
+
+_MOST_TRIALS = 8
+
+
+def _settled(graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs) -> tuple[Sequence[Step], Layout]:
+    """The best kernels, where each needs what the plan gives it.
+
+    Steps in a row may want a tensor in different places, so that the plan needs more than any of them. Kernels of the
+    steps at its end are taken to need that much, too, in the next choice; the best choice stays.
+    """
+    learned: dict[tuple[int, str], int] = {}
+
+    def known(index: int, candidate: Candidate) -> int:
+        return max(needs(index, candidate), learned.get((index, candidate.kernel.name), 0))
+
+    found: list[tuple[float, int, Sequence[Step], Layout]] = []
+    while len(found) < _MOST_TRIALS:
+        steps = choose(options, goal, known)
+        layout = lay_out(graph, steps, goal.overlap)
+        found.append((_product(steps, layout.plan.bytes, goal), len(found), steps, layout))
+        most = max((needs(index, step.chosen) for index, step in enumerate(steps)), default=0)
+        high = {(index, steps[index].kernel.name) for index in layout.steps_above(most) if steps}
+        if high <= learned.keys():
+            break
+        learned.update(dict.fromkeys(high, layout.plan.bytes))
+    return min(found)[2:]
+
+
+def _product(steps: Sequence[Step], arena_bytes: int, goal: Goal) -> float:
+    return Tally.of(steps, lambda index, candidate: arena_bytes).product(WEIGHTS[goal.objective])
 
 
 def _within(

@@ -12,7 +12,8 @@ from tinygen.errors import TinygenError
 from tinygen.goal import OBJECTIVES, Goal
 from tinygen.ir import Graph
 from tinygen.plan import Plan, planned
-from tinygen.select import Step, candidates, preferring
+from tinygen.row_steps import candidates
+from tinygen.select import Step, preferring
 from tinygen.target import Core
 
 

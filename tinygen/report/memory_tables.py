@@ -35,7 +35,7 @@ def bound_text(memory: MemoryMap) -> str:
     gap = memory.arena_bytes - memory.lower_bound
     least = (
         "with these kernels no plan needs less"
-        if gap < 4
+        if gap == 0
         else f"with these kernels no plan needs less than {memory.lower_bound:,}: {gap:,} bytes may be left to gain"
     )
     saved = memory.disjoint_bytes - memory.arena_bytes

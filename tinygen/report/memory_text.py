@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tinygen.memory_map import Block, MemoryMap
+from xml.sax.saxutils import escape
+
+from tinygen.memory_map import Block, LayerMemory, MemoryMap
 
 _SHOWN_BLOCKS = 4
 
@@ -24,3 +26,55 @@ def _part(block: Block, layer: int) -> str:
     if block.alive.first == 2 * layer + 1:
         return "out"
     return "in" if block.alive.last == 2 * layer + 1 else "kept"
+
+
+def peak_text(memory: MemoryMap) -> str:
+    """Which layer sets the arena's size, and with what."""
+    if memory.peak is None:
+        return "no layers"
+    layer = memory.layers[memory.peak]
+    what = f"peak: layer {memory.peak}, {layer.operator} {shape_words(layer.output)}"
+    of = f" of {memory.arena_bytes:,}" if layer.used < memory.arena_bytes else ""
+    return f"{what}: {holds_text(memory, memory.peak)} = {layer.used:,}{of} bytes"
+
+
+def totals_text(memory: MemoryMap, board: str, room: int) -> str:
+    """The memory in figures: how good the plan is, and how much there is."""
+    parts = [f"arena {memory.arena_bytes:,}"]
+    if memory.arena_bytes == memory.lower_bound:
+        parts[0] += " (the least possible with these kernels)"
+    else:
+        parts[0] += f" (no plan with these kernels is below {memory.lower_bound:,})"
+    if memory.disjoint_bytes > memory.arena_bytes:
+        parts.append(f"without sharing bytes {memory.disjoint_bytes:,}")
+    if memory.state_bytes:
+        parts.append(f"state {memory.state_bytes:,}")
+    parts.append(f"{board} has room for {room:,}")
+    return " · ".join(parts)
+
+
+def layer_text(layer: LayerMemory, index: int) -> str:
+    """All about a layer."""
+    attributes = f" ({layer.attributes})" if layer.attributes else ""
+    return f"layer {index}, {layer.node}: {layer.operator} {layer.output}{attributes} by {layer.kernel}"
+
+
+def block_text(block: Block) -> str:
+    """All about a block."""
+    kind = f"{block.dtype} {block.shape}, " if block.shape else ""
+    return f"{block.role} {block.name}: {kind}{block.bytes:,} bytes at {block.offset:,}"
+
+
+def shape_words(shape: str) -> str:
+    """A shape with proper multiplication signs; nothing of a scalar."""
+    return "" if shape == "scalar" else shape.replace("x", "×")
+
+
+def short(text: str, longest: int) -> str:
+    """The text, cut where it is too long."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def xml_text(text: str) -> str:
+    """Text from a model, harmless in XML."""
+    return escape("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))

@@ -7,6 +7,7 @@ registers while its outputs are computed in blocks of up to four.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -35,9 +36,11 @@ class Style(NamedTuple):
     """Bytes that bands are made to fit into, where the width of the image leaves the choice."""
     columns: int
     """Of outputs, at most, that a loop along a row computes each time."""
+    groups: tuple[int, ...] = (4,)
+    """How many channels to take at a time, the first of these that fits."""
 
 
-_SMALL, _FAST, _LEAN = Style(4096, columns=4), Style(12288, columns=8), Style(640, columns=4)
+_SMALL, _FAST, _LEAN = Style(4096, columns=4), Style(12288, columns=8), Style(640, columns=4, groups=(4, 2, 1))
 
 
 _FARTHEST = 4095
@@ -79,9 +82,10 @@ def _layout(x: Shape, y: Shape, window: Window, style: Style) -> Layout | None:
     if x[0] != 1 or rows is None or not 1 <= window.columns.taps <= 3 or window.columns.dilation != 1:
         return None
     smallest = None
-    for steps in range(max(rows.count, 1), 0, -1):
+    for group, steps in itertools.product(style.groups, range(max(rows.count, 1), 0, -1)):
+        bands = Bands.of(rows, steps)
         for interleaved in (False, True):
-            found = _with(x, y, window, rows, Bands.of(rows, steps), style.columns, interleaved)
+            found = _with(x, y, window, rows, bands, style.columns, group, interleaved)
             if found is not None and found.encodable:
                 smallest = found
                 if found.scratch <= style.scratch:
@@ -89,10 +93,12 @@ def _layout(x: Shape, y: Shape, window: Window, style: Style) -> Layout | None:
     return smallest
 
 
-def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, most: int, interleaved: bool) -> Layout | None:
+def _with(
+    x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, most: int, group: int, interleaved: bool
+) -> Layout | None:
     _, height, width, channels = x
     across = 4 * bands.pairs
-    column_step, channel_step = (across * min(4, channels), across) if interleaved else (across, across * width)
+    column_step, channel_step = (across * min(group, channels), across) if interleaved else (across, across * width)
     plane = Plane(width, channels, y[2], window.columns, column_step)
     if any(not plane.taps(column) for column in range(y[2])):
         return None
@@ -108,7 +114,7 @@ def _with(x: Shape, y: Shape, window: Window, rows: Rows, bands: Bands, most: in
         rows=rows,
         bands=bands,
         plane=plane,
-        parting=Parting.of(width, Groups(channels, channel_step), column_step),
+        parting=Parting.of(width, Groups(channels, channel_step, group), column_step),
         head=lines(rows.head, 0),
         main=lines(rows.kind if rows.count else "", 4),
         tail=lines(rows.tail, 0),
@@ -220,4 +226,4 @@ KERNELS = (
     _kernel("row_pairs_lean", _LEAN),
 )
 """The second for wide images only: the same with fewer bands, which need more memory, and longer loops. The third has
-more bands, and needs little memory."""
+more bands, or takes fewer channels at a time, and needs little memory."""

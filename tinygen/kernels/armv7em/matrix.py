@@ -3,7 +3,8 @@
 Blocks of two or three rows are expanded into the scratch memory (see `expansion`), and multiplied with all filters,
 two at a time (see `dot`): each loaded word is used by as many products as registers allow. A single row meets four
 filters at a time; or five, and is expanded for them again and again in registers, without scratch memory. The weights
-come as one stream of words, in the order in which they are used:
+come as one stream of words, in the order in which they are used. Blocks come in the order of rows, or, so that results
+may lie above the rows that they replace, in the reverse order. The stream:
 
     for each two filters (four or five with a single row, one where code is to be small), and for those left over:
         start values of the sums
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +60,21 @@ class Steps:
     """Bytes more, modulo 2**32, from the last one of a line to the next line's first."""
 
 
+class Path(NamedTuple):
+    """What pointers move by, in bytes, on the way through blocks of equal size."""
+
+    x_first: int
+    """To the first block, from where the block after the last one of another size would be, or from the first row."""
+    out_first: int
+    """The same in the results."""
+    x_next: int
+    """To the next block, from where the expansion of the last lane leaves off."""
+    out_next: int
+    """The same in the results, from the second row's of the block."""
+    out_all: int
+    """From the first block's first result to where that of the block after the last one would be."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """A matrix product, by its sizes: `rows` of `depth` values each, times `filters`."""
@@ -73,6 +90,8 @@ class Geometry:
     """Whether filters are taken one by one, which is the least code."""
     raw: bool = False
     """Whether the only row is expanded in registers."""
+    backwards: bool = False
+    """Whether the last rows come first."""
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
@@ -100,10 +119,24 @@ class Geometry:
     def order(self) -> Order:
         """Each block is expanded before its first result is written."""
         lanes = np.repeat([lanes for lanes, _ in self.blocks], [count for _, count in self.blocks]).astype(np.int64)
-        ends = lanes.cumsum()
+        ends = self.rows - lanes.cumsum() + lanes if self.backwards else lanes.cumsum()
         first = ends - lanes
         return Order(
             self._row_begins(first), self._row_begins(ends - 1) + self.depth, first * self.filters, ends * self.filters
+        )
+
+    def path(self, index: int) -> Path:
+        """The way through the blocks of that index in `blocks`."""
+        lanes, count = self.blocks[index]
+        if not self.backwards:
+            return Path(0, 0, self.depth % 4, (lanes - 1) * self.filters, count * lanes * self.filters)
+        before = self.blocks[index - 1][0] if index else self.rows
+        return Path(
+            (before - lanes) * self.depth,
+            (before - lanes) * self.filters,
+            self.depth % 4 - 2 * lanes * self.depth,
+            -(lanes + 1) * self.filters,
+            -count * lanes * self.filters,
         )
 
     def _row_begins(self, rows: IntArray) -> IntArray:
@@ -188,6 +221,7 @@ class Section:
     expansion: Expansion | None
     """None: there is none in memory."""
     depth: int
+    path: Path
     groups: tuple[FilterGroup, ...]
 
     @property
@@ -250,11 +284,15 @@ class Unrolling:
     """Whether filters are taken one by one."""
     raw: bool = False
     """Whether the only row is expanded in registers."""
+    backwards: bool = False
+    """Whether the last rows come first."""
 
     def geometry(self, site: Site) -> Geometry | None:
         """The layer's, cut accordingly."""
         found = geometry(site)
-        return None if found is None else replace(found, most=self.most, alone=self.alone, raw=self.raw)
+        if found is None:
+            return None
+        return replace(found, most=self.most, alone=self.alone, raw=self.raw, backwards=self.backwards)
 
 
 def geometry(site: Site) -> Geometry | None:
@@ -308,6 +346,12 @@ def _accepts_several(site: Site) -> bool:
     return sizes is not None and sizes.rows > 2
 
 
+def _accepts_backwards(site: Site) -> bool:
+    """Also: rows that follow one after the other."""
+    sizes = geometry(site) if _accepts_several(site) else None
+    return sizes is not None and sizes.steps is None
+
+
 def _accepts_raw(site: Site) -> bool:
     """Also: a single row of whole words, and packed weights."""
     if not accepts(site) or not _packed(site):
@@ -341,6 +385,7 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
             count,
             None if sizes.raw else Expansion(lanes, sizes.depth, packed),
             sizes.depth,
+            sizes.path(i),
             tuple(
                 _filter_group(filters, repeats, lanes, sizes, requantisation, packed, unrolling, often=not (i or j))
                 for j, (filters, repeats) in enumerate(sizes.filter_groups)
@@ -419,6 +464,7 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
 
 _UNROLLED = Unrolling(often=32, seldom=8, copies=16)
 _COMPACT = Unrolling(often=8, seldom=2, copies=0)
+_BACKWARDS = Unrolling(often=32, seldom=8, copies=16, backwards=True)
 _SMALL = Unrolling(often=4, seldom=4, copies=0, most=1, alone=True)
 _RAW = Unrolling(often=16, seldom=8, copies=0, raw=True)
 _ONE_BY_ONE = Unrolling(often=16, seldom=4, copies=0, most=1)
@@ -443,6 +489,7 @@ def _kernel(name: str, op: type[Weighted], unrolling: Unrolling, accepts: Callab
 KERNELS = (
     _kernel("conv_2d.pointwise_2x3", Conv2D, _UNROLLED),
     _kernel("conv_2d.pointwise_2x3_compact", Conv2D, _COMPACT),
+    _kernel("conv_2d.pointwise_2x3_backwards", Conv2D, _BACKWARDS, _accepts_backwards),
     _kernel("conv_2d.pointwise_2x2_compact", Conv2D, _IN_TWOS, _accepts_several),
     _kernel("conv_2d.pointwise_4x1_compact", Conv2D, _ONE_BY_ONE, _accepts_several),
     _kernel("conv_2d.pointwise_1x1_small", Conv2D, _SMALL),

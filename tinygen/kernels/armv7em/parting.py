@@ -14,16 +14,22 @@ _STRAIGHT = 6
 
 @dataclass(frozen=True)
 class Groups:
-    """Channels, up to four at a time; the last group begins among those before where they do not come out even."""
+    """Channels, up to four at a time.
+
+    Where they do not come out even, the first group computes fewer of those that it takes: what the next one takes
+    again is still there, even if outputs are written to its place.
+    """
 
     channels: int
     channel_step: int
     """Bytes from a channel's words to the next channel's."""
+    most: int = 4
+    """Channels at a time."""
 
     @property
     def group(self) -> int:
         """Channels of a group."""
-        return min(4, self.channels)
+        return min(self.most, self.channels)
 
     @property
     def groups(self) -> int:
@@ -31,14 +37,9 @@ class Groups:
         return -(-self.channels // self.group)
 
     @property
-    def whole(self) -> int:
-        """Channels of groups that share none."""
-        return self.channels // self.group * self.group
-
-    @property
-    def skipped(self) -> int:
-        """Channels of the last group that the one before has computed."""
-        return -self.channels % self.group
+    def first(self) -> int:
+        """Channels that the first group computes."""
+        return self.channels - self.group * (self.groups - 1)
 
 
 @dataclass(frozen=True)
