@@ -68,12 +68,12 @@ class RowNet(Net):
 
 
 def random_chains(seed: int, chains: int) -> bytes:
-    """A model of independent int8 chains of 3 to 8 layers, each with its own input and output."""
+    """A model of independent int8 chains of 3 to 8 layers, each with its own input and output; the first is long."""
     net = RowNet(np.random.default_rng([31, seed]), "int8", "int8")
     firsts, lasts = [], []
-    for _ in range(chains):
+    for chain in range(chains):
         height, width, channels = (int(net.rng.integers(*ends)) for ends in ((4, 17), (1, 9), (1, 7)))
-        first = x = net.value((1, height, width, channels))
+        first = x = net.value((1, height, width, channels) if chain else (1, 300, 1, channels))
         layers: list[Callable[[Value], Value]] = [
             net.any_window, net.any_window, net.pointwise, net.activated, net.scaled, net.residual,
         ]  # fmt: skip

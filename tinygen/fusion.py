@@ -10,7 +10,7 @@ from tinygen.ops.row_group import RowGroup
 from tinygen.ops.row_pool import is_global
 from tinygen.row_form import row_form
 
-MOST_NODES = 12
+MOST_NODES = 16
 """Of a group: beyond, a schedule is long, and little is saved."""
 
 

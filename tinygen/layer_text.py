@@ -168,7 +168,9 @@ def _choice(step: Step) -> list[str]:
         return []
     scratch = f", {found.scratch:,} of scratch" if found.scratch else ""
     lines = [f"Expected: {found.instructions:,} instructions, {found.flash:,} bytes of flash{scratch}."]
-    known = [other for other in step.rejected if other.estimate.instructions is not None]
+    # Of a group there are many ways, all of one name.
+    others = (other for other in step.rejected if other.kernel.name != step.kernel.name)
+    known = [other for other in others if other.estimate.instructions is not None]
     if known:
         costs = [f"{other.kernel.name} ({other.estimate.instructions:,}; {other.estimate.flash:,})" for other in known]
         lines += textwrap.wrap(f"Instead of {', '.join(costs)}.", 112, break_long_words=False)

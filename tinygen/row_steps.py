@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,18 +25,28 @@ from tinygen.row_schedule import Event, Kind, Schedule, Stage, schedule
 from tinygen.select import Candidate, Part, Step, site_of, step_of, step_with, time_of
 from tinygen.target import Core
 
-_ROWS = (1, 2, 4)
-"""How many rows a call may compute at most; some kernels are faster with more, all want more memory."""
+_MORE_ROWS = (2, 4)
+"""That a call may compute; some kernels are faster with more than one, all want more memory."""
+
+_LEAST_GAIN = 0.01
+"""Of a group's time, that more rows of a node have to save."""
+
+RowSteps = dict[tuple[Node, int], Step]
+"""Nodes for so many rows, with their kernels: found once, for all groups of a graph that have them."""
 
 
-def candidates(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> tuple[Step, ...]:
+def candidates(
+    graph: Graph, core: Core, goal: Goal, portable: bool = False, known: RowSteps | None = None
+) -> tuple[Step, ...]:
     """All nodes with the kernels that could compute them, the fastest ones chosen; groups, too.
 
-    `portable`: only those that are C for any core. Raises UsageError for a preferred kernel that there is not.
+    `portable`: only those that are C for any core. `known`: what was found for other groups of the same graph, core and
+    goal, to which what is found here is added. Raises UsageError for a preferred kernel that there is not.
     """
+    known = {} if known is None else known
     single = iter(select.candidates(_without_groups(graph), core, goal, portable))
     return tuple(
-        _group_step(graph, node, core, goal, portable) if isinstance(node.op, RowGroup) else next(single)
+        _group_step(graph, node, core, goal, portable, known) if isinstance(node.op, RowGroup) else next(single)
         for node in graph.nodes
     )
 
@@ -47,22 +57,57 @@ def _without_groups(graph: Graph) -> Graph:
     return dataclasses.replace(graph, nodes=nodes)
 
 
-def _group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:
+def _group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> Step:
     """A group's node with all ways to compute it that are worth a thought, the fastest one chosen."""
     assert isinstance(node.op, RowGroup)
     whole = unrolled(node.op.graph)
     site = site_of(graph, node, core, goal.style)
     style = Goal(goal.objective, prefer=goal.prefer)
     found: dict[object, Candidate] = {}
-    for most in _ROWS:
-        rows = [_rows_of(whole, inner, most) for inner in whole.nodes]
-        steps = [_row_step(whole, inner, n, core, style, portable) for inner, n in zip(whole.nodes, rows, strict=True)]
+
+    def step_for(inner: Node, rows: int) -> Step:
+        if (inner, rows) not in known:
+            known[inner, rows] = _row_step(whole, inner, rows, core, style, portable)
+        return known[inner, rows]
+
+    for rows in _row_counts(whole, step_for):
+        steps = [step_for(inner, count) for inner, count in zip(whole.nodes, rows, strict=True)]
         for chosen in _choices(steps, style):
             key = (*rows, *(step.kernel.name for step in chosen))
             if key not in found:
                 found[key] = _Group(whole, chosen, rows).candidate(core)
-    best, *others = sorted(found.values(), key=time_of)
+    best, *others = _undominated(found.values())
     return Step(node, site, best, tuple(others))
+
+
+def _row_counts(graph: Graph, step_for: Callable[[Node, int], Step]) -> Iterator[tuple[int, ...]]:
+    """How many rows the calls of each node compute: one, and then more of those nodes that gain most by it."""
+    rows = [1] * len(graph.nodes)
+    yield tuple(rows)
+    for most in _MORE_ROWS:
+        more = [_rows_of(graph, node, most) for node in graph.nodes]
+        times = [time_of(step_for(node, count).chosen)[0] for node, count in zip(graph.nodes, rows, strict=True)]
+        if sum(times) == float("inf"):
+            return
+        gains = {
+            index: times[index] - time_of(step_for(node, more[index]).chosen)[0]
+            for index, node in enumerate(graph.nodes)
+            if more[index] > rows[index]
+        }
+        worth = [index for index in gains if gains[index] > _LEAST_GAIN * sum(times)]
+        for index in sorted(worth, key=lambda index: -gains[index]):
+            rows[index] = more[index]
+            yield tuple(rows)
+
+
+def _undominated(found: Iterable[Candidate]) -> list[Candidate]:
+    """The fastest first; without those that another beats in time, flash and memory at once."""
+    kept: list[Candidate] = []
+    for each in sorted(found, key=lambda candidate: (*time_of(candidate), candidate.estimate.scratch)):
+        estimate = each.estimate
+        if all(k.estimate.flash > estimate.flash or k.estimate.scratch > estimate.scratch for k in kept):
+            kept.append(each)
+    return kept
 
 
 def _rows_of(graph: Graph, node: Node, most: int) -> int:
@@ -173,21 +218,22 @@ class _Group:
             for name in graph.inputs
             if any(name in node.inputs and form.pads for node, form in zip(graph.nodes, self._forms, strict=True))
         ]
-        self._distances = self._places()
+        self._distances = self._places(rows)
         self._stages = self._all_stages(rows)
         self._schedule: Schedule = schedule(self._stages)
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
-    def _places(self) -> dict[str, tuple[str, int]]:
+    def _places(self, rows: Sequence[int]) -> dict[str, tuple[str, int]]:
         """Tensors that can lie in the rows that their only reader writes: in whose rows, and how far in."""
         found: dict[str, tuple[str, int]] = {}
+        written = {node.outputs[0]: count for node, count in zip(self._graph.nodes, rows, strict=True)}
         for step in self._steps:
             output = step.node.outputs[0]
             free = (
                 (name, distance)
                 for index, distance in self._distances_of(step)
-                if self._is_read_once(name := step.node.inputs[index])
+                if self._is_read_once(name := step.node.inputs[index]) and written[name] == written[output]
             )
             first = next(free, None)
             if first is not None:
