@@ -21,6 +21,8 @@ _CONDITION = "(eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?"
 _BRANCH = re.compile(f"b{_CONDITION}|cbn?z|(?:le|wls|wlstp|letp)")
 _CALL = re.compile(f"blx?{_CONDITION}")
 _JUMP_TABLE = re.compile("tb[bh]")
+_COMPUTED_JUMP = re.compile("mov pc, r[0-7]")
+"""How compilers jump by a table of addresses on Armv6-M: always within the function, never to call another."""
 _PUSH = re.compile(f"v?push{_CONDITION}|v?stmdb{_CONDITION}|v?stmfd{_CONDITION}")
 _POP = re.compile(f"v?pop{_CONDITION}|v?ldm(?:ia|fd)?{_CONDITION}")
 _ADD_OR_SUBTRACT = re.compile(f"(add|sub)[sw]?{_CONDITION}")
@@ -84,7 +86,8 @@ class _Calls:
         deepest, below = 0, alone
         depths: dict[int, int] = {}
         waiting = [(entry, 0)]
-        while waiting:
+        table: int | None = None
+        while waiting or (table is not None and (waiting := self._unreached(entry, depths, table))):
             address, depth = waiting.pop()
             if depths.get(address, -1) >= depth:
                 continue
@@ -94,6 +97,9 @@ class _Calls:
             if address not in self._code:
                 raise self._boundless(f"it goes on at {address:#x}, where there is no instruction", path)
             instruction = self._code[address]
+            if _COMPUTED_JUMP.fullmatch(f"{_bare(instruction)} {instruction.operands}"):
+                table = max(depth, table or 0)
+                continue
             try:
                 depth = max(0, depth + _moved(instruction))
                 called = self._called(entry, instruction)
@@ -108,6 +114,15 @@ class _Calls:
             if size > deepest:
                 deepest, below = size, callees
         return deepest, below
+
+    def _unreached(self, entry: int, depths: Mapping[int, int], depth: int) -> list[tuple[int, int]]:
+        """Where a jump by a table of addresses may lead that nothing else does: one place of the function at a time."""
+        end = min((start for start in self._names if start > entry), default=0)
+        for address in range(entry, end, 2):
+            found = self._code.get(address)
+            if found is not None and address not in depths and not found.mnemonic.startswith("."):
+                return [(address, depth)]
+        return []
 
     def _called(self, entry: int, instruction: Instruction) -> int | None:
         """The function that a call, or a jump out of the one at `entry`, goes to. Raises ValueError as _target."""
