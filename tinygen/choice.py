@@ -33,6 +33,11 @@ def flash_bytes(steps: Sequence[Step]) -> int:
     return Tally.of(steps).flash
 
 
+def instructions(steps: Sequence[Step]) -> int:
+    """Executed in one invocation, as far as they are known."""
+    return sum(step.chosen.estimate.instructions or 0 for step in steps)
+
+
 class Tally:
     """Time and flash of a choice of kernels, and what changes of it make of them."""
 

@@ -42,7 +42,7 @@ def memory_report(model: pipeline.Model, board_name: str, goal: Goal) -> MemoryR
     core = load_core(board.core)
     name = library_name(None, Path(model.file).stem)
     goal, chosen, library, _ = pipeline.board_c(model, name, board, core, goal)
-    drawn = memory_map(model.graph, chosen)
+    drawn = memory_map(chosen.graph, chosen)
     refusal = None
     try:
         fit(library, chosen, board, model.file, goal.places)

@@ -181,7 +181,7 @@ def _part(
         plain = dataclasses.replace(origin, goal=Goal(goal.objective))
         _, host = portable_c(model, prefix, core, plain)
     report = fit(library, chosen, board, model.file, goal.places)
-    return Part(model, prefix, goal, chosen, library, host, report, memory_map(model.graph, chosen))
+    return Part(model, prefix, goal, chosen, library, host, report, memory_map(chosen.graph, chosen))
 
 
 def board_c(
@@ -200,13 +200,13 @@ def board_c(
     chosen = plan(model.graph, core, goal, room(board, goal.places))
     goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
     origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface or Interface(), together)
-    return goal, chosen, generate(model.graph, chosen, prefix, origin), origin
+    return goal, chosen, generate(chosen.graph, chosen, prefix, origin), origin
 
 
 def portable_c(model: Model, prefix: str, core: Core, origin: Origin) -> tuple[Plan, Library]:
     """The library in C for any core, and the plan behind it. Raises DoesNotFit for a budget that cannot be met."""
     chosen = plan(model.graph, core, origin.goal, portable=True)
-    return chosen, generate(model.graph, chosen, prefix, origin)
+    return chosen, generate(chosen.graph, chosen, prefix, origin)
 
 
 def _content(path: Path) -> bytes:

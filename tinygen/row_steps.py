@@ -46,7 +46,7 @@ def candidates(
     known = {} if known is None else known
     single = iter(select.candidates(_without_groups(graph), core, goal, portable))
     return tuple(
-        _group_step(graph, node, core, goal, portable, known) if isinstance(node.op, RowGroup) else next(single)
+        group_step(graph, node, core, goal, portable, known) if isinstance(node.op, RowGroup) else next(single)
         for node in graph.nodes
     )
 
@@ -57,7 +57,7 @@ def _without_groups(graph: Graph) -> Graph:
     return dataclasses.replace(graph, nodes=nodes)
 
 
-def _group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> Step:
+def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> Step:
     """A group's node with all ways to compute it that are worth a thought, the fastest one chosen."""
     assert isinstance(node.op, RowGroup)
     whole = unrolled(node.op.graph)

@@ -1,0 +1,93 @@
+"""Which runs of nodes are computed row by row, so that what is the largest is never there whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tinygen.choice import instructions
+from tinygen.fusion import fuse, fusible
+from tinygen.goal import Goal
+from tinygen.ir import Graph, Node
+from tinygen.ops.row_group import RowGroup
+from tinygen.planned import Plan, planned
+from tinygen.row_steps import RowSteps, group_step
+from tinygen.select import Step
+from tinygen.target import Core
+
+_LOOKAHEAD = 3
+"""Nodes by which a group may grow before that has to lower the peak."""
+
+
+def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal: Goal, most: int) -> Plan:
+    """The plan with the nodes at the peak in groups, as long as that lowers it, within so many instructions.
+
+    A group begins with two nodes, of which one is at the peak, and grows on either side.
+    """
+    runs = list(fusible(graph))
+    singles = {step.node.name: step for step in options}
+    known: dict[range, Step] = {}
+    rows: RowSteps = {}
+
+    def step_of(fused: Graph, node: Node, run: range) -> Step:
+        if not isinstance(node.op, RowGroup):
+            return singles[node.name]
+        if run not in known:
+            known[run] = group_step(fused, node, core, goal, False, rows)
+        return known[run]
+
+    def tried(groups: Sequence[range]) -> Plan | None:
+        fused = fuse(graph, groups)
+        steps = [step_of(fused, node, run) for node, run in zip(fused.nodes, _spans(graph, groups), strict=True)]
+        found = planned(fused, steps, goal, most=most)
+        return found if instructions(found.steps) <= most else None
+
+    best, groups = first, list[range]()
+    while True:
+        peak = _spans(graph, groups)[best.layout.plan.peak_step]
+        better = None
+        current = peak
+        for _ in range(_LOOKAHEAD):
+            trials = [
+                (plan.layout.plan.bytes, run.start, run, plan)
+                for run in _around(runs, current, groups)
+                if (plan := tried([*_apart(groups, run), run])) is not None
+            ]
+            if not trials:
+                break
+            size, _, current, plan = min(trials, key=lambda trial: trial[:2])
+            if size < best.layout.plan.bytes:
+                better = plan, [*_apart(groups, current), current]
+                break
+        if better is None:
+            return best
+        best, groups = better
+
+
+def _around(runs: Sequence[range], inner: range, groups: Sequence[range]) -> Iterator[range]:
+    """Runs that hold what is there already and the least more: a node, or a group beside it."""
+    for run in runs:
+        if _holds(run, inner) and len(run) > len(inner):
+            # Groups are taken whole; they grow by one node, or by the group beside them.
+            is_whole = all(group in _apart(groups, run) or _holds(run, group) for group in groups)
+            beside = [len(group) for group in groups if _holds(run, group) and not _holds(inner, group)]
+            if is_whole and len(run) - len(inner) == max(beside, default=1):
+                yield run
+
+
+def _holds(outer: range, inner: range) -> bool:
+    return outer.start <= inner.start and inner.stop <= outer.stop
+
+
+def _apart(groups: Sequence[range], run: range) -> list[range]:
+    return [group for group in groups if group.stop <= run.start or run.stop <= group.start]
+
+
+def _spans(graph: Graph, groups: Sequence[range]) -> list[range]:
+    """The nodes of the graph that each node of the fused one stands for."""
+    starts: Mapping[int, range] = {group.start: group for group in groups}
+    spans = []
+    index = 0
+    while index < len(graph.nodes):
+        spans.append(starts.get(index, range(index, index + 1)))
+        index = spans[-1].stop
+    return spans

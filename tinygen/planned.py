@@ -1,0 +1,151 @@
+"""The kernels of a graph and their memory, where it is known which kernels one can choose from."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tinygen.choice import Needs, choose, flash_bytes, instructions, within_ram
+from tinygen.errors import DoesNotFit
+from tinygen.goal import Goal
+from tinygen.ir import Graph
+from tinygen.layout import Layout, StepBytes, lay_out
+from tinygen.select import Candidate, Step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The kernels, in the order of execution, and their memory; the graph, in which nodes may be grouped."""
+
+    graph: Graph
+    steps: Sequence[Step]
+    layout: Layout
+
+
+def sizes_of(chosen: Plan) -> Mapping[str, int]:
+    """Bytes of the library's parts, by their names in `tinygen.placement`; those of code are estimates."""
+    data = sum(step.chosen.estimate.data for step in chosen.steps)
+    layout = chosen.layout
+    return {
+        "weights": data,
+        "code": flash_bytes(chosen.steps) - data,
+        "arena": layout.plan.bytes,
+        "state": layout.state_bytes,
+    }
+
+
+def planned(
+    graph: Graph, options: Sequence[Step], goal: Goal, ram_bytes: int | None = None, most: int | None = None
+) -> Plan:
+    """The best of these kernels within the goal's limits, and their memory.
+
+    Where arena and states would be beyond the budget, or the `ram_bytes` that there are, kernels that need less memory
+    are taken, as far as there are any. `most`: instructions, instead of those that the objective allows for less RAM.
+    Raises DoesNotFit when a budget cannot be met.
+    """
+    needs = StepBytes(graph, options, goal.overlap).of
+    steps: Sequence[Step] = choose(options, goal)
+    layout = lay_out(graph, steps, goal.overlap)
+    if goal.objective in _SLACK:
+        steps, layout = _smallest(graph, options, goal, needs, most or most_instructions(steps, goal))
+    limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
+    if limit is not None and layout.ram_bytes > limit:
+        steps, layout = _within(graph, options, goal, needs, limit)
+    _expect("RAM", layout.ram_bytes, goal.ram_budget)
+    _expect("flash", flash_bytes(steps), goal.flash_budget)
+    return Plan(graph, steps, layout)
+
+
+def most_instructions(steps: Sequence[Step], goal: Goal) -> int:
+    """What the least RAM may cost, given the best kernels where RAM is free."""
+    return instructions(steps) * (100 + _SLACK.get(goal.objective, 0)) // 100
+
+
+_SLACK = {"balanced": 2, "ram": 25}
+"""How many hundredths more instructions the least RAM may cost."""
+
+_MOST_TRIALS = 8
+
+
+def _smallest(
+    graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs, most: int
+) -> tuple[Sequence[Step], Layout]:
+    """The least arena that kernels need which execute no more than so many instructions.
+
+    Steps in a row may want a tensor in different places, so that the plan needs more than any of them. Then another
+    kernel of one of them may help; and kernels of the steps at its end are taken to need that much, too, in the next
+    choice. The best choice stays.
+    """
+    learned: dict[tuple[int, str], int] = {}
+
+    def known(index: int, candidate: Candidate) -> int:
+        return max(needs(index, candidate), learned.get((index, candidate.kernel.name), 0))
+
+    found: list[tuple[int, int, int, Sequence[Step], Layout]] = []
+    while len(found) < _MOST_TRIALS:
+        steps = _under_the_lowest_limit(options, goal, known, most)
+        layout = lay_out(graph, steps, goal.overlap)
+        needed = max((needs(index, step.chosen) for index, step in enumerate(steps)), default=0)
+        better = _improved(graph, steps, layout, goal, needs, needed, most)
+        found.append((better[1].plan.bytes, instructions(better[0]), len(found), *better))
+        high = {(index, steps[index].kernel.name) for index in layout.steps_above(needed) if steps}
+        if high <= learned.keys():
+            break
+        learned.update(dict.fromkeys(high, layout.plan.bytes))
+    return min(found)[3:]
+
+
+def _improved(
+    graph: Graph, steps: Sequence[Step], layout: Layout, goal: Goal, needs: Needs, needed: int, most: int
+) -> tuple[Sequence[Step], Layout]:
+    """With another kernel beside or at the end of the arena, where that brings it nearer to what each step needs."""
+    best = layout.plan.bytes, instructions(steps), steps, layout
+    near = {other for index in layout.steps_above(needed) for other in (index - 1, index, index + 1)}
+    for index in sorted(near & {*range(len(steps))}):
+        for other in steps[index].rejected:
+            changed = [*steps[:index], steps[index].with_kernel(other), *steps[index + 1 :]]
+            if needs(index, other) <= needed and (count := instructions(changed)) <= most:
+                found = lay_out(graph, changed, goal.overlap)
+                if (found.plan.bytes, count) < best[:2]:
+                    best = found.plan.bytes, count, changed, found
+    return best[2:]
+
+
+def _under_the_lowest_limit(options: Sequence[Step], goal: Goal, needs: Needs, most: int) -> Sequence[Step]:
+    """The best kernels within the lowest limit of RAM at which they execute no more than so many instructions."""
+    needed = [[needs(index, each) for each in (step.chosen, *step.rejected)] for index, step in enumerate(options)]
+    floor = max(map(min, needed), default=0)
+    limits = sorted({need for each in needed for need in each if need >= floor})
+    within = [choose(options, goal)]
+
+    def is_possible(limit: int) -> bool:
+        steps = choose(within_ram(options, limit, needs), goal)
+        if possible := instructions(steps) <= most:
+            within.append(steps)
+        return possible
+
+    bisect_left(limits, True, key=is_possible)
+    return within[-1]
+
+
+def _within(
+    graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs, limit: int
+) -> tuple[Sequence[Step], Layout]:
+    """The best kernels of those that need no more than the limit, less what the plan loses to gaps."""
+    least = max(min(needs(i, each) for each in (step.chosen, *step.rejected)) for i, step in enumerate(options))
+    target = limit
+    while True:
+        steps = choose(within_ram(options, target, needs), goal)
+        layout = lay_out(graph, steps, goal.overlap)
+        if layout.ram_bytes <= limit or target <= least:
+            return steps, layout
+        target -= layout.ram_bytes - limit
+
+
+def _expect(what: str, needed: int, budget: int | None) -> None:
+    if budget is not None and needed > budget:
+        raise DoesNotFit(
+            f"the model's library needs {needed:,} bytes of {what}, the budget is {budget:,}",
+            f"Raise the {what} budget, or choose another objective or a smaller model.",
+        )
