@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tinygen.choice import instructions
-from tinygen.fusion import fuse, fusible
+from tinygen.fusion import MOST_NODES, fuse, fusible
 from tinygen.goal import Goal
 from tinygen.ir import Graph, Node
 from tinygen.ops.row_group import RowGroup
@@ -14,7 +14,7 @@ from tinygen.row_steps import RowSteps, group_step
 from tinygen.select import Step
 from tinygen.target import Core
 
-_LOOKAHEAD = 3
+_LOOKAHEAD = MOST_NODES
 """Nodes by which a group may grow before that has to lower the peak."""
 
 
