@@ -89,7 +89,7 @@ class Toys:
 
 
 def candidate(kernel: Kernel, scratch: int = 0) -> Candidate:
-    return Candidate(kernel, Body({}), Estimate(1, None, 0, 0, scratch), "")
+    return Candidate(kernel, Body({}), Estimate(100, None, 0, 0, scratch), "")
 
 
 def _no_body(site: Site) -> Body:
@@ -357,7 +357,7 @@ def test_steps_that_want_a_tensor_in_different_places_are_chosen_together() -> N
     moved = toys.run([low], 200, {0: evenly(50, 4, 4)}, scratch=80)
     toys.outputs = [toys.run([moved], 400, {0: evenly(50, 4, 8)})]
     other = Kernel("up", Toy, _no_body)
-    slower = dataclasses.replace(candidate(other), estimate=Estimate(2, None, 0, 0, 0))
+    slower = dataclasses.replace(candidate(other), estimate=Estimate(101, None, 0, 0, 0))
     options = [dataclasses.replace(s, rejected=(slower,) if i == 1 else ()) for i, s in enumerate(toys.steps)]
     assert toys.layout().plan.bytes == 480
     found = planned(toys.graph(), options, Goal("ram"))
