@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from accesses import Expected, expected, too_near
+from accesses import Expected, expected, reads_the_overwritten, too_near
 from board_cases import those_that_fit
 from building import Built, differences, varied
 from emulated_bench import Bench
@@ -47,6 +47,11 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
             outside = recorded.outside
             assert outside.count == 0, f"{kernel}: {name} touches {outside.address:#x} at {outside.pc:#x}: {outside}"
             assert too_near(bench.expected, recorded.spacings) == [], f"{kernel}: {name}"
+            if reads_the_overwritten(bench.expected, recorded.spacings):
+                ((_, in_place),) = those_that_fit(bench.board.name, kernel, [name], tmp_path / "in place")
+                assert in_place.manifest.arena_bytes < built.manifest.arena_bytes
+                found = differences(in_place, varied(in_place, SAMPLES), bench.running(in_place))
+                assert found == [], f"{kernel}: {name} in place"
             used, bound = bench.stack(built)
             assert bound.bytes is not None and used <= bound.bytes <= MOST_STACK, f"{kernel}: {name}: {used}, {bound}"
             tried += 1
@@ -91,10 +96,10 @@ def test_a_kernel_that_says_too_little_is_found(bench: Bench, tmp_path: Path) ->
     found = bench.recorded().spacings
     (true,) = bench.expected.declared
     assert too_near(bench.expected, found) == []
-    nearer = (
+    for wrong in (
         true._replace(input_above=true.input_above - 1),
         true._replace(output_above=true.output_above - 1),
-        true._replace(in_place=True),
-    )
-    for wrong in nearer:
-        assert len(too_near(replace(bench.expected, declared=(wrong,)), found)) == 1, wrong
+    ):
+        assert len(too_near(replace(bench.expected, declared=(wrong,)), found)) == 1
+    assert not reads_the_overwritten(bench.expected, found)
+    assert reads_the_overwritten(replace(bench.expected, declared=(true._replace(in_place=True),)), found)
