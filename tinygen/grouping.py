@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tinygen.choice import instructions
 from tinygen.fusion import MOST_NODES, fuse, fusible
 from tinygen.goal import Goal
 from tinygen.ir import Graph, Node
 from tinygen.ops.row_group import RowGroup
-from tinygen.planned import Plan, planned
+from tinygen.planned import Plan, affords, planned
 from tinygen.row_steps import RowSteps, group_step
 from tinygen.select import Step
 from tinygen.target import Core
@@ -18,10 +17,11 @@ _LOOKAHEAD = MOST_NODES
 """Nodes by which a group may grow before that has to lower the peak."""
 
 
-def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal: Goal, most: int) -> Plan:
-    """The plan with the nodes at the peak in groups, as long as that lowers it, within so many instructions.
+def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal: Goal, base: Sequence[Step]) -> Plan:
+    """The plan with the nodes at the peak in groups, as long as that lowers it at a cost that the objective allows.
 
-    A group begins with two nodes, of which one is at the peak, and grows on either side.
+    `base`: the best kernels where RAM is free. A group begins with two nodes, of which one is at the peak, and grows on
+    either side.
     """
     runs = list(fusible(graph))
     singles = {step.node.name: step for step in options}
@@ -38,8 +38,8 @@ def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal
     def tried(groups: Sequence[range]) -> Plan | None:
         fused = fuse(graph, groups)
         steps = [step_of(fused, node, run) for node, run in zip(fused.nodes, _spans(graph, groups), strict=True)]
-        found = planned(fused, steps, goal, most=most)
-        return found if instructions(found.steps) <= most else None
+        found = planned(fused, steps, goal, base=base)
+        return found if affords(goal, base, found.steps) else None
 
     best, groups = first, list[range]()
     while True:

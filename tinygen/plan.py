@@ -6,7 +6,7 @@ from tinygen.choice import choose
 from tinygen.goal import Goal
 from tinygen.grouping import grouped
 from tinygen.ir import Graph
-from tinygen.planned import Plan, most_instructions, planned, sizes_of
+from tinygen.planned import Plan, planned, sizes_of
 from tinygen.row_steps import candidates
 from tinygen.target import Core
 
@@ -23,5 +23,5 @@ def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, por
     options = candidates(graph, core, goal, portable)
     found = planned(graph, options, goal, ram_bytes)
     if goal.objective == "ram" and goal.overlap and not portable and not goal.prefer:
-        return grouped(graph, found, options, core, goal, most_instructions(choose(options, goal), goal))
+        return grouped(graph, found, options, core, goal, choose(options, goal))
     return found

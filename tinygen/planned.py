@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from tinygen.choice import Needs, choose, flash_bytes, instructions, within_ram
+from tinygen.choice import Needs, Tally, choose, flash_bytes, instructions, within_ram
 from tinygen.errors import DoesNotFit
 from tinygen.goal import Goal
 from tinygen.ir import Graph
@@ -36,19 +37,20 @@ def sizes_of(chosen: Plan) -> Mapping[str, int]:
 
 
 def planned(
-    graph: Graph, options: Sequence[Step], goal: Goal, ram_bytes: int | None = None, most: int | None = None
+    graph: Graph, options: Sequence[Step], goal: Goal, ram_bytes: int | None = None, base: Sequence[Step] = ()
 ) -> Plan:
     """The best of these kernels within the goal's limits, and their memory.
 
     Where arena and states would be beyond the budget, or the `ram_bytes` that there are, kernels that need less memory
-    are taken, as far as there are any. `most`: instructions, instead of those that the objective allows for less RAM.
+    are taken, as far as there are any. `base`: kernels that less RAM may cost a little more than; by default the best
+    ones where RAM is free.
     Raises DoesNotFit when a budget cannot be met.
     """
     needs = StepBytes(graph, options, goal.overlap).of
     steps: Sequence[Step] = choose(options, goal)
     layout = lay_out(graph, steps, goal.overlap)
     if goal.objective in _SLACK:
-        steps, layout = _smallest(graph, options, goal, needs, most or most_instructions(steps, goal))
+        steps, layout = _smallest(graph, options, goal, needs, base or steps)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
     if limit is not None and layout.ram_bytes > limit:
         steps, layout = _within(graph, options, goal, needs, limit)
@@ -57,21 +59,31 @@ def planned(
     return Plan(graph, steps, layout)
 
 
-def most_instructions(steps: Sequence[Step], goal: Goal) -> int:
-    """What the least RAM may cost, given the best kernels where RAM is free."""
-    return instructions(steps) * (100 + _SLACK.get(goal.objective, 0)) // 100
+class _Slack(NamedTuple):
+    """What part more the least RAM may cost."""
+
+    instructions: float
+    time: float
+    """As `Estimate.time` has it: modelled cycles, too."""
 
 
-_SLACK = {"balanced": 2, "ram": 25}
-"""How many hundredths more instructions the least RAM may cost."""
+_SLACK = {"balanced": _Slack(0.02, 0.02), "ram": _Slack(0.25, 0.4)}
+
+
+def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
+    """Whether kernels cost no more than the objective allows, given the best ones where RAM is free."""
+    slack = _SLACK[goal.objective]
+    is_short = Tally.of(steps).time <= (1 + slack.time) * Tally.of(base).time
+    return is_short and instructions(steps) <= (1 + slack.instructions) * instructions(base)
+
 
 _MOST_TRIALS = 8
 
 
 def _smallest(
-    graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs, most: int
+    graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs, base: Sequence[Step]
 ) -> tuple[Sequence[Step], Layout]:
-    """The least arena that kernels need which execute no more than so many instructions.
+    """The least arena that kernels need which cost no more than the objective allows.
 
     Steps in a row may want a tensor in different places, so that the plan needs more than any of them. Then another
     kernel of one of them may help; and kernels of the steps at its end are taken to need that much, too, in the next
@@ -84,10 +96,10 @@ def _smallest(
 
     found: list[tuple[int, int, int, Sequence[Step], Layout]] = []
     while len(found) < _MOST_TRIALS:
-        steps = _under_the_lowest_limit(options, goal, known, most)
+        steps = _under_the_lowest_limit(options, goal, known, base)
         layout = lay_out(graph, steps, goal.overlap)
         needed = max((needs(index, step.chosen) for index, step in enumerate(steps)), default=0)
-        better = _improved(graph, steps, layout, goal, needs, needed, most)
+        better = _improved(graph, steps, layout, goal, needs, needed, base)
         found.append((better[1].plan.bytes, instructions(better[0]), len(found), *better))
         high = {(index, steps[index].kernel.name) for index in layout.steps_above(needed) if steps}
         if high <= learned.keys():
@@ -97,7 +109,7 @@ def _smallest(
 
 
 def _improved(
-    graph: Graph, steps: Sequence[Step], layout: Layout, goal: Goal, needs: Needs, needed: int, most: int
+    graph: Graph, steps: Sequence[Step], layout: Layout, goal: Goal, needs: Needs, needed: int, base: Sequence[Step]
 ) -> tuple[Sequence[Step], Layout]:
     """With another kernel beside or at the end of the arena, where that brings it nearer to what each step needs."""
     best = layout.plan.bytes, instructions(steps), steps, layout
@@ -105,15 +117,16 @@ def _improved(
     for index in sorted(near & {*range(len(steps))}):
         for other in steps[index].rejected:
             changed = [*steps[:index], steps[index].with_kernel(other), *steps[index + 1 :]]
-            if needs(index, other) <= needed and (count := instructions(changed)) <= most:
+            if needs(index, other) <= needed and affords(goal, base, changed):
+                count = instructions(changed)
                 found = lay_out(graph, changed, goal.overlap)
                 if (found.plan.bytes, count) < best[:2]:
                     best = found.plan.bytes, count, changed, found
     return best[2:]
 
 
-def _under_the_lowest_limit(options: Sequence[Step], goal: Goal, needs: Needs, most: int) -> Sequence[Step]:
-    """The best kernels within the lowest limit of RAM at which they execute no more than so many instructions."""
+def _under_the_lowest_limit(options: Sequence[Step], goal: Goal, needs: Needs, base: Sequence[Step]) -> Sequence[Step]:
+    """The best kernels within the lowest limit of RAM at which they cost no more than the objective allows."""
     needed = [[needs(index, each) for each in (step.chosen, *step.rejected)] for index, step in enumerate(options)]
     floor = max(map(min, needed), default=0)
     limits = sorted({need for each in needed for need in each if need >= floor})
@@ -121,7 +134,7 @@ def _under_the_lowest_limit(options: Sequence[Step], goal: Goal, needs: Needs, m
 
     def is_possible(limit: int) -> bool:
         steps = choose(within_ram(options, limit, needs), goal)
-        if possible := instructions(steps) <= most:
+        if possible := affords(goal, base, steps):
             within.append(steps)
         return possible
 
