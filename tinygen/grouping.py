@@ -64,14 +64,16 @@ def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal
 
 
 def _around(runs: Sequence[range], inner: range, groups: Sequence[range]) -> Iterator[range]:
-    """Runs that hold what is there already and the least more: a node, or a group beside it."""
-    for run in runs:
-        if _holds(run, inner) and len(run) > len(inner):
-            # Groups are taken whole; they grow by one node, or by the group beside them.
-            is_whole = all(group in _apart(groups, run) or _holds(run, group) for group in groups)
-            beside = [len(group) for group in groups if _holds(run, group) and not _holds(inner, group)]
-            if is_whole and len(run) - len(inner) == max(beside, default=1):
-                yield run
+    """The shortest runs that hold what is there already and more; groups are taken whole."""
+    larger = [
+        run
+        for run in runs
+        if _holds(run, inner)
+        and len(run) > len(inner)
+        and all(group in _apart(groups, run) or _holds(run, group) for group in groups)
+    ]
+    shortest = min(map(len, larger), default=0)
+    return (run for run in larger if len(run) == shortest)
 
 
 def _holds(outer: range, inner: range) -> bool:
