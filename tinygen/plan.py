@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tinygen.choice import choose
 from tinygen.goal import Goal
 from tinygen.grouping import grouped
 from tinygen.ir import Graph
 from tinygen.planned import Plan, planned, sizes_of
 from tinygen.row_steps import candidates
+from tinygen.select import Step
 from tinygen.target import Core
 
-__all__ = ["Plan", "plan", "planned", "sizes_of"]
+__all__ = ["Plan", "plan", "plan_of", "planned", "sizes_of"]
 
 
 def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, portable: bool = False) -> Plan:
@@ -21,6 +24,13 @@ def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, por
     Raises DoesNotFit when a budget cannot be met.
     """
     options = candidates(graph, core, goal, portable)
+    return plan_of(graph, options, core, goal, ram_bytes, portable)
+
+
+def plan_of(
+    graph: Graph, options: Sequence[Step], core: Core, goal: Goal, ram_bytes: int | None = None, portable: bool = False
+) -> Plan:
+    """As `plan`, of kernels that were prepared before: the `options` are a graph's candidates for the goal's style."""
     found = planned(graph, options, goal, ram_bytes)
     if goal.objective == "ram" and goal.overlap and not portable and not goal.prefer:
         return grouped(graph, found, options, core, goal, choose(options, goal))

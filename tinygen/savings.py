@@ -11,7 +11,7 @@ from tinygen.choice import flash_bytes
 from tinygen.errors import TinygenError
 from tinygen.goal import OBJECTIVES, Goal
 from tinygen.ir import Graph
-from tinygen.plan import Plan, planned
+from tinygen.plan import Plan, plan_of, planned
 from tinygen.row_steps import candidates
 from tinygen.select import Step, preferring
 from tinygen.target import Core
@@ -74,7 +74,7 @@ def _tried(model: pipeline.Model, core: Core, goal: Goal, chosen: Plan) -> Itera
             other_goal = dataclasses.replace(goal, objective=objective)
             same = other_goal.style == goal.style
             others = options if same else candidates(graph, core, other_goal)
-            yield from _planned(f"--optimize {objective}", graph, others, other_goal)
+            yield from _planned(f"--optimize {objective}", graph, others, core, other_goal)
     # Room for nothing: kernels that need less memory are taken as long as there are any.
     least = planned(graph, options, goal, ram_bytes=0)
     yield Saving(f"--ram-budget {least.layout.ram_bytes}", Figures.of(least))
@@ -82,17 +82,17 @@ def _tried(model: pipeline.Model, core: Core, goal: Goal, chosen: Plan) -> Itera
         peak = chosen.steps[chosen.layout.plan.peak_step]
         for other in sorted(peak.rejected, key=lambda other: other.estimate.scratch)[:_MOST_KERNELS]:
             name = other.kernel.name
-            yield from _planned(f"--kernel {name}", graph, preferring(options, goal.prefer | {name}, core), goal)
+            yield from _planned(f"--kernel {name}", graph, preferring(options, goal.prefer | {name}, core), core, goal)
     if any(graph.tensors[name].dtype.kind == "f" for name in (*graph.inputs, *graph.outputs)):
         try:
             bare = pipeline.decode(model.data, model.file, dataclasses.replace(model.options, io="int8")).graph
         except TinygenError:  # its inputs and outputs are no quantised values
             return
-        yield from _planned("--io int8", bare, candidates(bare, core, goal), goal)
+        yield from _planned("--io int8", bare, candidates(bare, core, goal), core, goal)
 
 
-def _planned(words: str, graph: Graph, options: Sequence[Step], goal: Goal) -> Iterator[Saving]:
+def _planned(words: str, graph: Graph, options: Sequence[Step], core: Core, goal: Goal) -> Iterator[Saving]:
     try:
-        yield Saving(words, Figures.of(planned(graph, options, goal)))
+        yield Saving(words, Figures.of(plan_of(graph, options, core, goal)))
     except TinygenError:  # a budget that it cannot meet
         return
