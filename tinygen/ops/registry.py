@@ -51,6 +51,7 @@ FAMILIES = (
 
 SPECIALISED: tuple[str, ...] = (
     "armv7em.add",
+    "armv7em.border_patches",
     "armv7em.copies",
     "armv7em.depthwise",
     "armv7em.depthwise_3x3",

@@ -429,7 +429,6 @@ def _prepare(most: int, largest_band: int, site: Site) -> Body:
         "table_bytes": patches.table.nbytes,
         "entry": 2 * lanes,
         "gather": patches.gather,
-        "another": patches.bands * (patches.blocks - 1),
     }
     data = np.concatenate([patches.table, layer.stream(patches.sums)])
     shape = f"{plane.rows.taps}x{plane.columns.taps}x{plane.channels}"
