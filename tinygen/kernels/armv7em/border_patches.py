@@ -7,7 +7,7 @@ results; the last one of a row may begin within the one before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -98,6 +98,8 @@ class BorderPatches:
     plane: Plane
     most: int
     """Groups that are written out."""
+    most_lanes: int = 4
+    """Pixels of a block; the fewer, the less scratch."""
 
     @cached_property
     def window(self) -> Window:
@@ -127,7 +129,8 @@ class BorderPatches:
         def cost(lanes: int) -> float:
             return -(-width // lanes) * block_cost(plane, lanes, self.window.groups, self.wide)
 
-        return min(lane_counts(width, plane.weights, self.wide), key=cost)
+        counts = lane_counts(width, plane.weights, self.wide)
+        return min((lanes for lanes in counts if lanes <= self.most_lanes), key=cost)
 
     @property
     def blocks(self) -> int:
@@ -258,14 +261,14 @@ class Border:
         )
 
 
-def _accepts(most: int, site: Site) -> bool:
+def _accepts(most: int, most_lanes: int, site: Site) -> bool:
     """Where some windows lie inside the image, and some do not, but none wholly outside."""
     if not filters.takes(site):
         return False
     plane = Plane.of(site)
     if any(axis.dilation > 1 and axis.taps > 1 for axis in (plane.rows, plane.columns)):
         return False
-    patches = BorderPatches(plane, most)
+    patches = BorderPatches(plane, most, most_lanes)
     rows, columns = patches.whole_rows, patches.whole_columns
     mixed = rows.any() and columns.any() and not (rows.all() and columns.all())
     touched = np.diff(patches.inside_rows).all() and np.diff(patches.inside_bytes).all()
@@ -273,17 +276,17 @@ def _accepts(most: int, site: Site) -> bool:
     return bool(mixed and touched and gathered) and Layer.of(site, patches.window.weights(plane)) is not None
 
 
-def _scratch(most: int, site: Site) -> int:
-    patches = BorderPatches(Plane.of(site), most)
+def _scratch(most: int, most_lanes: int, site: Site) -> int:
+    patches = BorderPatches(Plane.of(site), most, most_lanes)
     return patches.window_bytes + patches.patch.bytes
 
 
-def _overlaps(most: int, site: Site) -> Mapping[int, Spacing]:
-    return {0: spacing(BorderPatches(Plane.of(site), most).order)}
+def _overlaps(most: int, most_lanes: int, site: Site) -> Mapping[int, Spacing]:
+    return {0: spacing(BorderPatches(Plane.of(site), most, most_lanes).order)}
 
 
-def _prepare(most: int, site: Site) -> Body:
-    patches = BorderPatches(Plane.of(site), most)
+def _prepare(most: int, most_lanes: int, site: Site) -> Body:
+    patches = BorderPatches(Plane.of(site), most, most_lanes)
     layer = Layer.of(site, patches.window.weights(patches.plane), patches.wide)
     assert layer is not None
     plane, lanes = patches.plane, patches.lanes
@@ -316,20 +319,27 @@ def _prepare(most: int, site: Site) -> Body:
     )
 
 
-def _kernel(name: str, most: int) -> Kernel:
+def _accepts_fewer(most_lanes: int, site: Site) -> bool:
+    """Where blocks would have more lanes otherwise."""
+    return _accepts(UNROLLED, most_lanes, site) and BorderPatches(Plane.of(site), UNROLLED).lanes > most_lanes
+
+
+def _kernel(name: str, most: int, most_lanes: int, accepts: Callable[[Site], bool]) -> Kernel:
     return Kernel(
         name,
         Conv2D,
-        partial(_prepare, most),
+        partial(_prepare, most, most_lanes),
         requires=frozenset({"thumb2", "unaligned", "dsp"}),
-        accepts=partial(_accepts, most),
-        overlaps=partial(_overlaps, most),
+        accepts=accepts,
+        overlaps=partial(_overlaps, most, most_lanes),
         assembly=True,
-        scratch=partial(_scratch, most),
+        scratch=partial(_scratch, most, most_lanes),
     )
 
 
 KERNELS = (
-    _kernel("conv_2d.border_patches", UNROLLED),
-    _kernel("conv_2d.border_patches_compact", COMPACT),
+    _kernel("conv_2d.border_patches", UNROLLED, 4, partial(_accepts, UNROLLED, 4)),
+    _kernel("conv_2d.border_patches_compact", COMPACT, 4, partial(_accepts, COMPACT, 4)),
+    _kernel("conv_2d.border_patches_2x2", UNROLLED, 2, partial(_accepts_fewer, 2)),
+    _kernel("conv_2d.border_patches_2x1", UNROLLED, 1, partial(_accepts_fewer, 1)),
 )
