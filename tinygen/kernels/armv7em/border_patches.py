@@ -339,7 +339,6 @@ def _kernel(name: str, most: int, most_lanes: int, accepts: Callable[[Site], boo
 
 KERNELS = (
     _kernel("conv_2d.border_patches", UNROLLED, 4, partial(_accepts, UNROLLED, 4)),
-    _kernel("conv_2d.border_patches_compact", COMPACT, 4, partial(_accepts, COMPACT, 4)),
     _kernel("conv_2d.border_patches_2x2", UNROLLED, 2, partial(_accepts_fewer, 2)),
     _kernel("conv_2d.border_patches_2x1", UNROLLED, 1, partial(_accepts_fewer, 1)),
 )
