@@ -75,7 +75,7 @@ def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool,
         for chosen in _choices(steps, style):
             key = (*rows, *(step.kernel.name for step in chosen))
             if key not in found:
-                found[key] = _Group(whole, chosen, rows).candidate(core)
+                found[key] = _Group(whole, chosen, rows, node.op.fed).candidate(core)
     best, *others = _undominated(found.values())
     return Step(node, site, best, tuple(others))
 
@@ -209,14 +209,17 @@ class _Lying:
 class _Group:
     """A choice of kernels for the nodes of a group, and all that follows from it."""
 
-    def __init__(self, graph: Graph, steps: Sequence[Step], rows: Sequence[int]) -> None:
+    def __init__(self, graph: Graph, steps: Sequence[Step], rows: Sequence[int], fed: bool) -> None:
         self._graph = graph
         self._steps = steps
+        self._fed = fed
         self._forms = [_form(graph, node) for node in graph.nodes]
         self._copied = [
             name
             for name in graph.inputs
-            if any(name in node.inputs and form.pads for node, form in zip(graph.nodes, self._forms, strict=True))
+            if any(
+                name in node.inputs and (form.pads or fed) for node, form in zip(graph.nodes, self._forms, strict=True)
+            )
         ]
         self._distances = self._places(rows)
         self._stages = self._all_stages(rows)
@@ -264,7 +267,8 @@ class _Group:
         ]
         for node, form, count in zip(self._graph.nodes, self._forms, rows, strict=True):
             read = [name for name in node.inputs if self._graph.tensors[name].data is None]
-            padded = [_copy_of(name) if name in self._copied and form.pads else name for name in read]
+            copied = self._copied if form.pads or self._fed else ()
+            padded = [_copy_of(name) if name in copied else name for name in read]
             calls = _height(self._graph, node) // count
             place = self._distances.get(node.outputs[0], ("", 0))[0]
             written = 1 if form.accumulates else count
@@ -333,18 +337,45 @@ class _Group:
             for index, these in enumerate(reads)
         }
 
+    # --- rows that come one by one ------------------------------------------------------------------------------------
+
+    def _events(self) -> tuple[Event, ...]:
+        """What happens; where rows are fed, the one that is there is the input's first and only one."""
+        if not self._fed:
+            return self._schedule.events
+        return tuple(
+            dataclasses.replace(event, rows=(0, *event.rows[1:])) if self._takes(event) else event
+            for event in self._schedule.events
+        )
+
+    def _takes(self, event: Event) -> bool:
+        """Whether a row of a group's input is copied."""
+        return event.kind is Kind.RUN and event.stage < len(self._copied)
+
+    def _starts(self, sizes: Sequence[int]) -> Array:
+        """For each row that is fed, and beyond the last: where in the schedule begins what can happen with it.
+
+        `sizes`: how many of the schedule's numbers each event has.
+        """
+        at = np.concatenate(([0], np.cumsum(sizes)))
+        taken = [int(at[index]) for index, event in enumerate(self._schedule.events) if self._takes(event)]
+        height = self._graph.tensors[self._graph.inputs[0]].shape[1]
+        ends = [int(at[-1])] * (height + 1 - len(taken))
+        return np.array([0, *taken[1:], *ends], np.uint16 if at[-1] < 1 << 16 else np.int32)
+
     # --- code ---------------------------------------------------------------------------------------------------------
 
     def candidate(self, core: Core) -> Candidate:
         """As one kernel."""
         total, lines, own = self._memory()
-        actions, table = self._program(lines)
+        actions, constants = self._program(lines)
         body = Body(
-            {"actions": actions, "steps": len(table), "memory": _memory_used(actions)},
-            {"schedule": table},
+            {"actions": actions, "steps": len(constants["schedule"]), "memory": _memory_used(actions)},
+            constants,
             helpers=frozenset(_HELPERS[action.kind] for action in actions if action.kind in _HELPERS),
         )
-        spacings = self._spacings(lines)
+        # A row that is fed lies anywhere, and is gone when the output's next rows are written.
+        spacings = {} if self._fed else self._spacings(lines)
         requires = frozenset[str]().union(*(step.kernel.requires for step in self._steps))
         work = self._work()
         kernel = Kernel(
@@ -361,7 +392,8 @@ class _Group:
             Part(step, self._stages[index + len(self._copied)].calls, offset)
             for index, (step, offset) in enumerate(zip(self._steps, own, strict=True))
         )
-        return Candidate(kernel, body, self._estimate(work, table.nbytes, total, core), "", parts)
+        data = sum(array.nbytes for array in constants.values())
+        return Candidate(kernel, body, self._estimate(work, data, total, core), "", parts)
 
     def _estimate(self, work: Work, data: int, scratch: int, core: Core) -> Estimate:
         """Of the parts, and of what calls them."""
@@ -384,13 +416,17 @@ class _Group:
                 per_byte = 0.8 if event.kind is Kind.MOVE and self._pitch(stage.output) % ALIGNMENT == 0 else 4
                 instructions += round(per_byte * event.rows[1] * self._pitch(stage.output)) + 10
             elif event.stage < len(self._copied):
-                instructions += 4 * self._pitch(stage.output) + 10
+                instructions += 4 * self._pitch(stage.output) + 10 + (30 if self._fed else 0)
         return Work(instructions, 60 + 20 * len(self._stages) + 24 * len(self._schedule.lines))
 
-    def _program(self, lines: Mapping[str, int]) -> tuple[tuple[Action, ...], Array]:
-        """What can happen, and as the schedule's bytes what does: an action's number, and rows that vary."""
+    def _program(self, lines: Mapping[str, int]) -> tuple[tuple[Action, ...], dict[str, Array]]:
+        """What can happen, and as the schedule's bytes what does: an action's number, and rows that vary.
+
+        Of rows that are fed, `_starts`, too.
+        """
+        events = self._events()
         by_action: dict[tuple[Kind, int], list[Event]] = {}
-        for event in self._schedule.events:
+        for event in events:
             by_action.setdefault((event.kind, event.stage), []).append(event)
         keys = sorted(by_action, key=lambda key: (key[1], [Kind.PAD, Kind.MOVE, Kind.RUN].index(key[0])))
         varying = {
@@ -399,11 +435,13 @@ class _Group:
         }
         actions = tuple(self._action(*key, by_action[key][0].rows, varying[key], lines) for key in keys)
         number = {key: index for index, key in enumerate(keys)}
-        words: list[int] = []
-        for event in self._schedule.events:
-            key = event.kind, event.stage
-            words += [number[key], *(event.rows[i] for i in varying[key])]
-        return actions, np.array(words, np.uint8 if max(words) < 256 else np.uint16)
+        words = [
+            [number[event.kind, event.stage], *(event.rows[i] for i in varying[event.kind, event.stage])]
+            for event in events
+        ]
+        table = np.concatenate(words)
+        constants = {"schedule": table.astype(np.uint8 if table.max() < 256 else np.uint16)}
+        return actions, {**constants, "starts": self._starts([*map(len, words)])} if self._fed else constants
 
     def _action(
         self, kind: Kind, stage: int, rows: Sequence[int], varying: Sequence[int], lines: Mapping[str, int]
