@@ -85,8 +85,10 @@ class Kernel:
     overlaps: Callable[[Site], Mapping[int, Spacing]] = lambda site: {}
     """How inputs (by index) may overlap the only output, where that is more than not at all. Constants have no entry.
 
-    Where one tensor is several inputs, each entry holds. The memory for itself overlaps nothing.
+    Where one tensor is several inputs, each entry holds.
     """
+    scratch_overlap: Callable[[Site], Spacing | None] = lambda site: None
+    """How the memory for itself may overlap the only output, as if it were an input; None: not at all."""
     assembly: bool = False
     """Whether the template is assembly: the instructions of one function, from its entry to its return.
 

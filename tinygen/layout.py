@@ -99,6 +99,7 @@ class StepBytes:
     """What single steps need of the arena, with one kernel or another: the least that any plan can give them."""
 
     def __init__(self, graph: Graph, steps: Sequence[Step], overlap: bool = True) -> None:
+        self._graph = graph
         self._overlap = overlap
         found, self._aliased = frames(graph, steps)
         self._life = lives(graph, steps)
@@ -115,6 +116,7 @@ class StepBytes:
             self._concerned.append([b for b in those if any(part.name in its for part in b.pieces)])
             self._beside.append(sum(aligned(b.bytes) for b in those if all(part.name not in its for part in b.pieces)))
         self._tensors: dict[tuple[int, int], int] = {}
+        """With the memory that kernels want for themselves."""
 
     def of(self, index: int, candidate: Candidate) -> int:
         """Bytes of tensors and scratch that have to be there while a step runs; without states."""
@@ -122,9 +124,13 @@ class StepBytes:
         key = index, id(candidate.kernel)
         if key not in self._tensors:
             step = self._steps[index]
-            allowed = _allowed(step, candidate.kernel, index, self._life, self._aliased[index]) if self._overlap else {}
-            self._tensors[key] = step_bytes(self._concerned[index], allowed)
-        return self._beside[index] + self._tensors[key] + aligned(candidate.estimate.scratch)
+            kernel, aliased = candidate.kernel, self._aliased[index]
+            allowed = _allowed(self._graph, step, kernel, index, self._life, aliased) if self._overlap else {}
+            own = Buffer(_scratch_name(self._graph, step), candidate.estimate.scratch, index, index)
+            overlaps = any(name == own.name for name, _ in allowed)
+            needed = step_bytes([*self._concerned[index], *([own] if overlaps else [])], allowed)
+            self._tensors[key] = needed if overlaps else needed + aligned(own.bytes)
+        return self._beside[index] + self._tensors[key]
 
 
 def _buffer(graph: Graph, name: str, frame: Frame, count: int) -> Buffer:
@@ -152,18 +158,21 @@ def _spacings(graph: Graph, steps: Sequence[Step], aliased: Mapping[int, frozens
     life = lives(graph, steps)
     found: dict[tuple[str, str], Spacing] = {}
     for index, step in enumerate(steps):
-        found.update(_allowed(step, step.kernel, index, life, aliased[index]))
+        found.update(_allowed(graph, step, step.kernel, index, life, aliased[index]))
     return found
 
 
 def _allowed(
-    step: Step, kernel: Kernel, index: int, life: Mapping[str, Life], aliased: frozenset[int]
+    graph: Graph, step: Step, kernel: Kernel, index: int, life: Mapping[str, Life], aliased: frozenset[int]
 ) -> dict[tuple[str, str], Spacing]:
-    """How far a step's only output may overlap those of its inputs whose bytes nothing reads after it."""
+    """How far a step's only output may overlap the kernel's own memory, and those inputs that nothing reads later."""
     if len(step.node.outputs) != 1:
         return {}
-    declared = kernel.overlaps(step.site._replace(aliased=aliased))
+    site = step.site._replace(aliased=aliased)
+    declared = kernel.overlaps(site)
     found: dict[tuple[str, str], Spacing] = {}
+    if (own := kernel.scratch_overlap(site)) is not None:
+        found[_scratch_name(graph, step), step.node.outputs[0]] = own
     for name in dict.fromkeys(step.node.inputs):
         operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
         if name in life and life[name].last == index and all(operand in declared for operand in operands):

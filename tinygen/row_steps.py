@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,13 @@ from tinygen.estimate import Estimate, of_c
 from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Tensor
 from tinygen.kernel import Body, Kernel, Work
-from tinygen.memory import ALIGNMENT, Buffer, aligned, plan_memory
+from tinygen.memory import ALIGNMENT, Buffer, aligned
 from tinygen.ops import row_pool
 from tinygen.ops.common import INT32
 from tinygen.ops.row_group import RowGroup
 from tinygen.ops.row_pool import unrolled
 from tinygen.row_form import RowForm, row_form
+from tinygen.row_memory import GroupMemory, Use, group_memory
 from tinygen.row_schedule import Event, Kind, Schedule, Stage, schedule
 from tinygen.select import Candidate, Part, Step, site_of, step_of, step_with, time_of
 from tinygen.target import Core
@@ -287,8 +288,8 @@ class _Group:
 
     # --- memory -------------------------------------------------------------------------------------------------------
 
-    def _memory(self) -> tuple[int, dict[str, int], list[int]]:
-        """Bytes in all, and the offsets of each line and of each node's kernel's memory."""
+    def _memory(self) -> tuple[GroupMemory, dict[str, int], list[int]]:
+        """The plan, and the offsets of each line and of each node's kernel's memory."""
         lines = {
             name: Buffer(name, line.rows * self._pitch(name), line.first, line.last)
             for name, line in self._schedule.lines.items()
@@ -298,9 +299,28 @@ class _Group:
             Buffer(f"{_SCRATCH}{index}", step.scratch, index + shift, index + shift)
             for index, step in enumerate(self._steps)
         ]
-        plan = plan_memory([*lines.values(), *(buffer for buffer in own if buffer.bytes)])
-        offsets = {slot.buffer.name: slot.offset for slot in plan.slots}
-        return plan.bytes, {name: offsets[name] for name in lines}, [offsets.get(b.name, 0) for b in own]
+        buffers = [*lines.values(), *(buffer for buffer in own if buffer.bytes)]
+        known = {buffer.name for buffer in buffers}
+        plan = group_memory(buffers, [self._use(event, known) for event in self._schedule.events])
+        offsets = plan.offsets
+        return plan, {name: offsets[name] for name in lines}, [offsets.get(b.name, 0) for b in own]
+
+    def _use(self, event: Event, known: Set[str]) -> Use:
+        """What an event uses of the memory with these names, and writes of the output."""
+        stage = self._stages[event.stage]
+        names = [stage.output]
+        if event.kind is Kind.RUN:
+            names += [*stage.inputs, f"{_SCRATCH}{event.stage - len(self._copied)}"]
+        hosts = [self._host(name) for name in names]
+        written = (0, 0)
+        if event.kind is Kind.RUN and hosts[0] == self._graph.outputs[0]:
+            pitch = self._pitch(hosts[0])
+            written = event.rows[-1] * pitch, (event.rows[-1] + stage.rows) * pitch
+        return Use(tuple(name for name in hosts if name in known), written)
+
+    def _host(self, name: str) -> str:
+        """What the rows of a tensor lie in: its own memory, or another tensor's."""
+        return self._host(self._distances[name][0]) if name in self._distances else name
 
     def _where(self, name: str, lines: Mapping[str, int]) -> _Lying:
         """Where the rows of a tensor are."""
@@ -367,7 +387,8 @@ class _Group:
 
     def candidate(self, core: Core) -> Candidate:
         """As one kernel."""
-        total, lines, own = self._memory()
+        memory, lines, own = self._memory()
+        total = memory.bytes
         actions, constants = self._program(lines)
         body = Body(
             {"actions": actions, "steps": len(constants["schedule"]), "memory": _memory_used(actions)},
@@ -387,6 +408,7 @@ class _Group:
             overlaps=lambda site: spacings,
             work=lambda site: work,
             scratch=lambda site: total,
+            scratch_overlap=lambda site: memory.overlap,
         )
         parts = tuple(
             Part(step, self._stages[index + len(self._copied)].calls, offset)
