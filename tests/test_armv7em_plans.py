@@ -10,6 +10,7 @@ import pytest
 from tinygen.access import spacing
 from tinygen.kernels.armv7em import packing, stationary
 from tinygen.kernels.armv7em.border_patches import Border, BorderPatches
+from tinygen.kernels.armv7em.crossed import Crossed
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, STREAM, Block, Step
 from tinygen.kernels.armv7em.expansion import Expansion
 from tinygen.kernels.armv7em.filters import UNROLLED
@@ -50,8 +51,11 @@ class Machine:
                 shift = 8 if step.kind == "odd" else 0
                 value = self.registers[step.source] >> shift
                 self.registers[step.target] = word(signed(value, 8), signed(value >> 16, 8))
-            elif step.kind == "flip":
-                self.registers[step.target] = self.registers[step.source] ^ 0x7F007F
+            elif step.kind == "low":
+                self.registers[step.target] = self.registers[step.source] & 0xFF00FF
+            elif step.kind == "cross":
+                x, w = halves(self.registers[step.source]), halves(self.registers[step.weights])
+                self.registers[step.target] = x[0] * w[1] - x[1] * w[0] + self.registers[step.addend]
             else:
                 x, w = halves(self.registers[step.source]), halves(self.registers[step.weights])
                 total = x[0] * w[0] + x[1] * w[1] + self.registers[step.addend]
@@ -60,9 +64,17 @@ class Machine:
 
 WORDS = {
     "packed": packing.packed_words,
-    "raw": packing.packed_words,
+    "crossed": packing.crossed_words,
+    "crossed, both": packing.crossed_words,
     "plain": packing.plain_words,
     "wide": packing.wide_words,
+}
+
+
+EXCESS = {
+    "packed": packing.excess,
+    "crossed": packing.crossed_excess,
+    "crossed, both": packing.crossed_excess,
 }
 
 
@@ -74,8 +86,10 @@ def expanded(lanes: np.ndarray, kind: str) -> list[int]:
         if kind == "packed":
             words += [word(x0, x2) for x0, _, x2, _ in four]
             words += [word(256 * x1 + 127 - x0, 256 * x3 + 127 - x2) for x0, x1, x2, x3 in four]
-        elif kind == "raw":
-            words += [int.from_bytes(bytes(value & 0xFF for value in values), "little") for values in four]
+        elif kind.startswith("crossed"):
+            for x0, x1, x2, x3 in four:
+                words += [word(x0 + 128, x2 + 128)] * kind.endswith("both")
+                words += [word(256 * x1 + x0 + 128, 256 * x3 + x2 + 128)]
         elif kind == "wide":
             words += [word(x1, x3) for _, x1, _, x3 in four]
             words += [word(x0, x2) for x0, _, x2, _ in four]
@@ -89,21 +103,25 @@ def expanded(lanes: np.ndarray, kind: str) -> list[int]:
 @pytest.mark.parametrize(("filters", "lanes"), SHAPES)
 @pytest.mark.parametrize("groups", [1, 2, 3, 8])
 def test_steps_add_up_to_dot_products(filters: int, lanes: int, groups: int, kind: str) -> None:
-    packed = kind in ("packed", "raw")
-    if kind == "raw" and lanes > 1:
-        pytest.skip("only one lane can be raw")
+    crossed = kind.startswith("crossed")
+    if crossed and lanes > 1:
+        pytest.skip("crossed words are of one lane")
     if kind == "plain" and filters * lanes > 6:
         pytest.skip("plain weights take a register more")
     rng = np.random.default_rng(groups)
-    weights = rng.integers(-127 if packed else -128, 128, (filters, 4 * groups))
+    weights = rng.integers(-128 if kind in ("plain", "wide") else -127, 128, (filters, 4 * groups))
     x = rng.integers(-128, 128, (lanes, 4 * groups))
     starts = rng.integers(-1000, 1000, filters)
     stream = [*starts.tolist(), *WORDS[kind](weights).T.reshape(-1).tolist()]
-    block = Block.of(filters, lanes, packed, kind == "wide", kind == "raw")
+    block = (
+        Crossed.of(filters, kind.endswith("both"))
+        if crossed
+        else Block.of(filters, lanes, kind == "packed", kind == "wide")
+    )
     machine = Machine(expanded(x, kind), stream)
     machine.run(block.products(groups - groups // 2, first=True))
     machine.run(block.products(groups // 2, first=False))
-    excess = packing.excess(weights) if packed else np.zeros(filters, np.int64)
+    excess = EXCESS[kind](weights) if kind in EXCESS else np.zeros(filters, np.int64)
     for index, row in enumerate(block.accumulators):
         for lane, register in enumerate(row):
             expected = packing.SCALE * int(weights[index] @ x[lane]) + excess[index] + starts[index]

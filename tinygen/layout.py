@@ -90,6 +90,7 @@ class StepBytes:
     """What single steps need of the arena, with one kernel or another: the least that any plan can give them."""
 
     def __init__(self, graph: Graph, steps: Sequence[Step], overlap: bool = True) -> None:
+        self._graph = graph
         self._overlap = overlap
         found, self._aliased = frames(graph, steps)
         self._life = lives(graph, steps)
@@ -105,16 +106,25 @@ class StepBytes:
             self._concerned.append([b for b in those if any(part.name in own for part in b.pieces)])
             self._beside.append(sum(aligned(b.bytes) for b in those if all(part.name not in own for part in b.pieces)))
         self._tensors: dict[tuple[int, int], int] = {}
+        """What the rest of these needs beside the scratch memory, by step and kernel."""
 
     def of(self, index: int, candidate: Candidate) -> int:
         """Bytes of tensors and scratch that have to be there while a step runs; without states."""
         # Kernels of a group have one name.
         key = index, id(candidate.kernel)
+        scratch = aligned(candidate.estimate.scratch)
         if key not in self._tensors:
             step = self._steps[index]
-            allowed = _allowed(step, candidate.kernel, index, self._life, self._aliased[index]) if self._overlap else {}
-            self._tensors[key] = step_bytes(self._concerned[index], allowed)
-        return self._beside[index] + self._tensors[key] + aligned(candidate.estimate.scratch)
+            own = Buffer(_scratch_name(self._graph, step), scratch, index, index)
+            allowed: Mapping[tuple[str, str], Spacing] = {}
+            if self._overlap:
+                allowed = _allowed(step, candidate.kernel, index, self._life, self._aliased[index], own.name)
+            concerned = self._concerned[index]
+            if any(own.name in pair for pair in allowed):  # of three that may overlap, pairs do not say enough
+                self._tensors[key] = plan_memory([*concerned, own], allowed).lower_bound - scratch
+            else:
+                self._tensors[key] = step_bytes(concerned, allowed)
+        return self._beside[index] + self._tensors[key] + scratch
 
 
 def _buffer(graph: Graph, name: str, frame: Frame, count: int) -> Buffer:
@@ -138,26 +148,32 @@ def _scratch_name(graph: Graph, step: Step) -> str:
 
 
 def _spacings(graph: Graph, steps: Sequence[Step], aliased: Mapping[int, frozenset[int]]) -> Spacings:
-    """How far outputs may overlap inputs, for all steps."""
+    """How far outputs may overlap inputs, and scratch memory both, for all steps."""
     life = lives(graph, steps)
     found: dict[tuple[str, str], Spacing] = {}
     for index, step in enumerate(steps):
-        found.update(_allowed(step, step.kernel, index, life, aliased[index]))
+        found.update(_allowed(step, step.kernel, index, life, aliased[index], _scratch_name(graph, step)))
     return found
 
 
 def _allowed(
-    step: Step, kernel: Kernel, index: int, life: Mapping[str, Life], aliased: frozenset[int]
+    step: Step, kernel: Kernel, index: int, life: Mapping[str, Life], aliased: frozenset[int], scratch: str
 ) -> dict[tuple[str, str], Spacing]:
-    """How far a step's only output may overlap those of its inputs whose bytes nothing reads after it."""
+    """How far a step's only output may overlap those of its inputs whose bytes nothing reads after it.
+
+    And how far the memory of its own, which is called `scratch`, may overlap those inputs, and the output.
+    """
     if len(step.node.outputs) != 1:
         return {}
-    declared = kernel.overlaps(step.site._replace(aliased=aliased))
-    found: dict[tuple[str, str], Spacing] = {}
-    for name in dict.fromkeys(step.node.inputs):
-        operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
-        if name in life and life[name].last == index and all(operand in declared for operand in operands):
-            found[name, step.node.outputs[0]] = _all([declared[operand] for operand in operands])
+    site = step.site._replace(aliased=aliased)
+    (output,) = step.node.outputs
+    own = kernel.scratch_overlaps(site)
+    found = {(scratch, output): own.output} if own.output else {}
+    for written, declared in ((output, kernel.overlaps(site)), (scratch, own.inputs)):
+        for name in dict.fromkeys(step.node.inputs):
+            operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
+            if name in life and life[name].last == index and all(operand in declared for operand in operands):
+                found[name, written] = _all([declared[operand] for operand in operands])
     return found
 
 

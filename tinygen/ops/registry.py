@@ -64,6 +64,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.pools",
     "armv7em.ring",
     "armv7em.stationary",
+    "armv7em.vector",
     "armv7em.winograd",
 )
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""
