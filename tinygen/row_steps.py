@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from tinygen import select
+from tinygen import memory, select
 from tinygen.access import Order, Spacing, spacing
-from tinygen.choice import choose, flash_bytes, within_ram
+from tinygen.choice import Tally, choose, flash_bytes, weighed, within_ram
 from tinygen.estimate import Estimate, of_c
 from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Tensor
 from tinygen.kernel import Body, Kernel, Work
-from tinygen.memory import ALIGNMENT, Buffer, aligned
+from tinygen.memory import ALIGNMENT, Buffer, aligned, step_bytes
 from tinygen.ops import row_pool
 from tinygen.ops.common import INT32
 from tinygen.ops.row_group import RowGroup
 from tinygen.ops.row_pool import unrolled
 from tinygen.row_form import RowForm, row_form
 from tinygen.row_memory import GroupMemory, Use, group_memory
-from tinygen.row_schedule import Event, Kind, Schedule, Stage, schedule
+from tinygen.row_schedule import Event, Kind, Line, Schedule, Stage, schedule
 from tinygen.select import Candidate, Part, Step, site_of, step_of, step_with, time_of
 from tinygen.target import Core
 
@@ -61,24 +64,39 @@ def _without_groups(graph: Graph) -> Graph:
 def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> Step:
     """A group's node with all ways to compute it that are worth a thought, the fastest one chosen."""
     assert isinstance(node.op, RowGroup)
-    whole = unrolled(node.op.graph)
+    whole = _whole(node.op)
     site = site_of(graph, node, core, goal.style)
     style = Goal(goal.objective, prefer=goal.prefer)
-    found: dict[object, Candidate] = {}
 
     def step_for(inner: Node, rows: int) -> Step:
         if (inner, rows) not in known:
             known[inner, rows] = _row_step(whole, inner, rows, core, style, portable)
         return known[inner, rows]
 
+    ways: list[_Way] = []
     for rows in _row_counts(whole, step_for):
         steps = [step_for(inner, count) for inner, count in zip(whole.nodes, rows, strict=True)]
-        for chosen in _choices(steps, style):
-            key = (*rows, *(step.kernel.name for step in chosen))
-            if key not in found:
-                found[key] = _Group(whole, chosen, rows, node.op.fed).candidate(core)
-    best, *others = _undominated(found.values())
+        ways += _ways(whole, steps, rows, style)
+    best, *others = _undominated(way.group().candidate(core) for way in _worthwhile(ways, style))
     return Step(node, site, best, tuple(others))
+
+
+def least_bytes(node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> int:
+    """About what a group needs at least of memory, its inputs and output included; much faster than to plan it."""
+    assert isinstance(node.op, RowGroup)
+    whole = _whole(node.op)
+    for inner in whole.nodes:
+        if (inner, 1) not in known:
+            known[inner, 1] = _row_step(whole, inner, 1, core, Goal(goal.objective, prefer=goal.prefer), portable)
+    rows = [1] * len(whole.nodes)
+    _, group = _with_early(whole, [known[inner, 1] for inner in whole.nodes], rows)
+    return group.end_bytes() + max(group.lines_beside())
+
+
+def _whole(op: RowGroup) -> Graph:
+    """The nodes that are computed; an input whose rows are fed is outside of the group's memory."""
+    whole = unrolled(op.graph)
+    return dataclasses.replace(whole, outside=frozenset(whole.inputs)) if op.fed else whole
 
 
 def _row_counts(graph: Graph, step_for: Callable[[Node, int], Step]) -> Iterator[tuple[int, ...]]:
@@ -158,14 +176,67 @@ def _form(graph: Graph, node: Node) -> RowForm:
     return form
 
 
-def _choices(steps: Sequence[Step], goal: Goal) -> Iterator[tuple[Step, ...]]:
-    """The best kernels for each amount of memory that the stages' calls may want for themselves."""
+class _Way(NamedTuple):
+    """To compute a group: its nodes' kernels, the rows of their calls, and the nodes that go ahead of others."""
+
+    graph: Graph
+    steps: tuple[Step, ...]
+    rows: tuple[int, ...]
+    early: frozenset[int]
+    bytes: int
+    """Of memory that it needs at least."""
+
+    def group(self) -> _Group:
+        """As a group, with all that follows."""
+        return _Group(self.graph, self.steps, self.rows, self.early)
+
+
+def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal) -> Iterator[_Way]:
+    """The best kernels for each amount of memory that there may be."""
+    early, group = _with_early(graph, steps, rows)
+    ends, beside = group.end_bytes(), group.lines_beside()
 
     def needs(index: int, candidate: Candidate) -> int:
-        return candidate.estimate.scratch
+        return ends + beside[index] + candidate.estimate.scratch
 
-    for limit in sorted({needs(0, each) for step in steps for each in (step.chosen, *step.rejected)}):
-        yield choose(within_ram(steps, limit, needs), goal)
+    limits = {need for index, step in enumerate(steps) for need in _useful(step, partial(needs, index))}
+    for limit in sorted(limit for limit in limits if limit >= ends + max(beside)):
+        chosen = choose(within_ram(steps, limit, needs), goal)
+        yield _Way(graph, chosen, rows, early, max(needs(index, step.chosen) for index, step in enumerate(chosen)))
+
+
+def _useful(step: Step, needs: Callable[[Candidate], int]) -> Iterator[int]:
+    """What those kernels need that are faster than all that need less."""
+    fastest = float("inf")
+    for each in sorted((step.chosen, *step.rejected), key=lambda each: (needs(each), each.estimate.time)):
+        if each.estimate.time < fastest or fastest == float("inf"):
+            fastest = each.estimate.time
+            yield needs(each)
+
+
+def _with_early(graph: Graph, steps: Sequence[Step], rows: Sequence[int]) -> tuple[frozenset[int], _Group]:
+    """The nodes that go ahead where others read the same rows, those by which less memory is needed; the group."""
+
+    def least(group: _Group) -> int:
+        return group.end_bytes() + max(group.lines_beside())
+
+    found = frozenset[int]()
+    best = _Group(graph, steps, rows, found)
+    for index in best.may_be_early():
+        other = _Group(graph, steps, rows, found | {index})
+        if least(other) < least(best):
+            found, best = found | {index}, other
+    return found, best
+
+
+def _worthwhile(ways: Iterable[_Way], goal: Goal) -> Iterator[_Way]:
+    """Those that are faster, or better as the objective has it, than all that need less memory."""
+    fastest = best = float("inf")
+    rated = [(way.bytes, weighed(way.steps, goal), Tally.of(way.steps).time, way) for way in ways]
+    for _, cost, time, way in sorted(rated, key=lambda each: each[:3]):
+        if cost < best or time < fastest:
+            yield way
+        fastest, best = min(fastest, time), min(best, cost)
 
 
 @dataclass(frozen=True)
@@ -210,16 +281,18 @@ class _Lying:
 class _Group:
     """A choice of kernels for the nodes of a group, and all that follows from it."""
 
-    def __init__(self, graph: Graph, steps: Sequence[Step], rows: Sequence[int], fed: bool) -> None:
+    def __init__(self, graph: Graph, steps: Sequence[Step], rows: Sequence[int], early: frozenset[int]) -> None:
         self._graph = graph
+        self._early = {graph.nodes[index].outputs[0] for index in early}
         self._steps = steps
-        self._fed = fed
+        self._fed = bool(graph.outside)
         self._forms = [_form(graph, node) for node in graph.nodes]
         self._copied = [
             name
             for name in graph.inputs
             if any(
-                name in node.inputs and (form.pads or fed) for node, form in zip(graph.nodes, self._forms, strict=True)
+                name in node.inputs and (form.pads or self._fed)
+                for node, form in zip(graph.nodes, self._forms, strict=True)
             )
         ]
         self._distances = self._places(rows)
@@ -237,12 +310,21 @@ class _Group:
             free = (
                 (name, distance)
                 for index, distance in self._distances_of(step)
-                if self._is_read_once(name := step.node.inputs[index]) and written[name] == written[output]
+                if self._is_read_once(name := step.node.inputs[index])
+                and written[name] == written[output]
+                and self._may_wait(name, output)
             )
-            first = next(free, None)
+            # What is early waits longest.
+            first = min(free, key=lambda place: place[0] not in self._early, default=None)
             if first is not None:
                 found[first[0]] = output, first[1]
         return found
+
+    def _may_wait(self, name: str, output: str) -> bool:
+        """Whether rows, if they are early, can lie in those of `output`, which have to be there already."""
+        return name not in self._early or (
+            output == self._graph.outputs[0] and self._pitch(name) == self._pitch(output)
+        )
 
     def _is_read_once(self, name: str) -> bool:
         written = any(name in node.outputs for node in self._graph.nodes)
@@ -275,7 +357,18 @@ class _Group:
             written = 1 if form.accumulates else count
             taps, step = form.rows(count), count * form.stride
             found.append(
-                Stage(tuple(padded), node.outputs[0], calls, written, taps, step, form.before, form.accumulates, place)
+                Stage(
+                    tuple(padded),
+                    node.outputs[0],
+                    calls,
+                    written,
+                    taps,
+                    step,
+                    form.before,
+                    form.accumulates,
+                    place,
+                    node.outputs[0] in self._early,
+                )
             )
         return found
 
@@ -288,12 +381,36 @@ class _Group:
 
     # --- memory -------------------------------------------------------------------------------------------------------
 
+    def may_be_early(self) -> Iterator[int]:
+        """The nodes that read no rows but those in line buffers, and none that nobody else does."""
+        readers = Counter(name for stage in self._stages for name in stage.inputs)
+        for index, stage in enumerate(self._stages[len(self._copied) : -1]):
+            in_lines = all(name in self._schedule.lines for name in stage.inputs)
+            if in_lines and not stage.accumulates and all(readers[name] > 1 for name in stage.inputs):
+                yield index
+
+    def lines_beside(self) -> list[int]:
+        """For each node the bytes in line buffers that are in use while its kernel is called."""
+        found = [0] * len(self._stages)
+        for name, line in self._schedule.lines.items():
+            for use in line.uses:
+                for stage in range(use.first, use.last + 1):
+                    found[stage] += (use.stop - use.start) * self._pitch(name)
+        return found[len(self._copied) :]
+
+    def end_bytes(self) -> int:
+        """What input and output need at least, overlapping as they may."""
+        own = (name for name in self._graph.inputs if name not in self._graph.outside)
+        inputs = [Buffer(name, self._graph.tensors[name].bytes, 0, 0) for name in own]
+        (output,) = self._graph.outputs
+        y = Buffer(output, self._graph.tensors[output].bytes, 0, 0)
+        spacings = self._spacings(dict.fromkeys(self._schedule.lines, 0))
+        near = {(self._graph.inputs[index], output): each for index, each in spacings.items()}
+        return step_bytes([*inputs, y], near)
+
     def _memory(self) -> tuple[GroupMemory, dict[str, int], list[int]]:
         """The plan, and the offsets of each line and of each node's kernel's memory."""
-        lines = {
-            name: Buffer(name, line.rows * self._pitch(name), line.first, line.last)
-            for name, line in self._schedule.lines.items()
-        }
+        lines = {name: _line_buffer(name, line, self._pitch(name)) for name, line in self._schedule.lines.items()}
         shift = len(self._copied)
         own = [
             Buffer(f"{_SCRATCH}{index}", step.scratch, index + shift, index + shift)
@@ -532,6 +649,16 @@ def _memory_used(actions: Sequence[Action]) -> frozenset[str]:
     }
     used = bases & {LINES, WORDS}
     return frozenset(used | {WORDS} if used or words else ())
+
+
+def _line_buffer(name: str, line: Line, pitch: int) -> Buffer:
+    """For the plan of a group's memory, whose steps are the stages."""
+    parts = tuple(
+        memory.Part(f"{name} {index}", use.start * pitch, (use.stop - use.start) * pitch, use.first, use.last)
+        for index, use in enumerate(line.uses)
+    )
+    first, last = min(use.first for use in line.uses), max(use.last for use in line.uses)
+    return Buffer(name, line.rows * pitch, first, last, parts)
 
 
 def _copy_of(name: str) -> str:
