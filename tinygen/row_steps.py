@@ -64,7 +64,7 @@ def _without_groups(graph: Graph) -> Graph:
 def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> Step:
     """A group's node with all ways to compute it that are worth a thought, the fastest one chosen."""
     assert isinstance(node.op, RowGroup)
-    whole = unrolled(node.op.graph)
+    whole = _whole(node.op)
     site = site_of(graph, node, core, goal.style)
     style = Goal(goal.objective, prefer=goal.prefer)
 
@@ -76,9 +76,27 @@ def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool,
     ways: list[_Way] = []
     for rows in _row_counts(whole, step_for):
         steps = [step_for(inner, count) for inner, count in zip(whole.nodes, rows, strict=True)]
-        ways += _ways(whole, steps, rows, style, node.op.fed)
+        ways += _ways(whole, steps, rows, style)
     best, *others = _undominated(way.group().candidate(core) for way in _worthwhile(ways, style))
     return Step(node, site, best, tuple(others))
+
+
+def least_bytes(node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> int:
+    """About what a group needs at least of memory, its inputs and output included; much faster than to plan it."""
+    assert isinstance(node.op, RowGroup)
+    whole = _whole(node.op)
+    for inner in whole.nodes:
+        if (inner, 1) not in known:
+            known[inner, 1] = _row_step(whole, inner, 1, core, Goal(goal.objective, prefer=goal.prefer), portable)
+    rows = [1] * len(whole.nodes)
+    _, group = _with_early(whole, [known[inner, 1] for inner in whole.nodes], rows)
+    return group.end_bytes() + max(group.lines_beside())
+
+
+def _whole(op: RowGroup) -> Graph:
+    """The nodes that are computed; an input whose rows are fed is outside of the group's memory."""
+    whole = unrolled(op.graph)
+    return dataclasses.replace(whole, outside=frozenset(whole.inputs)) if op.fed else whole
 
 
 def _row_counts(graph: Graph, step_for: Callable[[Node, int], Step]) -> Iterator[tuple[int, ...]]:
@@ -165,18 +183,17 @@ class _Way(NamedTuple):
     steps: tuple[Step, ...]
     rows: tuple[int, ...]
     early: frozenset[int]
-    fed: bool
     bytes: int
     """Of memory that it needs at least."""
 
     def group(self) -> _Group:
         """As a group, with all that follows."""
-        return _Group(self.graph, self.steps, self.rows, self.early, self.fed)
+        return _Group(self.graph, self.steps, self.rows, self.early)
 
 
-def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal, fed: bool) -> Iterator[_Way]:
+def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal) -> Iterator[_Way]:
     """The best kernels for each amount of memory that there may be."""
-    early, group = _with_early(graph, steps, rows, fed)
+    early, group = _with_early(graph, steps, rows)
     ends, beside = group.end_bytes(), group.lines_beside()
 
     def needs(index: int, candidate: Candidate) -> int:
@@ -185,7 +202,7 @@ def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal
     limits = {need for index, step in enumerate(steps) for need in _useful(step, partial(needs, index))}
     for limit in sorted(limit for limit in limits if limit >= ends + max(beside)):
         chosen = choose(within_ram(steps, limit, needs), goal)
-        yield _Way(graph, chosen, rows, early, fed, max(needs(index, step.chosen) for index, step in enumerate(chosen)))
+        yield _Way(graph, chosen, rows, early, max(needs(index, step.chosen) for index, step in enumerate(chosen)))
 
 
 def _useful(step: Step, needs: Callable[[Candidate], int]) -> Iterator[int]:
@@ -197,16 +214,16 @@ def _useful(step: Step, needs: Callable[[Candidate], int]) -> Iterator[int]:
             yield needs(each)
 
 
-def _with_early(graph: Graph, steps: Sequence[Step], rows: Sequence[int], fed: bool) -> tuple[frozenset[int], _Group]:
+def _with_early(graph: Graph, steps: Sequence[Step], rows: Sequence[int]) -> tuple[frozenset[int], _Group]:
     """The nodes that go ahead where others read the same rows, those by which less memory is needed; the group."""
 
     def least(group: _Group) -> int:
         return group.end_bytes() + max(group.lines_beside())
 
     found = frozenset[int]()
-    best = _Group(graph, steps, rows, found, fed)
+    best = _Group(graph, steps, rows, found)
     for index in best.may_be_early():
-        other = _Group(graph, steps, rows, found | {index}, fed)
+        other = _Group(graph, steps, rows, found | {index})
         if least(other) < least(best):
             found, best = found | {index}, other
     return found, best
@@ -264,19 +281,18 @@ class _Lying:
 class _Group:
     """A choice of kernels for the nodes of a group, and all that follows from it."""
 
-    def __init__(
-        self, graph: Graph, steps: Sequence[Step], rows: Sequence[int], early: frozenset[int], fed: bool
-    ) -> None:
+    def __init__(self, graph: Graph, steps: Sequence[Step], rows: Sequence[int], early: frozenset[int]) -> None:
         self._graph = graph
         self._early = {graph.nodes[index].outputs[0] for index in early}
         self._steps = steps
-        self._fed = fed
+        self._fed = bool(graph.outside)
         self._forms = [_form(graph, node) for node in graph.nodes]
         self._copied = [
             name
             for name in graph.inputs
             if any(
-                name in node.inputs and (form.pads or fed) for node, form in zip(graph.nodes, self._forms, strict=True)
+                name in node.inputs and (form.pads or self._fed)
+                for node, form in zip(graph.nodes, self._forms, strict=True)
             )
         ]
         self._distances = self._places(rows)
@@ -383,14 +399,14 @@ class _Group:
         return found[len(self._copied) :]
 
     def end_bytes(self) -> int:
-        """What input and output need at least, overlapping as they may; rows that are fed need nothing."""
-        if self._fed:
-            return self._graph.tensors[self._graph.outputs[0]].bytes
-        inputs = [Buffer(name, self._graph.tensors[name].bytes, 0, 0) for name in self._graph.inputs]
+        """What input and output need at least, overlapping as they may."""
+        own = (name for name in self._graph.inputs if name not in self._graph.outside)
+        inputs = [Buffer(name, self._graph.tensors[name].bytes, 0, 0) for name in own]
         (output,) = self._graph.outputs
         y = Buffer(output, self._graph.tensors[output].bytes, 0, 0)
         spacings = self._spacings(dict.fromkeys(self._schedule.lines, 0))
-        return step_bytes([*inputs, y], {(inputs[index].name, output): each for index, each in spacings.items()})
+        near = {(self._graph.inputs[index], output): each for index, each in spacings.items()}
+        return step_bytes([*inputs, y], near)
 
     def _memory(self) -> tuple[GroupMemory, dict[str, int], list[int]]:
         """The plan, and the offsets of each line and of each node's kernel's memory."""
