@@ -224,7 +224,7 @@ def test_hostile_names_many_layers_and_none() -> None:
     block = Block('a<b>&"\x00\ud800\n', "activation", "4", "int8", 0, 4, Moments(1, 3))
     layer = LayerMemory("conv", "4", "<&>", "node <0>", "conv.<x>", (block,), 4)
     for count in (0, 1, 100):
-        drawn = MemoryMap((layer,) * count, (block,) * (count > 0), (), 0 if count else None, 4, 0, 4, 8)
+        drawn = MemoryMap((layer,) * count, (block,) * (count > 0), (), 0 if count else None, 4, 0, 0, 4, 8)
         picture = ElementTree.fromstring(memory_picture(drawn, "m", "b<d", 9).encode())
         assert len([element for element in picture.iter() if element.get("class") == "layer"]) == count
     assert "without sharing bytes: 8" in [element.text for element in picture.iter()]

@@ -18,6 +18,9 @@ from tinygen.layout import Layout, Place
 from tinygen.ops.common import shape_text
 from tinygen.select import Step
 
+_ARRAYS = {"arena": "arena", "state": "state", "scratch": "layer_scratch"}
+"""C names of static memory. Functions have variables called scratch."""
+
 _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
 
@@ -28,7 +31,7 @@ class Pointers:
         self._graph = graph
         self._layout = layout
         self._may_be_missing = interface.is_external
-        self._member = {"arena": "->" if interface.is_external or interface.shared else ".", "state": "."}
+        self._arrow = "->" if interface.is_external or interface.shared else "."
 
     def of(self, name: str) -> str:
         """A pointer to a tensor's first element."""
@@ -50,7 +53,8 @@ class Pointers:
         return f"{self._array(place, dtype)} + {place.offset // dtype.itemsize}"
 
     def _array(self, place: Place, dtype: np.dtype[Any]) -> str:
-        return f"{place.memory}{self._member[place.memory]}{_MEMBERS[str(dtype)]}"
+        member = self._arrow if place.memory == "arena" else "."
+        return f"{_ARRAYS[place.memory]}{member}{_MEMBERS[str(dtype)]}"
 
     def members(self, memory: str, size: int) -> list[dict[str, object]]:
         """The members of a memory's union, whose size is in bytes: an array of each type that something in it has."""
@@ -81,7 +85,7 @@ def _signature(layer: Layer) -> str:
         for parameter, index in layer.operands
     ]
     parameters += [f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results]
-    return f"LAYER void {layer.symbol}({', '.join(parameters)})"
+    return f"{'HOT_LAYER' if layer.is_hot else 'LAYER'} void {layer.symbol}({', '.join(parameters)})"
 
 
 def layer_call(layer: Layer, pointers: Pointers) -> dict[str, object]:

@@ -96,6 +96,8 @@ class MemoryMap:
     peak: int | None
     """The layer that sets the arena's size; None where there are no layers."""
     arena_bytes: int
+    scratch_bytes: int
+    """Of what layers want for themselves, where that lies apart from the arena: it is drawn above that."""
     state_bytes: int
     lower_bound: int
     """What no plan of the arena with these kernels can go below."""
@@ -105,20 +107,21 @@ class MemoryMap:
     @property
     def bytes(self) -> int:
         """All of it."""
-        return self.arena_bytes + self.state_bytes
+        return self.arena_bytes + self.scratch_bytes + self.state_bytes
 
 
 def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
     """The plan's memory over the layers that leave code."""
     coded = _coded(chosen)
     tensors = _tensors(graph, chosen, coded)
+    plan = chosen.layout.plan
     scratch = [
-        Block(step.node.name, "scratch", "", "", chosen.layout.scratch[index].offset, step.scratch, Moments(at, at))
+        Block(step.node.name, "scratch", "", "", offset, step.scratch, Moments(at, at))
         for index, step in enumerate(chosen.steps)
         if index in chosen.layout.scratch
+        for offset in [chosen.layout.scratch[index].offset + (plan.bytes if chosen.layout.scratch_bytes else 0)]
         for at in [_while(coded, index)]
     ]
-    plan = chosen.layout.plan
     states = [
         Block(
             slot.buffer.name,
@@ -156,6 +159,7 @@ def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
         shared=tuple(_shared(tensors)),
         peak=min(sum(coded[: plan.peak_step]), len(layers) - 1) if layers else None,
         arena_bytes=plan.bytes,
+        scratch_bytes=chosen.layout.scratch_bytes,
         state_bytes=chosen.layout.state_bytes,
         lower_bound=plan.lower_bound,
         disjoint_bytes=chosen.layout.disjoint_bytes,
