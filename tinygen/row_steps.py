@@ -22,7 +22,7 @@ from tinygen.ops.row_group import RowGroup
 from tinygen.ops.row_pool import unrolled
 from tinygen.row_form import RowForm, row_form
 from tinygen.row_schedule import Event, Kind, Schedule, Stage, schedule
-from tinygen.select import Candidate, Part, Step, site_of, step_of, step_with, time_of
+from tinygen.select import Candidate, LineBuffer, Part, Step, site_of, step_of, step_with, time_of
 from tinygen.target import Core
 
 _MORE_ROWS = (2, 4)
@@ -361,7 +361,23 @@ class _Group:
             Part(step, self._stages[index + len(self._copied)].calls, offset)
             for index, (step, offset) in enumerate(zip(self._steps, own, strict=True))
         )
-        return Candidate(kernel, body, self._estimate(work, table.nbytes, total, core), "", parts)
+        estimate = self._estimate(work, table.nbytes, total, core)
+        return Candidate(kernel, body, estimate, "", parts, self._line_buffers(lines))
+
+    def _line_buffers(self, offsets: Mapping[str, int]) -> tuple[LineBuffer, ...]:
+        """What lies at these offsets; rows of inputs are copied before the first part needs them."""
+        shift = len(self._copied)
+        return tuple(
+            LineBuffer(
+                name.removeprefix(_COPY),
+                line.rows,
+                offsets[name],
+                line.rows * self._pitch(name),
+                max(line.first - shift, 0),
+                max(line.last - shift, 0),
+            )
+            for name, line in self._schedule.lines.items()
+        )
 
     def _estimate(self, work: Work, data: int, scratch: int, core: Core) -> Estimate:
         """Of the parts, and of what calls them."""
