@@ -238,7 +238,9 @@ def verify(
     from tinygen import samples as sampling
     from tinygen import verify as verification
     from tinygen.report import tables
+    from tinygen.report.stack_text import stack_text
     from tinygen.runtimes import RUNTIMES
+    from tinygen.stack_use import stack_use
 
     content = manifest.load(out, of)
     if on not in ("host", content.board):
@@ -269,11 +271,15 @@ def verify(
         reports = verification.verify(
             model, content, chosen, peers, lambda done, total: report.count("comparing samples", done, total)
         )
+    stack = stack_use(out, content, reports[-1].stack_bytes) if on != "host" else None
     equal = all(found.equal for found in reports)
     explained = all(found.equal or found.explained for found in reports)
     if as_json:
+        if stack:
+            stack.check()
         verdicts = [plain(found) | {"equal": found.equal, "explained": found.explained} for found in reports]
-        _print_json({"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent})
+        shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent}
+        _print_json(shown | {"stack": plain(stack)})
     else:
         _print(tables.verify_table(reports))
         for found in reports:
@@ -286,7 +292,11 @@ def verify(
             _print(f"\n{tables.partial_text(content)}")
         if silent:
             _print(f"\n{silent}")
+        if stack:
+            _print(f"\n{stack_text(stack)}")
         _print(f"\n{tables.verify_verdict(equal, explained, content.profile)}")
+    if stack:
+        stack.check()
     if not explained:
         raise click.exceptions.Exit(1)
 
