@@ -93,6 +93,20 @@ _OUTPUT = click.option(
 _ROWS = click.option(
     "--input-rows", is_flag=True, help="The input is fed row by row, as it comes, and is never there whole."
 )
+_PLACE = click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="PART=REGION",
+    help="Put weights, code, hot code, arena, scratch or state into a region of the board; REGION auto: the fastest "
+    "that has room.",
+)
+_HOT = click.option(
+    "--hot",
+    metavar="BYTES|LAYERS",
+    default="",
+    help="What --place hot=REGION is about: so many bytes of code, or layer_02,layer_05; by default what fits.",
+)
 _OF = click.option("--model", "of", metavar="NAME", help="Which of the models that OUT was built from.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
@@ -128,13 +142,8 @@ def app() -> None:
 @_OPTIMIZE
 @click.option("--flash-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's code and constants.")
 @click.option("--ram-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's arena and states.")
-@click.option(
-    "--place",
-    "places",
-    multiple=True,
-    metavar="PART=REGION",
-    help="Put weights, code, arena or state into a region of the board; REGION auto: the fastest that has room.",
-)
+@_PLACE
+@_HOT
 @_KERNEL
 @_PROFILE
 @_IO
@@ -153,6 +162,7 @@ def build(
     flash_budget: int | None,
     ram_budget: int | None,
     places: tuple[str, ...],
+    hot: str,
     kernels: tuple[str, ...],
     profile: str,
     io: str,
@@ -174,13 +184,14 @@ def build(
     tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
     tinygen build kws.tflite -o out --arena external
     tinygen build kws.tflite -o out --optimize ram --input-rows
+    tinygen build kws.tflite -o out --place scratch=dtcm --place hot=itcm --hot 8000
     tinygen build kws.tflite vww.tflite -o out
     """
     from tinygen import manifest, output, pipeline
     from tinygen.placement import parsed
     from tinygen.report import tables
 
-    goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels))
+    goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels), hot=hot)
     if input_rows and input_memory != STATIC:
         raise UsageError("--input-rows and --input external are two ways to give the input", "Choose one of them.")
     interface = Interface(arena, input=ROWS if input_rows else input_memory, output=output_memory)
@@ -256,7 +267,9 @@ def verify(
     from tinygen import samples as sampling
     from tinygen import verify as verification
     from tinygen.report import tables
+    from tinygen.report.stack_text import stack_text
     from tinygen.runtimes import RUNTIMES
+    from tinygen.stack_use import stack_use
 
     content = manifest.load(out, of)
     if on not in ("host", content.board):
@@ -287,11 +300,15 @@ def verify(
         reports = verification.verify(
             model, content, chosen, peers, lambda done, total: report.count("comparing samples", done, total)
         )
+    stack = stack_use(out, content, reports[-1].stack_bytes) if on != "host" else None
     equal = all(found.equal for found in reports)
     explained = all(found.equal or found.explained for found in reports)
     if as_json:
+        if stack:
+            stack.check()
         verdicts = [plain(found) | {"equal": found.equal, "explained": found.explained} for found in reports]
-        _print_json({"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent})
+        shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent}
+        _print_json(shown | {"stack": plain(stack)})
     else:
         _print(tables.verify_table(reports))
         for found in reports:
@@ -304,7 +321,11 @@ def verify(
             _print(f"\n{tables.partial_text(content)}")
         if silent:
             _print(f"\n{silent}")
+        if stack:
+            _print(f"\n{stack_text(stack)}")
         _print(f"\n{tables.verify_verdict(equal, explained, content.profile)}")
+    if stack:
+        stack.check()
     if not explained:
         raise click.exceptions.Exit(1)
 
@@ -446,7 +467,10 @@ def boards(as_json: bool) -> None:
 @_IO
 @_BATCH
 @_OPTIMIZE
+@_PLACE
+@_HOT
 @_KERNEL
+@_ARENA
 @click.option("--proofs", is_flag=True, help="Show which cheaper arithmetic was proved to give the profile's results.")
 @click.option(
     "--memory", is_flag=True, help="Show what RAM holds layer by layer, what would save some, and the board's."
@@ -460,7 +484,10 @@ def inspect(
     io: str,
     batch: int | None,
     optimize: str,
+    places: tuple[str, ...],
+    hot: str,
     kernels: tuple[str, ...],
+    arena: str,
     proofs: bool,
     memory: bool,
     out: Path | None,
@@ -477,19 +504,21 @@ def inspect(
     tinygen inspect kws.tflite --json
     """
     from tinygen import pipeline
+    from tinygen.placement import parsed
     from tinygen.report import tables
 
     if out is not None and not memory:
         raise UsageError("-o names the file for the picture of --memory", "Add --memory, or leave -o away.")
     if memory and proofs:
         raise UsageError("--memory and --proofs show different things", "Ask for one of them.")
-    goal = Goal(optimize, prefer=frozenset(kernels))
+    goal = Goal(optimize, places=parsed(places), prefer=frozenset(kernels), hot=hot)
+    interface = Interface(arena)
     try:
         read = pipeline.read(model, Options(profile, batch, io))
         if memory:
-            _inspect_memory(read, board, goal, out, as_json)
+            _inspect_memory(read, board, goal, interface, out, as_json)
             return
-        built = pipeline.build(read, board, goal=goal)
+        built = pipeline.build(read, board, goal=goal, interface=interface)
     except UnsupportedModel as unsupported:
         rows = pipeline.outline(model)
         if as_json:
@@ -510,13 +539,15 @@ def inspect(
     _print(tables.build_table(built))
 
 
-def _inspect_memory(model: Model, board: str, goal: Goal, out: Path | None, as_json: bool) -> None:
+def _inspect_memory(
+    model: Model, board: str, goal: Goal, interface: Interface, out: Path | None, as_json: bool
+) -> None:
     from tinygen import memory_report, output
     from tinygen.report import memory_tables
 
     if out is not None:
         output.expect_replaceable(out)
-    found = memory_report.memory_report(model, board, goal)
+    found = memory_report.memory_report(model, board, goal, interface)
     if out is not None:
         output.write_sealed(found.picture, out)
     if as_json:

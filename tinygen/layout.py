@@ -18,7 +18,8 @@ from tinygen.select import Candidate, Step
 class Place(NamedTuple):
     """A byte of memory: in "arena", or "state", which keeps its content from one invocation to the next.
 
-    Of the application's memory it is "input" or "output", with a number where the model has several.
+    In "scratch" it is what kernels want for themselves, where that has memory of its own. Of the application's memory
+    it is "input" or "output", with a number where the model has several.
     """
 
     memory: str
@@ -36,6 +37,8 @@ class Layout:
     """For each step, the inputs that need no copying (see `Kernel.aliases`)."""
     scratch: Mapping[int, Place]
     """For each step whose kernel wants some, its memory for itself."""
+    scratch_bytes: int = 0
+    """Of that memory, where it is not in the arena."""
 
     @property
     def disjoint_bytes(self) -> int:
@@ -55,14 +58,15 @@ class Layout:
     @property
     def ram_bytes(self) -> int:
         """Size of all static memory."""
-        return self.plan.bytes + self.state_bytes
+        return self.plan.bytes + self.scratch_bytes + self.state_bytes
 
 
-def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout:
+def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True, scratch_apart: bool = False) -> Layout:
     """Plan the memory. Time counts in steps; a tensor lives from the step that writes it to the last that reads it.
 
     Inputs are written before step 0, outputs are read after the last. What shares memory is planned as one buffer.
-    `overlap`: outputs may overlap inputs that are not read again, as far as kernels allow.
+    `overlap`: outputs may overlap inputs that are not read again, as far as kernels allow. `scratch_apart`: what
+    kernels want for themselves does not lie in the arena; one runs at a time, so that all begin at the same byte.
     """
     found, aliased = frames(graph, steps)
     held = {_name(graph, frame): frame for frame in found}
@@ -73,7 +77,10 @@ def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout
         if step.scratch
     }
     plan = plan_memory(
-        [*(buffer for name, buffer in buffers.items() if not held[name].is_state), *scratch.values()],
+        [
+            *(buffer for name, buffer in buffers.items() if not held[name].is_state),
+            *(() if scratch_apart else scratch.values()),
+        ],
         _spacings(graph, steps, aliased) if overlap else {},
     )
     states = _in_a_row([buffer for name, buffer in buffers.items() if held[name].is_state])
@@ -91,8 +98,12 @@ def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout
         for name, offset in frame.offsets.items()
     }
     offsets = {slot.buffer: slot.offset for slot in plan.slots}
-    own = {index: Place("arena", offsets[buffer]) for index, buffer in scratch.items()}
-    return Layout(plan, states, MappingProxyType(places), MappingProxyType(dict(aliased)), MappingProxyType(own))
+    own = {
+        index: Place("scratch", 0) if scratch_apart else Place("arena", offsets[buffer])
+        for index, buffer in scratch.items()
+    }
+    most = max((aligned(buffer.bytes) for buffer in scratch.values()), default=0) if scratch_apart else 0
+    return Layout(plan, states, MappingProxyType(places), MappingProxyType(dict(aliased)), MappingProxyType(own), most)
 
 
 class StepBytes:

@@ -129,10 +129,10 @@ class _Constant:
         return c_text.array_lines(self.array)
 
 
-def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
-    """All files of the library named `name`."""
+def generate(graph: Graph, chosen: Plan, name: str, origin: Origin, hot: frozenset[str] = frozenset()) -> Library:
+    """All files of the library named `name`; `hot`: ids of layers whose code lies apart."""
     steps, layout = chosen.steps, chosen.layout
-    layers = layers_of(steps, layout, name)
+    layers = layers_of(steps, layout, name, hot)
     interface = origin.interface
     set_arena = f"{name}_set_arena" if interface.is_external else None
     pointers = Pointers(graph, layout, interface)
@@ -154,13 +154,12 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     }
     macs = sum(graph.macs(step.node) for step in steps)
     common = {"name": name, "prefix_upper": name.upper(), "origin": origin.text(name), "summary": _summary(graph)}
-    placed = {part: section.name for part, section in sections(origin.goal.places).items()}
+    placed = _placed(origin, layout, hot)
     arena = {
         "set_arena": set_arena,
         "arena_alignment": ALIGNMENT,
         "shared_arena": interface.shared.name if interface.shared else "",
         "sharing": _sharing_lines(interface.shared, name) if interface.shared else [],
-        "arena_in_region": "arena" in placed,
     }
     header = render(
         "library/model.h.j2",
@@ -184,6 +183,9 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         bound_text=_bound_text(layout),
         arena_rows=_rows(layout.plan.slots),
         arena_members=pointers.members("arena", layout.plan.bytes),
+        scratch_text=f"{layout.scratch_bytes:,}",
+        scratch_members=pointers.members("scratch", layout.scratch_bytes) if layout.scratch_bytes else [],
+        has_hot_code=bool(hot),
         state_bytes=layout.state_bytes,
         state_text=f"{layout.state_bytes:,}",
         state_rows=_rows(layout.states),
@@ -219,6 +221,18 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         const_bytes=const_bytes,
         macs=macs,
     )
+
+
+def _placed(origin: Origin, layout: Layout, hot: frozenset[str]) -> Mapping[str, str]:
+    """The names of the sections of those parts that are this library's own, and there."""
+    is_there = {
+        "arena": not origin.interface.shared,
+        "scratch": bool(layout.scratch_bytes),
+        "state": bool(layout.states),
+        "hot": bool(hot),
+    }
+    found = sections(origin.goal.places).items()
+    return {part: section.name for part, section in found if is_there.get(part, True)}
 
 
 def _constants(layers: Sequence[Layer], name: str) -> list[_Constant]:

@@ -26,12 +26,16 @@ Schema 4. All paths are relative to the folder that holds manifest.json, with fo
     invoke            C symbol, void (void)
     reset             C symbol, void (void), or null for a model without state
     arena_bytes       RAM for inputs, outputs, activations and scratch, static but for `set_arena`
+    arena_lower_bound what no plan of the arena for these kernels can go below: the rest is lost in gaps
     set_arena         C symbol, int (void *memory, uint32_t bytes), that gives the library its arena: aligned to a word,
                       before all else; or null where the library has an arena of its own
     shared_arena      {name, bytes, models}: a C array of so many bytes, in a library of that name, that these models
                       take turns in, each using the first `arena_bytes` of it; or null where the arena is not shared
+    scratch_bytes     static RAM of kernels for themselves, where that does not lie in the arena
     state_bytes       static RAM that lives from one invoke to the next
     const_bytes       weights, biases, requantisation and tables, in flash
+    places            {part: region}: those of the parts weights, code, hot, arena, scratch, state that were placed
+    hot_layers        names of the layers whose code is the part "hot"
     macs              multiply-accumulates of one invoke
     model_macs        the same with the channels that are `removed`, for comparison
     layers            [{index, name, op, symbol, kernel, rounding, proof, macs, output, estimate, alternatives}] in the
@@ -200,10 +204,14 @@ class Manifest:
     invoke: str
     reset: str | None
     arena_bytes: int
+    arena_lower_bound: int
     set_arena: str | None
     shared_arena: SharedArena | None
+    scratch_bytes: int
     state_bytes: int
     const_bytes: int
+    places: Mapping[str, str]
+    hot_layers: tuple[str, ...]
     macs: int
     model_macs: int
     layers: tuple[Layer, ...]
@@ -285,7 +293,7 @@ def _decode(fields: dict[str, Any]) -> Manifest:
     values["model"] = Model(**fields["model"])
     for key in ("inputs", "outputs"):
         values[key] = tuple(Port(**{**port, "shape": tuple(port["shape"])}) for port in fields[key])
-    for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources", "notes"):
+    for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources", "notes", "hot_layers"):
         values[key] = tuple(fields[key])
     values["layers"] = tuple(_decode_layer(layer) for layer in fields["layers"])
     shared = fields["shared_arena"]

@@ -58,6 +58,8 @@ class PeerReport:
     """The first of them, one for each sample."""
     causes: tuple[Cause, ...] = ()
     """Of an original runtime that differs: the nodes that introduce differences."""
+    stack_bytes: int | None = None
+    """That an invoke has used at most, where the peer can tell."""
 
     @property
     def equal(self) -> bool:
@@ -135,6 +137,7 @@ def verify(
             differing=count,
             differences=tuple(differences),
             causes=attribution.causes if attribution is not None else (),
+            stack_bytes=peer.stack_bytes,
         )
         for peer, layers, count, differences, attribution in zip(
             opened, compared, differing, found, attributions, strict=True
