@@ -121,6 +121,7 @@ def _content(
         model=manifest.Model(model.file, model.sha256, f"model/{name}.tflite"),
         profile=model.options.profile,
         batch=model.options.batch,
+        streaming=_streaming(model),
         io=model.options.io,
         notes=model.graph.notes,
         optimize=part.goal.objective,
@@ -146,6 +147,11 @@ def _content(
         removed=tuple(manifest.RemovedChannels.noted(removed) for removed in model.graph.removed),
         files={},
     )
+
+
+def _streaming(model: Model) -> manifest.Streaming | None:
+    stream = model.stream
+    return None if stream is None else manifest.Streaming(stream.axis, stream.frames, stream.hop, stream.full_after)
 
 
 def _sources(folders: Sequence[str], libraries: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:

@@ -20,10 +20,12 @@ from tinygen.layout import Layout
 from tinygen.memory import ALIGNMENT, Slot, overlapping
 from tinygen.ops.common import shape_text
 from tinygen.options import Options
+from tinygen.passes.stream import Stream
 from tinygen.placement import sections
 from tinygen.plan import Plan
 from tinygen.select import Candidate, Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
+from tinygen.streaming.text import stream_text
 
 _HELPERS = (
     "clamp",
@@ -78,6 +80,8 @@ class Origin:
     interface: Interface
     together: tuple[tuple[str, str], ...] = ()
     """File and C prefix of each model that is built together with it, itself included."""
+    stream: Stream | None = None
+    """Of a model that takes new frames only."""
 
     def text(self, name: str) -> str:
         """What a reader needs to make the same files again."""
@@ -162,13 +166,14 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         const_bytes=const_bytes,
         macs=macs,
         layer_count=len(layers),
+        stream=stream_text(origin.stream, name) if origin.stream else None,
     )
     source = render(
         "library/model.c.j2",
         **common,
         **arena,
         placed=placed,
-        totals=_totals(graph, layers, macs, const_bytes),
+        totals=_totals(graph, layers, macs, const_bytes, origin.stream),
         arena_text=f"{layout.plan.bytes:,}",
         bound_text=_bound_text(layout),
         arena_rows=_rows(layout.plan.slots),
@@ -255,8 +260,10 @@ def _summary(graph: Graph) -> str:
     return f"{ports(graph.inputs)} -> {ports(graph.outputs)}"
 
 
-def _totals(graph: Graph, layers: Sequence[Layer], macs: int, const_bytes: int) -> str:
+def _totals(graph: Graph, layers: Sequence[Layer], macs: int, const_bytes: int, stream: Stream | None) -> str:
     text = f"{macs:,} MACs an inference, {len(layers)} layers, {const_bytes:,} bytes of constants."
+    if stream is not None:
+        text += f"\n * A whole window would take {stream.window_macs:,} MACs."
     gone = sum(len(removed.channels) for removed in graph.removed)
     return f"{text}\n * {gone:,} channels are proved to have no effect, and are not computed." if gone else text
 

@@ -25,6 +25,7 @@ from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.options import Options
+from tinygen.passes.stream import Stream, stream
 from tinygen.placement import resolved
 from tinygen.plan import Plan, plan, sizes_of
 from tinygen.target import Board, Core, load_board, load_core
@@ -44,6 +45,8 @@ class Model:
     options: Options
     graph: Graph
     whole: Graph
+    stream: Stream | None = None
+    """Of a model that is computed frame by frame: how it belongs to the one in the file."""
 
     @property
     def sha256(self) -> str:
@@ -80,7 +83,10 @@ def decode(data: bytes, name: str, options: Options | None = None) -> Model:
     whole = graph
     for proof in passes.PROOFS:
         graph = check(proof(graph))
-    return Model(name, data, options, graph, whole)
+    if options.streaming is None:
+        return Model(name, data, options, graph, whole)
+    graph, found = stream(graph, options.streaming)
+    return Model(name, data, options, check(graph), graph, found)
 
 
 def outline(path: Path) -> list[OutlineRow]:
@@ -199,7 +205,9 @@ def board_c(
     """
     chosen = plan(model.graph, core, goal, room(board, goal.places))
     goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
-    origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface or Interface(), together)
+    origin = Origin(
+        model.file, model.sha256, model.options, board.name, goal, interface or Interface(), together, model.stream
+    )
     return goal, chosen, generate(chosen.graph, chosen, prefix, origin), origin
 
 

@@ -1,7 +1,8 @@
 """What to ask a runtime that runs the model as it is in its file, about what was built of it.
 
 Of an interface without its QUANTIZE and DEQUANTIZE, such a runtime gets what the inputs stand for, and is asked for the
-tensors before its outputs. Of a batch that the file does not have, it is asked for one part after the other.
+tensors before its outputs. Of a batch that the file does not have, it is asked for one part after the other. Of a model
+that takes frames, it gets the last window of them each time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tinygen.ir import Array, Shape
 from tinygen.manifest import Manifest, Port
 from tinygen.ops.common import FLOAT32, UINT8
 from tinygen.ops.quantize import Dequantize
+from tinygen.streaming.window import in_window
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def questions(out: Path, manifest: Manifest) -> Questions:
     runs, rest = divmod(manifest.batch, file.batch) if manifest.batch and file.batch else (1, 0)
     if rest:
         raise CannotCompare(f"the file has batches of {file.batch}, which a batch of {manifest.batch} is not made of")
-    if runs != 1 and manifest.reset is not None:
+    if runs != 1 and manifest.reset is not None and manifest.streaming is None:
         raise CannotCompare(f"the model remembers: it cannot be asked for a batch of {manifest.batch} in parts")
     kept, of = manifest.kept, {part.tensor: part.of for part in manifest.removed}
     answers = {}
@@ -90,7 +92,7 @@ def questions(out: Path, manifest: Manifest) -> Questions:
         if not _is_same(file, port.name, port.dtype, port.shape, runs):
             raise CannotCompare(f"the output {port.name!r}, {port.dtype} {port.shape}, is no tensor of the file")
     inputs = tuple(
-        Question(port, file.tensors[index].dtype, file.tensors[index].shape)
+        Question(in_window(port, manifest.streaming), file.tensors[index].dtype, file.tensors[index].shape)
         for port, index in zip(manifest.inputs, file.inputs, strict=True)
     )
     return Questions(
