@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -289,7 +290,7 @@ def _rows(slots: Sequence[Slot]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Reset:
-    """A state's first value: one for all elements, or a constant array."""
+    """A state's first value: one for all elements, or a constant array, over and over."""
 
     memory: str
     first: int
@@ -297,15 +298,29 @@ class _Reset:
     value: int | float
     array: _Constant | None
 
+    @property
+    def index(self) -> str:
+        """Of the array's element for element i, in C."""
+        assert self.array is not None
+        return "i" if self.array.count == self.count else f"i % {self.array.count}"
+
 
 def _resets(graph: Graph, pointers: Pointers) -> list[_Reset]:
     found = []
     for index, state in enumerate(graph.states):
-        first = state.initial.flat[0]
-        uniform = bool(np.all(state.initial == first))
-        array = None if uniform else _Constant(f"initial_{index}", state.initial)
-        found.append(_Reset(*pointers.element(state.read), state.initial.size, first.item(), array))
+        repeated = _repeated(state.initial)
+        array = None if repeated.size == 1 else _Constant(f"initial_{index}", repeated)
+        found.append(_Reset(*pointers.element(state.read), state.initial.size, repeated.flat[0].item(), array))
     return found
+
+
+def _repeated(array: Array) -> Array:
+    """The shortest run of last dimensions that the array consists of: an element, a row, or all of it."""
+    for rank in range(array.ndim + 1):  # at the latest, all of it is one run
+        run = array.reshape(-1, math.prod(array.shape[array.ndim - rank :]))
+        if (run == run[0]).all():
+            break
+    return np.asarray(run[0])
 
 
 def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str) -> tuple[manifest.Port, ...]:

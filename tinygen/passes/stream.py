@@ -58,7 +58,7 @@ def stream(graph: Graph, wish: Streaming) -> tuple[Graph, Stream]:
     found = remove_unused(
         in_frames(graph, time, hop, reference.evaluate(graph, [zeros(graph.tensors[graph.inputs[0]])]))
     )
-    _expect_gain(graph, found)
+    _expect_gain(graph, found, time, hop)
     return found, Stream(graph, rows.axis, rows.length, hop)
 
 
@@ -86,12 +86,17 @@ def _hop(graph: Graph, time: Timeline, frames: int, wanted: int | None) -> int:
     return hop
 
 
-def _expect_gain(whole: Graph, streamed: Graph) -> None:
-    """Raises UnsupportedModel where nothing is carried from one window to the next but the frames themselves."""
+def _expect_gain(whole: Graph, streamed: Graph, time: Timeline, hop: int) -> None:
+    """Raises where nothing is carried from one window to the next but the frames themselves."""
     before, after = (sum(graph.macs(node) for node in graph.nodes) for graph in (whole, streamed))
     if after < before or not before:
         return
     node = next(node for node in whole.nodes if whole.macs(node))
+    if node.outputs[0] in time.rows:
+        raise UsageError(
+            f"{whole.source}: {hop} new frames change all that the layers make of the window",
+            f"Choose a shorter hop: --streaming {time.least_hop} is the shortest.",
+        )
     raise UnsupportedModel(
         whole.source,
         [

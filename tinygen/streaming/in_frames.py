@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tinygen.errors import Problem, UnsupportedModel
 from tinygen.ir import Array, Graph, Node, Op, State, Tensor, read_only
-from tinygen.ops.traits import Moving
+from tinygen.ops.strided_copy import StridedCopy
 from tinygen.streaming.demand import Demand
 from tinygen.streaming.narrow import Span, joined, narrowed
 from tinygen.streaming.reach import Unstreamable
@@ -107,8 +107,8 @@ class _Building:
         assert new is not None
         held = _Rows(name, new) if span.start >= new.start else _Rows(self._name(name, "all rows"), self.rings[name])
         assert held.span is not None
-        # What moves elements can begin anywhere, a window over rows begins with the first.
-        if held.span.start == span.start or isinstance(node.op, Moving):
+        # A copy in strides can begin anywhere, others begin with the first row.
+        if held.span.start == span.start or isinstance(node.op, StridedCopy):
             return held
         rest = span._replace(stop=held.span.stop)
         part = self._tensor(name, f"rows from {span.start} on", rest)

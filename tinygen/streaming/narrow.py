@@ -12,6 +12,7 @@ import numpy as np
 from tinygen.ir import Array, Op, Shape, Tensor, read_only
 from tinygen.ops.concatenation import Concatenation
 from tinygen.ops.strided_copy import Loop, StridedSlice
+from tinygen.ops.table_copy import TableCopy
 from tinygen.ops.traits import Moving
 from tinygen.streaming.reach import Unstreamable
 
@@ -75,9 +76,13 @@ def narrowed(op: Op, inputs: Sequence[Tensor], given: Sequence[Span | None], wan
 def _candidates(op: Moving, left: Sequence[Array], target: Array) -> Iterator[Moving]:
     if isinstance(op, Concatenation):
         rows = op.outer * target.size // math.prod(op.shape)
-        yield from (
-            dataclasses.replace(op, shape=target.shape, outer=outer) for outer in dict.fromkeys((op.outer, rows))
-        )
+        for outer in (op.outer, rows):
+            if all(each.size % outer == 0 for each in left):
+                yield dataclasses.replace(op, shape=target.shape, outer=outer)
+    elif isinstance(op, TableCopy):
+        sizes = zip(op.indices, left[0].shape, strict=True)
+        tables = tuple(range(size) if max(taken) >= size else taken for taken, size in sizes)
+        yield dataclasses.replace(op, shape=target.shape, indices=tables)
     else:
         channels = [np.ones(each.shape[-1:] or (1,), np.bool_) for each in (*left, target)]
         yield from op.candidates(left, channels[:-1], target, channels[-1])
