@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import re
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from random_nets import Value
 from stream_nets import StreamNet, random_frames, random_stream, stream_of, windows_of
 from tflite_builder import build_model
 
-from tinygen import pipeline, reference
+from tinygen import cli, pipeline, reference
 from tinygen.errors import UnsupportedModel, UsageError
 from tinygen.ir import Graph
 from tinygen.options import Options, Streaming
@@ -268,3 +269,27 @@ def test_header_and_manifest_say_what_an_invoke_takes(tmp_path: Path) -> None:
     assert streaming is not None
     assert (streaming.axis, streaming.hop, streaming.frames, streaming.full_after) == (1, 3, 16, 6)
     assert "--streaming 3" in header
+
+
+def test_command_line_builds_and_verifies_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["tinygen", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), *capfd.readouterr()
+
+    model, out = tmp_path / "net.tflite", tmp_path / "out"
+    model.write_bytes(net(convolution(3), convolution(2)))
+    assert run("build", model, "-o", out, "--streaming")[0] == 0
+    assert "--streaming --name" in (out / "lib" / "net" / "src" / "net.h").read_text()
+    code, said, _ = run("verify", out, "--json")
+    windows = next(peer for peer in json.loads(said)["peers"] if "whole windows" in peer["peer"])
+    assert code == 0
+    assert windows["samples"] >= 6 * 16 and windows["bytes"] > 0
+    model.write_bytes(net(convolution(3, "SAME")))
+    code, said, _ = run("inspect", model, "--streaming", 1)
+    assert (code, "pads time by 1+1" in said) == (1, True)
+    code, _, said = run("build", model, "-o", out, "--time-axis", 1)
+    assert (code, "--time-axis is for --streaming" in said) == (2, True)
