@@ -150,8 +150,10 @@ def _content(
 
 
 def _streaming(model: Model) -> manifest.Streaming | None:
-    stream = model.stream
-    return None if stream is None else manifest.Streaming(stream.axis, stream.frames, stream.hop, stream.full_after)
+    found = model.stream
+    if found is None:
+        return None
+    return manifest.Streaming(found.axis, found.frames, found.hop, found.full_after, found.window_macs)
 
 
 def _sources(folders: Sequence[str], libraries: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:

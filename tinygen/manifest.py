@@ -11,10 +11,10 @@ Schema 3. All paths are relative to the folder that holds manifest.json, with fo
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
     profile           arithmetic, e.g. "tflm"
     batch             inferences in one invoke, where the user chose that, else null
-    streaming         {axis, frames, hop, full_after}: each invoke takes the next `hop` of the frames that follow each
-                      other along `axis` of the input, and answers as the model in the file does for the last `frames`
-                      of them; after `full_after` invokes, all of those were given, before, they begin with zeros. Or
-                      null for a model that takes what the file says
+    streaming         {axis, frames, hop, full_after, window_macs}: each invoke takes the next `hop` of the frames that
+                      follow each other along `axis` of the input, and answers as the model in the file does for the
+                      last `frames` of them, which takes `window_macs` at once; after `full_after` invokes, all of those
+                      were given, before, they begin with zeros. Or null for a model that takes what the file says
     io                "model": inputs and outputs of the file; "int8": the integers behind float32 and uint8 ones
     notes             what to know about how the model was read, in words
     optimize          objective, e.g. "balanced"
@@ -167,6 +167,7 @@ class Streaming:
     frames: int
     hop: int
     full_after: int
+    window_macs: int
 
 
 @dataclass(frozen=True)

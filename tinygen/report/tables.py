@@ -11,7 +11,7 @@ from rich.text import Text
 from tinygen.attribution import Cause
 from tinygen.errors import Problem
 from tinygen.importers import OutlineRow
-from tinygen.manifest import Layer, Manifest, Port
+from tinygen.manifest import Layer, Manifest, Port, Streaming
 from tinygen.ops.common import shape_text
 from tinygen.pipeline import Build
 from tinygen.target import Board
@@ -45,6 +45,7 @@ def build_table(build: Build) -> Table:
         ("model", f"{content.model.file} as {content.name}, {_ports(content)}"),
         ("work", f"{content.macs:,} MACs in {len(content.layers)} layers, arithmetic of {content.profile}"),
         ("arena", f"{content.arena_bytes:,} bytes ({least}){given}, peak at {fit.peak}"),
+        *([("stream", _stream(content.streaming))] if content.streaming else []),
         *([("state", f"{content.state_bytes:,} bytes, kept until {content.reset}()")] if content.reset else []),
         ("constants", f"{content.const_bytes:,} bytes"),
         *_expected(content.layers),
@@ -63,6 +64,14 @@ def build_table(build: Build) -> Table:
     for name, value in rows:
         table.add_row(Text(name, "bold"), Text(value))
     return table
+
+
+def _stream(streaming: Streaming) -> str:
+    frames = "frame" if streaming.hop == 1 else "frames"
+    return (
+        f"{streaming.hop:,} new {frames} in an invoke, answers for the last {streaming.frames:,}, which take "
+        f"{streaming.window_macs:,} MACs at once; all of them are given after {streaming.full_after:,} invokes"
+    )
 
 
 def removed_text(content: Manifest) -> str:
