@@ -5,10 +5,13 @@ features = audio.features(front_end, samples)           # int16 (samples,) -> in
 
 stream = audio.Stream(front_end)                        # the same from samples as they come
 stream.feed(samples[:1000]), stream.feed(samples[1000:])
+
+files = audio.generate(front_end, "mic")                # mic.h and mic.c: mic_feed(), mic_reset()
 """
 
 from tinygen.audio.description import FilterBank, FrontEnd, LogScale, NoiseReduction, Pcan, Quantisation
 from tinygen.audio.files import load, names
+from tinygen.audio.library import generate
 from tinygen.audio.stream import Stream, features
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "Quantisation",
     "Stream",
     "features",
+    "generate",
     "load",
     "names",
 ]

@@ -59,7 +59,7 @@ def twiddles(points: int) -> npt.NDArray[np.int16]:
 
 
 def turns(points: int) -> npt.NDArray[np.int16]:
-    """int16 (points // 2, 2): exp(-pi i (k / points + 1 / 2)) for k from 1, with which the last step takes bins apart."""
+    """int16 (points // 2, 2): exp(-pi i (k / points + 1 / 2)) from k = 1: the last step's factors."""
     return _unit(-np.pi * ((np.arange(points // 2) + 1) / points + 0.5))
 
 
@@ -109,7 +109,7 @@ def _radix_4(a: Complex, b: Complex, c: Complex, d: Complex) -> tuple[Complex, .
 
 
 def _bins(values: Complex) -> Complex:
-    """The bins of real values from the transform of their pairs: bins k and n / 2 - k come from values k and n / 2 - k."""
+    """The bins of real values from the transform of their pairs, k and n / 2 - k from values k and n / 2 - k."""
     points = values[0].shape[-1]
     half = points // 2
     factors = turns(points).astype(np.int64)

@@ -41,6 +41,11 @@ class Filters:
         return len(self.rising)
 
     @property
+    def is_complementary(self) -> bool:
+        """Whether the weights of every bin add up to one; a weight may be rounded up in both."""
+        return bool(np.all(self.falling + self.rising == _ONE))
+
+    @property
     def starts(self) -> tuple[int, ...]:
         """The first bin of each band, counted from `first`."""
         return tuple(np.cumsum((0, *self.widths[:-1])).tolist())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,8 +13,25 @@ from tinygen.ir import read_only
 
 _INT16_MAX = 2**15 - 1
 _SNR_BITS, _OUTPUT_BITS = 12, 6
-_LINEAR_FROM = 2 << _SNR_BITS
-"""The ratio of signal to noise from which the result grows linearly; below, with its square."""
+
+
+@dataclass(frozen=True)
+class Knee:
+    """What becomes of a signal times its gain.
+
+    Without `snr_shift` bits, it is the ratio of signal to noise. From `linear_from` on, the result grows with it;
+    below, with its square.
+    """
+
+    snr_shift: int
+    linear_from: int
+    square_shift: int
+    linear_shift: int
+
+    @property
+    def linear_offset(self) -> int:
+        """So that both curves meet."""
+        return self.linear_from // 2 >> self.linear_shift
 
 
 def gains(front_end: FrontEnd) -> npt.NDArray[np.int16]:
@@ -42,14 +61,19 @@ def _gain(front_end: FrontEnd, average: int) -> int:
     return _INT16_MAX if gain > _INT16_MAX else int(gain + np.float32(0.5))
 
 
-def normalised(signal: IntArray, average: IntArray, table: npt.NDArray[np.int16], snr_shift: int) -> IntArray:
-    """A frame times its gains, with the knee; uint32 (..., channels), as all arguments."""
-    ratio = as_uint32(signal * as_uint32(_interpolated(average, table)) >> snr_shift)
-    # The product of two numbers of 32 bits is an uint64; `ratio` is below 2**13 where its square counts.
-    small = np.minimum(ratio, _LINEAR_FROM)
-    curved = small * small >> 2 + 2 * _SNR_BITS - _OUTPUT_BITS
-    linear = (ratio >> _SNR_BITS - _OUTPUT_BITS) - (1 << _OUTPUT_BITS)
-    return np.where(ratio < _LINEAR_FROM, curved, linear)
+def knee(front_end: FrontEnd) -> Knee:
+    """Where the result of a description's gain starts to grow linearly, and how."""
+    return Knee(front_end.snr_shift, 2 << _SNR_BITS, 2 + 2 * _SNR_BITS - _OUTPUT_BITS, _SNR_BITS - _OUTPUT_BITS)
+
+
+def normalised(signal: IntArray, average: IntArray, table: npt.NDArray[np.int16], rule: Knee) -> IntArray:
+    """A frame times its gains, with the knee; uint32 (..., channels), as the signal and its average."""
+    # A table's parabola may be negative somewhere, and is then taken for an uint32.
+    product = signal.astype(np.uint64) * as_uint32(_interpolated(average, table)).astype(np.uint64)
+    ratio = np.asarray((product >> np.uint64(rule.snr_shift)).astype(np.uint32), np.int64)
+    small = np.minimum(ratio, rule.linear_from)
+    linear = (ratio >> rule.linear_shift) - rule.linear_offset
+    return np.where(ratio < rule.linear_from, small * small >> rule.square_shift, linear)
 
 
 def _interpolated(average: IntArray, table: npt.NDArray[np.int16]) -> IntArray:

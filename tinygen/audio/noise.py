@@ -34,7 +34,7 @@ def noise_weights(front_end: FrontEnd) -> NoiseWeights:
 
 
 def reduced(signal: IntArray, average: IntArray, weights: NoiseWeights) -> tuple[IntArray, IntArray]:
-    """A frame without its noise and the new average, from a frame and the average before; all uint32 (..., channels)."""
+    """A frame without its noise and the new average, from it and the average before; all uint32 (..., channels)."""
     smoothing = np.where(np.arange(signal.shape[-1]) % 2, weights.odd, weights.even)
     scaled = as_uint32(signal << weights.smoothing_bits)
     average = as_uint32((scaled * smoothing + average * (_ONE - smoothing)) >> WEIGHT_BITS)

@@ -26,7 +26,7 @@ class Stream:
         self._window = window.coefficients(front_end.window)
         self._filters = filter_bank.filters(front_end)
         self._noise = noise.noise_weights(front_end)
-        self._gains = None if front_end.pcan is None else gain.gains(front_end)
+        self._gain = None if front_end.pcan is None else (gain.gains(front_end), gain.knee(front_end))
         self.reset()
 
     def reset(self) -> None:
@@ -66,8 +66,8 @@ class Stream:
         signal = filter_bank.magnitudes(*fft.spectrum(padded), self._filters, shift)
         for frame in range(signal.shape[-2]):
             reduced, self._average = noise.reduced(signal[..., frame, :], self._average, self._noise)
-            if self._gains is not None:
-                reduced = gain.normalised(reduced, self._average, self._gains, front_end.snr_shift)
+            if self._gain is not None:
+                reduced = gain.normalised(reduced, self._average, *self._gain)
             signal[..., frame, :] = reduced
         return _finished(signal, front_end)
 
