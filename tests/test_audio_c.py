@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,11 +14,8 @@ from sounds import FRONT_ENDS, MICRO, sounds
 
 from tinygen import audio
 from tinygen.audio import FrontEnd
-from tinygen.c_text import array_lines
 from tinygen.errors import UsageError
 from tinygen.ir import Array
-from tinygen.project import linker_files
-from tinygen.resources import resource
 from tinygen.target import HOST, Core, load_board, load_core
 
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
@@ -44,27 +43,7 @@ int main(void)
 }
 """
 
-BOARD = "qemu-mps2-an386"
-FIRMWARE = """\
-#include "mic.h"
-#include "runner/port.h"
-#include "runner/protocol.h"
-void protocol_fault(const protocol_fault_t *fault) { (void)fault; for (;;) port_putc(0x55); }
-static const int16_t recording[] = {
-%s
-};
-int main(void)
-{
-    const int16_t *samples = recording;
-    uint32_t count = sizeof recording / sizeof *recording;
-    const void *features;
-    port_init();
-    while ((features = mic_feed(&samples, &count)) != 0)
-        for (uint32_t i = 0; i < MIC_CHANNELS * sizeof *mic_feed(&samples, &count); i++)
-            port_putc(((const uint8_t *)features)[i]);
-    for (;;) port_idle();
-}
-"""
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 def run(*command: str | Path, data: bytes = b"") -> bytes:
@@ -111,59 +90,34 @@ def test_sanitized_c_is_exact_for_samples_cut_anywhere(name: str, compiler: str,
     assert np.array_equal(found, expected(front_end, recordings))
 
 
-@pytest.mark.parametrize("name", ["micro", "raw", "44.1 kHz, odd step", "odd window, no overlap"])
-def test_c_with_packed_instructions_is_exact_on_an_emulated_board(name: str, tmp_path: Path) -> None:
+@pytest.fixture
+def front_ends(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """benchmarks/front_ends.py, which runs front ends on emulated boards."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("front_ends")
+
+
+@pytest.mark.parametrize(
+    ("name", "board"),
+    [
+        ("micro", "qemu-mps2-an385-m0"),
+        ("micro", "qemu-mps2-an505"),
+        ("raw", "qemu-mps2-an386"),
+        ("44.1 kHz, odd step", "qemu-mps2-an386"),
+        ("odd window, no overlap", "qemu-mps2-an386"),
+    ],
+)
+def test_c_is_exact_on_emulated_boards_also_after_a_reset(name: str, board: str, front_ends: ModuleType) -> None:
     front_end = FRONT_ENDS[name]
-    board = load_board(BOARD)
-    core = load_core(board.core)
-    source = write(front_end, tmp_path, core)
-    assert "pkhtb" in source.read_text()
     samples = np.concatenate(list(sounds(front_end.window + 6 * front_end.step).values()))
-    (tmp_path / "main.c").write_text(FIRMWARE % "\n".join(array_lines(samples)))
-    features = audio.features(front_end, samples)
-    found = answer(link(tmp_path, core), features.nbytes)
-    assert np.array_equal(np.frombuffer(found, front_end.dtype).reshape(features.shape), features)
+    found = front_ends.answer(front_end, samples, load_board(board))
+    assert np.array_equal(found.features, audio.features(front_end, samples))
 
 
-def link(folder: Path, core: Core) -> Path:
-    """The firmware of an emulated board: its start-up code and drivers around main.c and mic.c."""
-    board = load_board(BOARD)
-    emulator = board.emulator
-    assert emulator is not None
-    platform = resource("firmware", "platforms", "tinygen_qemu", "core")
-    for path, text in linker_files(board, str(folder)).items():
-        Path(path).write_text(text)
-    places = [
-        f"-Wl,--defsym=board_{region.name}_{key}={value}"
-        for region in board.regions
-        for key, value in (("address", region.address), ("bytes", region.bytes))
-    ]
-    image = folder / "firmware.elf"
-    run(
-        *(f"{core.toolchain}gcc", *core.flags, "-std=c99", "-O2", f"-I{resource('firmware')}"),
-        *(f"-DBOARD_CLOCK_HZ={board.clock_hz}u", f"-DBOARD_BAUD={board.baud}u"),
-        *(f"-DUART_BASE={emulator.uart_address:#x}u", f"-DUART_IRQ={emulator.uart_irq}"),
-        f"-DTICKS_BASE={emulator.ticks_address:#x}u",
-        *(platform / name for name in ("startup.c", "port.c", f"uart_{emulator.uart}.c", f"ticks_{emulator.ticks}.c")),
-        *(folder / "mic.c", folder / "main.c", "--specs=nano.specs", "-nostartfiles", f"-L{folder}"),
-        *(f"-T{platform / 'link.ld'}", f"-Wl,--defsym=stack_bytes={board.stack_bytes}", *places, "-o", image),
-    )
-    return image
-
-
-def answer(image: Path, count: int) -> bytes:
-    """The first bytes that a firmware sends."""
-    emulator = load_board(BOARD).emulator
-    assert emulator is not None
-    command = [emulator.program, "-M", emulator.machine, "-display", "none", "-monitor", "none", "-serial", "stdio"]
-    with subprocess.Popen(
-        [*command, "-kernel", str(image)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        try:
-            return process.stdout.read(count)
-        finally:
-            process.terminate()
+def test_a_frame_costs_what_was_wanted(front_ends: ModuleType) -> None:
+    found = front_ends.answer(MICRO, front_ends.recording(MICRO), load_board("qemu-mps2-an386"))
+    assert 0 < found.instructions / front_ends.FRAMES < 30_000
+    assert found.ram_bytes < 2_500 and found.flash_bytes < 6_000
 
 
 # --- as a product ----------------------------------------------------------------------------------------------------
