@@ -150,6 +150,7 @@ def watch(
 
     Raises ToolFailed when a layer has no function of its own.
     """
+    feed = content.inputs[0].symbol if content.begin else None
     try:
         return record.Watch(
             root=image.symbol(content.invoke).address,
@@ -157,6 +158,8 @@ def watch(
             stack=(image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address),
             allowed=allowed,
             pairs=pairs,
+            feed=image.symbol(feed).address if feed else None,
+            begin=image.symbol(content.begin).address if content.begin else None,
         )
     except ValueError as error:
         raise ToolFailed(f"the firmware of {content.name} cannot be counted: {error}", "Build it again.") from None

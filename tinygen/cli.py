@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 
 from tinygen.errors import CannotCompare, TinygenError, UnsupportedModel, UsageError
 from tinygen.goal import OBJECTIVES, Goal
-from tinygen.interface import ARENAS, STATIC, Interface
+from tinygen.interface import ARENAS, PORTS, ROWS, STATIC, Interface
 from tinygen.options import INTERFACES, PROFILES, Options
 from tinygen.report.plain import plain
 from tinygen.report.progress import Report, progress_on
@@ -88,6 +88,25 @@ _HOT = click.option(
     default="",
     help="What --place hot=REGION is about: so many bytes of code, or layer_02,layer_05; by default what fits.",
 )
+_INPUT = click.option(
+    "--input",
+    "input_memory",
+    type=click.Choice(PORTS),
+    default=STATIC,
+    show_default=True,
+    help="external: inputs are read where the application has them, and take no memory of the model's.",
+)
+_OUTPUT = click.option(
+    "--output",
+    "output_memory",
+    type=click.Choice(PORTS),
+    default=STATIC,
+    show_default=True,
+    help="external: outputs are written where the application wants them, and take no memory of the model's.",
+)
+_ROWS = click.option(
+    "--input-rows", is_flag=True, help="The input is fed row by row, as it comes, and is never there whole."
+)
 _OF = click.option("--model", "of", metavar="NAME", help="Which of the models that OUT was built from.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
@@ -130,6 +149,9 @@ def app() -> None:
 @_IO
 @_BATCH
 @_ARENA
+@_INPUT
+@_OUTPUT
+@_ROWS
 @_JSON
 def build(
     models: tuple[Path, ...],
@@ -146,6 +168,9 @@ def build(
     io: str,
     batch: int | None,
     arena: str,
+    input_memory: str,
+    output_memory: str,
+    input_rows: bool,
     as_json: bool,
 ) -> None:
     """Generate C and a PlatformIO project from a model.
@@ -159,6 +184,7 @@ def build(
     tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
     tinygen build kws.tflite -o out --arena external
     tinygen build kws.tflite -o out --place scratch=dtcm --place hot=itcm --hot 8000
+    tinygen build kws.tflite -o out --optimize ram --input-rows
     tinygen build kws.tflite vww.tflite -o out
     """
     from tinygen import manifest, output, pipeline
@@ -166,8 +192,9 @@ def build(
     from tinygen.report import tables
 
     goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels), hot=hot)
+    interface = _interface(arena, input_memory, output_memory, input_rows)
     read = [pipeline.read(model, Options(profile, batch, io)) for model in models]
-    built = pipeline.build_together(read, board, names, goal, Interface(arena))
+    built = pipeline.build_together(read, board, names, goal, interface)
     output.write(built[0].files, out)
     content = manifest.to_json([part.manifest for part in built])
     if as_json:
@@ -442,6 +469,9 @@ def boards(as_json: bool) -> None:
 @_HOT
 @_KERNEL
 @_ARENA
+@_INPUT
+@_OUTPUT
+@_ROWS
 @click.option("--proofs", is_flag=True, help="Show which cheaper arithmetic was proved to give the profile's results.")
 @click.option(
     "--memory", is_flag=True, help="Show what RAM holds layer by layer, what would save some, and the board's."
@@ -459,6 +489,9 @@ def inspect(
     hot: str,
     kernels: tuple[str, ...],
     arena: str,
+    input_memory: str,
+    output_memory: str,
+    input_rows: bool,
     proofs: bool,
     memory: bool,
     out: Path | None,
@@ -483,7 +516,7 @@ def inspect(
     if memory and proofs:
         raise UsageError("--memory and --proofs show different things", "Ask for one of them.")
     goal = Goal(optimize, places=parsed(places), prefer=frozenset(kernels), hot=hot)
-    interface = Interface(arena)
+    interface = _interface(arena, input_memory, output_memory, input_rows)
     try:
         read = pipeline.read(model, Options(profile, batch, io))
         if memory:
@@ -508,6 +541,12 @@ def inspect(
     _print(tables.layer_table(built.manifest.layers))
     _print("")
     _print(tables.build_table(built))
+
+
+def _interface(arena: str, input_memory: str, output_memory: str, input_rows: bool) -> Interface:
+    if input_rows and input_memory != STATIC:
+        raise UsageError("--input-rows and --input external are two ways to give the input", "Choose one of them.")
+    return Interface(arena, input=ROWS if input_rows else input_memory, output=output_memory)
 
 
 def _inspect_memory(

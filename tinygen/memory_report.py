@@ -43,7 +43,7 @@ def memory_report(model: pipeline.Model, board_name: str, goal: Goal, interface:
     board = load_board(board_name)
     core = load_core(board.core)
     name = library_name(None, Path(model.file).stem)
-    (placed,) = place([pipeline.board_plan(model, board, core, goal)], board, goal, interface)
+    (placed,) = place([pipeline.board_plan(model, board, core, goal, interface)], board, goal, interface)
     chosen = placed.chosen
     library, _ = pipeline.board_c(model, name, placed, board, goal, interface)
     drawn = memory_map(chosen.graph, chosen)
@@ -57,7 +57,9 @@ def memory_report(model: pipeline.Model, board_name: str, goal: Goal, interface:
         board=board.name,
         memory=drawn,
         figures=Figures.of(chosen),
-        savings=savings(model, core, goal, chosen),
+        savings=savings(
+            model, core, goal, chosen, interface, lambda other: place([other], board, goal, interface)[0].chosen
+        ),
         fit=measure(placed, library.const_bytes, board),
         refusal=refusal,
         picture=sealed(memory_picture(drawn, name, board.name, room(board, placed.places))),

@@ -27,6 +27,7 @@ from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.options import Options
 from tinygen.placed import Placed, place
 from tinygen.plan import Plan, plan
+from tinygen.ports import with_ports
 from tinygen.target import Board, Core, load_board, load_core
 
 IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
@@ -131,7 +132,7 @@ def build_together(
     if len(models) > 1 and not interface.is_external:
         interface = dataclasses.replace(interface, shared=shared_by(prefixes))
     together = tuple((model.file, prefix) for model, prefix in zip(models, prefixes, strict=True))
-    placed = place([board_plan(model, board, core, goal) for model in models], board, goal, interface)
+    placed = place([board_plan(model, board, core, goal, interface) for model in models], board, goal, interface)
     parts = [
         _part(model, prefix, each, board, core, goal, interface, together if len(models) > 1 else ())
         for model, prefix, each in zip(models, prefixes, placed, strict=True)
@@ -176,17 +177,20 @@ def _part(
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
         plain = dataclasses.replace(origin, goal=Goal(goal.objective))
-        _, host = portable_c(model, prefix, core, plain)
+        # Of the graph with its groups: layers are compared one by one.
+        _, host = portable_c(dataclasses.replace(model, graph=chosen.graph), prefix, core, plain)
     report = fit(placed, library.const_bytes, board, model.file)
     return Part(model, prefix, origin.goal, placed, library, host, report, memory_map(chosen.graph, chosen))
 
 
-def board_plan(model: Model, board: Board, core: Core, goal: Goal) -> Plan:
+def board_plan(model: Model, board: Board, core: Core, goal: Goal, interface: Interface) -> Plan:
     """The kernels and the memory of a library for a board.
 
-    Raises UsageError for a kernel that there is not, and DoesNotFit for a budget that cannot be met.
+    Raises UsageError for a kernel that there is not, UnsupportedModel for inputs and outputs that cannot be given so,
+    and DoesNotFit for a budget that cannot be met.
     """
-    return plan(model.graph, core, goal, room(board, goal.places))
+    graph = with_ports(model.graph, interface)
+    return plan(graph, core, goal, room(board, goal.places), rows=interface.by_rows)
 
 
 def board_c(
@@ -206,7 +210,8 @@ def board_c(
 
 def portable_c(model: Model, prefix: str, core: Core, origin: Origin) -> tuple[Plan, Library]:
     """The library in C for any core, and the plan behind it. Raises DoesNotFit for a budget that cannot be met."""
-    chosen = plan(model.graph, core, origin.goal, portable=True)
+    graph = with_ports(model.graph, origin.interface)
+    chosen = plan(graph, core, origin.goal, portable=True, rows=origin.interface.by_rows)
     return chosen, generate(chosen.graph, chosen, prefix, origin)
 
 

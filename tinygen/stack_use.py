@@ -55,6 +55,10 @@ def stack_use(out: Path, content: Manifest, used: int | None) -> StackUse:
 
 
 def stack_bound(image: elf.Image, code: Mapping[int, Instruction], content: Manifest) -> stack.Bound:
-    """What the stack of an invoke cannot exceed, from the instructions of a linked firmware."""
+    """What the stack of an invoke, or of feeding, cannot exceed, from the instructions of a linked firmware."""
     names = {symbol.address: symbol.name for symbol in image.symbols if symbol.kind == "function"}
-    return stack.bound(code, names, image.symbol(content.invoke).address)
+    roots = [content.invoke, *([content.inputs[0].symbol] if content.begin else [])]
+    return max(
+        (stack.bound(code, names, image.symbol(root).address) for root in roots),
+        key=lambda found: float("inf") if found.bytes is None else found.bytes,
+    )
