@@ -18,6 +18,9 @@ from tinygen.layout import Layout, Place
 from tinygen.ops.common import shape_text
 from tinygen.select import Step
 
+_ARRAYS = {"arena": "arena", "state": "state", "scratch": "layer_scratch"}
+"""C names of static memory. Functions have variables called scratch."""
+
 _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
 
@@ -31,12 +34,12 @@ class Pointers:
         self._graph = graph
         self._layout = layout
         self._interface = interface
-        self._member = {"arena": "->" if interface.is_external or interface.shared else ".", "state": "."}
+        self._arrow = "->" if interface.is_external or interface.shared else "."
 
     def of(self, name: str) -> str:
         """A pointer to a tensor's first element."""
         array, index = self.element(name)
-        return array if index == 0 and self._layout.places[name].memory not in self._member else f"{array} + {index}"
+        return array if index == 0 and self._layout.places[name].memory not in _ARRAYS else f"{array} + {index}"
 
     def public(self, name: str) -> str:
         """The same for the application: null while an external arena has not been given."""
@@ -54,8 +57,9 @@ class Pointers:
         return f"{self._array(place, dtype)} + {place.offset // dtype.itemsize}"
 
     def _array(self, place: Place, dtype: np.dtype[Any]) -> str:
-        if place.memory in self._member:
-            return f"{place.memory}{self._member[place.memory]}{_MEMBERS[str(dtype)]}"
+        if place.memory in _ARRAYS:
+            member = self._arrow if place.memory == "arena" else "."
+            return f"{_ARRAYS[place.memory]}{member}{_MEMBERS[str(dtype)]}"
         return "row" if self._interface.by_rows and place.memory == "input" else place.memory
 
     def members(self, memory: str, size: int) -> list[dict[str, object]]:
@@ -89,7 +93,7 @@ def _signature(layer: Layer) -> str:
     ]
     parameters += [f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results]
     parameters += ["uint32_t row"] if layer.is_fed else []
-    return f"LAYER void {layer.symbol}({', '.join(parameters)})"
+    return f"{'HOT_LAYER' if layer.is_hot else 'LAYER'} void {layer.symbol}({', '.join(parameters)})"
 
 
 def layer_call(layer: Layer, pointers: Pointers) -> dict[str, object]:

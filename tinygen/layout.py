@@ -18,7 +18,8 @@ from tinygen.select import Candidate, Step
 class Place(NamedTuple):
     """A byte of memory: in "arena", or "state", which keeps its content from one invocation to the next.
 
-    Of the application's memory it is "input" or "output", with a number where the model has several.
+    In "scratch" it is what kernels want for themselves, where that has memory of its own. Of the application's memory
+    it is "input" or "output", with a number where the model has several.
     """
 
     memory: str
@@ -36,6 +37,8 @@ class Layout:
     """For each step, the inputs that need no copying (see `Kernel.aliases`)."""
     scratch: Mapping[int, Place]
     """For each step whose kernel wants some, its memory for itself."""
+    scratch_bytes: int = 0
+    """Of that memory, where it is not in the arena."""
 
     @property
     def disjoint_bytes(self) -> int:
@@ -55,14 +58,15 @@ class Layout:
     @property
     def ram_bytes(self) -> int:
         """Size of all static memory."""
-        return self.plan.bytes + self.state_bytes
+        return self.plan.bytes + self.scratch_bytes + self.state_bytes
 
 
-def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout:
+def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True, scratch_apart: bool = False) -> Layout:
     """Plan the memory. Time counts in steps; a tensor lives from the step that writes it to the last that reads it.
 
     Inputs are written before step 0, outputs are read after the last. What shares memory is planned as one buffer.
-    `overlap`: outputs may overlap inputs that are not read again, as far as kernels allow.
+    `overlap`: outputs may overlap inputs that are not read again, as far as kernels allow. `scratch_apart`: what
+    kernels want for themselves does not lie in the arena; one runs at a time, so that all begin at the same byte.
     """
     found, aliased = frames(graph, steps)
     held = {_name(graph, frame): frame for frame in found}
@@ -73,7 +77,10 @@ def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout
         if step.scratch
     }
     plan = plan_memory(
-        [*(buffer for name, buffer in buffers.items() if not held[name].is_state), *scratch.values()],
+        [
+            *(buffer for name, buffer in buffers.items() if not held[name].is_state),
+            *(() if scratch_apart else scratch.values()),
+        ],
         _spacings(graph, steps, aliased) if overlap else {},
     )
     states = _in_a_row([buffer for name, buffer in buffers.items() if held[name].is_state])
@@ -91,8 +98,12 @@ def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout
         for name, offset in frame.offsets.items()
     }
     offsets = {slot.buffer: slot.offset for slot in plan.slots}
-    own = {index: Place("arena", offsets[buffer]) for index, buffer in scratch.items()}
-    return Layout(plan, states, MappingProxyType(places), MappingProxyType(dict(aliased)), MappingProxyType(own))
+    own = {
+        index: Place("scratch", 0) if scratch_apart else Place("arena", offsets[buffer])
+        for index, buffer in scratch.items()
+    }
+    most = max((aligned(buffer.bytes) for buffer in scratch.values()), default=0) if scratch_apart else 0
+    return Layout(plan, states, MappingProxyType(places), MappingProxyType(dict(aliased)), MappingProxyType(own), most)
 
 
 class StepBytes:
@@ -116,21 +127,25 @@ class StepBytes:
             self._concerned.append([b for b in those if any(part.name in its for part in b.pieces)])
             self._beside.append(sum(aligned(b.bytes) for b in those if all(part.name not in its for part in b.pieces)))
         self._tensors: dict[tuple[int, int], int] = {}
-        """With the memory that kernels want for themselves."""
+        """What the rest of these needs beside the scratch memory, by step and kernel."""
 
     def of(self, index: int, candidate: Candidate) -> int:
         """Bytes of tensors and scratch that have to be there while a step runs; without states."""
         # Kernels of a group have one name.
         key = index, id(candidate.kernel)
+        scratch = aligned(candidate.estimate.scratch)
         if key not in self._tensors:
             step = self._steps[index]
-            kernel, aliased = candidate.kernel, self._aliased[index]
-            allowed = _allowed(self._graph, step, kernel, index, self._life, aliased) if self._overlap else {}
-            own = Buffer(_scratch_name(self._graph, step), candidate.estimate.scratch, index, index)
-            overlaps = any(name == own.name for name, _ in allowed)
-            needed = step_bytes([*self._concerned[index], *([own] if overlaps else [])], allowed)
-            self._tensors[key] = needed if overlaps else needed + aligned(own.bytes)
-        return self._beside[index] + self._tensors[key]
+            own = Buffer(_scratch_name(self._graph, step), scratch, index, index)
+            allowed: Mapping[tuple[str, str], Spacing] = {}
+            if self._overlap:
+                allowed = _allowed(step, candidate.kernel, index, self._life, self._aliased[index], own.name)
+            concerned = self._concerned[index]
+            if any(own.name in pair for pair in allowed):  # of three that may overlap, pairs do not say enough
+                self._tensors[key] = plan_memory([*concerned, own], allowed).lower_bound - scratch
+            else:
+                self._tensors[key] = step_bytes(concerned, allowed)
+        return self._beside[index] + self._tensors[key] + scratch
 
 
 def _buffer(graph: Graph, name: str, frame: Frame, count: int) -> Buffer:
@@ -154,29 +169,32 @@ def _scratch_name(graph: Graph, step: Step) -> str:
 
 
 def _spacings(graph: Graph, steps: Sequence[Step], aliased: Mapping[int, frozenset[int]]) -> Spacings:
-    """How far outputs may overlap inputs, for all steps."""
+    """How far outputs may overlap inputs, and scratch memory both, for all steps."""
     life = lives(graph, steps)
     found: dict[tuple[str, str], Spacing] = {}
     for index, step in enumerate(steps):
-        found.update(_allowed(graph, step, step.kernel, index, life, aliased[index]))
+        found.update(_allowed(step, step.kernel, index, life, aliased[index], _scratch_name(graph, step)))
     return found
 
 
 def _allowed(
-    graph: Graph, step: Step, kernel: Kernel, index: int, life: Mapping[str, Life], aliased: frozenset[int]
+    step: Step, kernel: Kernel, index: int, life: Mapping[str, Life], aliased: frozenset[int], scratch: str
 ) -> dict[tuple[str, str], Spacing]:
-    """How far a step's only output may overlap the kernel's own memory, and those inputs that nothing reads later."""
+    """How far a step's only output may overlap those of its inputs whose bytes nothing reads after it.
+
+    And how far the memory of its own, which is called `scratch`, may overlap those inputs, and the output.
+    """
     if len(step.node.outputs) != 1:
         return {}
     site = step.site._replace(aliased=aliased)
-    declared = kernel.overlaps(site)
-    found: dict[tuple[str, str], Spacing] = {}
-    if (own := kernel.scratch_overlap(site)) is not None:
-        found[_scratch_name(graph, step), step.node.outputs[0]] = own
-    for name in dict.fromkeys(step.node.inputs):
-        operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
-        if name in life and life[name].last == index and all(operand in declared for operand in operands):
-            found[name, step.node.outputs[0]] = _all([declared[operand] for operand in operands])
+    (output,) = step.node.outputs
+    own = kernel.scratch_overlaps(site)
+    found = {(scratch, output): own.output} if own.output else {}
+    for written, declared in ((output, kernel.overlaps(site)), (scratch, own.inputs)):
+        for name in dict.fromkeys(step.node.inputs):
+            operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
+            if name in life and life[name].last == index and all(operand in declared for operand in operands):
+                found[name, written] = _all([declared[operand] for operand in operands])
     return found
 
 

@@ -11,6 +11,10 @@ Schema 4. All paths are relative to the folder that holds manifest.json, with fo
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
     profile           arithmetic, e.g. "tflm"
     batch             inferences in one invoke, where the user chose that, else null
+    streaming         {axis, frames, hop, full_after, window_macs}: each invoke takes the next `hop` of the frames that
+                      follow each other along `axis` of the input, and answers as the model in the file does for the
+                      last `frames` of them, which takes `window_macs` at once; after `full_after` invokes, all of those
+                      were given, before, they begin with zeros. Or null for a model that takes what the file says
     io                "model": inputs and outputs of the file; "int8": the integers behind float32 and uint8 ones
     notes             what to know about how the model was read, in words
     optimize          objective, e.g. "balanced"
@@ -26,12 +30,16 @@ Schema 4. All paths are relative to the folder that holds manifest.json, with fo
     invoke            C symbol, void (void)
     reset             C symbol, void (void), or null for a model without state
     arena_bytes       RAM for inputs, outputs, activations and scratch, static but for `set_arena`
+    arena_lower_bound what no plan of the arena for these kernels can go below: the rest is lost in gaps
     set_arena         C symbol, int (void *memory, uint32_t bytes), that gives the library its arena: aligned to a word,
                       before all else; or null where the library has an arena of its own
     shared_arena      {name, bytes, models}: a C array of so many bytes, in a library of that name, that these models
                       take turns in, each using the first `arena_bytes` of it; or null where the arena is not shared
+    scratch_bytes     static RAM of kernels for themselves, where that does not lie in the arena
     state_bytes       static RAM that lives from one invoke to the next
     const_bytes       weights, biases, requantisation and tables, in flash
+    places            {part: region}: those of the parts weights, code, hot, arena, scratch, state that were placed
+    hot_layers        names of the layers whose code is the part "hot"
     macs              multiply-accumulates of one invoke
     model_macs        the same with the channels that are `removed`, for comparison
     layers            [{index, name, op, symbol, kernel, rounding, proof, macs, output, estimate, alternatives}] in the
@@ -166,6 +174,17 @@ def _ranges(indices: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True)
+class Streaming:
+    """How a model that takes frames belongs to the one in its file, which takes windows of them."""
+
+    axis: int
+    frames: int
+    hop: int
+    full_after: int
+    window_macs: int
+
+
+@dataclass(frozen=True)
 class SharedArena:
     """An arena of several models, of which one runs at a time."""
 
@@ -184,6 +203,7 @@ class Manifest:
     model: Model
     profile: str
     batch: int | None
+    streaming: Streaming | None
     io: str
     notes: tuple[str, ...]
     optimize: str
@@ -200,10 +220,14 @@ class Manifest:
     invoke: str
     reset: str | None
     arena_bytes: int
+    arena_lower_bound: int
     set_arena: str | None
     shared_arena: SharedArena | None
+    scratch_bytes: int
     state_bytes: int
     const_bytes: int
+    places: Mapping[str, str]
+    hot_layers: tuple[str, ...]
     macs: int
     model_macs: int
     layers: tuple[Layer, ...]
@@ -285,11 +309,12 @@ def _decode(fields: dict[str, Any]) -> Manifest:
     values["model"] = Model(**fields["model"])
     for key in ("inputs", "outputs"):
         values[key] = tuple(Port(**{**port, "shape": tuple(port["shape"])}) for port in fields[key])
-    for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources", "notes"):
+    for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources", "notes", "hot_layers"):
         values[key] = tuple(fields[key])
     values["layers"] = tuple(_decode_layer(layer) for layer in fields["layers"])
     shared = fields["shared_arena"]
     values["shared_arena"] = shared and SharedArena(**{**shared, "models": tuple(shared["models"])})
+    values["streaming"] = Streaming(**fields["streaming"]) if fields["streaming"] else None
     values["removed"] = tuple(RemovedChannels(**part) for part in fields["removed"])
     return Manifest(**values)
 

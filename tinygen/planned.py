@@ -32,6 +32,7 @@ def sizes_of(chosen: Plan) -> Mapping[str, int]:
         "weights": data,
         "code": flash_bytes(chosen.steps) - data,
         "arena": layout.plan.bytes,
+        "scratch": layout.scratch_bytes,
         "state": layout.state_bytes,
     }
 

@@ -17,7 +17,7 @@ from tinygen.choice import Tally, choose, flash_bytes, weighed, within_ram
 from tinygen.estimate import Estimate, of_c
 from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Tensor
-from tinygen.kernel import Body, Kernel, Work
+from tinygen.kernel import Body, Kernel, ScratchOverlaps, Work
 from tinygen.memory import ALIGNMENT, Buffer, aligned, step_bytes
 from tinygen.ops import row_pool
 from tinygen.ops.common import INT32
@@ -26,7 +26,7 @@ from tinygen.ops.row_pool import unrolled
 from tinygen.row_form import RowForm, row_form
 from tinygen.row_memory import GroupMemory, Use, group_memory
 from tinygen.row_schedule import Event, Kind, Line, Schedule, Stage, schedule
-from tinygen.select import Candidate, Part, Step, site_of, step_of, step_with, time_of
+from tinygen.select import Candidate, LineBuffer, Part, Step, site_of, step_of, step_with, time_of
 from tinygen.target import Core
 
 _MORE_ROWS = (2, 4)
@@ -504,8 +504,8 @@ class _Group:
 
     def candidate(self, core: Core) -> Candidate:
         """As one kernel."""
-        memory, lines, own = self._memory()
-        total = memory.bytes
+        held, lines, own = self._memory()
+        total = held.bytes
         actions, constants = self._program(lines)
         body = Body(
             {"actions": actions, "steps": len(constants["schedule"]), "memory": _memory_used(actions)},
@@ -525,14 +525,26 @@ class _Group:
             overlaps=lambda site: spacings,
             work=lambda site: work,
             scratch=lambda site: total,
-            scratch_overlap=lambda site: memory.overlap,
+            scratch_overlaps=lambda site: ScratchOverlaps(output=held.overlap),
         )
         parts = tuple(
             Part(step, self._stages[index + len(self._copied)].calls, offset)
             for index, (step, offset) in enumerate(zip(self._steps, own, strict=True))
         )
         data = sum(array.nbytes for array in constants.values())
-        return Candidate(kernel, body, self._estimate(work, data, total, core), "", parts)
+        estimate = self._estimate(work, data, total, core)
+        return Candidate(kernel, body, estimate, "", parts, tuple(self._line_buffers(lines)))
+
+    def _line_buffers(self, offsets: Mapping[str, int]) -> Iterator[LineBuffer]:
+        """What lies at these offsets; rows of inputs are copied before the first part needs them."""
+        shift = len(self._copied)
+        for name, line in self._schedule.lines.items():
+            pitch = self._pitch(name)
+            for use in line.uses:
+                first, last = max(use.first - shift, 0), max(use.last - shift, 0)
+                rows = use.stop - use.start
+                offset = offsets[name] + use.start * pitch
+                yield LineBuffer(name.removeprefix(_COPY), rows, offset, rows * pitch, first, last)
 
     def _estimate(self, work: Work, data: int, scratch: int, core: Core) -> Estimate:
         """Of the parts, and of what calls them."""
