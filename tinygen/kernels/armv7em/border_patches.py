@@ -19,7 +19,6 @@ from tinygen.interval import BoolArray
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import filters
 from tinygen.kernels.armv7em.filters import (
-    COMPACT,
     GROUP,
     UNROLLED,
     Filters,
