@@ -22,9 +22,12 @@ _WEIGHT_OF_FLASH = {"balanced": 0.7, "speed": 0.0, "size": 12.0, "ram": 0.7}
 """What a hundredth less flash is worth, in hundredths of time."""
 
 
-def choose(steps: Sequence[Step], goal: Goal) -> tuple[Step, ...]:
-    """Of the fastest kernels, and those beside them, the best for the objective, within the budget of flash."""
-    best = _weighed(steps, _WEIGHT_OF_FLASH[goal.objective])
+def choose(steps: Sequence[Step], goal: Goal, regard: float = 1.0) -> tuple[Step, ...]:
+    """Of the fastest kernels, and those beside them, the best for the objective, within the budget of flash.
+
+    `regard`: for flash, as a part of what the objective has for it.
+    """
+    best = _weighed(steps, regard * _WEIGHT_OF_FLASH[goal.objective])
     return tuple(_within_flash(best, goal.flash_budget))
 
 

@@ -32,9 +32,12 @@ class GroupMemory:
     """How it may overlap the output, as if it were an input."""
 
 
-def group_memory(buffers: Sequence[Buffer], uses: Sequence[Use]) -> GroupMemory:
-    """The plan of buffers whose time counts in stages, and what the events say of the output."""
-    plan = plan_memory(buffers)
+def group_memory(buffers: Sequence[Buffer], uses: Sequence[Use], effort: int) -> GroupMemory:
+    """The plan of buffers whose time counts in stages, and what the events say of the output.
+
+    `effort`: as `tinygen.packing.pack` has it.
+    """
+    plan = plan_memory(buffers, effort=effort)
     offsets = {slot.buffer.name: slot.offset for slot in plan.slots}
     ends = {slot.buffer.name: slot.end for slot in plan.slots}
     used = np.array(
