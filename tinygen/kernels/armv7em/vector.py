@@ -77,7 +77,9 @@ class Vector:
         """In their order: the last results take the last of the words' memory alone, which is what the row takes."""
         if not self.both:
             return (_ONE(self.filters),)
-        first = _first_results(self.filters - self.depth)
+        fours = range((self.filters - self.depth) // 4 * 4, 0, -4)
+        # The last ones are few; what is left over of them would be as much code.
+        first = next((four for four in fours if (self.filters - four) % 5 == 0), max(fours, default=0))
         return (_BOTH(first), _LAST(self.filters - first))
 
     @property
@@ -147,11 +149,6 @@ class Vector:
         first, filters = np.array(steps, np.int64).T
         ends = filters.cumsum()
         return Order(first, np.full_like(first, self.scratch), ends - filters, ends)
-
-
-def _first_results(most: int) -> int:
-    """In fours, and so that, of the results after them, few groups are left over."""
-    return most // 4 * 4
 
 
 def _vector(both: bool, site: Site) -> Vector:
