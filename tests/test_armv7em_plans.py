@@ -9,7 +9,7 @@ import pytest
 
 from tinygen.access import spacing
 from tinygen.kernels.armv7em import packing, stationary
-from tinygen.kernels.armv7em.border_patches import Border, BorderPatches
+from tinygen.kernels.armv7em.border_shape import Border, BorderPatches
 from tinygen.kernels.armv7em.crossed import Crossed
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, STREAM, Block, Step
 from tinygen.kernels.armv7em.expansion import Expansion
