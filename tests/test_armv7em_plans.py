@@ -15,7 +15,8 @@ from tinygen.kernels.armv7em.dot import ACTIVATIONS, STREAM, Block, Step
 from tinygen.kernels.armv7em.expansion import Expansion
 from tinygen.kernels.armv7em.filters import UNROLLED
 from tinygen.kernels.armv7em.gathering import Window
-from tinygen.kernels.armv7em.matrix import Geometry, Walk
+from tinygen.kernels.armv7em.matrix_blocks import Walk
+from tinygen.kernels.armv7em.matrix_shape import Geometry
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.window import Axis
 
