@@ -9,13 +9,14 @@ import pytest
 
 from tinygen.access import spacing
 from tinygen.kernels.armv7em import packing, stationary
-from tinygen.kernels.armv7em.border_patches import Border, BorderPatches
+from tinygen.kernels.armv7em.border_shape import Border, BorderPatches
 from tinygen.kernels.armv7em.crossed import Crossed
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, STREAM, Block, Step
 from tinygen.kernels.armv7em.expansion import Expansion
 from tinygen.kernels.armv7em.filters import UNROLLED
 from tinygen.kernels.armv7em.gathering import Window
-from tinygen.kernels.armv7em.matrix import Geometry, Walk
+from tinygen.kernels.armv7em.matrix_blocks import Walk
+from tinygen.kernels.armv7em.matrix_shape import Geometry
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv7em.vector import Vector
 from tinygen.ops.window import Axis
