@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pymicro_features import MicroFrontend
-from sounds import FRONT_ENDS, MICRO, RAW, sounds
+from sounds import DECIBELS, FRONT_ENDS, MICRO, RAW, sounds
 
 from tinygen import audio
-from tinygen.audio import fft, filter_bank
+from tinygen.audio import LogMelFrontEnd, fft
+from tinygen.audio.c_kinds import kind_of
 from tinygen.audio.float_log import log1p
 from tinygen.audio.integers import rounded_root
 from tinygen.errors import FrontEndError, InputError
@@ -73,6 +74,53 @@ def test_the_spectrum_is_a_fourier_transform_up_to_rounding(size: int) -> None:
     assert np.abs(exact).max() > 10 * passes
 
 
+@pytest.mark.parametrize("size", [128, 1024, 4096])
+@pytest.mark.parametrize("bits", [10, 30])
+def test_the_wide_spectrum_is_as_exact_as_its_factors(bits: int, size: int) -> None:
+    samples = np.random.default_rng(0).integers(-(2**bits) + 1, 2**bits, (20, size))
+    real, imaginary = fft.spectrum(samples, fft.BITS_32)
+    exact = np.fft.rfft(samples)[:, 1:-1] / size
+    error = np.hypot(real - exact.real, imaginary - exact.imag)
+    assert error.max() < np.abs(exact).max() * 2**-12 + 2 * np.log2(size)
+    assert max(np.abs(real).max(), np.abs(imaginary).max()) < 2**31
+
+
+def in_floats(front_end: LogMelFrontEnd, samples: Array) -> Array:
+    """A LogMelFrontEnd by its definition, before quantisation: 0 to 1."""
+    x = samples / 2**15
+    emphasised = x - front_end.pre_emphasis * np.concatenate([[0], x[:-1]])
+    frames = np.lib.stride_tricks.sliding_window_view(emphasised, front_end.window)[:: front_end.step]
+    window = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(front_end.window) / (front_end.window - 1))
+    powers = np.abs(np.fft.rfft(frames * window, front_end.fft_size)) ** 2 / front_end.window
+    bank = front_end.filter_bank
+    places, lowest, highest = (
+        1127 * np.log1p(np.array(hertz) / 700)
+        for hertz in (
+            np.arange(1, front_end.fft_size // 2 + 1) * front_end.sample_rate / front_end.fft_size,
+            bank.lower_hz,
+            bank.upper_hz,
+        )
+    )
+    edges = np.linspace(lowest, highest, bank.channels + 2)
+    filters = [np.interp(places, edges[c : c + 3], [0, 1, 0]) for c in range(bank.channels)]
+    decibels = 10 * np.log10(np.maximum(powers[:, 1:] @ np.array(filters).T, 1e-30))
+    return np.asarray(np.clip((decibels + front_end.offset_db) / front_end.range_db, 0, 1))
+
+
+@pytest.mark.parametrize("gain", [1, 1 / 8])
+def test_decibels_are_those_of_floats_to_one_step_of_the_input(gain: float) -> None:
+    rng = np.random.default_rng(1)
+    time = np.arange(5 * DECIBELS.sample_rate) / DECIBELS.sample_rate
+    pitch = 2 * np.pi * np.cumsum(120 + 30 * np.sin(5 * time)) / DECIBELS.sample_rate
+    voice = sum(np.sin(k * pitch) / k for k in range(1, 30)) * (1 + np.sin(20 * time)) ** 4
+    exact_samples = gain * (700 * voice + 30 * rng.normal(size=len(time)))
+    samples = np.clip(np.rint(exact_samples), -(2**15), 2**15 - 1).astype(np.int16)
+    exact = np.rint(in_floats(DECIBELS, samples) / DECIBELS.scale) + DECIBELS.zero_point
+    error = np.abs(audio.features(DECIBELS, samples) - np.clip(exact, -128, 127))
+    assert len(np.unique(exact)) > 50
+    assert (error <= 1).mean() > 0.999 and (error == 0).mean() > 0.97
+
+
 @given(st.lists(st.integers(0, 2**55), min_size=1))
 def test_roots_are_rounded_to_nearest(squares: list[int]) -> None:
     for x, root in zip(squares, rounded_root(np.array(squares)).tolist(), strict=True):
@@ -85,7 +133,7 @@ def test_roots_are_rounded_to_nearest(squares: list[int]) -> None:
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
 def test_filters_share_each_frequency_between_neighbours(name: str) -> None:
-    found = filter_bank.filters(FRONT_ENDS[name])
+    found = kind_of(FRONT_ENDS[name], has_dsp=False).filters
     total = found.falling.astype(int) + found.rising
     assert set(total) <= {4096, 4097}  # a half is rounded up twice
     assert sum(found.widths) == found.bins == len(found.falling)
@@ -177,6 +225,21 @@ def test_descriptions_that_cannot_be_are_refused_in_words(change: dict[str, obje
         dataclasses.replace(MICRO, **change)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pre_emphasis": 0.95}, "pre_emphasis = 0.95 cannot be\nA multiple of 1/32"),
+        ({"pre_emphasis": 1}, "pre_emphasis = 1 cannot be\nFrom 0 to 0.96875"),
+        ({"scale": 0}, "scale = 0 cannot be"),
+        ({"window_ms": 300}, "the window = 4800 cannot be"),
+        ({"filter_bank": audio.FilterBank(40, 0, 8001)}, "filter_bank.upper_hz = 8001"),
+    ],
+)
+def test_decibels_that_cannot_be_are_refused_in_words(change: dict[str, object], message: str) -> None:
+    with pytest.raises(FrontEndError, match=message):
+        dataclasses.replace(DECIBELS, **change)
+
+
 def test_filters_up_to_half_of_the_sample_rate_are_refused() -> None:
     to_the_end = dataclasses.replace(MICRO, filter_bank=audio.FilterBank(40, 125, 8000))
     with pytest.raises(FrontEndError, match="reaches half of the sample rate, 16000 Hz\nAt most 7999 Hz"):
@@ -200,6 +263,7 @@ def test_front_ends_that_ship_are_read_by_name_and_by_path(name: str, tmp_path: 
         ("gain_bits", "gain_bit", r"mine.toml: pcan.gain_bits is missing"),
         ("offset = 80", "offset = nan", r"mine.toml: pcan.offset = nan\nAllowed: a number"),
         ("[pcan]", "[pcan", r"cannot read .*mine.toml"),
+        ('kind = "micro"', 'kind = "mfcc"', r"mine.toml: kind = 'mfcc'\nAllowed: one of log-mel, micro"),
     ],
 )
 def test_files_that_make_no_sense_are_refused_in_words(old: str, new: str, message: str, tmp_path: Path) -> None:

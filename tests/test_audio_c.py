@@ -105,6 +105,8 @@ def front_ends(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         ("raw", "qemu-mps2-an386"),
         ("44.1 kHz, odd step", "qemu-mps2-an386"),
         ("odd window, no overlap", "qemu-mps2-an386"),
+        ("decibels", "qemu-mps2-an385-m0"),
+        ("decibels", "qemu-mps2-an386"),
     ],
 )
 def test_c_is_exact_on_emulated_boards_also_after_a_reset(name: str, board: str, front_ends: ModuleType) -> None:

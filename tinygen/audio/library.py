@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinygen import c_text
-from tinygen.audio import fft, filter_bank, gain, log_scale, noise, window
+from tinygen.audio import fft, filter_bank
+from tinygen.audio.c_kinds import Kind, kind_of
+from tinygen.audio.c_tables import lowest_bin, pairs
 from tinygen.audio.description import FrontEnd
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
-from tinygen.ir import Array
 from tinygen.target import HOST, Core
-
-
-@dataclass(frozen=True)
-class Table:
-    """A constant array of the library; pairs of int16 may be read as complex numbers."""
-
-    name: str
-    comment: str
-    array: Array
-    is_complex: bool = False
-
-    @property
-    def c_type(self) -> str:
-        """Of an element."""
-        return C_TYPES[str(self.array.dtype)]
-
-    @property
-    def dimensions(self) -> str:
-        """In brackets."""
-        return "".join(f"[{length}]" for length in self.array.shape)
-
-    @property
-    def lines(self) -> Sequence[str]:
-        """Its rows, or all elements in lines."""
-        if self.array.ndim == 1:
-            return c_text.array_lines(self.array)
-        return [f"{{{', '.join(map(str, row))}}}," for row in self.array.tolist()]
 
 
 @dataclass(frozen=True)
@@ -57,11 +31,13 @@ def generate(front_end: FrontEnd, name: str, core: Core = HOST) -> Mapping[str, 
     Raises UsageError for a name that C cannot have, FrontEndError for filters that the spectrum does not reach.
     """
     name = c_text.library_name(name, name)
-    tables = _tables(front_end)
-    pairs, points, channels = _pairs(front_end), front_end.fft_size // 2, front_end.filter_bank.channels
-    const_bytes = sum(table.array.nbytes for table in tables)
+    kind = kind_of(front_end, "dsp" in core.features)
+    points, channels = front_end.fft_size // 2, front_end.filter_bank.channels
+    recent_pairs = pairs(front_end) + kind.history
     feature_bytes = channels * np.dtype(front_end.dtype).itemsize
-    ram_bytes = 4 * pairs + 4 * points + 4 * channels + feature_bytes + 4
+    count_bytes = 4
+    ram_bytes = 4 * recent_pairs + kind.value_bytes * points + kind.state_bytes + feature_bytes + count_bytes
+    const_bytes = sum(table.array.nbytes for table in kind.tables)
     common = {
         "name": name,
         "prefix_upper": name.upper(),
@@ -80,15 +56,16 @@ def generate(front_end: FrontEnd, name: str, core: Core = HOST) -> Mapping[str, 
         **common,
     )
     source = render(
-        "audio/front_end.c.j2",
+        kind.template,
         totals=f"{ram_bytes:,} bytes of static RAM, {const_bytes:,} bytes of tables.",
-        dsp="dsp" in core.features,
-        tables=tables,
-        pairs=pairs,
-        points=points,
-        **_transform(front_end),
-        **_channels(front_end),
-        **_kept(front_end),
+        arithmetic=kind.arithmetic,
+        tables=kind.tables,
+        pairs=pairs(front_end),
+        recent_pairs=recent_pairs,
+        history=kind.history,
+        **_transform(front_end, kind),
+        **_kept(front_end, kind.history),
+        **kind.values,
         **common,
     )
     return {f"{name}.h": header, f"{name}.c": source}
@@ -100,97 +77,27 @@ def _summary(front_end: FrontEnd) -> str:
     return f"{title}; {windows} to {front_end.filter_bank.channels} channels"
 
 
-def _pairs(front_end: FrontEnd) -> int:
-    """Pairs of samples in a window, the last one perhaps with a zero."""
-    return (front_end.window + 1) // 2
-
-
-def _tables(front_end: FrontEnd) -> list[Table]:
-    points = front_end.fft_size // 2
-    filters = filter_bank.filters(front_end)
-    places = fft.order(points)
-    coefficients = np.zeros(2 * _pairs(front_end), np.int16)
-    coefficients[: front_end.window] = window.coefficients(front_end.window)
-    found = [
-        Table("window", f"The window, in {window.COEFFICIENT_BITS} fraction bits.", coefficients, True),
-        Table("places", "Where the first pass wants each pair.", places.astype(_smallest(places.max()))),
-        Table("factors", "exp(-2 pi i k / n), its square and its cube, in 15 fraction bits.", _factors(points), True),
-        Table("turns", "exp(-pi i (k / n + 1 / 2)), in 15 fraction bits.", _turns(front_end), True),
-        Table("widths", "Frequencies in each band.", np.array(filters.widths, _smallest(max(filters.widths)))),
-        Table(
-            "falling_weights",
-            f"Weight of each frequency in the channel that falls, in {filter_bank.WEIGHT_BITS} fraction bits.",
-            filters.falling.astype(np.uint16),
-        ),
-    ]
-    if not filters.is_complementary:
-        found.append(Table("rising_weights", "And in the one that rises.", filters.rising.astype(np.uint16)))
-    if front_end.pcan is not None:
-        comment = "Gains: start, slope and curvature for averages of each bit length."
-        found.append(Table("gains", comment, gain.gains(front_end)))
-    if front_end.log is not None:
-        comment = "log2(1 + x) - x for x = k / 128, in 16 fraction bits."
-        found.append(Table("log_corrections", comment, log_scale.corrections()))
-    return found
-
-
-def _smallest(largest: int) -> str:
-    return "uint8" if largest <= 255 else "uint16"
-
-
-def _factors(points: int) -> Array:
-    """int16: three complex factors for each value of a block's first quarter in the last pass."""
-    index = np.arange(points // 4)[:, np.newaxis] * np.arange(1, 4)
-    factors: Array = fft.twiddles(points)[index].reshape(-1)
-    return factors
-
-
-def _lowest(front_end: FrontEnd) -> int:
-    """The lowest frequency whose energy is needed, or whose mirror's is."""
-    filters = filter_bank.filters(front_end)
-    return min(filters.first, front_end.fft_size // 2 - (filters.first + filters.bins - 1))
-
-
-def _turns(front_end: FrontEnd) -> Array:
-    return fft.turns(front_end.fft_size // 2)[_lowest(front_end) - 1 :].reshape(-1)
-
-
-def _transform(front_end: FrontEnd) -> Mapping[str, object]:
+def _transform(front_end: FrontEnd, kind: Kind) -> Mapping[str, object]:
     points = front_end.fft_size // 2
     first, *others = fft.passes(points)
     return {
-        "window_bits": window.COEFFICIENT_BITS,
+        "points": points,
         "first_radix": first.radix,
         "passes": [_Pass(step.span, 3 * (points // (4 * step.span))) for step in others],
         "divisors": {radix: fft.ONE // radix for radix in (2, 4)},
-        "lowest": _lowest(front_end),
-    }
-
-
-def _channels(front_end: FrontEnd) -> Mapping[str, object]:
-    filters = filter_bank.filters(front_end)
-    return {
-        "first_bin": filters.first,
-        "complementary": filters.is_complementary,
+        "lowest": lowest_bin(front_end, kind.filters),
+        "first_bin": kind.filters.first,
+        "complementary": kind.filters.is_complementary,
         "weight_one": 1 << filter_bank.WEIGHT_BITS,
-        "noise": noise.noise_weights(front_end),
-        "noise_bits": noise.WEIGHT_BITS,
-        "pcan": None if front_end.pcan is None else gain.knee(front_end),
-        "log": front_end.log,
-        "ln_2": log_scale.LN_2,
-        "correction_bits": front_end.correction_bits,
-        "quantisation": front_end.quantisation,
     }
 
 
-def _kept(front_end: FrontEnd) -> Mapping[str, object]:
-    """How samples move down after a frame: in pairs where they can, and by fours where that comes out even."""
+def _kept(front_end: FrontEnd, history: int) -> Mapping[str, object]:
+    """How samples move down after a frame: in pairs where they can."""
     in_pairs = front_end.step % 2 == 0
     unit = 2 if in_pairs else 1
-    kept = -(-(front_end.window - front_end.step) // unit)
     return {
-        "kept": kept,
-        "kept_at_a_time": 4 if kept % 4 == 0 else 1,
+        "kept": -(-(history + front_end.window - front_end.step) // unit),
         "kept_as": "pairs" if in_pairs else "samples",
         "kept_type": "complex16" if in_pairs else "int16_t",
         "dropped": front_end.step // unit,
