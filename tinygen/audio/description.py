@@ -125,6 +125,11 @@ class MicroFrontEnd(Timed):
         """Of features."""
         return "uint16" if self.quantisation is None else "int8"
 
+    @property
+    def features(self) -> int:
+        """Of a frame."""
+        return self.filter_bank.channels
+
 
 @dataclass(frozen=True)
 class LogMelFrontEnd(Timed):
@@ -165,11 +170,55 @@ class LogMelFrontEnd(Timed):
         """Of features."""
         return "int8"
 
+    @property
+    def features(self) -> int:
+        """Of a frame."""
+        return self.filter_bank.channels
 
-FrontEnd = MicroFrontEnd | LogMelFrontEnd
+
+@dataclass(frozen=True)
+class MfccFrontEnd(Timed):
+    """Mel-frequency cepstral coefficients, as float features have them. Raises FrontEndError for what cannot be.
+
+    From samples of -1 to 1: Hann window, real FFT of the next power of two, magnitudes, filters, ln(x + epsilon),
+    orthonormal DCT-II but for its first coefficient, which is sqrt(2) times as large; of its results the first
+    `coefficients`, quantised by `scale` and `zero_point`. Computed in integers of 32 bits.
+    """
+
+    sample_rate: int
+    """Of mono int16 samples, in Hz."""
+    window_ms: int
+    step_ms: int
+    filter_bank: FilterBank
+    epsilon: float
+    coefficients: int
+    scale: float
+    zero_point: int
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        _check_times(self)
+        _check_filter_bank(self.filter_bank, self.sample_rate)
+        _within("epsilon", self.epsilon, 2**-30, 1)
+        _within("coefficients", self.coefficients, 1, self.filter_bank.channels, "filter_bank.channels")
+        _within("scale", self.scale, 1 / 32, 1024)
+        _within("zero_point", self.zero_point, -128, 127)
+
+    @property
+    def dtype(self) -> str:
+        """Of features."""
+        return "int8"
+
+    @property
+    def features(self) -> int:
+        """Of a frame."""
+        return self.coefficients
 
 
-def _check_times(front_end: MicroFrontEnd | LogMelFrontEnd) -> None:
+FrontEnd = MicroFrontEnd | LogMelFrontEnd | MfccFrontEnd
+
+
+def _check_times(front_end: Timed) -> None:
     _within("sample_rate", front_end.sample_rate, 1000, 192_000, "Hz")
     _within("window_ms", front_end.window_ms, 1, 1000, "ms")
     _within("step_ms", front_end.step_ms, 1, front_end.window_ms, "ms: samples between windows would be lost")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tinygen.audio.description import (
@@ -9,6 +10,7 @@ from tinygen.audio.description import (
     FrontEnd,
     LogMelFrontEnd,
     LogScale,
+    MfccFrontEnd,
     MicroFrontEnd,
     NoiseReduction,
     Pcan,
@@ -50,8 +52,8 @@ def load(name_or_path: str | Path) -> FrontEnd:
 
 
 def _front_end(table: Table) -> FrontEnd:
-    kind = table.choice("kind", ("micro", "log-mel"))
-    front_end = _micro(table) if kind == "micro" else _log_mel(table)
+    kind = table.choice("kind", tuple(_KINDS))
+    front_end = _KINDS[kind](table)
     table.finish()
     return front_end
 
@@ -78,6 +80,23 @@ def _log_mel(table: Table) -> LogMelFrontEnd:
         filter_bank=_filter_bank(table),
         offset_db=feature.number("offset_db"),
         range_db=feature.number("range_db"),
+        scale=feature.number("scale"),
+        zero_point=feature.integer("zero_point", *_WHOLE),
+    )
+    feature.finish()
+    return front_end
+
+
+def _mfcc(table: Table) -> MfccFrontEnd:
+    feature = table.table("feature")
+    front_end = MfccFrontEnd(
+        title=table.text("title"),
+        sample_rate=table.integer("sample_rate", *_WHOLE),
+        window_ms=table.integer("window_ms", *_WHOLE),
+        step_ms=table.integer("step_ms", *_WHOLE),
+        filter_bank=_filter_bank(table),
+        epsilon=feature.number("epsilon"),
+        coefficients=feature.integer("coefficients", *_WHOLE),
         scale=feature.number("scale"),
         zero_point=feature.integer("zero_point", *_WHOLE),
     )
@@ -112,3 +131,6 @@ def _micro(table: Table) -> MicroFrontEnd:
         if part is not None:
             part.finish()
     return front_end
+
+
+_KINDS: Mapping[str, Callable[[Table], FrontEnd]] = {"log-mel": _log_mel, "mfcc": _mfcc, "micro": _micro}

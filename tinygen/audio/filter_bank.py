@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.audio.description import LogMelFrontEnd, MicroFrontEnd
+from tinygen.audio.description import LogMelFrontEnd, MfccFrontEnd, MicroFrontEnd
 from tinygen.audio.float_log import log1p
 from tinygen.audio.integers import IntArray, rounded_root
 from tinygen.errors import FrontEndError
@@ -88,7 +88,7 @@ def filters(front_end: MicroFrontEnd) -> Filters:
     return Filters(first, tuple(widths), _quantised(weights), _quantised(np.float32(1) - weights))
 
 
-def even_filters(front_end: LogMelFrontEnd) -> Filters:
+def even_filters(front_end: LogMelFrontEnd | MfccFrontEnd) -> Filters:
     """Filters whose edges and centres are evenly spaced, as ``tf.signal.linear_to_mel_weight_matrix`` places them."""
     bank = front_end.filter_bank
     half = front_end.fft_size // 2

@@ -6,8 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from tinygen.audio.description import FrontEnd, MicroFrontEnd
+from tinygen.audio.description import FrontEnd, LogMelFrontEnd, MicroFrontEnd
 from tinygen.audio.log_mel import LogMelComputation
+from tinygen.audio.mfcc import MfccComputation
 from tinygen.audio.micro import MicroComputation
 from tinygen.errors import InputError
 from tinygen.ir import Array
@@ -43,7 +44,7 @@ class Stream:
         front_end = self.front_end
         self._samples = np.concatenate([self._samples, samples], axis=-1)
         frames = max((self._samples.shape[-1] - self._length) // front_end.step + 1, 0)
-        blocks = [np.zeros((*self._recordings, 0, front_end.filter_bank.channels), front_end.dtype)]
+        blocks = [np.zeros((*self._recordings, 0, front_end.features), front_end.dtype)]
         for start in range(0, frames, _BLOCK):
             count = min(_BLOCK, frames - start)
             blocks.append(self._computation.features(self._frames(start, count)))
@@ -91,7 +92,9 @@ class _Computation(Protocol):
 
 
 def _computation(front_end: FrontEnd) -> _Computation:
-    return MicroComputation(front_end) if isinstance(front_end, MicroFrontEnd) else LogMelComputation(front_end)
+    if isinstance(front_end, MicroFrontEnd):
+        return MicroComputation(front_end)
+    return LogMelComputation(front_end) if isinstance(front_end, LogMelFrontEnd) else MfccComputation(front_end)
 
 
 def _check(samples: Array, recordings: tuple[int, ...]) -> None:
