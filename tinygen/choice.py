@@ -24,8 +24,13 @@ _WEIGHT_OF_FLASH = {"balanced": 0.7, "speed": 0.0, "size": 12.0, "ram": 0.7}
 
 def choose(steps: Sequence[Step], goal: Goal) -> tuple[Step, ...]:
     """Of the fastest kernels, and those beside them, the best for the objective, within the budget of flash."""
-    weighed = _weighed(steps, _WEIGHT_OF_FLASH[goal.objective])
-    return tuple(_within_flash(weighed, goal.flash_budget))
+    best = _weighed(steps, _WEIGHT_OF_FLASH[goal.objective])
+    return tuple(_within_flash(best, goal.flash_budget))
+
+
+def weighed(steps: Sequence[Step], goal: Goal) -> float:
+    """What the objective has as little as possible of: time and flash."""
+    return Tally.of(steps).product(_WEIGHT_OF_FLASH[goal.objective])
 
 
 def flash_bytes(steps: Sequence[Step]) -> int:

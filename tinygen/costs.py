@@ -8,7 +8,7 @@ than that (wait states, caches, alignment, a stall on an address) is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -121,17 +121,6 @@ def cycles(table: Mapping[str, float], mnemonic: str, operands: str, previous: s
     if found in ("load_multiple", "store_multiple"):
         cost += table["register"] * moved_registers(operands)
     return cost
-
-
-def straight_line(table: Mapping[str, float], instructions: Iterable[str]) -> float:
-    """Modelled cycles of instructions executed one after the other, each as text such as "ldr r0, [r1], #4"."""
-    total, previous = 0.0, ""
-    for text in instructions:
-        split = _split(text)
-        if split is not None:
-            total += cycles(table, *split, previous)
-            previous = text
-    return total
 
 
 def moved_registers(operands: str) -> int:

@@ -32,6 +32,7 @@ def sizes_of(chosen: Plan) -> Mapping[str, int]:
         "weights": data,
         "code": flash_bytes(chosen.steps) - data,
         "arena": layout.plan.bytes,
+        "scratch": layout.scratch_bytes,
         "state": layout.state_bytes,
     }
 
@@ -49,7 +50,7 @@ def planned(
     needs = StepBytes(graph, options, goal.overlap).of
     steps: Sequence[Step] = choose(options, goal)
     layout = lay_out(graph, steps, goal.overlap)
-    if goal.objective in _SLACK:
+    if saves_ram(goal):
         steps, layout = _smallest(graph, options, goal, needs, base or steps)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
     if limit is not None and layout.ram_bytes > limit:
@@ -68,6 +69,11 @@ class _Slack(NamedTuple):
 
 
 _SLACK = {"balanced": _Slack(0.02, 0.02), "ram": _Slack(0.25, 0.4)}
+
+
+def saves_ram(goal: Goal) -> bool:
+    """Whether the objective spends anything on less RAM."""
+    return goal.objective in _SLACK
 
 
 def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:

@@ -32,6 +32,8 @@ class Candidate:
     """Of its function, if it is assembly: layers with the same text share the code."""
     parts: tuple[Part, ...] = ()
     """Of a group of nodes: what computes each."""
+    lines: tuple[LineBuffer, ...] = ()
+    """Of a group: where rows wait between its parts, in the memory that it wants for itself."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,19 @@ class Part:
     calls: int
     scratch: int
     """Where the kernel's memory for itself begins, in bytes from the beginning of the group's."""
+
+
+@dataclass(frozen=True)
+class LineBuffer:
+    """Some rows of a tensor: `offset` counts from the beginning of the group's memory for itself."""
+
+    tensor: str
+    rows: int
+    offset: int
+    bytes: int
+    first: int
+    """The first part of the group that needs them, by index, and the last one."""
+    last: int
 
 
 @dataclass(frozen=True)
