@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tinygen.access import Spacing
 from tinygen.alias import Frame, Life, frames, lives
 from tinygen.ir import Graph
-from tinygen.kernel import Kernel
+from tinygen.kernel import Kernel, overlaps
 from tinygen.memory import Buffer, MemoryPlan, Part, Slot, Spacings, aligned, plan_memory, step_bytes
 from tinygen.select import Candidate, Step
 
@@ -152,7 +152,7 @@ def _allowed(
     """How far a step's only output may overlap those of its inputs whose bytes nothing reads after it."""
     if len(step.node.outputs) != 1:
         return {}
-    declared = kernel.overlaps(step.site._replace(aliased=aliased))
+    declared = overlaps(kernel, step.site._replace(aliased=aliased))
     found: dict[tuple[str, str], Spacing] = {}
     for name in dict.fromkeys(step.node.inputs):
         operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]

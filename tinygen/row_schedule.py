@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,8 @@ class _Simulation:
         buffer.next += count
 
 
-def schedule(stages: Sequence[Stage]) -> Schedule:
+@lru_cache(maxsize=128)
+def schedule(stages: tuple[Stage, ...]) -> Schedule:
     """The events until the last stage has made its last call. Stages come after those that they read from."""
     unlimited = _Simulation(stages, {})
     unlimited.run()
