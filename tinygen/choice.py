@@ -32,6 +32,11 @@ def choose(steps: Sequence[Step], goal: Goal) -> tuple[Step, ...]:
     return choice.steps
 
 
+def weighed(steps: Sequence[Step], goal: Goal) -> float:
+    """What the objective has as little as possible of: time and flash."""
+    return Tally.of(steps).product(_WEIGHT_OF_FLASH[goal.objective])
+
+
 def flash_bytes(steps: Sequence[Step]) -> int:
     """Code and constants of all layers; what layers share counts once."""
     return Tally.of(steps).flash
@@ -160,17 +165,21 @@ class Choice:
 
     def _growing(self, others: Sequence[_User], least: int) -> Iterator[Change]:
         """Other kernels in the first `least` of these steps, and in those and the next, and so on."""
-        time, flash = self.tally
+        now_time, now_flash = time, flash = self.tally
         uses: dict[_Function, int] = {}
         for count, (index, number) in enumerate(others, 1):
-            old, new = self._options[index][self._order[index][0]], self._options[index][number]
-            uses[old.function] = uses.get(old.function, self._uses[old.function]) - 1
-            time += new.time - old.time
-            flash += new.data - old.data - (0 if uses[old.function] else old.code)
-            before = uses.get(new.function, self._uses[new.function])
-            flash += 0 if before else new.code
-            uses[new.function] = before + 1
-            if count >= least and (time < self.tally.time or flash < self.tally.flash):
+            options = self._options[index]
+            last, old_code, old_data, old_time, _ = options[self._order[index][0]]
+            function, code, data, new_time, _ = options[number]
+            time += new_time - old_time
+            flash += data - old_data
+            uses[last] = left = uses.get(last, self._uses[last]) - 1
+            if left == 0:
+                flash -= old_code
+            uses[function] = users = uses.get(function, self._uses[function]) + 1
+            if users == 1:
+                flash += code
+            if count >= least and (time < now_time or flash < now_flash):
                 yield Change(Tally(time, flash), tuple(others[:count]))
 
     def _together(self) -> Iterator[list[_User]]:

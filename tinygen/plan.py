@@ -8,7 +8,7 @@ from tinygen.choice import choose
 from tinygen.goal import Goal
 from tinygen.grouping import grouped
 from tinygen.ir import Graph
-from tinygen.planned import Plan, planned, sizes_of
+from tinygen.planned import Plan, planned, saves_ram, sizes_of
 from tinygen.row_steps import candidates
 from tinygen.select import Step
 from tinygen.target import Core
@@ -17,7 +17,7 @@ __all__ = ["Plan", "plan", "plan_of", "planned", "sizes_of"]
 
 
 def plan(graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, portable: bool = False) -> Plan:
-    """The best kernels within the goal's limits, and their memory; with the objective "ram", in groups of rows, too.
+    """The best kernels within the goal's limits, and their memory; where RAM counts, in groups of rows, too.
 
     Where arena and states would be beyond the budget, or the `ram_bytes` that there are, kernels that need less memory
     are taken, as far as there are any. `portable`: only kernels in C for any core.
@@ -32,6 +32,6 @@ def plan_of(
 ) -> Plan:
     """As `plan`, of kernels that were prepared before: the `options` are a graph's candidates for the goal's style."""
     found = planned(graph, options, goal, ram_bytes)
-    if goal.objective == "ram" and goal.overlap and not portable and not goal.prefer:
+    if saves_ram(goal) and goal.overlap and not portable and not goal.prefer:
         return grouped(graph, found, options, core, goal, choose(options, goal))
     return found

@@ -201,9 +201,14 @@ class _Simulation:
         buffer.next += count
 
 
-@lru_cache(maxsize=128)
-def schedule(stages: tuple[Stage, ...]) -> Schedule:
+def schedule(stages: Sequence[Stage]) -> Schedule:
     """The events until the last stage has made its last call. Stages come after those that they read from."""
+    return _schedule(tuple(stages))
+
+
+@lru_cache(maxsize=128)
+def _schedule(stages: tuple[Stage, ...]) -> Schedule:
+    """Once for all kernels that the stages may have."""
     unlimited = _Simulation(stages, {})
     unlimited.run()
     capacities = {name: buffer.most for name, buffer in unlimited.buffers.items()}

@@ -220,7 +220,7 @@ class _Group:
         ]
         self._distances = self._places(rows)
         self._stages = self._all_stages(rows)
-        self._schedule: Schedule = schedule(tuple(self._stages))
+        self._schedule: Schedule = schedule(self._stages)
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
