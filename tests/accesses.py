@@ -109,7 +109,8 @@ def addresses_of(image: elf.Image, place: Place, size: int) -> range:
 
 
 def pairs(image: elf.Image, layer: Layer, layout: Layout) -> Iterator[tuple[Pair, Spacing]]:
-    """A layer's inputs, each with the only output, and how the two may overlap."""
+    """A layer's inputs, each with the only output, and how the two may overlap; and those with its scratch memory."""
+    yield from scratch_pairs(image, layer, layout)
     site, kernel = layer.step.site, layer.step.kernel
     operands = [index for _, index in layer.operands if index not in kernel.in_place.values()]
     for name in {site.inputs[index].name for index in operands}:
@@ -120,6 +121,20 @@ def pairs(image: elf.Image, layer: Layer, layout: Layout) -> Iterator[tuple[Pair
         x, y = (addresses_of(image, layout.places[each.name], each.bytes) for each in (tensor, layer.output))
         if x.start >= y.stop or y.start >= x.stop:
             yield Pair(layer.index, x, y), declared_of(layer, same)
+
+
+def scratch_pairs(image: elf.Image, layer: Layer, layout: Layout) -> Iterator[tuple[Pair, Spacing]]:
+    """A layer's scratch memory with the inputs, and with the output, that it may overlap."""
+    declared = layer.step.kernel.scratch_overlaps(layer.step.site)
+    if layer.scratch is None:
+        return
+    scratch = addresses_of(image, layer.scratch, layer.step.scratch)
+    for operand, spacing in declared.inputs.items():
+        x = layer.step.site.inputs[operand]
+        yield Pair(layer.index, addresses_of(image, layout.places[x.name], x.bytes), scratch), spacing
+    if declared.output is not None:
+        y = addresses_of(image, layout.places[layer.output.name], layer.output.bytes)
+        yield Pair(layer.index, scratch, y), declared.output
 
 
 def declared_of(layer: Layer, operands: Sequence[int]) -> Spacing:

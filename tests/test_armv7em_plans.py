@@ -9,9 +9,15 @@ import pytest
 
 from tinygen.access import spacing
 from tinygen.kernels.armv7em import packing, stationary
+from tinygen.kernels.armv7em.border_patches import Border, BorderPatches
+from tinygen.kernels.armv7em.crossed import Crossed
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, STREAM, Block, Step
 from tinygen.kernels.armv7em.expansion import Expansion
+from tinygen.kernels.armv7em.filters import UNROLLED
+from tinygen.kernels.armv7em.gathering import Window
 from tinygen.kernels.armv7em.matrix import Geometry, Walk
+from tinygen.kernels.armv7em.plane import Plane
+from tinygen.ops.window import Axis
 
 SHAPES = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4), (3, 1), (4, 1), (5, 1)]
 
@@ -45,8 +51,11 @@ class Machine:
                 shift = 8 if step.kind == "odd" else 0
                 value = self.registers[step.source] >> shift
                 self.registers[step.target] = word(signed(value, 8), signed(value >> 16, 8))
-            elif step.kind == "flip":
-                self.registers[step.target] = self.registers[step.source] ^ 0x7F007F
+            elif step.kind == "low":
+                self.registers[step.target] = self.registers[step.source] & 0xFF00FF
+            elif step.kind == "cross":
+                x, w = halves(self.registers[step.source]), halves(self.registers[step.weights])
+                self.registers[step.target] = x[0] * w[1] - x[1] * w[0] + self.registers[step.addend]
             else:
                 x, w = halves(self.registers[step.source]), halves(self.registers[step.weights])
                 total = x[0] * w[0] + x[1] * w[1] + self.registers[step.addend]
@@ -55,9 +64,17 @@ class Machine:
 
 WORDS = {
     "packed": packing.packed_words,
-    "raw": packing.packed_words,
+    "crossed": packing.crossed_words,
+    "crossed, both": packing.crossed_words,
     "plain": packing.plain_words,
     "wide": packing.wide_words,
+}
+
+
+EXCESS = {
+    "packed": packing.excess,
+    "crossed": packing.crossed_excess,
+    "crossed, both": packing.crossed_excess,
 }
 
 
@@ -69,8 +86,10 @@ def expanded(lanes: np.ndarray, kind: str) -> list[int]:
         if kind == "packed":
             words += [word(x0, x2) for x0, _, x2, _ in four]
             words += [word(256 * x1 + 127 - x0, 256 * x3 + 127 - x2) for x0, x1, x2, x3 in four]
-        elif kind == "raw":
-            words += [int.from_bytes(bytes(value & 0xFF for value in values), "little") for values in four]
+        elif kind.startswith("crossed"):
+            for x0, x1, x2, x3 in four:
+                words += [word(x0 + 128, x2 + 128)] * kind.endswith("both")
+                words += [word(256 * x1 + x0 + 128, 256 * x3 + x2 + 128)]
         elif kind == "wide":
             words += [word(x1, x3) for _, x1, _, x3 in four]
             words += [word(x0, x2) for x0, _, x2, _ in four]
@@ -84,21 +103,25 @@ def expanded(lanes: np.ndarray, kind: str) -> list[int]:
 @pytest.mark.parametrize(("filters", "lanes"), SHAPES)
 @pytest.mark.parametrize("groups", [1, 2, 3, 8])
 def test_steps_add_up_to_dot_products(filters: int, lanes: int, groups: int, kind: str) -> None:
-    packed = kind in ("packed", "raw")
-    if kind == "raw" and lanes > 1:
-        pytest.skip("only one lane can be raw")
+    crossed = kind.startswith("crossed")
+    if crossed and lanes > 1:
+        pytest.skip("crossed words are of one lane")
     if kind == "plain" and filters * lanes > 6:
         pytest.skip("plain weights take a register more")
     rng = np.random.default_rng(groups)
-    weights = rng.integers(-127 if packed else -128, 128, (filters, 4 * groups))
+    weights = rng.integers(-128 if kind in ("plain", "wide") else -127, 128, (filters, 4 * groups))
     x = rng.integers(-128, 128, (lanes, 4 * groups))
     starts = rng.integers(-1000, 1000, filters)
     stream = [*starts.tolist(), *WORDS[kind](weights).T.reshape(-1).tolist()]
-    block = Block.of(filters, lanes, packed, kind == "wide", kind == "raw")
+    block = (
+        Crossed.of(filters, kind.endswith("both"))
+        if crossed
+        else Block.of(filters, lanes, kind == "packed", kind == "wide")
+    )
     machine = Machine(expanded(x, kind), stream)
     machine.run(block.products(groups - groups // 2, first=True))
     machine.run(block.products(groups // 2, first=False))
-    excess = packing.excess(weights) if packed else np.zeros(filters, np.int64)
+    excess = EXCESS[kind](weights) if kind in EXCESS else np.zeros(filters, np.int64)
     for index, row in enumerate(block.accumulators):
         for lane, register in enumerate(row):
             expected = packing.SCALE * int(weights[index] @ x[lane]) + excess[index] + starts[index]
@@ -195,3 +218,60 @@ def test_walks_take_every_group_once_in_so_much_code(groups: int, longest: int) 
     walk = Walk.of(groups, longest, 5)
     assert walk.straight + walk.turn * walk.turns == groups
     assert walk.straight + walk.turn <= longest
+
+
+def plane(size: tuple[int, int], channels: int, rows: Axis, columns: Axis, filters: int = 3) -> Plane:
+    rng = np.random.default_rng(filters)
+    weights = rng.integers(-127, 127, (filters, rows.taps, columns.taps, channels), np.int8, endpoint=True)
+    return Plane(*size, channels, rows.output_size(size[0]), columns.output_size(size[1]), rows, columns, weights)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(("taps", "run"), [(1, 1), (1, 7), (2, 6), (3, 4), (3, 5), (3, 9), (4, 3), (5, 2), (9, 1)])
+def test_groups_are_the_bytes_under_a_window(taps: int, run: int, exact: bool) -> None:
+    pitch = run + 5
+    window = Window(taps, run, exact)
+    image = np.random.default_rng(run).integers(-128, 127, taps * pitch + 3, np.int8, endpoint=True)
+    gathered = np.zeros((window.groups, 4), np.int64)
+    for group, pieces in zip(gathered, window.pieces(pitch), strict=True):
+        for piece in pieces:
+            first = piece.shift // 8
+            group[first : first + piece.size] = image[piece.offset : piece.offset + piece.size]
+            assert not exact or piece.offset % pitch + piece.size <= run
+    found = plane((taps, run), 1, Axis(taps, 1), Axis(run, 1))
+    weights = window.weights(found)[:, 0]
+    under = image[: taps * pitch].reshape(taps, pitch)[:, :run]
+    sums = gathered.reshape(-1)[: weights.shape[1]] @ weights.T.astype(np.int64)
+    assert sums.tolist() == (found.weights[..., 0] * under.astype(np.int64)).sum(axis=(1, 2)).tolist()
+    assert weights.shape[1] <= 4 * window.groups
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("size", "channels", "rows", "columns"),
+    [
+        ((9, 17), 3, Axis(3, 1, 1, 1, 1), Axis(3, 1, 1, 1, 1)),
+        ((8, 16), 3, Axis(3, 2, 1, 0, 1), Axis(3, 2, 1, 0, 1)),
+        ((12, 27), 1, Axis(5, 2, 1, 2, 2), Axis(4, 2, 1, 1, 2)),
+        ((3, 20), 2, Axis(3, 1), Axis(2, 3, 1, 1, 0)),
+        ((20, 9), 4, Axis(2, 1, 1, 1, 0), Axis(2, 1)),
+    ],
+)
+def test_only_what_is_under_windows_at_the_border_is_patched(
+    size: tuple[int, int], channels: int, rows: Axis, columns: Axis, lanes: int
+) -> None:
+    patches = BorderPatches(plane(size, channels, rows, columns), UNROLLED, lanes)
+    border = Border.of(patches)
+    blocks = copied = copied_rows = 0
+    for row in patches.plane.in_rows:
+        for first in patches.first_pixels:
+            under = patches.plane.in_columns[first : first + patches.lanes]
+            within = (row >= 0) & (row < size[0])
+            columns_within = np.unique(under[(under >= 0) & (under < size[1])])
+            if not within.all() or under.min() < 0 or under.max() >= size[1]:
+                blocks += 1
+                copied_rows += within.sum()
+                # Columns that a stride leaves out are copied, too.
+                copied += within.sum() * (np.ptp(columns_within) + 1) * channels
+    assert (border.blocks, border.inside) == (blocks, patches.count - blocks)
+    assert (border.rows, 4 * border.words + border.bytes) == (copied_rows, copied)

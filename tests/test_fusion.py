@@ -110,7 +110,12 @@ def random_stages(rng: np.random.Generator) -> list[Stage]:
     # Every output but the last has a reader.
     while stages and any(s.output not in {n for o in stages for n in o.inputs} for s in stages[:-1]):
         stages.pop()
-    return stages
+    return [dataclasses.replace(stage, early=may_be_early(stages, stage) and rng.random() < 0.5) for stage in stages]
+
+
+def may_be_early(stages: list[Stage], stage: Stage) -> bool:
+    """Whether it reads nothing but what others write, and another one reads its output."""
+    return stage is not stages[-1] and stage.inputs != ("x",)
 
 
 def check_rows(stages: list[Stage], found: Schedule) -> None:
@@ -160,9 +165,34 @@ def test_every_call_finds_its_rows(seed: int) -> None:
     for _ in range(60):
         stages = random_stages(rng)
         if len(stages) > 1:
-            check_rows(stages, schedule(stages))
+            found = schedule(stages)
+            check_rows(stages, found)
+            check_uses(stages, found)
             tried += 1
     assert tried > 30
+
+
+def check_uses(stages: list[Stage], found: Schedule) -> None:
+    """Follow the events once more, and forget what is not in use after each: every call still finds its rows."""
+    memory = {name: [False] * line.rows for name, line in found.lines.items()}
+    for event in found.events:
+        for name, line in found.lines.items():
+            used = {row for use in line.uses if use.first <= event.stage <= use.last for row in range(*use[:2])}
+            memory[name] = [there and row in used for row, there in enumerate(memory[name])]
+        stage = stages[event.stage]
+        rows = memory.get(stage.output, [])
+        if event.kind is Kind.RUN:
+            for name, start in zip(stage.inputs, event.rows, strict=False):
+                if name in memory:
+                    assert all(memory[name][start : start + stage.taps])
+            start, count = event.rows[-1], stage.rows
+        elif event.kind is Kind.PAD:
+            start, count = event.rows
+        else:
+            start, count = 0, event.rows[1]
+            assert all(rows[event.rows[0] : event.rows[0] + count])
+        if stage.output in memory:
+            rows[start : start + count] = [True] * count
 
 
 def test_what_a_later_node_reads_stays_whole() -> None:

@@ -17,7 +17,7 @@ from tinygen.access import Order, Spacing, by_channels, evenly, rows, spacing
 from tinygen.estimate import Estimate
 from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Op, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
 from tinygen.layout import Layout, StepBytes, lay_out
 from tinygen.memory import ALIGNMENT
 from tinygen.plan import planned
@@ -44,12 +44,28 @@ class Toys:
     steps: list[Step] = field(default_factory=list)
     orders: list[Mapping[int, Order]] = field(default_factory=list)
     """Of each step, by input; none: it moves bytes, or nothing is known."""
+    detours: dict[int, tuple[Order, Order]] = field(default_factory=dict)
+    """By step: how the input's bytes come into the scratch memory, and which of those are read before which writes."""
     outputs: Sequence[str] = ()
 
     def run(self, inputs: Sequence[str], size: int, orders: Mapping[int, Order], scratch: int = 0) -> str:
         """A step of these orders, all of the same writes."""
         kernel = Kernel("toy", Toy, _no_body, overlaps=lambda site: {x: spacing(order) for x, order in orders.items()})
         return self._append(inputs, size, kernel, orders, scratch)
+
+    def detour(self, name: str, size: int, made: Order, used: Order) -> str:
+        """A step that reads all of its input into scratch memory before it computes anything from that."""
+        x, scratch = self.sizes[name], int(made.writes_to.max())
+        own = ScratchOverlaps({0: spacing(made)}, spacing(used))
+        kernel = Kernel(
+            "toy",
+            Toy,
+            _no_body,
+            overlaps=lambda site: {0: Spacing(-x, -size)},
+            scratch_overlaps=lambda site: own,
+        )
+        self.detours[len(self.steps)] = made, used
+        return self._append([name], size, kernel, {}, scratch)
 
     def sweep(self, name: str, channels: int, scratch: int = 0) -> str:
         """A step that goes through all pixels for the first channel, then for the next, and keeps their number."""
@@ -124,9 +140,22 @@ def overwritten(toys: Toys, layout: Layout) -> list[str]:
         (name,), operands = step.node.outputs, step.node.inputs
         own = layout.scratch[index].offset if index in layout.scratch else 0
         mine = {own + byte: ("scratch", index, byte) for byte in range(step.scratch)}
-        memory.update(mine)
+        memory.update({} if index in toys.detours else mine)
         if step.kernel.name in ("join", "part"):
             _move(toys, step, layout.aliased[index], content, read, write)
+        elif index in toys.detours:
+            content[name] = [(name, byte) for byte in range(toys.sizes[name])]
+            made, used = toys.detours[index]
+            for time in range(len(made.reads_from)):
+                read(operands[0], int(made.reads_from[time]), int(made.reads_to[time]), name)
+                memory.update(list(mine.items())[made.writes_from[time] : made.writes_to[time]])
+            for time in range(len(used.reads_from)):
+                if any(
+                    memory[at] != value for at, value in list(mine.items())[used.reads_from[time] : used.reads_to[time]]
+                ):
+                    wrong.append(f"{name} reads its scratch memory")
+                write(name, int(used.writes_from[time]), int(used.writes_to[time]))
+            continue
         else:
             content[name] = [(name, byte) for byte in range(toys.sizes[name])]
             for time in range(max((len(order.reads_from) for order in orders.values()), default=0)):
@@ -197,6 +226,9 @@ def random_order(rng: np.random.Generator, steps: int, read: int, written: Array
     return Order(first[order], last[order], written[:-1], written[1:], buffered)
 
 
+KINDS = ("toy", "detour", "elementwise", "sweep", "unknown", "join", "part")
+
+
 def random_toys(seed: int) -> Toys:
     """Branches, skips, parts and wholes, chains in place, and steps of which nothing is known."""
     rng = np.random.default_rng(seed)
@@ -204,12 +236,17 @@ def random_toys(seed: int) -> Toys:
     for _ in range(rng.integers(1, 12)):
         names = list(toys.sizes)
         recent = names[-1] if rng.random() < 0.7 else str(rng.choice(names))
-        kind = rng.choice(["toy", "elementwise", "sweep", "unknown", "join", "part"], p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.1])
+        kind = rng.choice(KINDS, p=[0.3, 0.1, 0.2, 0.1, 0.1, 0.1, 0.1])
         size, scratch = toys.sizes[recent], int(rng.choice([0, 0, 5, 40]))
         if kind == "elementwise":
             alike = [name for name in names if toys.sizes[name] == size]
             other = str(rng.choice(alike))
             toys.run([recent, other], size, dict.fromkeys(range(2), evenly(size, 1, 1)), scratch)
+        elif kind == "detour":
+            written, own, steps = int(rng.integers(1, 160)), int(rng.integers(1, 160)), int(rng.integers(1, 9))
+            into, ends = (np.linspace(0, end, steps + 1).astype(np.int64) for end in (own, written))
+            made = random_order(rng, steps, size, into, buffered=True)
+            toys.detour(recent, written, made, random_order(rng, steps, own, ends, buffered=True))
         elif kind == "sweep":
             toys.sweep(recent, int(rng.choice([c for c in range(1, 9) if size % c == 0])), scratch)
         elif kind == "join":
@@ -303,6 +340,18 @@ def test_rows_lag_behind_their_windows() -> None:
     toys = Toys({"x": 72})
     toys.outputs = [toys.run(["x"], 72, {0: rows(9, 8, 3, 1, 1, 9, 8)}, scratch=12)]
     assert arena(toys) == 72 + 8 + 12
+
+
+def test_scratch_memory_takes_the_inputs_place_and_ends_behind_the_output() -> None:
+    toys = Toys({"x": 200})
+    # The first half is read before 400 bytes are written, the second one until all 600 are.
+    used = Order(*map(np.array, ([0, 200, 200], [400, 400, 400], [0, 400, 600], [400, 600, 600])))
+    toys.outputs = [toys.detour("x", 600, evenly(50, 4, 8), used)]
+    assert arena(toys) == 800
+    (needed,) = (StepBytes(toys.graph(), toys.steps).of(0, step.chosen) for step in toys.steps)
+    assert needed == 800
+    toys.outputs = [*toys.outputs, "x"]
+    assert toys.layout().plan.bytes == 1000
 
 
 def test_a_sum_takes_the_place_of_either_operand() -> None:

@@ -133,6 +133,7 @@ def _content(
         host_sources=_sources(host_folders, libraries),
         inputs=library.inputs,
         outputs=library.outputs,
+        begin=library.begin,
         invoke=f"{name}_invoke",
         reset=f"{name}_reset" if library.state_bytes else None,
         arena_bytes=library.arena_bytes,

@@ -138,9 +138,13 @@ def _ratio(count: int, macs: int) -> float | None:
 
 
 def stack_bound(image: elf.Image, code: Mapping[int, Instruction], content: Manifest) -> stack.Bound:
-    """What the stack of an invoke cannot exceed, from the instructions of a linked firmware."""
+    """What the stack of an invoke, or of feeding, cannot exceed, from the instructions of a linked firmware."""
     names = {symbol.address: symbol.name for symbol in image.symbols if symbol.kind == "function"}
-    return stack.bound(code, names, image.symbol(content.invoke).address)
+    roots = [content.invoke, *([content.inputs[0].symbol] if content.begin else [])]
+    return max(
+        (stack.bound(code, names, image.symbol(root).address) for root in roots),
+        key=lambda found: float("inf") if found.bytes is None else found.bytes,
+    )
 
 
 def watch(
@@ -153,6 +157,7 @@ def watch(
 
     Raises ToolFailed when a layer has no function of its own.
     """
+    feed = content.inputs[0].symbol if content.begin else None
     try:
         return record.Watch(
             root=image.symbol(content.invoke).address,
@@ -160,6 +165,8 @@ def watch(
             stack=(image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address),
             allowed=allowed,
             pairs=pairs,
+            feed=image.symbol(feed).address if feed else None,
+            begin=image.symbol(content.begin).address if content.begin else None,
         )
     except ValueError as error:
         raise ToolFailed(f"the firmware of {content.name} cannot be counted: {error}", "Build it again.") from None

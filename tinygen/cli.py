@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 
 from tinygen.errors import CannotCompare, TinygenError, UnsupportedModel, UsageError
 from tinygen.goal import OBJECTIVES, Goal
-from tinygen.interface import ARENAS, STATIC, Interface
+from tinygen.interface import ARENAS, PORTS, ROWS, STATIC, Interface
 from tinygen.options import INTERFACES, PROFILES, Options
 from tinygen.report.plain import plain
 from tinygen.report.progress import Report, progress_on
@@ -74,6 +74,25 @@ _ARENA = click.option(
     show_default=True,
     help="external: the application gives the model its memory, and may use it for other things in between.",
 )
+_INPUT = click.option(
+    "--input",
+    "input_memory",
+    type=click.Choice(PORTS),
+    default=STATIC,
+    show_default=True,
+    help="external: inputs are read where the application has them, and take no memory of the model's.",
+)
+_OUTPUT = click.option(
+    "--output",
+    "output_memory",
+    type=click.Choice(PORTS),
+    default=STATIC,
+    show_default=True,
+    help="external: outputs are written where the application wants them, and take no memory of the model's.",
+)
+_ROWS = click.option(
+    "--input-rows", is_flag=True, help="The input is fed row by row, as it comes, and is never there whole."
+)
 _OF = click.option("--model", "of", metavar="NAME", help="Which of the models that OUT was built from.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
@@ -121,6 +140,9 @@ def app() -> None:
 @_IO
 @_BATCH
 @_ARENA
+@_INPUT
+@_OUTPUT
+@_ROWS
 @_JSON
 def build(
     models: tuple[Path, ...],
@@ -136,6 +158,9 @@ def build(
     io: str,
     batch: int | None,
     arena: str,
+    input_memory: str,
+    output_memory: str,
+    input_rows: bool,
     as_json: bool,
 ) -> None:
     """Generate C and a PlatformIO project from a model.
@@ -148,6 +173,7 @@ def build(
     tinygen build kws.tflite -o out --io int8 --batch 4
     tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
     tinygen build kws.tflite -o out --arena external
+    tinygen build kws.tflite -o out --optimize ram --input-rows
     tinygen build kws.tflite vww.tflite -o out
     """
     from tinygen import manifest, output, pipeline
@@ -155,8 +181,11 @@ def build(
     from tinygen.report import tables
 
     goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels))
+    if input_rows and input_memory != STATIC:
+        raise UsageError("--input-rows and --input external are two ways to give the input", "Choose one of them.")
+    interface = Interface(arena, input=ROWS if input_rows else input_memory, output=output_memory)
     read = [pipeline.read(model, Options(profile, batch, io)) for model in models]
-    built = pipeline.build_together(read, board, names, goal, Interface(arena))
+    built = pipeline.build_together(read, board, names, goal, interface)
     output.write(built[0].files, out)
     content = manifest.to_json([part.manifest for part in built])
     if as_json:

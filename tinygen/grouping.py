@@ -44,7 +44,8 @@ def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal
     def needed(run: range, inner: range) -> int:
         """Bytes that a group needs at least: for its ends, and the line buffers that a group inside it has, too."""
         ways = (known[inner].chosen, *known[inner].rejected) if inner in known else ()
-        return _bytes_at_ends(graph, run) + min((way.estimate.scratch for way in ways), default=0)
+        read, written = _bytes_at_ends(graph, run)
+        return max(read + min((way.estimate.scratch for way in ways), default=0), written)
 
     best, groups = first, list[range]()
     while True:
@@ -82,13 +83,15 @@ def _around(runs: Sequence[range], inner: range, groups: Sequence[range]) -> Ite
     return (run for run in larger if len(run) == shortest)
 
 
-def _bytes_at_ends(graph: Graph, run: range) -> int:
-    """What a group's inputs need, or its output, which may overlap them; neither overlaps its line buffers."""
+def _bytes_at_ends(graph: Graph, run: range) -> tuple[int, int]:
+    """Of a group's inputs, which its line buffers do not overlap, and of its output, which may overlap either."""
     nodes = graph.nodes[run.start : run.stop]
     written = {name for node in nodes for name in node.outputs}
     read = {name for node in nodes for name in node.inputs if graph.tensors[name].data is None}
-    inputs = sum(graph.tensors[name].bytes for name in read - written)
-    return max(inputs, *(graph.tensors[name].bytes for name in nodes[-1].outputs))
+    inputs = read - written - graph.outside
+    return sum(graph.tensors[name].bytes for name in inputs), sum(
+        graph.tensors[name].bytes for name in nodes[-1].outputs if name not in graph.outside
+    )
 
 
 def _holds(outer: range, inner: range) -> bool:

@@ -217,6 +217,8 @@ class Graph:
     """What people should know about how the file was read."""
     removed: tuple[Removed, ...] = ()
     """Channels that the file's tensors have beyond those of the graph."""
+    outside: frozenset[str] = frozenset()
+    """Inputs and outputs whose memory is the application's: they take none of the library's."""
 
     def input_tensors(self, node: Node) -> tuple[Tensor, ...]:
         """The tensors that a node reads."""

@@ -55,6 +55,16 @@ class Work(NamedTuple):
 UNKNOWN_WORK = Work(None, 300)
 
 
+@dataclass(frozen=True)
+class ScratchOverlaps:
+    """How a kernel's memory for itself may overlap its tensors; `Spacing` is of what is read and what is written."""
+
+    inputs: Mapping[int, Spacing] = field(default_factory=dict)
+    """By index, where nothing reads the input after the kernel: the memory takes the output's place."""
+    output: Spacing | None = None
+    """The memory takes the input's place: no byte of it is used after one of the only output was written there."""
+
+
 @dataclass(frozen=True, eq=False)
 class Kernel:
     """One way of computing an operator in C."""
@@ -86,7 +96,7 @@ class Kernel:
     overlaps: Callable[[Site], Mapping[int, Spacing]] = lambda site: {}
     """How inputs (by index) may overlap the only output, where that is more than not at all. Constants have no entry.
 
-    Where one tensor is several inputs, each entry holds. The memory for itself overlaps nothing.
+    Where one tensor is several inputs, each entry holds. For the memory for itself see `scratch_overlaps`.
     """
     assembly: bool = False
     """Whether the template is assembly: the instructions of one function, from its entry to its return.
@@ -98,6 +108,8 @@ class Kernel:
     """For C: what it comes to when compiled for a Cortex-M4, about. Of assembly, the text is counted."""
     scratch: Callable[[Site], int] = lambda site: 0
     """Bytes of memory, aligned to words, that the kernel wants for itself while it runs."""
+    scratch_overlaps: Callable[[Site], ScratchOverlaps] = lambda site: ScratchOverlaps()
+    """How this memory may overlap inputs and output, where that is more than not at all."""
 
     @property
     def template(self) -> str:

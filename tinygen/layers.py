@@ -12,6 +12,7 @@ from tinygen.emit import render
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body
 from tinygen.layout import Layout, Place
+from tinygen.ops.row_group import RowGroup
 from tinygen.select import Step
 
 
@@ -42,6 +43,11 @@ class Layer:
     def output(self) -> Tensor:
         """The first output, after which it is called."""
         return self.step.site.outputs[0]
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether it is called with each row of the model's input, and not in an invocation."""
+        return isinstance(self.step.node.op, RowGroup) and self.step.node.op.fed
 
     @property
     def operands(self) -> list[tuple[str, int]]:

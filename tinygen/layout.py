@@ -16,7 +16,10 @@ from tinygen.select import Candidate, Step
 
 
 class Place(NamedTuple):
-    """A byte of static memory: "arena", or "state", which keeps its content from one invocation to the next."""
+    """A byte of memory: in "arena", or "state", which keeps its content from one invocation to the next.
+
+    Of the application's memory it is "input" or "output", with a number where the model has several.
+    """
 
     memory: str
     offset: int
@@ -63,23 +66,29 @@ def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout
     """
     found, aliased = frames(graph, steps)
     held = {_name(graph, frame): frame for frame in found}
-    buffers = {name: _buffer(graph, name, frame, len(steps)) for name, frame in held.items()}
+    buffers = {name: _buffer(graph, name, frame, len(steps)) for name, frame in held.items() if not frame.outside}
     scratch = {
         index: Buffer(_scratch_name(graph, step), step.scratch, index, index)
         for index, step in enumerate(steps)
         if step.scratch
     }
     plan = plan_memory(
-        [*(buffers[name] for name, frame in held.items() if not frame.is_state), *scratch.values()],
+        [*(buffer for name, buffer in buffers.items() if not held[name].is_state), *scratch.values()],
         _spacings(graph, steps, aliased) if overlap else {},
     )
-    states = _in_a_row([buffers[name] for name, frame in held.items() if frame.is_state])
+    states = _in_a_row([buffer for name, buffer in buffers.items() if held[name].is_state])
     places = {
         name: Place(memory, slot.offset + offset)
         for memory, slots in (("arena", plan.slots), ("state", states))
         for slot in slots
         if slot.buffer.name in held
         for name, offset in held[slot.buffer.name].offsets.items()
+    }
+    places |= {
+        name: Place(_port(graph, frame.outside), offset)
+        for frame in found
+        if frame.outside
+        for name, offset in frame.offsets.items()
     }
     offsets = {slot.buffer: slot.offset for slot in plan.slots}
     own = {index: Place("arena", offsets[buffer]) for index, buffer in scratch.items()}
@@ -90,31 +99,42 @@ class StepBytes:
     """What single steps need of the arena, with one kernel or another: the least that any plan can give them."""
 
     def __init__(self, graph: Graph, steps: Sequence[Step], overlap: bool = True) -> None:
+        self._graph = graph
         self._overlap = overlap
         found, self._aliased = frames(graph, steps)
         self._life = lives(graph, steps)
         self._steps = steps
-        buffers = [_buffer(graph, _name(graph, frame), frame, len(steps)) for frame in found if not frame.is_state]
+        own = [frame for frame in found if not frame.is_state and not frame.outside]
+        buffers = [_buffer(graph, _name(graph, frame), frame, len(steps)) for frame in own]
         live = [[run for buffer in buffers for run in buffer.during(index)] for index in range(len(steps))]
         self._concerned: list[list[Buffer]] = []
         """For each step the buffers of its inputs and outputs."""
         self._beside: list[int] = []
         """For each step the bytes of all other live buffers."""
         for step, those in zip(steps, live, strict=True):
-            own = {*step.node.inputs, *step.node.outputs}
-            self._concerned.append([b for b in those if any(part.name in own for part in b.pieces)])
-            self._beside.append(sum(aligned(b.bytes) for b in those if all(part.name not in own for part in b.pieces)))
+            its = {*step.node.inputs, *step.node.outputs}
+            self._concerned.append([b for b in those if any(part.name in its for part in b.pieces)])
+            self._beside.append(sum(aligned(b.bytes) for b in those if all(part.name not in its for part in b.pieces)))
         self._tensors: dict[tuple[int, int], int] = {}
+        """What the rest of these needs beside the scratch memory, by step and kernel."""
 
     def of(self, index: int, candidate: Candidate) -> int:
         """Bytes of tensors and scratch that have to be there while a step runs; without states."""
         # Kernels of a group have one name.
         key = index, id(candidate.kernel)
+        scratch = aligned(candidate.estimate.scratch)
         if key not in self._tensors:
             step = self._steps[index]
-            allowed = _allowed(step, candidate.kernel, index, self._life, self._aliased[index]) if self._overlap else {}
-            self._tensors[key] = step_bytes(self._concerned[index], allowed)
-        return self._beside[index] + self._tensors[key] + aligned(candidate.estimate.scratch)
+            own = Buffer(_scratch_name(self._graph, step), scratch, index, index)
+            allowed: Mapping[tuple[str, str], Spacing] = {}
+            if self._overlap:
+                allowed = _allowed(step, candidate.kernel, index, self._life, self._aliased[index], own.name)
+            concerned = self._concerned[index]
+            if any(own.name in pair for pair in allowed):  # of three that may overlap, pairs do not say enough
+                self._tensors[key] = plan_memory([*concerned, own], allowed).lower_bound - scratch
+            else:
+                self._tensors[key] = step_bytes(concerned, allowed)
+        return self._beside[index] + self._tensors[key] + scratch
 
 
 def _buffer(graph: Graph, name: str, frame: Frame, count: int) -> Buffer:
@@ -138,26 +158,32 @@ def _scratch_name(graph: Graph, step: Step) -> str:
 
 
 def _spacings(graph: Graph, steps: Sequence[Step], aliased: Mapping[int, frozenset[int]]) -> Spacings:
-    """How far outputs may overlap inputs, for all steps."""
+    """How far outputs may overlap inputs, and scratch memory both, for all steps."""
     life = lives(graph, steps)
     found: dict[tuple[str, str], Spacing] = {}
     for index, step in enumerate(steps):
-        found.update(_allowed(step, step.kernel, index, life, aliased[index]))
+        found.update(_allowed(step, step.kernel, index, life, aliased[index], _scratch_name(graph, step)))
     return found
 
 
 def _allowed(
-    step: Step, kernel: Kernel, index: int, life: Mapping[str, Life], aliased: frozenset[int]
+    step: Step, kernel: Kernel, index: int, life: Mapping[str, Life], aliased: frozenset[int], scratch: str
 ) -> dict[tuple[str, str], Spacing]:
-    """How far a step's only output may overlap those of its inputs whose bytes nothing reads after it."""
+    """How far a step's only output may overlap those of its inputs whose bytes nothing reads after it.
+
+    And how far the memory of its own, which is called `scratch`, may overlap those inputs, and the output.
+    """
     if len(step.node.outputs) != 1:
         return {}
-    declared = overlaps(kernel, step.site._replace(aliased=aliased))
-    found: dict[tuple[str, str], Spacing] = {}
-    for name in dict.fromkeys(step.node.inputs):
-        operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
-        if name in life and life[name].last == index and all(operand in declared for operand in operands):
-            found[name, step.node.outputs[0]] = _all([declared[operand] for operand in operands])
+    site = step.site._replace(aliased=aliased)
+    (output,) = step.node.outputs
+    own = kernel.scratch_overlaps(site)
+    found = {(scratch, output): own.output} if own.output else {}
+    for written, declared in ((output, overlaps(kernel, site)), (scratch, own.inputs)):
+        for name in dict.fromkeys(step.node.inputs):
+            operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
+            if name in life and life[name].last == index and all(operand in declared for operand in operands):
+                found[name, written] = _all([declared[operand] for operand in operands])
     return found
 
 
@@ -171,6 +197,12 @@ def _all(spacings: Sequence[Spacing]) -> Spacing:
 def _name(graph: Graph, frame: Frame) -> str:
     """The largest tensor of a frame, the first of them, stands for all."""
     return max(frame.offsets, key=lambda name: graph.tensors[name].bytes)
+
+
+def _port(graph: Graph, name: str) -> str:
+    """What an input or output of the application's is called among places."""
+    word, names = ("input", graph.inputs) if name in graph.inputs else ("output", graph.outputs)
+    return f"{word}_{names.index(name)}" if len(names) > 1 else word
 
 
 def _in_a_row(buffers: Sequence[Buffer]) -> tuple[Slot, ...]:

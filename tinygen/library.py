@@ -12,7 +12,7 @@ from tinygen import c_text, library_json, manifest
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
 from tinygen.goal import Goal
-from tinygen.interface import Interface, SharedArena
+from tinygen.interface import EXTERNAL, ROWS, STATIC, Interface, SharedArena
 from tinygen.ir import Array, Graph, Tensor
 from tinygen.layer_text import Pointers, call_text, layer_call, layer_text, shapes_text
 from tinygen.layers import Layer, functions_of, layers_of, with_parts
@@ -24,6 +24,7 @@ from tinygen.placement import sections
 from tinygen.plan import Plan
 from tinygen.select import Candidate, Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
+from tinygen.usage_text import usage
 
 _HELPERS = (
     "clamp",
@@ -102,6 +103,7 @@ class Library:
     inputs: tuple[manifest.Port, ...]
     outputs: tuple[manifest.Port, ...]
     layers: tuple[manifest.Layer, ...]
+    begin: str | None
     arena_bytes: int
     set_arena: str | None
     state_bytes: int
@@ -139,8 +141,17 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     function_of = {layer.id: function for function in functions for layer in function.layers}
     constants = [*_constants(layers, name), *(reset.array for reset in resets if reset.array is not None)]
     const_bytes = sum(constant.array.nbytes for constant in constants)
-    inputs = _ports(graph, graph.inputs, name, "input")
-    outputs = _ports(graph, graph.outputs, name, "output")
+    inputs = _ports(graph, graph.inputs, name, "input", interface.input)
+    outputs = _ports(graph, graph.outputs, name, "output", interface.output)
+    input_texts = _port_texts(inputs, graph, pointers, name, "input")
+    output_texts = _port_texts(outputs, graph, pointers, name, "output")
+    given = [text["variable"] for text in (*input_texts, *output_texts) if text["memory"] == EXTERNAL]
+    ports = {
+        "inputs": input_texts,
+        "outputs": output_texts,
+        "fed": {"rows": inputs[0].shape[1], "bytes": inputs[0].row_bytes} if interface.by_rows else None,
+        "absent": " || ".join(f"!{variable}" for variable in (["arena"] if set_arena else []) + given),
+    }
     macs = sum(graph.macs(step.node) for step in steps)
     common = {"name": name, "prefix_upper": name.upper(), "origin": origin.text(name), "summary": _summary(graph)}
     placed = {part: section.name for part, section in sections(origin.goal.places).items()}
@@ -154,9 +165,9 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     header = render(
         "library/model.h.j2",
         **common,
+        usage=usage(name, interface, input_texts, output_texts),
         **arena,
-        inputs=[_port_text(port, graph.tensors[t]) for port, t in zip(inputs, graph.inputs, strict=True)],
-        outputs=[_port_text(port, graph.tensors[t]) for port, t in zip(outputs, graph.outputs, strict=True)],
+        **ports,
         arena_bytes=layout.plan.bytes,
         state_bytes=layout.state_bytes,
         const_bytes=const_bytes,
@@ -182,8 +193,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         functions=[function.prototype for function in functions],
         texts=[layer_text(layer, graph, pointers, name, function_of.get(layer.id)) for layer in with_parts(layers)],
         layers=[layer_call(layer, pointers) for layer in layers],
-        inputs=[_pointer_text(port, pointers.public(t)) for port, t in zip(inputs, graph.inputs, strict=True)],
-        outputs=[_pointer_text(port, pointers.public(t)) for port, t in zip(outputs, graph.outputs, strict=True)],
+        **ports,
         contents=_contents(steps, layers, pointers),
     )
     data = render(
@@ -201,6 +211,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         files=files,
         inputs=inputs,
         outputs=outputs,
+        begin=f"{name}_begin" if interface.by_rows else None,
         layers=tuple(_manifest_layer(layer, graph, layout) for layer in layers),
         arena_bytes=layout.plan.bytes,
         set_arena=set_arena,
@@ -232,6 +243,8 @@ def _contents(steps: Sequence[Step], layers: Sequence[Layer], pointers: Pointers
     lines = []
     for step in steps:
         layer = by_output.get(step.node.outputs[0])
+        if layer is not None and layer.is_fed:
+            continue
         if layer is not None:
             lines.append(call_text(layer, pointers))
         else:
@@ -301,7 +314,11 @@ def _resets(graph: Graph, pointers: Pointers) -> list[_Reset]:
     return found
 
 
-def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str) -> tuple[manifest.Port, ...]:
+_FUNCTIONS = {STATIC: "{}_{}", EXTERNAL: "{}_set_{}", ROWS: "{}_feed_row"}
+"""What the application calls to get at an input or output, from the library's name and the port's."""
+
+
+def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str, memory: str) -> tuple[manifest.Port, ...]:
     ports = []
     for index, name in enumerate(names):
         tensor = graph.tensors[name]
@@ -310,7 +327,8 @@ def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str) -> tuple[
         ports.append(
             manifest.Port(
                 name=name,
-                symbol=f"{prefix}_{role}{suffix}",
+                symbol=_FUNCTIONS[memory].format(prefix, f"{role}{suffix}"),
+                memory=memory,
                 dtype=str(tensor.dtype),
                 shape=tensor.shape,
                 scale=float(tensor.quant.scale[0]) if tensor.quant is not None and quantised else None,
@@ -321,13 +339,28 @@ def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str) -> tuple[
     return tuple(ports)
 
 
+def _port_texts(
+    ports: Sequence[manifest.Port], graph: Graph, pointers: Pointers, prefix: str, role: str
+) -> list[dict[str, object]]:
+    variables = [f"{role}_{index}" if len(ports) > 1 else role for index in range(len(ports))]
+    return [
+        {
+            **_port_text(port, graph.tensors[port.name]),
+            "macro": f"{prefix}_{variable}".upper(),
+            "variable": variable,
+            "pointer": pointers.public(port.name),
+        }
+        for port, variable in zip(ports, variables, strict=True)
+    ]
+
+
 def _port_text(port: manifest.Port, tensor: Tensor) -> dict[str, object]:
     usage = f"{C_TYPES[port.dtype]}[{tensor.elements}], {shape_text(tensor.shape)}"
     if port.scale is not None:
         usage += f", scale {float(str(tensor.quant.scale[0] if tensor.quant else 0))!r}, zero point {port.zero_point}"
     return {
         "symbol": port.symbol,
-        "macro": port.symbol.upper(),
+        "memory": port.memory,
         "c_type": C_TYPES[port.dtype],
         "usage": usage,
         "elements": tensor.elements,
@@ -336,10 +369,6 @@ def _port_text(port: manifest.Port, tensor: Tensor) -> dict[str, object]:
         "scale": c_text.float_literal(port.scale) if port.scale is not None else "",
         "zero_point": port.zero_point,
     }
-
-
-def _pointer_text(port: manifest.Port, pointer: str) -> dict[str, str]:
-    return {"symbol": port.symbol, "c_type": C_TYPES[port.dtype], "pointer": pointer}
 
 
 def _manifest_layer(layer: Layer, graph: Graph, layout: Layout) -> manifest.Layer:

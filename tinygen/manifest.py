@@ -3,9 +3,9 @@
 Of several models that were built together, it is {schema, models, files}: `models` has an object of the following
 fields for each, with empty `files`, and `files` those of the whole folder.
 
-Schema 3. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
+Schema 4. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
 
-    schema            3
+    schema            4
     tinygen           version that wrote it
     name              C prefix and library name
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
@@ -17,9 +17,12 @@ Schema 3. All paths are relative to the folder that holds manifest.json, with fo
     board, core       ids of boards/*.toml and boards/cores/*.toml
     include_dirs, sources, cflags           what the target build of the library uses
     host_include_dirs, host_sources         the same model with portable kernels only, for the host
-    inputs, outputs   [{name, symbol, dtype, shape, scale, zero_point, bytes}]: `symbol` is a C function without
-                      arguments that returns a pointer to the buffer; scale and zero_point are null where the
-                      tensor is not quantised
+    inputs, outputs   [{name, symbol, memory, dtype, shape, scale, zero_point, bytes}]: `memory` is "static", and the C
+                      function `symbol` without arguments returns a pointer to the buffer; or "external", and `symbol`
+                      takes a pointer to the application's, aligned to a word, before all else, and returns 0 if it will
+                      do; or, of an input, "rows", and `symbol` takes a pointer to the next of its rows, of which it has
+                      shape[1], before each invoke; scale and zero_point are null where the tensor is not quantised
+    begin             C symbol, void (void), that forgets rows which were fed; null where none are
     invoke            C symbol, void (void)
     reset             C symbol, void (void), or null for a model without state
     arena_bytes       RAM for inputs, outputs, activations and scratch, static but for `set_arena`
@@ -58,9 +61,10 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import OutputError, UsageError
+from tinygen.interface import ROWS
 from tinygen.ir import Removed
 
-SCHEMA = 3
+SCHEMA = 4
 FILE_NAME = "manifest.json"
 
 
@@ -79,11 +83,17 @@ class Port:
 
     name: str
     symbol: str
+    memory: str
     dtype: str
     shape: tuple[int, ...]
     scale: float | None
     zero_point: int | None
     bytes: int
+
+    @property
+    def row_bytes(self) -> int | None:
+        """Of each row that is fed, where it is."""
+        return self.bytes // self.shape[1] if self.memory == ROWS else None
 
 
 @dataclass(frozen=True)
@@ -186,6 +196,7 @@ class Manifest:
     host_sources: tuple[str, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    begin: str | None
     invoke: str
     reset: str | None
     arena_bytes: int

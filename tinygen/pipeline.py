@@ -27,6 +27,7 @@ from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.options import Options
 from tinygen.placement import resolved
 from tinygen.plan import Plan, plan, sizes_of
+from tinygen.ports import with_ports
 from tinygen.target import Board, Core, load_board, load_core
 
 IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
@@ -179,7 +180,8 @@ def _part(
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
         plain = dataclasses.replace(origin, goal=Goal(goal.objective))
-        _, host = portable_c(model, prefix, core, plain)
+        # Of the graph with its groups: layers are compared one by one.
+        _, host = portable_c(dataclasses.replace(model, graph=chosen.graph), prefix, core, plain)
     report = fit(library, chosen, board, model.file, goal.places)
     return Part(model, prefix, goal, chosen, library, host, report, memory_map(chosen.graph, chosen))
 
@@ -197,15 +199,18 @@ def board_c(
 
     Raises UsageError for a region or a kernel that there is not, and DoesNotFit for a budget that cannot be met.
     """
-    chosen = plan(model.graph, core, goal, room(board, goal.places))
+    interface = interface or Interface()
+    graph = with_ports(model.graph, interface)
+    chosen = plan(graph, core, goal, room(board, goal.places), rows=interface.by_rows)
     goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
-    origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface or Interface(), together)
+    origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface, together)
     return goal, chosen, generate(chosen.graph, chosen, prefix, origin), origin
 
 
 def portable_c(model: Model, prefix: str, core: Core, origin: Origin) -> tuple[Plan, Library]:
     """The library in C for any core, and the plan behind it. Raises DoesNotFit for a budget that cannot be met."""
-    chosen = plan(model.graph, core, origin.goal, portable=True)
+    graph = with_ports(model.graph, origin.interface)
+    chosen = plan(graph, core, origin.goal, portable=True, rows=origin.interface.by_rows)
     return chosen, generate(chosen.graph, chosen, prefix, origin)
 
 

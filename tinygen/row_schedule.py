@@ -1,18 +1,22 @@
 """The order in which the rows of several stages are computed, and the line buffers between them.
 
 Rows are asked for from the end: a stage computes its next rows when another one needs them, so that few rows are
-between two stages at any time. A line buffer holds the rows that are still needed, one after the other; before new ones
-would pass its end, those move down to its beginning. Rows outside the image are written into it like others.
+between two stages at any time. Only early stages compute theirs as soon as they can: where several stages read the same
+rows, these need not wait for all of them then. A line buffer holds the rows that are still needed, one after the other;
+before new ones would pass its end, those move down to its beginning. Rows outside the image are written into it like
+others.
 
 All of that is known beforehand: here it is simulated, and what happens is written down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
+from itertools import groupby, pairwise
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Stage:
     """Whether all calls add to the same rows, which are there after the last."""
     place: str = ""
     """The output of another stage, in whose next rows this output lies: it is read as they are written."""
+    early: bool = False
+    """Whether it is called as soon as its inputs' rows are there, not when its output's are asked for.
+
+    All its inputs have line buffers then, and its `place`, if any, has none.
+    """
 
     def first(self, call: int) -> int:
         """The first row of the inputs that a call reads."""
@@ -63,13 +72,24 @@ class Event:
     rows: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line buffer: so many rows, in use while the stages `first` to `last` are called."""
+class Use(NamedTuple):
+    """Rows `start` to before `stop` of a line buffer, in use while any of the stages `first` to `last` is called.
 
-    rows: int
+    To a stage's calls belong the padding and the moves in the line buffer that it writes.
+    """
+
+    start: int
+    stop: int
     first: int
     last: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line buffer: so many rows, and when which of them are in use."""
+
+    rows: int
+    uses: tuple[Use, ...]
 
 
 @dataclass(frozen=True)
@@ -96,8 +116,10 @@ class _Buffer:
     most: int = 0
     """Rows that were there at once."""
     written: dict[int, int] = field(default_factory=dict)
-    """For each row the event that wrote it, and below the last one that read it."""
+    """For each row the first event that wrote to it, and below the last one that read it."""
     read: dict[int, int] = field(default_factory=dict)
+    bottoms: dict[int, int] = field(default_factory=dict)
+    """What `bottom` is from the event of this number on."""
 
 
 class _Simulation:
@@ -115,7 +137,7 @@ class _Simulation:
             if not stage.place:
                 above = max((s.before for s in stages if stage.output in s.inputs), default=0)
                 capacity = capacities.get(stage.output, _ENDLESS)
-                self.buffers[stage.output] = _Buffer(_height(stage), capacity, -above, -above)
+                self.buffers[stage.output] = _Buffer(_height(stage), capacity, -above, -above, bottoms={0: -above})
 
     def run(self) -> None:
         """All calls of the last stage, and what they need."""
@@ -138,7 +160,7 @@ class _Simulation:
                 self.events.append(Event(Kind.PAD, index, (buffer.next - buffer.bottom, stage.rows)))
             row = buffer.next - buffer.bottom
         else:
-            row = place if stage.place else call * stage.rows
+            row = place if stage.place and not stage.early else call * stage.rows
         first = stage.first(call)
         for name in stage.inputs:
             if name in self.buffers:
@@ -146,7 +168,7 @@ class _Simulation:
         begun = None
         for name in stage.inputs:
             if name in self._producer and name not in self.buffers:
-                begun = self._call(self._producer[name], row)
+                begun = self._place(self._producer[name], row, call)
         # Only now: to provide one input may move the rows of another.
         starts = [self._start(name, first, row) for name in stage.inputs]
         now = len(self.events)
@@ -156,8 +178,36 @@ class _Simulation:
             if name in self.buffers:
                 self.buffers[name].read.update(dict.fromkeys(range(first, first + stage.taps), now))
         if buffer is not None and not (stage.accumulates and call + 1 < stage.calls):
-            self._wrote(buffer, stage.rows, self._begun.get(index, now if begun is None else begun))
+            self._wrote(buffer, stage.rows, self._begun.get(index, now if begun is None else begun), now)
         return now if begun is None else begun
+
+    def _place(self, index: int, row: int, call: int) -> int | None:
+        """The next rows of a stage that lie in others; returns the event in which they are written, if not before."""
+        if not self._stages[index].early:
+            return self._call(index, row)
+        while self._calls[index] <= call:
+            self._bring_about(index)
+        return None
+
+    def _bring_about(self, index: int) -> None:
+        """The next call of an early stage."""
+        stage = self._stages[index]
+        for name in stage.inputs:
+            self._provide(name, stage.first(self._calls[index]) + stage.taps)
+
+    def _call_early(self) -> None:
+        """The early stages that now can be called."""
+        for index, stage in enumerate(self._stages):
+            while stage.early and self._is_ready(index):
+                if stage.output in self.buffers and self.buffers[stage.output].next < 0:
+                    self._provide(stage.output, 0)
+                else:
+                    self._call(index)
+
+    def _is_ready(self, index: int) -> bool:
+        stage, call = self._stages[index], self._calls[index]
+        there = (self.buffers[name].next >= stage.first(call) + stage.taps for name in stage.inputs)
+        return call < stage.calls and all(there)
 
     def _start(self, name: str, first: int, row: int) -> int:
         """Where rows from `first` on begin, of a stage that writes to `row`."""
@@ -170,12 +220,15 @@ class _Simulation:
         buffer, index = self.buffers[name], self._producer[name]
         while buffer.next < stop:
             if 0 <= buffer.next < buffer.height:
-                self._call(index)
+                if self._stages[index].early:
+                    self._bring_about(index)
+                else:
+                    self._call(index)
                 continue
             count = (min(stop, 0) if buffer.next < 0 else stop) - buffer.next
             self._make_room(index, buffer, count)
             self.events.append(Event(Kind.PAD, index, (buffer.next - buffer.bottom, count)))
-            self._wrote(buffer, count, len(self.events) - 1)
+            self._wrote(buffer, count, len(self.events) - 1, len(self.events) - 1)
 
     def _make_room(self, index: int, buffer: _Buffer, count: int) -> None:
         name = self._stages[index].output
@@ -190,15 +243,18 @@ class _Simulation:
         lowest = max(min(needed, buffer.next), buffer.bottom)
         buffer.most = max(buffer.most, buffer.next + count - lowest)
         if buffer.next + count - buffer.bottom > buffer.capacity:
+            buffer.bottoms[len(self.events)] = lowest
             if buffer.next > lowest:
                 rows = (lowest - buffer.bottom, buffer.next - lowest)
                 self.events.append(Event(Kind.MOVE, index, rows))
             buffer.bottom = lowest
 
-    @staticmethod
-    def _wrote(buffer: _Buffer, count: int, event: int) -> None:
-        buffer.written.update(dict.fromkeys(range(buffer.next, buffer.next + count), event))
+    def _wrote(self, buffer: _Buffer, count: int, first: int, last: int) -> None:
+        rows = range(buffer.next, buffer.next + count)
+        buffer.written.update(dict.fromkeys(rows, first))
+        buffer.read.update(dict.fromkeys(rows, last))
         buffer.next += count
+        self._call_early()
 
 
 def schedule(stages: Sequence[Stage]) -> Schedule:
@@ -226,9 +282,28 @@ def _height(stage: Stage) -> int:
 
 
 def _line(events: Sequence[Event], buffer: _Buffer) -> Line:
-    """The stages that are called while any of its rows is there."""
-    used: set[int] = set()
-    for row, written in buffer.written.items():
-        used.update(range(written, buffer.read.get(row, written) + 1))
-    stages = [events[index].stage for index in used]
-    return Line(buffer.most, min(stages), max(stages))
+    """Its rows are in use from when they are first written to until they are last read."""
+    stages: list[set[int]] = [set() for _ in range(buffer.most)]
+    for start, stop in pairwise([*buffer.bottoms, len(events)]):
+        bottom = buffer.bottoms[start]
+        for row, written in buffer.written.items():
+            if written < stop and buffer.read[row] >= start:
+                # What moves is in both places then.
+                there = events[max(written, start) : min(buffer.read[row], stop) + 1]
+                stages[row - bottom].update(event.stage for event in there)
+    uses: list[Use] = []
+    for runs, rows in groupby(range(buffer.most), key=lambda row: _runs(stages[row])):
+        first, *others = rows
+        uses += [Use(first, first + 1 + len(others), *run) for run in runs]
+    return Line(buffer.most, tuple(uses))
+
+
+def _runs(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """The first and the last of all numbers that follow one upon the other."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return tuple(found)

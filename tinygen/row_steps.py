@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from tinygen import select
+from tinygen import memory, select
 from tinygen.access import Order, Spacing, spacing
-from tinygen.choice import choose, flash_bytes, within_ram
+from tinygen.choice import Tally, choose, flash_bytes, weighed, within_ram
 from tinygen.estimate import Estimate, of_c
 from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Tensor
-from tinygen.kernel import Body, Kernel, Work, overlaps
-from tinygen.memory import ALIGNMENT, Buffer, aligned, plan_memory
+from tinygen.kernel import Body, Kernel, ScratchOverlaps, Work, overlaps
+from tinygen.memory import ALIGNMENT, Buffer, aligned, step_bytes
 from tinygen.ops import row_pool
 from tinygen.ops.common import INT32
 from tinygen.ops.row_group import RowGroup
 from tinygen.ops.row_pool import unrolled
 from tinygen.row_form import RowForm, row_form
-from tinygen.row_schedule import Event, Kind, Schedule, Stage, schedule
+from tinygen.row_memory import GroupMemory, Use, group_memory
+from tinygen.row_schedule import Event, Kind, Line, Schedule, Stage, schedule
 from tinygen.select import Candidate, Part, Step, site_of, step_of, step_with, time_of
 from tinygen.target import Core
 
@@ -63,20 +67,17 @@ def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool,
     whole = unrolled(node.op.graph)
     site = site_of(graph, node, core, goal.style)
     style = Goal(goal.objective, prefer=goal.prefer)
-    found: dict[object, Candidate] = {}
 
     def step_for(inner: Node, rows: int) -> Step:
         if (inner, rows) not in known:
             known[inner, rows] = _row_step(whole, inner, rows, core, style, portable)
         return known[inner, rows]
 
+    ways: list[_Way] = []
     for rows in _row_counts(whole, step_for):
         steps = [step_for(inner, count) for inner, count in zip(whole.nodes, rows, strict=True)]
-        for chosen in _choices(steps, style):
-            key = (*rows, *(step.kernel.name for step in chosen))
-            if key not in found:
-                found[key] = _Group(whole, chosen, rows).candidate(core)
-    best, *others = _undominated(found.values())
+        ways += _ways(whole, steps, rows, style, node.op.fed)
+    best, *others = _undominated(way.group().candidate(core) for way in _worthwhile(ways, style))
     return Step(node, site, best, tuple(others))
 
 
@@ -157,14 +158,68 @@ def _form(graph: Graph, node: Node) -> RowForm:
     return form
 
 
-def _choices(steps: Sequence[Step], goal: Goal) -> Iterator[tuple[Step, ...]]:
-    """The best kernels for each amount of memory that the stages' calls may want for themselves."""
+class _Way(NamedTuple):
+    """To compute a group: its nodes' kernels, the rows of their calls, and the nodes that go ahead of others."""
+
+    graph: Graph
+    steps: tuple[Step, ...]
+    rows: tuple[int, ...]
+    early: frozenset[int]
+    fed: bool
+    bytes: int
+    """Of memory that it needs at least."""
+
+    def group(self) -> _Group:
+        """As a group, with all that follows."""
+        return _Group(self.graph, self.steps, self.rows, self.early, self.fed)
+
+
+def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal, fed: bool) -> Iterator[_Way]:
+    """The best kernels for each amount of memory that there may be."""
+    early, group = _with_early(graph, steps, rows, fed)
+    ends, beside = group.end_bytes(), group.lines_beside()
 
     def needs(index: int, candidate: Candidate) -> int:
-        return candidate.estimate.scratch
+        return ends + beside[index] + candidate.estimate.scratch
 
-    for limit in sorted({needs(0, each) for step in steps for each in (step.chosen, *step.rejected)}):
-        yield choose(within_ram(steps, limit, needs), goal)
+    limits = {need for index, step in enumerate(steps) for need in _useful(step, partial(needs, index))}
+    for limit in sorted(limit for limit in limits if limit >= ends + max(beside)):
+        chosen = choose(within_ram(steps, limit, needs), goal)
+        yield _Way(graph, chosen, rows, early, fed, max(needs(index, step.chosen) for index, step in enumerate(chosen)))
+
+
+def _useful(step: Step, needs: Callable[[Candidate], int]) -> Iterator[int]:
+    """What those kernels need that are faster than all that need less."""
+    fastest = float("inf")
+    for each in sorted((step.chosen, *step.rejected), key=lambda each: (needs(each), each.estimate.time)):
+        if each.estimate.time < fastest or fastest == float("inf"):
+            fastest = each.estimate.time
+            yield needs(each)
+
+
+def _with_early(graph: Graph, steps: Sequence[Step], rows: Sequence[int], fed: bool) -> tuple[frozenset[int], _Group]:
+    """The nodes that go ahead where others read the same rows, those by which less memory is needed; the group."""
+
+    def least(group: _Group) -> int:
+        return group.end_bytes() + max(group.lines_beside())
+
+    found = frozenset[int]()
+    best = _Group(graph, steps, rows, found, fed)
+    for index in best.may_be_early():
+        other = _Group(graph, steps, rows, found | {index}, fed)
+        if least(other) < least(best):
+            found, best = found | {index}, other
+    return found, best
+
+
+def _worthwhile(ways: Iterable[_Way], goal: Goal) -> Iterator[_Way]:
+    """Those that are faster, or better as the objective has it, than all that need less memory."""
+    fastest = best = float("inf")
+    rated = [(way.bytes, weighed(way.steps, goal), Tally.of(way.steps).time, way) for way in ways]
+    for _, cost, time, way in sorted(rated, key=lambda each: each[:3]):
+        if cost < best or time < fastest:
+            yield way
+        fastest, best = min(fastest, time), min(best, cost)
 
 
 @dataclass(frozen=True)
@@ -209,14 +264,20 @@ class _Lying:
 class _Group:
     """A choice of kernels for the nodes of a group, and all that follows from it."""
 
-    def __init__(self, graph: Graph, steps: Sequence[Step], rows: Sequence[int]) -> None:
+    def __init__(
+        self, graph: Graph, steps: Sequence[Step], rows: Sequence[int], early: frozenset[int], fed: bool
+    ) -> None:
         self._graph = graph
+        self._early = {graph.nodes[index].outputs[0] for index in early}
         self._steps = steps
+        self._fed = fed
         self._forms = [_form(graph, node) for node in graph.nodes]
         self._copied = [
             name
             for name in graph.inputs
-            if any(name in node.inputs and form.pads for node, form in zip(graph.nodes, self._forms, strict=True))
+            if any(
+                name in node.inputs and (form.pads or fed) for node, form in zip(graph.nodes, self._forms, strict=True)
+            )
         ]
         self._distances = self._places(rows)
         self._stages = self._all_stages(rows)
@@ -233,12 +294,21 @@ class _Group:
             free = (
                 (name, distance)
                 for index, distance in self._distances_of(step)
-                if self._is_read_once(name := step.node.inputs[index]) and written[name] == written[output]
+                if self._is_read_once(name := step.node.inputs[index])
+                and written[name] == written[output]
+                and self._may_wait(name, output)
             )
-            first = next(free, None)
+            # What is early waits longest.
+            first = min(free, key=lambda place: place[0] not in self._early, default=None)
             if first is not None:
                 found[first[0]] = output, first[1]
         return found
+
+    def _may_wait(self, name: str, output: str) -> bool:
+        """Whether rows, if they are early, can lie in those of `output`, which have to be there already."""
+        return name not in self._early or (
+            output == self._graph.outputs[0] and self._pitch(name) == self._pitch(output)
+        )
 
     def _is_read_once(self, name: str) -> bool:
         written = any(name in node.outputs for node in self._graph.nodes)
@@ -264,13 +334,25 @@ class _Group:
         ]
         for node, form, count in zip(self._graph.nodes, self._forms, rows, strict=True):
             read = [name for name in node.inputs if self._graph.tensors[name].data is None]
-            padded = [_copy_of(name) if name in self._copied and form.pads else name for name in read]
+            copied = self._copied if form.pads or self._fed else ()
+            padded = [_copy_of(name) if name in copied else name for name in read]
             calls = _height(self._graph, node) // count
             place = self._distances.get(node.outputs[0], ("", 0))[0]
             written = 1 if form.accumulates else count
             taps, step = form.rows(count), count * form.stride
             found.append(
-                Stage(tuple(padded), node.outputs[0], calls, written, taps, step, form.before, form.accumulates, place)
+                Stage(
+                    tuple(padded),
+                    node.outputs[0],
+                    calls,
+                    written,
+                    taps,
+                    step,
+                    form.before,
+                    form.accumulates,
+                    place,
+                    node.outputs[0] in self._early,
+                )
             )
         return found
 
@@ -283,20 +365,63 @@ class _Group:
 
     # --- memory -------------------------------------------------------------------------------------------------------
 
-    def _memory(self) -> tuple[int, dict[str, int], list[int]]:
-        """Bytes in all, and the offsets of each line and of each node's kernel's memory."""
-        lines = {
-            name: Buffer(name, line.rows * self._pitch(name), line.first, line.last)
-            for name, line in self._schedule.lines.items()
-        }
+    def may_be_early(self) -> Iterator[int]:
+        """The nodes that read no rows but those in line buffers, and none that nobody else does."""
+        readers = Counter(name for stage in self._stages for name in stage.inputs)
+        for index, stage in enumerate(self._stages[len(self._copied) : -1]):
+            in_lines = all(name in self._schedule.lines for name in stage.inputs)
+            if in_lines and not stage.accumulates and all(readers[name] > 1 for name in stage.inputs):
+                yield index
+
+    def lines_beside(self) -> list[int]:
+        """For each node the bytes in line buffers that are in use while its kernel is called."""
+        found = [0] * len(self._stages)
+        for name, line in self._schedule.lines.items():
+            for use in line.uses:
+                for stage in range(use.first, use.last + 1):
+                    found[stage] += (use.stop - use.start) * self._pitch(name)
+        return found[len(self._copied) :]
+
+    def end_bytes(self) -> int:
+        """What input and output need at least, overlapping as they may; rows that are fed need nothing."""
+        if self._fed:
+            return self._graph.tensors[self._graph.outputs[0]].bytes
+        inputs = [Buffer(name, self._graph.tensors[name].bytes, 0, 0) for name in self._graph.inputs]
+        (output,) = self._graph.outputs
+        y = Buffer(output, self._graph.tensors[output].bytes, 0, 0)
+        spacings = self._spacings(dict.fromkeys(self._schedule.lines, 0))
+        return step_bytes([*inputs, y], {(inputs[index].name, output): each for index, each in spacings.items()})
+
+    def _memory(self) -> tuple[GroupMemory, dict[str, int], list[int]]:
+        """The plan, and the offsets of each line and of each node's kernel's memory."""
+        lines = {name: _line_buffer(name, line, self._pitch(name)) for name, line in self._schedule.lines.items()}
         shift = len(self._copied)
         own = [
             Buffer(f"{_SCRATCH}{index}", step.scratch, index + shift, index + shift)
             for index, step in enumerate(self._steps)
         ]
-        plan = plan_memory([*lines.values(), *(buffer for buffer in own if buffer.bytes)])
-        offsets = {slot.buffer.name: slot.offset for slot in plan.slots}
-        return plan.bytes, {name: offsets[name] for name in lines}, [offsets.get(b.name, 0) for b in own]
+        buffers = [*lines.values(), *(buffer for buffer in own if buffer.bytes)]
+        known = {buffer.name for buffer in buffers}
+        plan = group_memory(buffers, [self._use(event, known) for event in self._schedule.events])
+        offsets = plan.offsets
+        return plan, {name: offsets[name] for name in lines}, [offsets.get(b.name, 0) for b in own]
+
+    def _use(self, event: Event, known: Set[str]) -> Use:
+        """What an event uses of the memory with these names, and writes of the output."""
+        stage = self._stages[event.stage]
+        names = [stage.output]
+        if event.kind is Kind.RUN:
+            names += [*stage.inputs, f"{_SCRATCH}{event.stage - len(self._copied)}"]
+        hosts = [self._host(name) for name in names]
+        written = (0, 0)
+        if event.kind is Kind.RUN and hosts[0] == self._graph.outputs[0]:
+            pitch = self._pitch(hosts[0])
+            written = event.rows[-1] * pitch, (event.rows[-1] + stage.rows) * pitch
+        return Use(tuple(name for name in hosts if name in known), written)
+
+    def _host(self, name: str) -> str:
+        """What the rows of a tensor lie in: its own memory, or another tensor's."""
+        return self._host(self._distances[name][0]) if name in self._distances else name
 
     def _where(self, name: str, lines: Mapping[str, int]) -> _Lying:
         """Where the rows of a tensor are."""
@@ -340,18 +465,46 @@ class _Group:
             for index, these in enumerate(reads)
         }
 
+    # --- rows that come one by one ------------------------------------------------------------------------------------
+
+    def _events(self) -> tuple[Event, ...]:
+        """What happens; where rows are fed, the one that is there is the input's first and only one."""
+        if not self._fed:
+            return self._schedule.events
+        return tuple(
+            dataclasses.replace(event, rows=(0, *event.rows[1:])) if self._takes(event) else event
+            for event in self._schedule.events
+        )
+
+    def _takes(self, event: Event) -> bool:
+        """Whether a row of a group's input is copied."""
+        return event.kind is Kind.RUN and event.stage < len(self._copied)
+
+    def _starts(self, sizes: Sequence[int]) -> Array:
+        """For each row that is fed, and beyond the last: where in the schedule begins what can happen with it.
+
+        `sizes`: how many of the schedule's numbers each event has.
+        """
+        at = np.concatenate(([0], np.cumsum(sizes)))
+        taken = [int(at[index]) for index, event in enumerate(self._schedule.events) if self._takes(event)]
+        height = self._graph.tensors[self._graph.inputs[0]].shape[1]
+        ends = [int(at[-1])] * (height + 1 - len(taken))
+        return np.array([0, *taken[1:], *ends], np.uint16 if at[-1] < 1 << 16 else np.int32)
+
     # --- code ---------------------------------------------------------------------------------------------------------
 
     def candidate(self, core: Core) -> Candidate:
         """As one kernel."""
-        total, lines, own = self._memory()
-        actions, table = self._program(lines)
+        held, lines, own = self._memory()
+        total = held.bytes
+        actions, constants = self._program(lines)
         body = Body(
-            {"actions": actions, "steps": len(table), "memory": _memory_used(actions)},
-            {"schedule": table},
+            {"actions": actions, "steps": len(constants["schedule"]), "memory": _memory_used(actions)},
+            constants,
             helpers=frozenset(_HELPERS[action.kind] for action in actions if action.kind in _HELPERS),
         )
-        spacings = self._spacings(lines)
+        # A row that is fed lies anywhere, and is gone when the output's next rows are written.
+        spacings = {} if self._fed else self._spacings(lines)
         requires = frozenset[str]().union(*(step.kernel.requires for step in self._steps))
         work = self._work()
         kernel = Kernel(
@@ -363,12 +516,14 @@ class _Group:
             overlaps=lambda site: spacings,
             work=lambda site: work,
             scratch=lambda site: total,
+            scratch_overlaps=lambda site: ScratchOverlaps(output=held.overlap),
         )
         parts = tuple(
             Part(step, self._stages[index + len(self._copied)].calls, offset)
             for index, (step, offset) in enumerate(zip(self._steps, own, strict=True))
         )
-        return Candidate(kernel, body, self._estimate(work, table.nbytes, total, core), "", parts)
+        data = sum(array.nbytes for array in constants.values())
+        return Candidate(kernel, body, self._estimate(work, data, total, core), "", parts)
 
     def _estimate(self, work: Work, data: int, scratch: int, core: Core) -> Estimate:
         """Of the parts, and of what calls them."""
@@ -391,13 +546,17 @@ class _Group:
                 per_byte = 0.8 if event.kind is Kind.MOVE and self._pitch(stage.output) % ALIGNMENT == 0 else 4
                 instructions += round(per_byte * event.rows[1] * self._pitch(stage.output)) + 10
             elif event.stage < len(self._copied):
-                instructions += 4 * self._pitch(stage.output) + 10
+                instructions += 4 * self._pitch(stage.output) + 10 + (30 if self._fed else 0)
         return Work(instructions, 60 + 20 * len(self._stages) + 24 * len(self._schedule.lines))
 
-    def _program(self, lines: Mapping[str, int]) -> tuple[tuple[Action, ...], Array]:
-        """What can happen, and as the schedule's bytes what does: an action's number, and rows that vary."""
+    def _program(self, lines: Mapping[str, int]) -> tuple[tuple[Action, ...], dict[str, Array]]:
+        """What can happen, and as the schedule's bytes what does: an action's number, and rows that vary.
+
+        Of rows that are fed, `_starts`, too.
+        """
+        events = self._events()
         by_action: dict[tuple[Kind, int], list[Event]] = {}
-        for event in self._schedule.events:
+        for event in events:
             by_action.setdefault((event.kind, event.stage), []).append(event)
         keys = sorted(by_action, key=lambda key: (key[1], [Kind.PAD, Kind.MOVE, Kind.RUN].index(key[0])))
         varying = {
@@ -406,11 +565,13 @@ class _Group:
         }
         actions = tuple(self._action(*key, by_action[key][0].rows, varying[key], lines) for key in keys)
         number = {key: index for index, key in enumerate(keys)}
-        words: list[int] = []
-        for event in self._schedule.events:
-            key = event.kind, event.stage
-            words += [number[key], *(event.rows[i] for i in varying[key])]
-        return actions, np.array(words, np.uint8 if max(words) < 256 else np.uint16)
+        words = [
+            [number[event.kind, event.stage], *(event.rows[i] for i in varying[event.kind, event.stage])]
+            for event in events
+        ]
+        table = np.concatenate(words)
+        constants = {"schedule": table.astype(np.uint8 if table.max() < 256 else np.uint16)}
+        return actions, {**constants, "starts": self._starts([*map(len, words)])} if self._fed else constants
 
     def _action(
         self, kind: Kind, stage: int, rows: Sequence[int], varying: Sequence[int], lines: Mapping[str, int]
@@ -479,6 +640,16 @@ def _memory_used(actions: Sequence[Action]) -> frozenset[str]:
     }
     used = bases & {LINES, WORDS}
     return frozenset(used | {WORDS} if used or words else ())
+
+
+def _line_buffer(name: str, line: Line, pitch: int) -> Buffer:
+    """For the plan of a group's memory, whose steps are the stages."""
+    parts = tuple(
+        memory.Part(f"{name} {index}", use.start * pitch, (use.stop - use.start) * pitch, use.first, use.last)
+        for index, use in enumerate(line.uses)
+    )
+    first, last = min(use.first for use in line.uses), max(use.last for use in line.uses)
+    return Buffer(name, line.rows * pitch, first, last, parts)
 
 
 def _copy_of(name: str) -> str:

@@ -192,6 +192,9 @@ def cases() -> tuple[Case, ...]:
         convolution_case(
             "strided_valid_3x3", x=(1, 6, 18, 8), filters=4, kernel=(3, 3), stride=(2, 2), padding="VALID"
         ),
+        convolution_case("inside_of_a_border", x=(1, 261, 15, 3), filters=2, kernel=(3, 3)),
+        convolution_case("many_taps", x=(1, 7, 14, 4), filters=3, kernel=(5, 5), output_scale=1.0),
+        convolution_case("many_filters_3x3", x=(1, 4, 14, 3), filters=41, kernel=(3, 3), stride=(1, 2), lowest=True),
         convolution_case("int16", x=(1, 6, 7, 3), filters=6, kernel=(4, 2), dtype="int16"),
         convolution_case("int16_pointwise", x=(1, 5, 5, 8), filters=7, kernel=(1, 1), dtype="int16"),
         convolution_case(

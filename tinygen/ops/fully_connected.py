@@ -135,6 +135,10 @@ def cases() -> tuple[Case, ...]:
         _case("gain_above_one", (1, 4), 4, output_scale=1e-4),
         _case("deep", (1, 203), 9, output_scale=1.0),
         _case("deep_in_words", (1, 264), 7, output_scale=1.0),
+        # The last results lie where half of the scratch memory may begin.
+        _case("more_results_than_values", (1, 8), 19),
+        _case("many_results", (1, 76), 131, output_scale=1.0),
+        _case("many_results_per_channel", (1, 144), 173, per_channel=True, activation="RELU", output_scale=1.0),
         _case("few_values", (40, 7), 5, activation="RELU"),
         _case("lowest_weights", (1, 22), 3, lowest=True),
         _case("int16", (3, 13), 9, dtype="int16"),

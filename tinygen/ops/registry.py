@@ -51,6 +51,7 @@ FAMILIES = (
 
 SPECIALISED: tuple[str, ...] = (
     "armv7em.add",
+    "armv7em.border_patches",
     "armv7em.copies",
     "armv7em.depthwise",
     "armv7em.depthwise_3x3",
@@ -63,6 +64,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.pools",
     "armv7em.ring",
     "armv7em.stationary",
+    "armv7em.vector",
     "armv7em.winograd",
 )
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""

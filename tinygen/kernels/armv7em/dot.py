@@ -3,8 +3,7 @@
 A lane is one pixel (or one row of a matrix). The activations of all lanes lie in memory expanded and interleaved: for
 each four consecutive values, a group, first one word of every lane, then a second word of every lane (see `packing`).
 The weights are a stream: for each group one word of every filter. So both are read by long loads from walking pointers
-that end anywhere: a load of activations may bring what belongs to two groups. The only lane may also lie there as it
-is, raw: then each group is expanded in registers, which takes no memory.
+that end anywhere: a load of activations may bring what belongs to two groups.
 
 Registers: the accumulators from r0 on, filter by filter; then the weights; then the activations; r12 walks through the
 activations, lr through the stream. `templates/armv7em/dot.j2` prints the steps.
@@ -12,6 +11,7 @@ activations, lr through the stream. `templates/armv7em/dot.j2` prints the steps.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,7 +21,7 @@ ACTIVATIONS = "r12"
 STREAM = "lr"
 """Walks through the weights, and all else that differs from filter to filter."""
 
-_REGISTERS = 12
+REGISTERS = 12
 """r0 to r11."""
 
 
@@ -29,9 +29,9 @@ class Step(NamedTuple):
     """One instruction.
 
     "load": `registers` from the pointer `source`, which moves on; "even": SXTB16 of `source` into `target`, which
-    leaves the weights (or activations) 0 and 2 of four; "odd": of 1 and 3; "flip": of four activations as they are the
-    second word, as `packing` asks for; "multiply": both products of the halfwords
-    of `source` and `weights`, plus `addend`, into `target`.
+    leaves the weights 0 and 2 of four; "odd": of 1 and 3; "low": UXTB16; "multiply": both products of the halfwords
+    of `source` and `weights`, plus `addend`, into `target`; "cross": of the low halfword of `source` and the high one
+    of `weights`, less that of the other two.
     """
 
     kind: str
@@ -43,34 +43,15 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Block:
-    """`filters` times `lanes` accumulators, and the registers that are left for weights and activations."""
+class Sums(ABC):
+    """`filters` times `lanes` accumulators, which products are added to."""
 
     filters: int
     lanes: int
-    packed: bool
-    """Whether the weights are words of halfwords 256 * b1 + b0, or plain bytes, which take two SXTB16 each."""
-    ahead: int
-    """Groups of weights that one load brings; half groups of wide ones."""
-    loaded: int
-    """Words of activations that one load brings, if there are so many left."""
-    wide: bool = False
-    """Whether each weight has a halfword of its own, and a group two words: no SXTB16 for twice the memory."""
-    raw: bool = False
-    """Whether the only lane's activations are bytes, for packed weights."""
 
-    @staticmethod
-    def of(filters: int, lanes: int, packed: bool, wide: bool = False, raw: bool = False) -> Block:
-        """The longest loads that there are registers for."""
-        if raw:
-            return Block(filters, lanes, packed, ahead=1, loaded=2, raw=True)
-        ready = packed or wide
-        spare = _REGISTERS - filters * lanes - (0 if ready else 1)
-        most = 4 if wide else 2
-        ahead = 1 if not ready or filters * lanes >= 6 else min(4 // filters, most) or 1
-        left = spare - ahead * filters
-        # Plain weights take the words of all lanes at a time.
-        return Block(filters, lanes, packed, ahead, min(left, 6) if ready else left // lanes * lanes, wide)
+    @abstractmethod
+    def products(self, groups: int, first: bool) -> list[Step]:
+        """The steps for so many groups; the `first` ones of a filter load its start values, and begin with them."""
 
     @property
     def accumulators(self) -> tuple[tuple[str, ...], ...]:
@@ -87,7 +68,7 @@ class Block:
     @property
     def free(self) -> tuple[str, ...]:
         """The registers that hold no accumulator when the sums are complete, but for the stream's."""
-        return (*(f"r{index}" for index in range(self.filters * self.lanes, _REGISTERS)), ACTIVATIONS)
+        return (*(f"r{index}" for index in range(self.filters * self.lanes, REGISTERS)), ACTIVATIONS)
 
     @property
     def spread(self) -> Iterator[tuple[str, str]]:
@@ -96,8 +77,33 @@ class Block:
             for register in row[:-1]:
                 yield register, row[-1]
 
+
+@dataclass(frozen=True)
+class Block(Sums):
+    """Sums, and the registers that are left for weights and activations."""
+
+    packed: bool
+    """Whether the weights are words of halfwords 256 * b1 + b0, or plain bytes, which take two SXTB16 each."""
+    ahead: int
+    """Groups of weights that one load brings; half groups of wide ones."""
+    loaded: int
+    """Words of activations that one load brings, if there are so many left."""
+    wide: bool = False
+    """Whether each weight has a halfword of its own, and a group two words: no SXTB16 for twice the memory."""
+
+    @staticmethod
+    def of(filters: int, lanes: int, packed: bool, wide: bool = False) -> Block:
+        """The longest loads that there are registers for."""
+        ready = packed or wide
+        spare = REGISTERS - filters * lanes - (0 if ready else 1)
+        most = 4 if wide else 2
+        ahead = 1 if not ready or filters * lanes >= 6 else min(4 // filters, most) or 1
+        left = spare - ahead * filters
+        # Plain weights take the words of all lanes at a time.
+        return Block(filters, lanes, packed, ahead, min(left, 6) if ready else left // lanes * lanes, wide)
+
     def products(self, groups: int, first: bool) -> list[Step]:
-        """The steps for so many groups; the `first` ones of a filter load its start values, and begin with them."""
+        """See `Sums`."""
         weights = self.weights
         steps: list[Step] = []
         pending: list[str] = []
@@ -144,7 +150,7 @@ class Block:
 
     @property
     def _spare(self) -> str:
-        return f"r{_REGISTERS - 1}"
+        return f"r{REGISTERS - 1}"
 
     def _refill(self, steps: list[Step], pending: list[str], words: int) -> int:
         """Load activations when none are left; how many."""
@@ -152,13 +158,7 @@ class Block:
             return 0
         count = min(self.loaded, words)
         pending += self.activations[:count]
-        if self.raw:
-            first, second = pending
-            steps.append(Step("load", source=ACTIVATIONS, registers=(second,)))
-            steps.append(Step("even", target=first, source=second))
-            steps.append(Step("flip", target=second, source=second))
-        else:
-            steps.append(Step("load", source=ACTIVATIONS, registers=tuple(pending)))
+        steps.append(Step("load", source=ACTIVATIONS, registers=tuple(pending)))
         return count
 
     def _multiply(self, index: int, lane: int, x: str, weights: str, begun: bool) -> Step:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
-from tinygen.kernels.armv7em.dot import Block
+from tinygen.kernels.armv7em.dot import Sums
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 
@@ -65,7 +65,7 @@ class Load(NamedTuple):
 class Finish:
     """Registers and literals of the end of a block."""
 
-    block: Block
+    block: Sums
     shift: int
     stepped: bool
     uniform: bool
@@ -74,7 +74,7 @@ class Finish:
     high_clamp: int | None
 
     @staticmethod
-    def of(block: Block, form: HighProduct) -> Finish:
+    def of(block: Sums, form: HighProduct) -> Finish:
         """For the registers that the block leaves."""
         return Finish(block, form.shift, form.step is not None, uniform(form), form.low_clamp, form.high_clamp)
 

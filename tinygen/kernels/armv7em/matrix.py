@@ -1,12 +1,11 @@
 """Rows of activations times filters: 1x1 convolutions, whose rows are pixels, and fully connected layers.
 
 Blocks of two or three rows are expanded into the scratch memory (see `expansion`), and multiplied with all filters,
-two at a time (see `dot`): each loaded word is used by as many products as registers allow. A single row meets four
-filters at a time; or five, and is expanded for them again and again in registers, without scratch memory. The weights
-come as one stream of words, in the order in which they are used. Blocks come in the order of rows, or, so that results
-may lie above the rows that they replace, in the reverse order. The stream:
+two at a time (see `dot`), or four at a time with a single row: each loaded word is used by as many products as
+registers allow. The weights come as one stream of words, in the order in which they are used. Blocks come in the order
+of rows, or, so that results may lie above the rows that they replace, in the reverse order. The stream:
 
-    for each two filters (four or five with a single row, one where code is to be small), and for those left over:
+    for each two filters (four with a single row, one where code is to be small), and for those left over:
         start values of the sums
         for each group of four values of a row: the packed weights of each filter
         multiplier, addend and, in the form with a step, step of each filter's requantisation; where all filters have
@@ -17,7 +16,7 @@ may lie above the rows that they replace, in the reverse order. The stream:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -29,7 +28,7 @@ from tinygen.access import Order, Spacing, spacing
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import finishing, packing
-from tinygen.kernels.armv7em.dot import Block, Step
+from tinygen.kernels.armv7em.dot import Block, Step, Sums
 from tinygen.kernels.armv7em.expansion import Expansion
 from tinygen.kernels.armv7em.finishing import Finish
 from tinygen.ops.common import INT8
@@ -88,8 +87,6 @@ class Geometry:
     """Rows of a block at most."""
     alone: bool = False
     """Whether filters are taken one by one, which is the least code."""
-    raw: bool = False
-    """Whether the only row is expanded in registers."""
     backwards: bool = False
     """Whether the last rows come first."""
 
@@ -106,14 +103,14 @@ class Geometry:
     @property
     def filter_groups(self) -> tuple[tuple[int, int], ...]:
         """(filters, count): as many at a time as all blocks take, then those left over."""
-        together = 1 if self.alone else 5 if self.raw else 4 if self.blocks[0][0] == 1 else 2
+        together = 1 if self.alone else 4 if self.blocks[0][0] == 1 else 2
         parts = ((together, self.filters // together), (self.filters % together, 1))
         return tuple((filters, count) for filters, count in parts if filters and count)
 
     @property
     def scratch(self) -> int:
         """Bytes of the largest expanded block."""
-        return 0 if self.raw else max(4 * 2 * lanes for lanes, _ in self.blocks) * -(-self.depth // 4)
+        return max(4 * 2 * lanes for lanes, _ in self.blocks) * -(-self.depth // 4)
 
     @property
     def order(self) -> Order:
@@ -175,11 +172,18 @@ class FilterGroup:
     """How often they run for a block."""
     copies: int
     """How often they are written out one after the other, each time for the next filters."""
-    block: Block
+    block: Sums
     walk: Walk
     finish: Finish
     row: int
     """Bytes of a row's results."""
+
+    @staticmethod
+    def of(count: int, block: Sums, walk: Walk, requantisation: HighProduct, row: int, groups: int) -> FilterGroup:
+        """Written out several times where that makes at most `groups` groups, and `count` is a multiple of it."""
+        most = 1 if walk.turns else min(_MOST_COPIES, groups // walk.straight)
+        copies = next(copies for copies in range(max(most, 1), 0, -1) if count % copies == 0)
+        return FilterGroup(count // copies, copies, block, walk, Finish.of(block, requantisation), row)
 
     @property
     def filters(self) -> int:
@@ -218,16 +222,14 @@ class Section:
 
     lanes: int
     count: int
-    expansion: Expansion | None
-    """None: there is none in memory."""
-    depth: int
+    expansion: Expansion
     path: Path
     groups: tuple[FilterGroup, ...]
 
     @property
     def activations(self) -> int:
         """Bytes of the activations that products walk through."""
-        return self.depth if self.expansion is None else 8 * self.lanes * self.expansion.groups
+        return 8 * self.lanes * self.expansion.groups
 
     @property
     def loops(self) -> bool:
@@ -241,8 +243,9 @@ class Frame:
 
     constants: int
     """How many there are of the requantisation; zero if the stream has them for each filter."""
-    steps: bool
-    raw: bool
+    steps: bool = False
+    alone: bool = False
+    """Whether there is but one row."""
 
     @property
     def names(self) -> tuple[tuple[str, str], ...]:
@@ -252,10 +255,10 @@ class Frame:
             ("out", "next result"),
             ("end", "where the filters' results end"),
             *constants[: self.constants],
-            ("rows", "the row" if self.raw else "expanded rows"),
+            ("rows", "expanded rows"),
             ("data", "stream"),
-            ("rows_end", "where the row ends" if self.raw else "where the expanded rows end"),
-            *(() if self.raw else (("x", "next row"), ("last", "where results end"))),
+            ("rows_end", "where the expanded rows end"),
+            *(() if self.alone else (("x", "next row"), ("last", "where results end"))),
             *((("columns", "rows left in this line of the image"),) if self.steps else ()),
         )
 
@@ -282,8 +285,6 @@ class Unrolling:
     """Rows of a block at most."""
     alone: bool = False
     """Whether filters are taken one by one."""
-    raw: bool = False
-    """Whether the only row is expanded in registers."""
     backwards: bool = False
     """Whether the last rows come first."""
 
@@ -292,7 +293,7 @@ class Unrolling:
         found = geometry(site)
         if found is None:
             return None
-        return replace(found, most=self.most, alone=self.alone, raw=self.raw, backwards=self.backwards)
+        return replace(found, most=self.most, alone=self.alone, backwards=self.backwards)
 
 
 def geometry(site: Site) -> Geometry | None:
@@ -352,14 +353,6 @@ def _accepts_backwards(site: Site) -> bool:
     return sizes is not None and sizes.steps is None
 
 
-def _accepts_raw(site: Site) -> bool:
-    """Also: a single row of whole words, and packed weights."""
-    if not accepts(site) or not _packed(site):
-        return False
-    sizes = geometry(site)
-    return sizes is not None and sizes.rows == 1 and sizes.depth % 4 == 0
-
-
 def scratch(unrolling: Unrolling, site: Site) -> int:
     """Bytes for the expanded activations of a block."""
     sizes = unrolling.geometry(site)
@@ -368,10 +361,10 @@ def scratch(unrolling: Unrolling, site: Site) -> int:
 
 
 def overlaps(unrolling: Unrolling, site: Site) -> Mapping[int, Spacing]:
-    """Blocks follow each other in input and output; a row that is not in the scratch memory is read to the last."""
+    """Blocks follow each other in input and output."""
     sizes = unrolling.geometry(site)
     assert sizes is not None
-    return {} if sizes.raw else {0: spacing(sizes.order)}
+    return {0: spacing(sizes.order)}
 
 
 def prepare(unrolling: Unrolling, site: Site) -> Body:
@@ -383,8 +376,7 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
         Section(
             lanes,
             count,
-            None if sizes.raw else Expansion(lanes, sizes.depth, packed),
-            sizes.depth,
+            Expansion(lanes, sizes.depth, packed),
             sizes.path(i),
             tuple(
                 _filter_group(filters, repeats, lanes, sizes, requantisation, packed, unrolling, often=not (i or j))
@@ -400,7 +392,7 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
         "packed": packed,
         "scale": requantisation.scale,
         "stepped": requantisation.step is not None,
-        "frame": Frame((2 if requantisation.step is None else 3) if uniform else 0, sizes.steps is not None, sizes.raw),
+        "frame": Frame((2 if requantisation.step is None else 3) if uniform else 0, sizes.steps is not None),
     }
     variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
     return Body(
@@ -430,12 +422,9 @@ def _filter_group(
     *,
     often: bool,
 ) -> FilterGroup:
-    block = Block.of(filters, lanes, packed, raw=sizes.raw)
-    groups = -(-sizes.depth // 4)
-    walk = Walk.of(groups, unrolling.often if often else unrolling.seldom, 1 + filters * (lanes - 1))
-    most = min(_MOST_COPIES, unrolling.copies // groups) if often and not walk.turns else 1
-    copies = next(copies for copies in range(max(most, 1), 0, -1) if count % copies == 0)
-    return FilterGroup(count // copies, copies, block, walk, Finish.of(block, requantisation), sizes.filters)
+    longest, copies = (unrolling.often, unrolling.copies) if often else (unrolling.seldom, 0)
+    walk = Walk.of(-(-sizes.depth // 4), longest, 1 + filters * (lanes - 1))
+    return FilterGroup.of(count, Block.of(filters, lanes, packed), walk, requantisation, sizes.filters, copies)
 
 
 def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDArray[np.uint32]:
@@ -447,13 +436,22 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
     start = requantisation.scale * op.folded_bias(weights.data, bias.data) + requantisation.start
     if packed:
         start = start - packing.excess(rows)
-    starts = finishing.words(start)
     words = packing.packed_words(rows) if packed else packing.plain_words(rows)
+    return stream(finishing.words(start), words, requantisation, sizes.filter_groups)
+
+
+def stream(
+    starts: npt.NDArray[np.uint32],
+    words: npt.NDArray[np.uint32],
+    requantisation: HighProduct,
+    filter_groups: Iterable[tuple[int, int]],
+) -> npt.NDArray[np.uint32]:
+    """The stream, given start values (filters,), words of weights (filters, groups), and (filters, count) in turn."""
     constants = finishing.constants(requantisation)
     uniform = finishing.uniform(requantisation)
     parts = [constants[0]] if uniform else []
     first = 0
-    for filters, count in sizes.filter_groups:
+    for filters, count in filter_groups:
         for _ in range(count):
             these = slice(first, first + filters)
             parts += [starts[these], words[these].T.reshape(-1)]
@@ -466,7 +464,6 @@ _UNROLLED = Unrolling(often=32, seldom=8, copies=16)
 _COMPACT = Unrolling(often=8, seldom=2, copies=0)
 _BACKWARDS = Unrolling(often=32, seldom=8, copies=16, backwards=True)
 _SMALL = Unrolling(often=4, seldom=4, copies=0, most=1, alone=True)
-_RAW = Unrolling(often=16, seldom=8, copies=0, raw=True)
 _ONE_BY_ONE = Unrolling(often=16, seldom=4, copies=0, most=1)
 _IN_TWOS = Unrolling(often=16, seldom=4, copies=0, most=2)
 
@@ -495,6 +492,5 @@ KERNELS = (
     _kernel("conv_2d.pointwise_1x1_small", Conv2D, _SMALL),
     _kernel("fully_connected.4x1", FullyConnected, _UNROLLED),
     _kernel("fully_connected.4x1_compact", FullyConnected, _COMPACT),
-    _kernel("fully_connected.5x1_no_scratch", FullyConnected, _RAW, _accepts_raw),
     _kernel("fully_connected.1x1_small", FullyConnected, _SMALL),
 )

@@ -13,6 +13,15 @@ their activations are expanded to 256 * x, so that the sums have the same scale.
 
 Where weights are few, they may be wide: each four are two words, (256 * b1, 256 * b3) and (256 * b0, 256 * b2), which
 meet (x1, x3) and (x0, x2).
+
+Where the expanded activations shall take no more memory than the bytes do, the words are crossed, for SMLSDX, which
+subtracts one of its products. Activations are kept as
+
+    M = w EOR 0x00800080        (256 * x1 + v0, 256 * x3 + v2), with v = x + 128
+
+of which UXTB16 gives V = (v0, v2). A word of weights is W = (256 * b2 - b3, b1 - 256 * b0), of which SXTB16 gives
+U = (-b3, b1). SMLSDX(W, V) + SMLSDX(M, U) = 256 * (b0 * v0 + b1 * x1 + b2 * v2 + b3 * x3): the products of low bytes
+cancel out.
 """
 
 from __future__ import annotations
@@ -54,6 +63,24 @@ def wide_words(weights: Array) -> npt.NDArray[np.uint32]:
     return np.asarray(words.reshape(len(weights), -1), np.uint32)
 
 
+def crosses(weights: Array) -> bool:
+    """Whether crossed halfwords of int8 weights (filters, depth) are int16, and -b3 is int8."""
+    halves = _crossed_halves(weights)
+    third = _padded(weights)[:, 3::4]
+    return bool(abs(2 * halves + 1).max(initial=0) < 2**16 and third.min(initial=0) > -128)
+
+
+def crossed_words(weights: Array) -> npt.NDArray[np.uint32]:
+    """int8 (filters, depth) to crossed words (filters, ceil(depth / 4)); missing weights are zero."""
+    halves = _crossed_halves(weights) & 0xFFFF
+    return np.asarray(halves[:, 0::2] | halves[:, 1::2] << 16, np.uint32)
+
+
+def crossed_excess(weights: Array) -> IntArray:
+    """What each filter's sum contains beside SCALE times the products: 128 of v, times its even weights."""
+    return np.asarray(128 * SCALE * weights[:, 0::2].astype(np.int64).sum(axis=1), np.int64)
+
+
 def ending_together(weights: Array) -> Array:
     """(filters, depth) to (filters, n * 4): the last four belong to the last four values, some of which come twice.
 
@@ -76,6 +103,12 @@ def excess(weights: Array) -> IntArray:
 def _halves(weights: Array) -> IntArray:
     padded = _padded(weights)
     return np.asarray(256 * padded[:, 0::2] + padded[:, 1::2], np.int64)
+
+
+def _crossed_halves(weights: Array) -> IntArray:
+    groups = _padded(weights).reshape(len(weights), -1, 4)
+    low, high = SCALE * groups[:, :, 2] - groups[:, :, 3], groups[:, :, 1] - SCALE * groups[:, :, 0]
+    return np.asarray(np.stack([low, high], axis=2).reshape(len(weights), -1), np.int64)
 
 
 def _padded(weights: Array) -> IntArray:

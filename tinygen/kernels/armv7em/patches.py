@@ -10,7 +10,7 @@ and a table in the data says where the windows of each block begin.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from tinygen.access import Order, Spacing, spacing
 from tinygen.fixedpoint import IntArray
-from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import filters
 from tinygen.kernels.armv7em.filters import (
@@ -33,6 +32,7 @@ from tinygen.kernels.armv7em.filters import (
     group_bytes,
     lane_counts,
 )
+from tinygen.kernels.armv7em.gathering import FARTHEST, Gather, Window, block_cost, takes_wide_weights
 from tinygen.kernels.armv7em.lanes import Lanes, Zero
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
@@ -40,14 +40,8 @@ from tinygen.ops.conv_2d import Conv2D
 _LARGE_BAND, _SMALL_BAND = 4096, 512
 """Bytes of a band of more than the rows under one row of results, at most."""
 
-_FARTHEST = 4095
-"""Bytes that an instruction's immediate offset reaches."""
-
 _MOST_PIXELS = 256
 """In the table of blocks."""
-
-_WIDE = 1024
-"""Bytes that wide weights may take more, at most."""
 
 _EIGHT = tuple(f"r{register}" for register in range(4, 12))
 
@@ -83,26 +77,6 @@ class PatchesFrame(Frame):
         return self.entries + 4
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Bytes of a group that one instruction loads: one, two or all four."""
-
-    size: int
-    offset: int
-    """From the window's first byte."""
-    shift: int
-    """Bits to where they belong in the group."""
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """A group of each window."""
-
-    pieces: tuple[Piece, ...]
-    apart: bool
-    """Whether single bytes become halfwords as they are loaded."""
-
-
 @dataclass(frozen=True, eq=False)
 class Patches:
     """All that the template and the stream need to know."""
@@ -115,9 +89,8 @@ class Patches:
 
     @cached_property
     def wide(self) -> bool:
-        """Whether weights are wide: where they are few, and code is not to be small."""
-        more = 4 * self.groups * self.plane.filters
-        return self.most == UNROLLED and self.straight and self.groups <= self.most and more <= _WIDE
+        """Whether weights are wide."""
+        return self.straight and takes_wide_weights(self.plane, self.window.groups, self.most)
 
     @property
     def run(self) -> int:
@@ -133,41 +106,32 @@ class Patches:
             rows.min() >= 0 and rows.max() < plane.height and columns.min() >= 0 and columns.max() < plane.width
         )
 
-    @cached_property
-    def tight(self) -> bool:
-        """Whether what is left of rows shares groups with that of others."""
-        return self.straight and self._tight_groups < self._loose_groups
-
     @property
-    def _tight_groups(self) -> int:
-        rows = self.plane.rows.taps
-        return rows * (self.run // GROUP) - (-(rows * (self.run % GROUP)) // GROUP)
-
-    @property
-    def _loose_groups(self) -> int:
-        return self.plane.rows.taps * -(-self.run // GROUP)
+    def _loose(self) -> Window:
+        return Window(self.plane.rows.taps, self.run, exact=False)
 
     @cached_property
     def straight(self) -> bool:
         """Whether a window is gathered without a loop."""
-        few = min(self._tight_groups, self._loose_groups) <= self.most
-        return few and self.plane.rows.taps * max(self.copied_row, self.plane.width * self.plane.channels) <= _FARTHEST
+        few = min(self._loose.exact_groups, self._loose.loose_groups) <= self.most
+        return few and self.plane.rows.taps * max(self.copied_row, self.plane.width * self.plane.channels) <= FARTHEST
 
     @cached_property
     def direct(self) -> bool:
         """Whether windows are read where they are, in the image."""
-        exact = self.run % GROUP == 0 or (self.straight and self._tight_groups <= self._loose_groups)
+        exact = self.run % GROUP == 0 or (self.straight and self._loose.exact_groups <= self._loose.loose_groups)
         return self.within and exact
 
-    @property
-    def groups(self) -> int:
-        """Of a window."""
-        return self._tight_groups if self.pieces_tight else self._loose_groups
+    @cached_property
+    def window(self) -> Window:
+        """Its groups: exact where that takes fewer, or where what lies beyond may be none of the image's."""
+        fewer = self._loose.exact_groups < self._loose.loose_groups
+        return replace(self._loose, exact=self.straight and (fewer or self.direct))
 
     @property
-    def pieces_tight(self) -> bool:
-        """Whether groups are exact: nothing beyond a window's row is read."""
-        return self.tight or (self.direct and self.straight)
+    def gather(self) -> Gather:
+        """Of a block."""
+        return Gather(self.window, self.row_bytes, self.lanes, self.straight, self.wide)
 
     @property
     def lead(self) -> int:
@@ -193,7 +157,7 @@ class Patches:
 
         def cost(lanes: int, rows: int) -> float:
             blocks = -(-rows * plane.out_width // lanes)
-            return plane.out_height // rows * blocks * self._block_cost(lanes)
+            return plane.out_height // rows * blocks * block_cost(plane, lanes, self.window.groups, self.wide)
 
         choices = [
             (lanes, rows)
@@ -202,11 +166,6 @@ class Patches:
         ]
         least = min(cost(*choice) for choice in choices)
         return min((choice for choice in choices if cost(*choice) <= 1.01 * least), key=lambda c: (c[1], cost(*c)))
-
-    def _block_cost(self, lanes: int) -> float:
-        pairs = self.plane.filters / 2
-        each = 9 if self.wide else 11
-        return pairs * filters.cost(lanes, lanes, self.groups, self.wide) + self.groups * (each * lanes + 4) + 50
 
     @property
     def _bands(self) -> Iterator[int]:
@@ -265,7 +224,7 @@ class Patches:
     @cached_property
     def sums(self) -> Sums:
         """Over the one run."""
-        return Sums.of(1, self.groups, self.lanes, self.most)
+        return Sums.of(1, self.window.groups, self.lanes, self.most)
 
     @property
     def window_bytes(self) -> int:
@@ -281,42 +240,6 @@ class Patches:
     def fills(self) -> int:
         """Times that four words fill the band."""
         return self.band_bytes // 16
-
-    @property
-    def expanded(self) -> int:
-        """Bytes of a block's expanded windows."""
-        return self.groups * group_bytes(self.lanes)
-
-    @property
-    def pieces(self) -> tuple[tuple[Piece, ...], ...]:
-        """What the groups of a window consist of, without a loop."""
-        rows = range(self.plane.rows.taps)
-        whole = self.run // GROUP * GROUP
-        if not self.pieces_tight:
-            return tuple(
-                (Piece(GROUP, row * self.row_bytes + first, 0),) for row in rows for first in range(0, self.run, GROUP)
-            )
-        words = [(Piece(GROUP, row * self.row_bytes + first, 0),) for row in rows for first in range(0, whole, GROUP)]
-        rest = [row * self.row_bytes + byte for row in rows for byte in range(whole, self.run)]
-        return (*words, *(_pieces(rest[first : first + GROUP]) for first in range(0, len(rest), GROUP)))
-
-    @property
-    def gathered(self) -> tuple[Gathered, ...]:
-        """The groups of a window, without a loop."""
-        return tuple(Gathered(pieces, self.wide and all(piece.size == 1 for piece in pieces)) for pieces in self.pieces)
-
-    @property
-    def rows(self) -> Array:
-        """Weights (filters, 1, values) in the order of the groups."""
-        plane = self.plane
-        flat = plane.weights.reshape(plane.filters, plane.rows.taps, self.run)
-        if self.pieces_tight:
-            whole = self.run // GROUP * GROUP
-            parts = (flat[:, :, :whole], flat[:, :, whole:])
-            return np.concatenate([part.reshape(plane.filters, -1) for part in parts], axis=1)[:, None]
-        padded = np.zeros((*flat.shape[:2], -(-self.run // GROUP) * GROUP), np.int8)
-        padded[:, :, : self.run] = flat
-        return padded.reshape(plane.filters, 1, -1)
 
     @property
     def step(self) -> int:
@@ -370,23 +293,12 @@ class Patches:
         return Order(first * row, ends.clip(0, plane.height) * row, band * written, (band + 1) * written)
 
 
-def _pieces(offsets: list[int]) -> tuple[Piece, ...]:
-    """Single bytes, or two neighbours at once."""
-    found: list[Piece] = []
-    index = 0
-    while index < len(offsets):
-        size = 2 if index + 1 < len(offsets) and offsets[index + 1] == offsets[index] + 1 else 1
-        found.append(Piece(size, offsets[index], 8 * index))
-        index += size
-    return tuple(found)
-
-
 def _accepts(site: Site) -> bool:
     if not filters.takes(site):
         return False
     plane = Plane.of(site)
     near = all(axis.dilation == 1 or axis.taps == 1 for axis in (plane.rows, plane.columns))
-    return near and Layer.of(site, Patches(plane, UNROLLED).rows) is not None
+    return near and Layer.of(site, Patches(plane, UNROLLED).window.weights(plane)) is not None
 
 
 def _accepts_small_band(site: Site) -> bool:
@@ -489,14 +401,12 @@ class Copies:
 
 def _prepare(most: int, largest_band: int, site: Site) -> Body:
     patches = Patches(Plane.of(site), most, largest_band)
-    layer = Layer.of(site, patches.rows, patches.wide)
+    layer = Layer.of(site, patches.window.weights(patches.plane), patches.wide)
     assert layer is not None
     plane, lanes = patches.plane, patches.lanes
     count = patches.bands * patches.blocks
     offsets = tuple(lane * plane.filters for lane in range(lanes))
     row = plane.width * plane.channels
-    words = -(-patches.run // GROUP)
-    together = 2 - words % 2
     copies = Copies.of(patches)
     values = {
         "plane": plane,
@@ -518,13 +428,7 @@ def _prepare(most: int, largest_band: int, site: Site) -> Body:
         "y_back": patches.overlap * plane.filters,
         "table_bytes": patches.table.nbytes,
         "entry": 2 * lanes,
-        "words": words,
-        "together": together,
-        "row_times": words // together,
-        "row_words_bytes": words * group_bytes(lanes),
-        "next_row": patches.row_bytes - words * GROUP,
-        "none_outside": (False,) * lanes,
-        "another": patches.bands * (patches.blocks - 1),
+        "gather": patches.gather,
     }
     data = np.concatenate([patches.table, layer.stream(patches.sums)])
     shape = f"{plane.rows.taps}x{plane.columns.taps}x{plane.channels}"
