@@ -17,7 +17,7 @@ from tinygen.choice import Tally, choose, flash_bytes, weighed, within_ram
 from tinygen.estimate import Estimate, of_c
 from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Tensor
-from tinygen.kernel import Body, Kernel, ScratchOverlaps, Work
+from tinygen.kernel import Body, Kernel, ScratchOverlaps, Work, overlaps
 from tinygen.memory import ALIGNMENT, Buffer, aligned, step_bytes
 from tinygen.ops import row_pool
 from tinygen.ops.common import INT32
@@ -343,7 +343,7 @@ class _Group:
     def _distances_of(step: Step) -> Iterator[tuple[int, int]]:
         """Inputs whose rows may lie within the output's, and how many bytes after their beginning."""
         y = step.site.outputs[0]
-        for index, allowed in step.kernel.overlaps(step.site).items():
+        for index, allowed in overlaps(step.kernel, step.site).items():
             x = step.site.inputs[index]
             if x.shape[1] == y.shape[1] and x.bytes <= y.bytes:
                 above = aligned(max(allowed.input_above, 0))
@@ -469,15 +469,22 @@ class _Group:
         calls = [event for event in self._schedule.events if event.kind is Kind.RUN]
         writes = np.zeros((len(calls), 2), np.int64)
         reads = np.zeros((len(self._graph.inputs), len(calls), 2), np.int64)
+        written = [self._where(stage.output, lines) for stage in self._stages]
+        read = [
+            [
+                (self._graph.inputs.index(name), operand, self._pitch(name))
+                for operand, name in enumerate(stage.inputs)
+                if name in self._graph.inputs
+            ]
+            for stage in self._stages
+        ]
         for at, event in enumerate(calls):
-            stage = self._stages[event.stage]
-            y = self._where(stage.output, lines)
+            stage, y = self._stages[event.stage], written[event.stage]
             if y.base == "y":
                 writes[at] = event.rows[-1] * y.pitch, (event.rows[-1] + stage.rows) * y.pitch
-            for name, row in zip(stage.inputs, event.rows, strict=False):
-                if name in self._graph.inputs:
-                    x = self._pitch(name)
-                    reads[self._graph.inputs.index(name), at] = row * x, (row + stage.taps) * x
+            for index, operand, x in read[event.stage]:
+                row = event.rows[operand]
+                reads[index, at] = row * x, (row + stage.taps) * x
         return {
             index: spacing(Order(these[:, 0], these[:, 1], writes[:, 0], writes[:, 1], buffered=False))
             for index, these in enumerate(reads)
