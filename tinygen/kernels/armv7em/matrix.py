@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from tinygen.access import Order, Spacing, spacing
 from tinygen.fixedpoint import IntArray
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block, Step, Sums
 from tinygen.kernels.armv7em.expansion import Expansion
@@ -367,6 +367,16 @@ def overlaps(unrolling: Unrolling, site: Site) -> Mapping[int, Spacing]:
     return {0: spacing(sizes.order)}
 
 
+def scratch_overlaps(unrolling: Unrolling, site: Site) -> ScratchOverlaps:
+    """Where there is only one block, its rows may lie at the end of what they are expanded to."""
+    sizes = unrolling.geometry(site)
+    assert sizes is not None
+    (lanes, count), *others = sizes.blocks
+    if count > 1 or others or sizes.steps:
+        return ScratchOverlaps()
+    return ScratchOverlaps({0: spacing(Expansion(lanes, sizes.depth, _packed(site)).order)})
+
+
 def prepare(unrolling: Unrolling, site: Site) -> Body:
     """The plan of all blocks, and the stream."""
     sizes, requantisation = unrolling.geometry(site), form(site)
@@ -480,6 +490,7 @@ def _kernel(name: str, op: type[Weighted], unrolling: Unrolling, accepts: Callab
         overlaps=partial(overlaps, unrolling),
         assembly=True,
         scratch=memory,
+        scratch_overlaps=partial(scratch_overlaps, unrolling),
     )
 
 
