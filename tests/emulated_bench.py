@@ -16,7 +16,7 @@ from accesses import Expected
 from building import Built
 
 from tinygen import elf, stack
-from tinygen.bench import stack_bound, watch
+from tinygen.bench import watch
 from tinygen.board import BoardPeer, connected
 from tinygen.counting import record
 from tinygen.counting.disassembly import disassemble
@@ -24,6 +24,7 @@ from tinygen.counting.plugin import plugin
 from tinygen.manifest import Manifest, load_all
 from tinygen.project import linker_files
 from tinygen.resources import resource
+from tinygen.stack_use import stack_bound
 from tinygen.target import EMULATED_PLATFORM, load_board, load_core
 
 Expect = Callable[[elf.Image, Built], Expected]

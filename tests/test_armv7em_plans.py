@@ -9,11 +9,17 @@ import pytest
 
 from tinygen.access import spacing
 from tinygen.kernels.armv7em import packing, stationary
+from tinygen.kernels.armv7em.border_shape import Border, BorderPatches
 from tinygen.kernels.armv7em.crossed import Crossed
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, STREAM, Block, Step
 from tinygen.kernels.armv7em.expansion import Expansion
-from tinygen.kernels.armv7em.matrix import Geometry, Walk
+from tinygen.kernels.armv7em.filters import UNROLLED
+from tinygen.kernels.armv7em.gathering import Window
+from tinygen.kernels.armv7em.matrix_blocks import Walk
+from tinygen.kernels.armv7em.matrix_shape import Geometry
+from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv7em.vector import Vector
+from tinygen.ops.window import Axis
 
 SHAPES = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4), (3, 1), (4, 1), (5, 1)]
 
@@ -241,3 +247,60 @@ def test_walks_take_every_group_once_in_so_much_code(groups: int, longest: int) 
     walk = Walk.of(groups, longest, 5)
     assert walk.straight + walk.turn * walk.turns == groups
     assert walk.straight + walk.turn <= longest
+
+
+def plane(size: tuple[int, int], channels: int, rows: Axis, columns: Axis, filters: int = 3) -> Plane:
+    rng = np.random.default_rng(filters)
+    weights = rng.integers(-127, 127, (filters, rows.taps, columns.taps, channels), np.int8, endpoint=True)
+    return Plane(*size, channels, rows.output_size(size[0]), columns.output_size(size[1]), rows, columns, weights)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(("taps", "run"), [(1, 1), (1, 7), (2, 6), (3, 4), (3, 5), (3, 9), (4, 3), (5, 2), (9, 1)])
+def test_groups_are_the_bytes_under_a_window(taps: int, run: int, exact: bool) -> None:
+    pitch = run + 5
+    window = Window(taps, run, exact)
+    image = np.random.default_rng(run).integers(-128, 127, taps * pitch + 3, np.int8, endpoint=True)
+    gathered = np.zeros((window.groups, 4), np.int64)
+    for group, pieces in zip(gathered, window.pieces(pitch), strict=True):
+        for piece in pieces:
+            first = piece.shift // 8
+            group[first : first + piece.size] = image[piece.offset : piece.offset + piece.size]
+            assert not exact or piece.offset % pitch + piece.size <= run
+    found = plane((taps, run), 1, Axis(taps, 1), Axis(run, 1))
+    weights = window.weights(found)[:, 0]
+    under = image[: taps * pitch].reshape(taps, pitch)[:, :run]
+    sums = gathered.reshape(-1)[: weights.shape[1]] @ weights.T.astype(np.int64)
+    assert sums.tolist() == (found.weights[..., 0] * under.astype(np.int64)).sum(axis=(1, 2)).tolist()
+    assert weights.shape[1] <= 4 * window.groups
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("size", "channels", "rows", "columns"),
+    [
+        ((9, 17), 3, Axis(3, 1, 1, 1, 1), Axis(3, 1, 1, 1, 1)),
+        ((8, 16), 3, Axis(3, 2, 1, 0, 1), Axis(3, 2, 1, 0, 1)),
+        ((12, 27), 1, Axis(5, 2, 1, 2, 2), Axis(4, 2, 1, 1, 2)),
+        ((3, 20), 2, Axis(3, 1), Axis(2, 3, 1, 1, 0)),
+        ((20, 9), 4, Axis(2, 1, 1, 1, 0), Axis(2, 1)),
+    ],
+)
+def test_only_what_is_under_windows_at_the_border_is_patched(
+    size: tuple[int, int], channels: int, rows: Axis, columns: Axis, lanes: int
+) -> None:
+    patches = BorderPatches(plane(size, channels, rows, columns), UNROLLED, lanes)
+    border = Border.of(patches)
+    blocks = copied = copied_rows = 0
+    for row in patches.plane.in_rows:
+        for first in patches.first_pixels:
+            under = patches.plane.in_columns[first : first + patches.lanes]
+            within = (row >= 0) & (row < size[0])
+            columns_within = np.unique(under[(under >= 0) & (under < size[1])])
+            if not within.all() or under.min() < 0 or under.max() >= size[1]:
+                blocks += 1
+                copied_rows += within.sum()
+                # Columns that a stride leaves out are copied, too.
+                copied += within.sum() * (np.ptp(columns_within) + 1) * channels
+    assert (border.blocks, border.inside) == (blocks, patches.count - blocks)
+    assert (border.rows, 4 * border.words + border.bytes) == (copied_rows, copied)

@@ -23,7 +23,7 @@ from tinygen.ops.div import Div
 from tinygen.ops.extremum import Minimum
 from tinygen.ops.gather import Gather
 from tinygen.ops.weighted import Weighted
-from tinygen.range_analysis import accumulator_ranges, tensor_intervals
+from tinygen.range_analysis import accumulator_range, tensor_intervals
 
 
 def integer_nodes(name: str) -> Iterator[tuple[Graph, Node]]:
@@ -157,14 +157,13 @@ def test_accumulators_reach_their_ends(name: str, monkeypatch: pytest.MonkeyPatc
         assert np.array_equal(acc.high, high.reshape(-1, high.shape[-1]).max(axis=0))
 
 
-def test_accumulators_are_found_by_node() -> None:
+def test_accumulators_of_a_node() -> None:
     graph = pipeline.decode(build_case(NAMED["conv_2d-grouped"]), "case.tflite").whole
     (node,) = graph.nodes
-    (found,) = accumulator_ranges(graph).items()
-    assert found[0] == node.name
-    assert isinstance(node.op, Weighted)
+    found = accumulator_range(graph, node, tensor_intervals(graph))
+    assert found is not None and isinstance(node.op, Weighted)
     x = graph.input_tensors(node)[0]
-    assert found[1].is_same(node.op.accumulators(graph.input_tensors(node), Interval.full(x.dtype, x.shape)))
+    assert found.is_same(node.op.accumulators(graph.input_tensors(node), Interval.full(x.dtype, x.shape)))
 
 
 # --- graphs ----------------------------------------------------------------------------------------------------------

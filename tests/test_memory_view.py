@@ -7,17 +7,20 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from building import BOARD, DIGITS
+from row_nets import random_chains
 from test_layout import joined_rows, streaming_in_two_layers
 
 from tinygen import cli, pipeline
 from tinygen.alias import lives
 from tinygen.errors import OutputError
+from tinygen.fusion import fuse, fusible
 from tinygen.goal import Goal
 from tinygen.ir import Graph
 from tinygen.layout import Place
@@ -25,6 +28,7 @@ from tinygen.memory_map import Block, LayerMemory, MemoryMap, Moments, memory_ma
 from tinygen.output import sealed, write_sealed
 from tinygen.plan import Plan, plan
 from tinygen.report.memory_picture import memory_picture
+from tinygen.report.memory_scale import LETTER
 from tinygen.resources import resource
 from tinygen.savings import savings
 from tinygen.target import load_board, load_core
@@ -206,6 +210,65 @@ def test_states_lie_below_the_arena_all_the_time() -> None:
             assert picture.moments_of(rectangle) == Moments(0, 2 * len(drawn.layers))
 
 
+@pytest.fixture(scope="module")
+def chosen_in_groups() -> Plan:
+    """Chains of layers, most of them computed together."""
+    graph = pipeline.decode(random_chains(1, 4), "chains.tflite").graph
+    groups: list[range] = []
+    for run in sorted(fusible(graph), key=len, reverse=True):
+        if all(run.stop <= other.start or other.stop <= run.start for other in groups):
+            groups.append(run)
+    return plan(fuse(graph, sorted(groups, key=lambda run: run.start)), load_core("cortex-m4"), Goal())
+
+
+def test_line_buffers_lie_in_their_groups_memory(chosen_in_groups: Plan) -> None:
+    drawn = memory_map(chosen_in_groups.graph, chosen_in_groups)
+    picture = Picture(memory_picture(drawn, "chains", BOARD, ROOM))
+    groups = {index: layer for index, layer in enumerate(drawn.layers) if layer.parts}
+    assert groups and drawn.inner
+    titles = [e.text or "" for e in picture.group("layers").iter() if e.tag.endswith("text")]
+    for index, layer in groups.items():
+        assert len([title for title in titles if re.match(f"{index}[a-z] ", title)]) == len(layer.parts)
+    blocks = {block.alive.first // 2: block for block in drawn.blocks if block.role == "rows"}
+    for rectangle, inner in zip(picture.rectangles("rows"), drawn.inner, strict=True):
+        start, end = picture.bytes_of(rectangle)
+        assert (start, end) == (inner.block.offset, inner.block.end)
+        group = blocks[inner.layer]
+        assert group.offset <= start < end <= group.end
+        x, width = picture.layers[inner.layer]
+        left, of = float(rectangle.get("x", 0)), float(rectangle.get("width", 0))
+        assert x - 0.02 <= left < left + of <= x + width + 0.02
+        count = len(drawn.layers[inner.layer].parts)
+        assert round(of / width * count) == inner.last - inner.first + 1
+    for a, b in combinations(drawn.inner, 2):
+        if a.layer == b.layer and a.first <= b.last and b.first <= a.last:
+            assert a.block.end <= b.block.offset or b.block.end <= a.block.offset
+
+
+def test_no_label_lies_upon_another_or_beyond_the_picture(
+    digits: pipeline.Model, chosen: Plan, chosen_in_groups: Plan
+) -> None:
+    shared = pipeline.decode(joined_rows().file(), "net.tflite").graph
+    plans = [chosen, chosen_in_groups, plan(shared, load_core("cortex-m4"), Goal())]
+    found = 0
+    for each in [*plans, *(moved(chosen, digits.graph, seed) for seed in range(3))]:
+        picture = Picture(memory_picture(memory_map(each.graph, each), "net", BOARD, ROOM))
+        right = float(picture.root.get("width", 0))
+        boxes = []
+        for label in [e for e in picture.group("labels") if e.get("transform")]:
+            x, y = map(float, re.findall(r"-?[\d.]+", label.get("transform", ""))[:2])
+            along = max(len(line.text or "") for line in label) * LETTER / 2
+            across = len(label) * 11 / 2
+            width, height = (across, along) if "rotate" in label.get("transform", "") else (along, across)
+            boxes.append((x - width, y - height, x + width, y + height))
+        assert all(box[0] >= 0 and box[2] <= right for box in boxes)
+        if each in plans:
+            for a, b in combinations(boxes, 2):
+                assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+        found += len(boxes)
+    assert found > 20
+
+
 def test_the_peak_is_named_with_its_bytes(digits: pipeline.Model, chosen: Plan) -> None:
     drawn = memory_map(digits.graph, chosen)
     assert drawn.peak is not None
@@ -221,10 +284,10 @@ def test_the_peak_is_named_with_its_bytes(digits: pipeline.Model, chosen: Plan) 
 
 
 def test_hostile_names_many_layers_and_none() -> None:
-    block = Block('a<b>&"\x00\ud800\n', "activation", "4", "int8", 0, 4, Moments(1, 3))
+    block = Block('a<b>&"\x00\ud800\n', "activation", "4", "int8", 0, 4, Moments(1, 2))
     layer = LayerMemory("conv", "4", "<&>", "node <0>", "conv.<x>", (block,), 4)
     for count in (0, 1, 100):
-        drawn = MemoryMap((layer,) * count, (block,) * (count > 0), (), 0 if count else None, 4, 0, 4, 8)
+        drawn = MemoryMap((layer,) * count, (block,) * (count > 0), (), 0 if count else None, 4, 0, 0, 4, 8)
         picture = ElementTree.fromstring(memory_picture(drawn, "m", "b<d", 9).encode())
         assert len([element for element in picture.iter() if element.get("class") == "layer"]) == count
     assert "without sharing bytes: 8" in [element.text for element in picture.iter()]

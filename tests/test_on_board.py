@@ -109,6 +109,7 @@ def test_flash_run_and_stop(flashed: Path, tmp_path: Path) -> None:
     assert len(emulators(flashed)) == 1
     verified = cli("verify", flashed, "--on", manifest.load(flashed).board)
     assert verified.returncode == 0, verified.stderr
+    assert re.search(r"Stack of digits_invoke\(\): [\w ]*\d+ bytes used, for no input more than \d+ ", verified.stdout)
     assert cli("flash", flashed, "--stop").returncode == 0
     assert emulators(flashed) == []
     gone = cli("run", flashed, "--input", tmp_path / "some.npz")

@@ -10,15 +10,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from accesses import Expected, expected, reads_the_overwritten, too_near
 from board_cases import those_that_fit
 from building import Built, differences, varied
 from emulated_bench import Bench
 from operator_cases import FAMILIES, NAMED, build, cases_of_each_kernel, named_cases
+from tflite_builder import build_case
 
-from tinygen import elf
+from tinygen import elf, output, pipeline
+from tinygen.counting.disassembly import disassemble
 from tinygen.ops import registry
+from tinygen.stack_use import stack_bound
 from tinygen.target import load_core
 
 # A Cortex-M4F, a Cortex-M55, and a Cortex-M0 that, as the real one, faults on unaligned access.
@@ -58,6 +62,29 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
             if tried == MOST_CASES.get(bench.board.name) or kernel in PORTABLE:  # the host compares all of those
                 break
         assert tried, f"{kernel} fits on {bench.board.name} in none of {', '.join(names)}: add a smaller case"
+
+
+RANDOM_CASES = 3  # of each family
+
+
+def test_no_random_case_wants_more_stack(tmp_path: Path) -> None:
+    board = BOARDS[0]
+    rng = np.random.default_rng(5)
+    cases = {
+        f"{family}_{index}": module.random_case(rng)
+        for family, module in FAMILIES.items()
+        for index in range(RANDOM_CASES)
+    }
+    models = [pipeline.decode(build_case(case), f"{name}.tflite") for name, case in cases.items()]
+    built = pipeline.build_together(models, board)
+    output.write(built[0].files, tmp_path / "out")
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    path = Bench(board, folder).link(tmp_path / "out", built[0].manifest)
+    image, code = elf.read(path), disassemble(path, load_core(built[0].manifest.core).toolchain)
+    for (name, case), part in zip(cases.items(), built, strict=True):
+        bound = stack_bound(image, code, part.manifest)
+        assert bound.bytes is not None and bound.bytes <= MOST_STACK, f"{name}: {bound} of {case}"
 
 
 def test_the_bench_compares(bench: Bench, tmp_path: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from tinygen.counting.disassembly import Instruction
+from tinygen.errors import ToolFailed
+from tinygen.report.stack_text import stack_text
 from tinygen.stack import Bound, bound
+from tinygen.stack_use import UNPAINTED, StackUse
 
 NAMES = {0x100: "invoke", 0x200: "layer", 0x300: "helper"}
 
@@ -93,3 +98,25 @@ def test_where_there_is_no_bound_it_says_why(layer: str, reason: str) -> None:
     assert none.bytes is None
     assert none.path[:2] == ("invoke", "layer")
     assert reason in none.reason
+
+
+@pytest.mark.parametrize(
+    ("used", "bound", "has_interrupts", "exceeds"),
+    [
+        (200, 200, False, False),
+        (201, 200, False, True),
+        (UNPAINTED, 8, False, False),  # painting cannot show less
+        (UNPAINTED + 1, 8, False, True),
+        (201, 200, True, False),
+        (None, 200, False, False),
+        (201, None, False, False),
+    ],
+)
+def test_more_stack_than_the_bound_is_said_loudly(
+    used: int | None, bound: int | None, has_interrupts: bool, exceeds: bool
+) -> None:
+    use = StackUse("kws_invoke", used, Bound(bound, ("kws_invoke", "layer_7"), "a reason"), has_interrupts)
+    assert use.exceeds == exceeds
+    assert stack_text(use).startswith("Stack of kws_invoke(): ")
+    with pytest.raises(ToolFailed, match="kws_invoke > layer_7") if exceeds else nullcontext():
+        use.check()

@@ -13,16 +13,18 @@ from building import DIGITS, Built, differences, host, tflm, varied
 from emulated_bench import Bench
 from tflite_builder import build_case
 
-from tinygen import manifest, output, pipeline, reference
+from tinygen import elf, manifest, output, pipeline, reference
 from tinygen.board import BoardPeer
 from tinygen.errors import DoesNotFit, UsageError
-from tinygen.fit import fit_together
+from tinygen.fit import FitReport, fit_together
+from tinygen.goal import Goal
 from tinygen.host import compile_shared
 from tinygen.interface import EXTERNAL, STATIC, Interface
 from tinygen.ir import Array
 from tinygen.ops import svdf
+from tinygen.placement import region_of
 from tinygen.samples import Sample
-from tinygen.target import load_board
+from tinygen.target import RAM, load_board
 
 BOARD = "qemu-mps2-an386"
 
@@ -176,10 +178,44 @@ def test_models_that_only_fit_one_by_one_are_refused() -> None:
     board = load_board("microbit")
     needs = pipeline.build(models()[0], board.name).fit
     spare = board.ram_bytes - needs.ram_needed
+
+    def remembering(state: int) -> FitReport:
+        """The same with so many bytes of state."""
+        regions = [
+            replace(need, parts={**need.parts, "state": state}) if need.region == RAM else need
+            for need in needs.regions
+        ]
+        return replace(needs, regions=tuple(regions))
+
     # The arena is there once, the states are all there.
-    fit_together([needs] * 3, [0] * 3, board)
-    fit_together([replace(needs, ram_needed=needs.ram_needed + spare // 2)] * 2, [spare // 2] * 2, board)
+    fit_together([needs] * 3, board)
+    fit_together([remembering(spare // 2)] * 2, board)
     with pytest.raises(DoesNotFit, match=r"the 3 models do not fit on microbit together:\n  - RAM: "):
-        fit_together([replace(needs, ram_needed=needs.ram_needed + spare // 2)] * 3, [spare // 2] * 3, board)
+        fit_together([remembering(spare // 2)] * 3, board)
     with pytest.raises(DoesNotFit, match="flash: "):
-        fit_together([needs] * 100, [0] * 100, board)
+        fit_together([needs] * 100, board)
+
+
+def test_what_models_share_is_placed_once(tmp_path: Path) -> None:
+    read = models()
+    places = (("arena", "psram"), ("scratch", "psram"), ("hot", "psram"))
+    built = pipeline.build_together(read, BOARD, goal=Goal(places=places))
+    output.write(built[0].files, tmp_path / "out")
+    together = [Built(model, tmp_path / "out", part.manifest) for model, part in zip(read, built, strict=True)]
+    bench = Bench(BOARD, tmp_path)
+    psram = region_of(bench.board, "psram")
+    shared = together[0].manifest.shared_arena
+    assert shared
+    with bench.running(together[0]) as peer:
+        image = elf.read(bench.link(together[0].out, together[0].manifest))
+        assert 0 <= image.symbol(shared.name).address - psram.address < psram.bytes
+        for each in together:
+            peer.session.check_model(each.manifest)
+            peer.session.reset()
+        expected = [Expected(each) for each in together]
+        for model, sample in turns(together):
+            peer.session.check_model(together[model].manifest)
+            outputs, _ = BoardPeer(together[model].manifest, peer.session).invoke(sample.bytes)
+            assert outputs == expected[model].outputs(sample)
+    with pytest.raises(UsageError, match="2 models have layers of such names"):
+        pipeline.build_together(read, BOARD, goal=Goal(places=places, hot="layer_00"))

@@ -56,6 +56,8 @@ class Frame:
     """Of each tensor."""
     is_state: bool
     """Whether some of it goes from one invocation to the next."""
+    outside: str = ""
+    """The input or output that all of it lies in, in memory of the application."""
 
     @property
     def life(self) -> Life:
@@ -87,7 +89,11 @@ class _Frames:
         if self._frame[operand] is self._frame[output]:
             possible = by == 0 and self._value[operand] is self._value[output]
         else:
-            possible = self._overlap_is_shared(operand, output, by) and not self._conflicts(operand, output, by)
+            possible = (
+                self._overlap_is_shared(operand, output, by)
+                and not self._conflicts(operand, output, by)
+                and self._keeps_outside(operand, output, by)
+            )
         if not possible:
             return
         self.granted.add((wish.step, wish.operand))
@@ -123,6 +129,7 @@ class _Frames:
             max(span.stop for span in spans.values()) - lowest,
             {name: self._life[name] for name in members},
             is_state,
+            next((name for name in members if name in self._graph.outside), ""),
         )
 
     def _move(self, moved: str, fixed: str, distance: int) -> None:
@@ -158,6 +165,24 @@ class _Frames:
             for moved in self._frame[operand]
             for fixed in self._frame[output]
         )
+
+    def _keeps_outside(self, operand: str, output: str, by: int) -> bool:
+        """Whether, of two frames, an input or output of the application's is all of the memory that is taken.
+
+        Nothing is written to an input, so that what lies there only shows a part of it.
+        """
+        moved, fixed = self._frame[operand], self._frame[output]
+        outside = [name for name in (*moved, *fixed) if name in self._graph.outside]
+        if not outside:
+            return True
+        if len(outside) > 1 or self.holds_state(operand) or self.holds_state(output):
+            return False
+        (host,) = outside
+        if host in self._graph.inputs and (host in fixed or len(fixed) > 1):
+            return False
+        memory = self._span(host, by if host in moved else 0)
+        spans = [*(self._span(name, by) for name in moved), *(self._span(name) for name in fixed)]
+        return all(memory.start <= span.start and span.stop <= memory.stop for span in spans)
 
     def _replaces(self, old: str, new: str, distance: int) -> bool:
         """Whether the step that reads `old` last may write `new` over it, `distance` bytes further."""
@@ -206,9 +231,9 @@ def frames(graph: Graph, steps: Sequence[Step]) -> tuple[list[Frame], Mapping[in
 
 
 def _live_bytes(chosen: _Frames, count: int) -> list[int]:
-    """Bytes that are needed at each step, states included."""
+    """Bytes of the library that are needed at each step, states included."""
     live = [0] * (count + 1)
-    for frame in chosen.built():
+    for frame in (frame for frame in chosen.built() if not frame.outside):
         first, last = (0, count) if frame.is_state else (max(frame.life.first, 0), max(frame.life.last, 0))
         for step in range(first, last + 1):
             live[step] += frame.bytes

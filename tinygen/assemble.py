@@ -16,7 +16,8 @@ from tinygen.library import Library
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap
 from tinygen.output import sealed
-from tinygen.plan import Plan
+from tinygen.placed import Placed
+from tinygen.placement import sections
 from tinygen.project import project_files
 from tinygen.report.memory_picture import memory_picture
 from tinygen.shared_arena import shared_arena_files
@@ -43,7 +44,7 @@ class Part:
     model: Model
     name: str
     goal: Goal
-    chosen: Plan
+    placed: Placed
     library: Library
     host: Library
     """The same in portable C, or `library` itself."""
@@ -66,7 +67,8 @@ def assemble(
     if shared:
         sizes = [part.library.arena_bytes for part in parts]
         arena = manifest.SharedArena(shared.name, max(sizes), shared.models)
-        libraries[f"lib/{shared.name}"] = shared_arena_files(shared, sizes)
+        section = sections(parts[0].placed.places).get("arena")
+        libraries[f"lib/{shared.name}"] = shared_arena_files(shared, sizes, section)
         # Portable kernels may want more memory, or less.
         host_arena = shared_arena_files(shared, [part.host.arena_bytes for part in parts])
         libraries[f"{_HOST_FOLDER}/{shared.name}"] = host_arena
@@ -121,6 +123,7 @@ def _content(
         model=manifest.Model(model.file, model.sha256, f"model/{name}.tflite"),
         profile=model.options.profile,
         batch=model.options.batch,
+        streaming=_streaming(model),
         io=model.options.io,
         notes=model.graph.notes,
         optimize=part.goal.objective,
@@ -133,19 +136,31 @@ def _content(
         host_sources=_sources(host_folders, libraries),
         inputs=library.inputs,
         outputs=library.outputs,
+        begin=library.begin,
         invoke=f"{name}_invoke",
         reset=f"{name}_reset" if library.state_bytes else None,
         arena_bytes=library.arena_bytes,
+        arena_lower_bound=part.placed.chosen.layout.plan.lower_bound,
         set_arena=library.set_arena,
         shared_arena=arena,
+        scratch_bytes=part.placed.chosen.layout.scratch_bytes,
         state_bytes=library.state_bytes,
         const_bytes=library.const_bytes,
+        places=dict(part.placed.places),
+        hot_layers=tuple(sorted(part.placed.hot.layers)),
         macs=library.macs,
         model_macs=sum(model.whole.macs(node) for node in model.whole.nodes),
         layers=library.layers,
         removed=tuple(manifest.RemovedChannels.noted(removed) for removed in model.graph.removed),
         files={},
     )
+
+
+def _streaming(model: Model) -> manifest.Streaming | None:
+    found = model.stream
+    if found is None:
+        return None
+    return manifest.Streaming(found.axis, found.frames, found.hop, found.full_after, found.window_macs)
 
 
 def _sources(folders: Sequence[str], libraries: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:

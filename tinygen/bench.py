@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tinygen import board as boards
 from tinygen import elf, firmware, manifest, samples, stack
 from tinygen.counting import record
 from tinygen.counting.attribution import Figures, Flash, figures, flash, library_flash, library_ram
-from tinygen.counting.disassembly import Instruction, disassemble
+from tinygen.counting.disassembly import disassemble
 from tinygen.counting.link_map import library_pieces
 from tinygen.counting.plugin import plugin
 from tinygen.errors import ToolFailed, UsageError
@@ -23,6 +23,7 @@ from tinygen.manifest import LayerEstimate, Manifest
 from tinygen.project import project_files
 from tinygen.samples import Sample
 from tinygen.session import Session
+from tinygen.stack_use import StackUse, stack_bound, stack_use
 from tinygen.target import CostTable, load_board, load_core
 
 OnLine = Callable[[str], None]
@@ -74,7 +75,7 @@ class Timing:
     tick_hz: int | None
     ticks: int | None
     layers: tuple[int | None, ...]
-    stack_bytes: int | None
+    stack: StackUse
 
 
 def sample_of(content: Manifest) -> Sample:
@@ -114,6 +115,8 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
         for index, layer in enumerate(content.layers)
     )
     total = sum((layer.figures for layer in layers), between)
+    use = StackUse(content.invoke, found.stack_bytes, stack_bound(image, code, content), has_interrupts=False)
+    use.check()
     return Count(
         board=content.board,
         core=core.name,
@@ -125,7 +128,7 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
         layers=layers,
         between=between,
         stack_bytes=found.stack_bytes,
-        stack_bound=stack_bound(image, code, content),
+        stack_bound=use.bound,
         flash=parts,
         flash_bytes=size,
         ram_bytes=library_ram(image, pieces) + content.borrowed_bytes,
@@ -135,12 +138,6 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
 
 def _ratio(count: int, macs: int) -> float | None:
     return count / macs if macs else None
-
-
-def stack_bound(image: elf.Image, code: Mapping[int, Instruction], content: Manifest) -> stack.Bound:
-    """What the stack of an invoke cannot exceed, from the instructions of a linked firmware."""
-    names = {symbol.address: symbol.name for symbol in image.symbols if symbol.kind == "function"}
-    return stack.bound(code, names, image.symbol(content.invoke).address)
 
 
 def watch(
@@ -153,6 +150,7 @@ def watch(
 
     Raises ToolFailed when a layer has no function of its own.
     """
+    feed = content.inputs[0].symbol if content.begin else None
     try:
         return record.Watch(
             root=image.symbol(content.invoke).address,
@@ -160,6 +158,8 @@ def watch(
             stack=(image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address),
             allowed=allowed,
             pairs=pairs,
+            feed=image.symbol(feed).address if feed else None,
+            begin=image.symbol(content.begin).address if content.begin else None,
         )
     except ValueError as error:
         raise ToolFailed(f"the firmware of {content.name} cannot be counted: {error}", "Build it again.") from None
@@ -212,7 +212,7 @@ def time(out: Path, content: Manifest, port: str | None = None, on_line: OnLine 
         peer.session.reset()
         peer.session.load_inputs(sample_of(content).bytes)
         layers = tuple(run.ticks for run in peer.session.trace())
-        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, used)
+        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, stack_use(out, content, used))
 
 
 @contextlib.contextmanager

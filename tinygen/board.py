@@ -19,6 +19,7 @@ class BoardPeer:
     def __init__(self, manifest: Manifest, session: Session) -> None:
         self.name = manifest.board
         self.profile = None
+        self.stack_bytes: int | None = None
         self.session = session
         self._state_bytes = manifest.state_bytes
 
@@ -31,6 +32,7 @@ class BoardPeer:
         crcs = [layer.crc32 for layer in self.session.trace()]
         self.session.write_state(before)
         outputs, _ = self.invoke(inputs)
+        self.stack_bytes = max(self.stack_bytes or 0, self.session.stack() or 0) or None
 
         def layer(index: int) -> bytes:
             after = self.session.read_state(self._state_bytes)

@@ -8,9 +8,9 @@ than that (wait states, caches, alignment, a stall on an address) is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ _STORES = frozenset({"store", "store_immediate", "store_next"})
 _REGISTERS = {"sb": "r9", "sl": "r10", "fp": "r11", "ip": "r12", "sp": "r13", "lr": "r14", "pc": "r15"}
 
 
+@lru_cache(maxsize=1 << 14)
 def classify(mnemonic: str, operands: str, previous: str = "") -> str:
     """The class, of CLASSES, of an instruction such as ("ldrb.w", "r0, [r1, #4]").
 
@@ -121,17 +122,6 @@ def cycles(table: Mapping[str, float], mnemonic: str, operands: str, previous: s
     if found in ("load_multiple", "store_multiple"):
         cost += table["register"] * moved_registers(operands)
     return cost
-
-
-def straight_line(table: Mapping[str, float], instructions: Iterable[str]) -> float:
-    """Modelled cycles of instructions executed one after the other, each as text such as "ldr r0, [r1], #4"."""
-    total, previous = 0.0, ""
-    for text in instructions:
-        split = _split(text)
-        if split is not None:
-            total += cycles(table, *split, previous)
-            previous = text
-    return total
 
 
 def moved_registers(operands: str) -> int:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-_SECTION = struct.Struct("<10I")
-_SYMBOL = struct.Struct("<IIIBBH")
-_NO_BITS, _SYMBOL_TABLE = 8, 2
-_WRITABLE, _OCCUPIES = 1, 2
-_KINDS = {1: "object", 2: "function"}
+from elftools.common.exceptions import ELFError
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Section as ELFSection
+from elftools.elf.sections import Symbol as ELFSymbol
+from elftools.elf.sections import SymbolTableSection
+
+_KINDS = {"STT_NOTYPE": "", "STT_OBJECT": "object", "STT_FUNC": "function"}
 
 
 @dataclass(frozen=True)
@@ -66,49 +68,37 @@ class Image:
 
 def read(path: Path) -> Image:
     """Read an ELF file. Raises OSError, and ValueError for what is not one."""
-    data = path.read_bytes()
-    if data[:6] != b"\x7fELF\x01\x01":
-        raise ValueError("not a 32-bit little-endian ELF file")
-    try:
-        return _image(data)
-    except (struct.error, IndexError) as error:
-        raise ValueError(f"a damaged ELF file: {error}") from None
+    with path.open("rb") as stream:
+        try:
+            file = ELFFile(stream)
+            if file.elfclass != 32 or not file.little_endian:
+                raise ValueError("not a 32-bit little-endian ELF file")
+            sections = tuple(_section(section) for section in file.iter_sections())
+            tables = (table for table in file.iter_sections() if isinstance(table, SymbolTableSection))
+            symbols = (_symbol(symbol) for table in tables for symbol in table.iter_symbols() if _is_named(symbol))
+            return Image(sections, tuple(symbols))
+        except ELFError as error:
+            raise ValueError(f"not an ELF file, or a damaged one: {error}") from None
 
 
-def _image(data: bytes) -> Image:
-    (offset,) = struct.unpack_from("<I", data, 0x20)
-    size, count, names = struct.unpack_from("<HHH", data, 0x2E)
-    headers = [_SECTION.unpack_from(data, offset + index * size) for index in range(count)]
-    name_table = headers[names][4]
-    sections = []
-    symbols: list[Symbol] = []
-    for name, kind, flags, address, start, length, link, *_ in headers:
-        occupies = bool(flags & _OCCUPIES)
-        sections.append(
-            Section(
-                name=_text(data, name_table + name),
-                address=address,
-                bytes=length,
-                in_flash=occupies and kind != _NO_BITS,
-                in_ram=occupies and bool(flags & _WRITABLE),
-            )
-        )
-        if kind == _SYMBOL_TABLE:
-            symbols += _symbols(data, start, length, headers[link][4])
-    return Image(tuple(sections), tuple(symbols))
+def _section(section: ELFSection) -> Section:
+    flags = section["sh_flags"]
+    occupies = bool(flags & SH_FLAGS.SHF_ALLOC)
+    return Section(
+        name=section.name,
+        address=section["sh_addr"],
+        bytes=section["sh_size"],
+        in_flash=occupies and section["sh_type"] != "SHT_NOBITS",
+        in_ram=occupies and bool(flags & SH_FLAGS.SHF_WRITE),
+    )
 
 
-def _symbols(data: bytes, start: int, length: int, names: int) -> list[Symbol]:
-    found = []
-    for at in range(start, start + length, _SYMBOL.size):
-        name, value, size, info, _, _ = _SYMBOL.unpack_from(data, at)
-        kind = _KINDS.get(info & 15, "")
-        text = _text(data, names + name)
-        # "$t" and "$d" mark where code and data begin.
-        if text and not text.startswith("$") and info & 15 <= 2:
-            found.append(Symbol(text, value & ~1 if kind == "function" else value, size, kind))
-    return found
+def _is_named(symbol: ELFSymbol) -> bool:
+    # "$t" and "$d" mark where code and data begin.
+    return symbol["st_info"]["type"] in _KINDS and bool(symbol.name) and not symbol.name.startswith("$")
 
 
-def _text(data: bytes, at: int) -> str:
-    return data[at : data.index(0, at)].decode("utf-8", errors="replace")
+def _symbol(symbol: ELFSymbol) -> Symbol:
+    kind = _KINDS[symbol["st_info"]["type"]]
+    address = symbol["st_value"]
+    return Symbol(symbol.name, address & ~1 if kind == "function" else address, symbol["st_size"], kind)

@@ -144,12 +144,17 @@ def firmware_size(out: Path) -> FirmwareSize:
     return FirmwareSize(image.flash_bytes, image.ram_bytes)
 
 
+def firmware_path(out: Path) -> Path:
+    """The ELF file that build() makes. Raises OutputError when `out` holds no project."""
+    return _project(out).elf
+
+
 def firmware_image(out: Path) -> elf.Image:
     """Sections and symbols of the firmware that build() made.
 
     Raises OutputError when there is none.
     """
-    path = _project(out).elf
+    path = firmware_path(out)
     try:
         return elf.read(path)
     except (OSError, ValueError) as error:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygen.errors import DoesNotFit
-from tinygen.library import Library
 from tinygen.memory_map import covered
-from tinygen.placement import PARTS
-from tinygen.plan import Plan, sizes_of
+from tinygen.placed import Placed
+from tinygen.placement import PARTS, lies_in
+from tinygen.plan import Plan
 from tinygen.project import RUNNER_FOOTPRINT
 from tinygen.select import Step
 from tinygen.target import FLASH, RAM, Board
@@ -58,43 +58,50 @@ def room(board: Board, places: Sequence[tuple[str, str]] = ()) -> int:
     return rooms.get(wanted, max(rooms.values()))
 
 
-def measure(library: Library, chosen: Plan, board: Board, places: Sequence[tuple[str, str]] = ()) -> FitReport:
-    """What is needed, with the library's parts where they are placed, and what the board has."""
-    sizes = {**sizes_of(chosen), "weights": library.const_bytes}
-    code = sizes.pop("code")
+def measure(placed: Placed, const_bytes: int, board: Board) -> FitReport:
+    """What is needed, with the library's parts where they are placed, and what the board has.
+
+    `const_bytes`: those of the library, of which plans have an estimate only.
+    """
+    sizes = {**placed.sizes, "weights": const_bytes}
+    places = dict(placed.places)
     parts: dict[str, dict[str, int]] = {region.name: {} for region in board.regions}
-    code_in = dict.fromkeys(parts, 0)
+    code = dict.fromkeys(parts, 0)
     for part, home in PARTS.items():
-        region = dict(places).get(part, home)
-        copied = home == FLASH and _kind(board, region) == RAM
-        for place in (region, FLASH) if copied else (region,):
-            if part == "code":
-                code_in[place] = code
+        if not sizes[part] and part not in _ALWAYS:
+            continue
+        for name in lies_in(part, places.get(part, home), board):
+            if part in ("code", "hot"):
+                code[name] += sizes[part]
             else:
-                parts[place][part] = sizes[part]
+                parts[name][part] = sizes[part]
     parts[RAM] |= {"stack": board.stack_bytes, "runner": RUNNER_FOOTPRINT.ram_bytes}
     parts[FLASH]["runner"] = RUNNER_FOOTPRINT.flash_bytes
     needs = {
-        region.name: RegionNeed(region.name, parts[region.name], region.bytes, code_in[region.name])
+        region.name: RegionNeed(region.name, parts[region.name], region.bytes, code[region.name])
         for region in board.regions
-        if parts[region.name] or code_in[region.name]
+        if parts[region.name] or code[region.name]
     }
     return FitReport(
         ram_needed=needs[RAM].needed,
         ram_available=board.ram_bytes,
         flash_needed=needs[FLASH].needed,
         flash_available=board.flash_bytes,
-        peak=_peak(chosen),
+        peak=_peak(placed.chosen),
         regions=tuple(needs.values()),
     )
 
 
-def fit(library: Library, chosen: Plan, board: Board, source: str, places: Sequence[tuple[str, str]] = ()) -> FitReport:
+_ALWAYS = ("weights", "arena", "state")
+"""Parts that are shown even where there are none of their bytes."""
+
+
+def fit(placed: Placed, const_bytes: int, board: Board, source: str) -> FitReport:
     """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
-    report = measure(library, chosen, board, places)
+    report = measure(placed, const_bytes, board)
     names = {RAM: "RAM"}
     notes = {RAM: "", FLASH: "; the layers' code comes on top"}
-    causes = {RAM: f"; the peak is {report.peak}", FLASH: _largest_layer(chosen.steps)}
+    causes = {RAM: f"; the peak is {report.peak}", FLASH: _largest_layer(placed.chosen.steps)}
     reasons = [
         f"{names.get(need.region, need.region)}: {need.needed:,} bytes needed "
         f"({need.text}{notes.get(need.region, '')}), {need.available:,} there{causes.get(need.region, '')}"
@@ -109,28 +116,29 @@ def fit(library: Library, chosen: Plan, board: Board, source: str, places: Seque
     return report
 
 
-def fit_together(reports: Sequence[FitReport], states: Sequence[int], board: Board) -> None:
-    """Compare what models need that take turns in one arena, each with so many bytes of state. Raises DoesNotFit."""
-    ram = max(report.ram_needed - state for report, state in zip(reports, states, strict=True))
-    flash = sum(report.flash_needed - RUNNER_FOOTPRINT.flash_bytes for report in reports)
-    reasons = [
-        f"{what}: {needed:,} bytes needed, {there:,} there"
-        for what, needed, there in (
-            ("RAM", ram + sum(states), board.ram_bytes),
-            ("flash", flash + RUNNER_FOOTPRINT.flash_bytes, board.flash_bytes),
-        )
-        if needed > there
-    ]
+_ONCE = ("arena", "stack", "runner")
+"""Of models that take turns, the largest one's is all of theirs."""
+
+
+def fit_together(reports: Sequence[FitReport], board: Board) -> None:
+    """Compare the board with what models need that take turns in one arena. Raises DoesNotFit."""
+    names = {RAM: "RAM"}
+    reasons = []
+    for region in board.regions:
+        needs = [need for report in reports for need in report.regions if need.region == region.name]
+        needed = 0
+        for part in dict.fromkeys(part for need in needs for part in need.parts):
+            each = [need.parts.get(part, 0) for need in needs]
+            needed += max(each) if part in _ONCE else sum(each)
+        if needed > region.bytes:
+            name = names.get(region.name, region.name)
+            reasons.append(f"{name}: {needed:,} bytes needed, {region.bytes:,} there")
     if reasons:
         raise DoesNotFit(
             f"the {len(reports)} models do not fit on {board.name} together:\n"
             + "\n".join(f"  - {reason}" for reason in reasons),
             "Choose a board with more memory (tinygen boards), or fewer models.",
         )
-
-
-def _kind(board: Board, name: str) -> str:
-    return next(region.kind for region in board.regions if region.name == name)
 
 
 def _peak(chosen: Plan) -> str:

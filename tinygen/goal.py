@@ -32,6 +32,8 @@ class Goal:
     """Names of kernels to take wherever they can be used, whatever they cost."""
     overlap: bool = True
     """Whether outputs may overlap inputs that are not read again; if not, one can see what layers read and write."""
+    hot: str = ""
+    """Which layers' code is the part "hot": a number of bytes, or layers' names; empty: as many as find room."""
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -52,4 +54,5 @@ class Goal:
         ram = () if self.ram_budget is None else ("--ram-budget", str(self.ram_budget))
         prefer = (word for name in sorted(self.prefer) for word in ("--kernel", name))
         places = (word for part, region in self.places for word in ("--place", f"{part}={region}"))
-        return ("--optimize", self.objective, *flash, *ram, *places, *prefer)
+        hot = ("--hot", self.hot) if self.hot else ()
+        return ("--optimize", self.objective, *flash, *ram, *places, *hot, *prefer)

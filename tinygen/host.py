@@ -43,6 +43,7 @@ def compile_host(out: Path, manifest: Manifest, folder: Path, compiler: str, fla
         render(
             "host/harness.c.j2",
             name=manifest.name,
+            begin=manifest.begin,
             invoke=manifest.invoke,
             reset=manifest.reset,
             set_arena=manifest.set_arena,

@@ -10,7 +10,10 @@ STATIC = "static"
 """The library has an arena of its own, or one together with other models."""
 EXTERNAL = "external"
 """The application gives it one."""
-ARENAS = (STATIC, EXTERNAL)
+ROWS = "rows"
+"""Of the input: the application feeds its rows one by one."""
+ARENAS = PORTS = (STATIC, EXTERNAL)
+"""What the application can choose between for the arena; for inputs, and outputs."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,20 @@ class Interface:
     """One of ARENAS."""
     shared: SharedArena | None = None
     """Where the arena is static, but not the library's alone."""
+    input: str = STATIC
+    """Whose memory inputs lie in, one of PORTS: in the arena, or where the application has them; or ROWS."""
+    output: str = STATIC
+    """The same for outputs, one of PORTS."""
 
     def __post_init__(self) -> None:
-        if self.arena not in ARENAS:
-            raise UsageError(f"unknown arena {self.arena!r}", f"Choose one of {', '.join(ARENAS)}.")
+        choices = (
+            ("arena", self.arena, ARENAS),
+            ("input", self.input, (*PORTS, ROWS)),
+            ("output", self.output, PORTS),
+        )
+        for what, choice, known in choices:
+            if choice not in known:
+                raise UsageError(f"unknown {what} {choice!r}", f"Choose one of {', '.join(known)}.")
 
     @property
     def is_external(self) -> bool:
@@ -57,6 +70,13 @@ class Interface:
         return self.arena == EXTERNAL
 
     @property
+    def by_rows(self) -> bool:
+        """Whether the input comes row by row."""
+        return self.input == ROWS
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The command line's words for what is not the default."""
-        return ("--arena", self.arena) if self.is_external else ()
+        chosen = {"--arena": self.arena, "--input": self.input, "--output": self.output}
+        external = (word for option, choice in chosen.items() if choice == EXTERNAL for word in (option, choice))
+        return (*external, *(["--input-rows"] if self.by_rows else []))

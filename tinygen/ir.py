@@ -7,6 +7,7 @@ clamps) as data, so that the reference, the kernels and the reports all read the
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Tensor:
     @property
     def elements(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return int(math.prod(self.shape))
 
     @property
     def bytes(self) -> int:
@@ -216,6 +217,8 @@ class Graph:
     """What people should know about how the file was read."""
     removed: tuple[Removed, ...] = ()
     """Channels that the file's tensors have beyond those of the graph."""
+    outside: frozenset[str] = frozenset()
+    """Inputs and outputs whose memory is the application's: they take none of the library's."""
 
     def input_tensors(self, node: Node) -> tuple[Tensor, ...]:
         """The tensors that a node reads."""

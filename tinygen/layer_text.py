@@ -18,25 +18,32 @@ from tinygen.layout import Layout, Place
 from tinygen.ops.common import shape_text
 from tinygen.select import Step
 
+_ARRAYS = {"arena": "arena", "state": "state", "scratch": "layer_scratch"}
+"""C names of static memory. Functions have variables called scratch."""
+
 _MEMBERS = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
 
 class Pointers:
-    """C expressions for what lies in the arena and among the states; an arena of others is reached by its address."""
+    """C expressions for what lies in memory; an arena of others is reached by its address.
+
+    Inputs and outputs of the application's memory are variables of their own: a row that it feeds, a parameter.
+    """
 
     def __init__(self, graph: Graph, layout: Layout, interface: Interface) -> None:
         self._graph = graph
         self._layout = layout
-        self._may_be_missing = interface.is_external
-        self._member = {"arena": "->" if interface.is_external or interface.shared else ".", "state": "."}
+        self._interface = interface
+        self._arrow = "->" if interface.is_external or interface.shared else "."
 
     def of(self, name: str) -> str:
         """A pointer to a tensor's first element."""
-        return "{} + {}".format(*self.element(name))
+        array, index = self.element(name)
+        return array if index == 0 and self._layout.places[name].memory not in _ARRAYS else f"{array} + {index}"
 
     def public(self, name: str) -> str:
         """The same for the application: null while an external arena has not been given."""
-        return f"arena ? {self.of(name)} : 0" if self._may_be_missing else self.of(name)
+        return f"arena ? {self.of(name)} : 0" if self._interface.is_external else self.of(name)
 
     def element(self, name: str) -> tuple[str, int]:
         """The array that a tensor lies in, and the index of its first element."""
@@ -50,7 +57,10 @@ class Pointers:
         return f"{self._array(place, dtype)} + {place.offset // dtype.itemsize}"
 
     def _array(self, place: Place, dtype: np.dtype[Any]) -> str:
-        return f"{place.memory}{self._member[place.memory]}{_MEMBERS[str(dtype)]}"
+        if place.memory in _ARRAYS:
+            member = self._arrow if place.memory == "arena" else "."
+            return f"{_ARRAYS[place.memory]}{member}{_MEMBERS[str(dtype)]}"
+        return "row" if self._interface.by_rows and place.memory == "input" else place.memory
 
     def members(self, memory: str, size: int) -> list[dict[str, object]]:
         """The members of a memory's union, whose size is in bytes: an array of each type that something in it has."""
@@ -71,6 +81,7 @@ def call_text(layer: Layer, pointers: Pointers) -> str:
         tensor = layer.step.site.inputs[index]
         arguments.append(f"{layer.id}_{parameter}" if tensor.data is not None else pointers.of(tensor.name))
     arguments += [pointers.of(tensor.name) for _, tensor in layer.results]
+    arguments += ["rows"] if layer.is_fed else []
     return f"{layer.symbol}({', '.join(arguments)});"
 
 
@@ -81,7 +92,8 @@ def _signature(layer: Layer) -> str:
         for parameter, index in layer.operands
     ]
     parameters += [f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results]
-    return f"LAYER void {layer.symbol}({', '.join(parameters)})"
+    parameters += ["uint32_t row"] if layer.is_fed else []
+    return f"{'HOT_LAYER' if layer.is_hot else 'LAYER'} void {layer.symbol}({', '.join(parameters)})"
 
 
 def layer_call(layer: Layer, pointers: Pointers) -> dict[str, object]:
@@ -91,6 +103,7 @@ def layer_call(layer: Layer, pointers: Pointers) -> dict[str, object]:
         "call": call_text(layer, pointers),
         "output_bytes": layer.output.bytes,
         "output_pointer": pointers.of(layer.output.name),
+        "is_fed": layer.is_fed,
     }
 
 
@@ -127,7 +140,8 @@ def _group_values(layer: Layer, pointers: Pointers) -> dict[str, object]:
         return {}
     schedule = layer.body.constants["schedule"]
     scratch = pointers.words(layer.scratch) if layer.scratch else ""
-    return {"parts": layer.parts, "schedule_type": C_TYPES[str(schedule.dtype)], "scratch": scratch}
+    schedule_type = C_TYPES[str(schedule.dtype)]
+    return {"parts": layer.parts, "schedule_type": schedule_type, "scratch": scratch, "fed": layer.is_fed}
 
 
 def _part_comment(layer: Layer) -> str:

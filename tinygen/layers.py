@@ -12,6 +12,7 @@ from tinygen.emit import render
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body
 from tinygen.layout import Layout, Place
+from tinygen.ops.row_group import RowGroup
 from tinygen.select import Step
 
 
@@ -32,6 +33,8 @@ class Layer:
     """Of a part: which of its layer's."""
     calls: int = 1
     """How often it is called in one invocation."""
+    is_hot: bool = False
+    """Whether its code lies where that of the layers lies that cost most (see `tinygen.hot_code`)."""
 
     @property
     def number(self) -> str:
@@ -42,6 +45,11 @@ class Layer:
     def output(self) -> Tensor:
         """The first output, after which it is called."""
         return self.step.site.outputs[0]
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether it is called with each row of the model's input, and not in an invocation."""
+        return isinstance(self.step.node.op, RowGroup) and self.step.node.op.fed
 
     @property
     def operands(self) -> list[tuple[str, int]]:
@@ -56,17 +64,29 @@ class Layer:
         return [("y" if len(own) == 1 else f"y{index}", tensor) for index, tensor in enumerate(own)]
 
 
-def layers_of(steps: Sequence[Step], layout: Layout, name: str) -> list[Layer]:
-    """The steps that leave code; of the others, every input lies where their output wants it."""
-    coded = []
-    for index, step in enumerate(steps):
-        site = step.site._replace(aliased=layout.aliased[index])
-        if len(site.aliased) < len(site.inputs):
-            coded.append((dataclasses.replace(step, site=site), layout.scratch.get(index)))
-    width = max(2, len(str(len(coded) - 1)))
-    return [
-        _layer(index, step, f"layer_{index:0{width}}", name, scratch) for index, (step, scratch) in enumerate(coded)
-    ]
+def coded_steps(steps: Sequence[Step], layout: Layout) -> list[tuple[str, int]]:
+    """The layers' ids, and the indices of the steps that leave code.
+
+    Of the others, every input lies where their output wants it.
+    """
+    found = [index for index, step in enumerate(steps) if len(layout.aliased[index]) < len(step.site.inputs)]
+    width = max(2, len(str(len(found) - 1)))
+    return [(f"layer_{layer:0{width}}", index) for layer, index in enumerate(found)]
+
+
+def layers_of(steps: Sequence[Step], layout: Layout, name: str, hot: frozenset[str] = frozenset()) -> list[Layer]:
+    """The steps that leave code; `hot`: ids of layers whose code lies apart."""
+    layers = []
+    for number, (layer_id, index) in enumerate(coded_steps(steps, layout)):
+        site = steps[index].site._replace(aliased=layout.aliased[index])
+        step = dataclasses.replace(steps[index], site=site)
+        layer = _layer(number, step, layer_id, name, layout.scratch.get(index))
+        layers.append(_heated(layer) if layer_id in hot else layer)
+    return layers
+
+
+def _heated(layer: Layer) -> Layer:
+    return dataclasses.replace(layer, is_hot=True, parts=tuple(map(_heated, layer.parts)))
 
 
 def _layer(index: int, step: Step, layer_id: str, name: str, scratch: Place | None) -> Layer:
@@ -108,6 +128,11 @@ class Function:
         numbers = list(dict.fromkeys(str(layer.index) for layer in self.layers))
         which = f"layer {numbers[0]}" if len(numbers) == 1 else f"layers {', '.join(numbers[:-1])} and {numbers[-1]}"
         return f"{self.layers[0].step.kernel.name}, {which}"
+
+    @property
+    def is_hot(self) -> bool:
+        """Whether one of the layers is: its code is the others', too."""
+        return any(layer.is_hot for layer in self.layers)
 
     @property
     def runs(self) -> Sequence[str]:

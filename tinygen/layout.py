@@ -10,13 +10,17 @@ from typing import NamedTuple
 from tinygen.access import Spacing
 from tinygen.alias import Frame, Life, frames, lives
 from tinygen.ir import Graph
-from tinygen.kernel import Kernel
+from tinygen.kernel import Kernel, overlaps
 from tinygen.memory import Buffer, MemoryPlan, Part, Slot, Spacings, aligned, plan_memory, step_bytes
 from tinygen.select import Candidate, Step
 
 
 class Place(NamedTuple):
-    """A byte of static memory: "arena", or "state", which keeps its content from one invocation to the next."""
+    """A byte of memory: in "arena", or "state", which keeps its content from one invocation to the next.
+
+    In "scratch" it is what kernels want for themselves, where that has memory of its own. Of the application's memory
+    it is "input" or "output", with a number where the model has several.
+    """
 
     memory: str
     offset: int
@@ -33,6 +37,8 @@ class Layout:
     """For each step, the inputs that need no copying (see `Kernel.aliases`)."""
     scratch: Mapping[int, Place]
     """For each step whose kernel wants some, its memory for itself."""
+    scratch_bytes: int = 0
+    """Of that memory, where it is not in the arena."""
 
     @property
     def disjoint_bytes(self) -> int:
@@ -52,28 +58,32 @@ class Layout:
     @property
     def ram_bytes(self) -> int:
         """Size of all static memory."""
-        return self.plan.bytes + self.state_bytes
+        return self.plan.bytes + self.scratch_bytes + self.state_bytes
 
 
-def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout:
+def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True, scratch_apart: bool = False) -> Layout:
     """Plan the memory. Time counts in steps; a tensor lives from the step that writes it to the last that reads it.
 
     Inputs are written before step 0, outputs are read after the last. What shares memory is planned as one buffer.
-    `overlap`: outputs may overlap inputs that are not read again, as far as kernels allow.
+    `overlap`: outputs may overlap inputs that are not read again, as far as kernels allow. `scratch_apart`: what
+    kernels want for themselves does not lie in the arena; one runs at a time, so that all begin at the same byte.
     """
     found, aliased = frames(graph, steps)
     held = {_name(graph, frame): frame for frame in found}
-    buffers = {name: _buffer(graph, name, frame, len(steps)) for name, frame in held.items()}
+    buffers = {name: _buffer(graph, name, frame, len(steps)) for name, frame in held.items() if not frame.outside}
     scratch = {
         index: Buffer(_scratch_name(graph, step), step.scratch, index, index)
         for index, step in enumerate(steps)
         if step.scratch
     }
     plan = plan_memory(
-        [*(buffers[name] for name, frame in held.items() if not frame.is_state), *scratch.values()],
+        [
+            *(buffer for name, buffer in buffers.items() if not held[name].is_state),
+            *(() if scratch_apart else scratch.values()),
+        ],
         _spacings(graph, steps, aliased) if overlap else {},
     )
-    states = _in_a_row([buffers[name] for name, frame in held.items() if frame.is_state])
+    states = _in_a_row([buffer for name, buffer in buffers.items() if held[name].is_state])
     places = {
         name: Place(memory, slot.offset + offset)
         for memory, slots in (("arena", plan.slots), ("state", states))
@@ -81,9 +91,19 @@ def lay_out(graph: Graph, steps: Sequence[Step], overlap: bool = True) -> Layout
         if slot.buffer.name in held
         for name, offset in held[slot.buffer.name].offsets.items()
     }
+    places |= {
+        name: Place(_port(graph, frame.outside), offset)
+        for frame in found
+        if frame.outside
+        for name, offset in frame.offsets.items()
+    }
     offsets = {slot.buffer: slot.offset for slot in plan.slots}
-    own = {index: Place("arena", offsets[buffer]) for index, buffer in scratch.items()}
-    return Layout(plan, states, MappingProxyType(places), MappingProxyType(dict(aliased)), MappingProxyType(own))
+    own = {
+        index: Place("scratch", 0) if scratch_apart else Place("arena", offsets[buffer])
+        for index, buffer in scratch.items()
+    }
+    most = max((aligned(buffer.bytes) for buffer in scratch.values()), default=0) if scratch_apart else 0
+    return Layout(plan, states, MappingProxyType(places), MappingProxyType(dict(aliased)), MappingProxyType(own), most)
 
 
 class StepBytes:
@@ -95,16 +115,17 @@ class StepBytes:
         found, self._aliased = frames(graph, steps)
         self._life = lives(graph, steps)
         self._steps = steps
-        buffers = [_buffer(graph, _name(graph, frame), frame, len(steps)) for frame in found if not frame.is_state]
+        own = [frame for frame in found if not frame.is_state and not frame.outside]
+        buffers = [_buffer(graph, _name(graph, frame), frame, len(steps)) for frame in own]
         live = [[run for buffer in buffers for run in buffer.during(index)] for index in range(len(steps))]
         self._concerned: list[list[Buffer]] = []
         """For each step the buffers of its inputs and outputs."""
         self._beside: list[int] = []
         """For each step the bytes of all other live buffers."""
         for step, those in zip(steps, live, strict=True):
-            own = {*step.node.inputs, *step.node.outputs}
-            self._concerned.append([b for b in those if any(part.name in own for part in b.pieces)])
-            self._beside.append(sum(aligned(b.bytes) for b in those if all(part.name not in own for part in b.pieces)))
+            its = {*step.node.inputs, *step.node.outputs}
+            self._concerned.append([b for b in those if any(part.name in its for part in b.pieces)])
+            self._beside.append(sum(aligned(b.bytes) for b in those if all(part.name not in its for part in b.pieces)))
         self._tensors: dict[tuple[int, int], int] = {}
         """What the rest of these needs beside the scratch memory, by step and kernel."""
 
@@ -169,7 +190,7 @@ def _allowed(
     (output,) = step.node.outputs
     own = kernel.scratch_overlaps(site)
     found = {(scratch, output): own.output} if own.output else {}
-    for written, declared in ((output, kernel.overlaps(site)), (scratch, own.inputs)):
+    for written, declared in ((output, overlaps(kernel, site)), (scratch, own.inputs)):
         for name in dict.fromkeys(step.node.inputs):
             operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
             if name in life and life[name].last == index and all(operand in declared for operand in operands):
@@ -187,6 +208,12 @@ def _all(spacings: Sequence[Spacing]) -> Spacing:
 def _name(graph: Graph, frame: Frame) -> str:
     """The largest tensor of a frame, the first of them, stands for all."""
     return max(frame.offsets, key=lambda name: graph.tensors[name].bytes)
+
+
+def _port(graph: Graph, name: str) -> str:
+    """What an input or output of the application's is called among places."""
+    word, names = ("input", graph.inputs) if name in graph.inputs else ("output", graph.outputs)
+    return f"{word}_{names.index(name)}" if len(names) > 1 else word
 
 
 def _in_a_row(buffers: Sequence[Buffer]) -> tuple[Slot, ...]:

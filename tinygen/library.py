@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from tinygen import c_text, library_json, manifest
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
 from tinygen.goal import Goal
-from tinygen.interface import Interface, SharedArena
+from tinygen.interface import EXTERNAL, ROWS, STATIC, Interface, SharedArena
 from tinygen.ir import Array, Graph, Tensor
 from tinygen.layer_text import Pointers, call_text, layer_call, layer_text, shapes_text
 from tinygen.layers import Layer, functions_of, layers_of, with_parts
@@ -20,10 +21,13 @@ from tinygen.layout import Layout
 from tinygen.memory import ALIGNMENT, Slot, overlapping
 from tinygen.ops.common import shape_text
 from tinygen.options import Options
+from tinygen.passes.stream import Stream
 from tinygen.placement import sections
 from tinygen.plan import Plan
 from tinygen.select import Candidate, Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
+from tinygen.streaming.text import stream_text
+from tinygen.usage_text import usage
 
 _HELPERS = (
     "clamp",
@@ -78,6 +82,8 @@ class Origin:
     interface: Interface
     together: tuple[tuple[str, str], ...] = ()
     """File and C prefix of each model that is built together with it, itself included."""
+    stream: Stream | None = None
+    """Of a model that takes new frames only."""
 
     def text(self, name: str) -> str:
         """What a reader needs to make the same files again."""
@@ -102,6 +108,7 @@ class Library:
     inputs: tuple[manifest.Port, ...]
     outputs: tuple[manifest.Port, ...]
     layers: tuple[manifest.Layer, ...]
+    begin: str | None
     arena_bytes: int
     set_arena: str | None
     state_bytes: int
@@ -127,10 +134,10 @@ class _Constant:
         return c_text.array_lines(self.array)
 
 
-def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
-    """All files of the library named `name`."""
+def generate(graph: Graph, chosen: Plan, name: str, origin: Origin, hot: frozenset[str] = frozenset()) -> Library:
+    """All files of the library named `name`; `hot`: ids of layers whose code lies apart."""
     steps, layout = chosen.steps, chosen.layout
-    layers = layers_of(steps, layout, name)
+    layers = layers_of(steps, layout, name, hot)
     interface = origin.interface
     set_arena = f"{name}_set_arena" if interface.is_external else None
     pointers = Pointers(graph, layout, interface)
@@ -139,40 +146,52 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
     function_of = {layer.id: function for function in functions for layer in function.layers}
     constants = [*_constants(layers, name), *(reset.array for reset in resets if reset.array is not None)]
     const_bytes = sum(constant.array.nbytes for constant in constants)
-    inputs = _ports(graph, graph.inputs, name, "input")
-    outputs = _ports(graph, graph.outputs, name, "output")
+    inputs = _ports(graph, graph.inputs, name, "input", interface.input)
+    outputs = _ports(graph, graph.outputs, name, "output", interface.output)
+    input_texts = _port_texts(inputs, graph, pointers, name, "input")
+    output_texts = _port_texts(outputs, graph, pointers, name, "output")
+    given = [text["variable"] for text in (*input_texts, *output_texts) if text["memory"] == EXTERNAL]
+    ports = {
+        "inputs": input_texts,
+        "outputs": output_texts,
+        "fed": {"rows": inputs[0].shape[1], "bytes": inputs[0].row_bytes} if interface.by_rows else None,
+        "absent": " || ".join(f"!{variable}" for variable in (["arena"] if set_arena else []) + given),
+    }
     macs = sum(graph.macs(step.node) for step in steps)
     common = {"name": name, "prefix_upper": name.upper(), "origin": origin.text(name), "summary": _summary(graph)}
-    placed = {part: section.name for part, section in sections(origin.goal.places).items()}
+    placed = _placed(origin, layout, hot)
     arena = {
         "set_arena": set_arena,
         "arena_alignment": ALIGNMENT,
         "shared_arena": interface.shared.name if interface.shared else "",
         "sharing": _sharing_lines(interface.shared, name) if interface.shared else [],
-        "arena_in_region": "arena" in placed,
     }
     header = render(
         "library/model.h.j2",
         **common,
+        usage=usage(name, interface, input_texts, output_texts),
         **arena,
-        inputs=[_port_text(port, graph.tensors[t]) for port, t in zip(inputs, graph.inputs, strict=True)],
-        outputs=[_port_text(port, graph.tensors[t]) for port, t in zip(outputs, graph.outputs, strict=True)],
+        **ports,
         arena_bytes=layout.plan.bytes,
         state_bytes=layout.state_bytes,
         const_bytes=const_bytes,
         macs=macs,
         layer_count=len(layers),
+        stream=stream_text(origin.stream, name) if origin.stream else None,
     )
     source = render(
         "library/model.c.j2",
         **common,
         **arena,
         placed=placed,
-        totals=_totals(graph, layers, macs, const_bytes),
+        totals=_totals(graph, layers, macs, const_bytes, origin.stream),
         arena_text=f"{layout.plan.bytes:,}",
         bound_text=_bound_text(layout),
         arena_rows=_rows(layout.plan.slots),
         arena_members=pointers.members("arena", layout.plan.bytes),
+        scratch_text=f"{layout.scratch_bytes:,}",
+        scratch_members=pointers.members("scratch", layout.scratch_bytes) if layout.scratch_bytes else [],
+        has_hot_code=bool(hot),
         state_bytes=layout.state_bytes,
         state_text=f"{layout.state_bytes:,}",
         state_rows=_rows(layout.states),
@@ -182,8 +201,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         functions=[function.prototype for function in functions],
         texts=[layer_text(layer, graph, pointers, name, function_of.get(layer.id)) for layer in with_parts(layers)],
         layers=[layer_call(layer, pointers) for layer in layers],
-        inputs=[_pointer_text(port, pointers.public(t)) for port, t in zip(inputs, graph.inputs, strict=True)],
-        outputs=[_pointer_text(port, pointers.public(t)) for port, t in zip(outputs, graph.outputs, strict=True)],
+        **ports,
         contents=_contents(steps, layers, pointers),
     )
     data = render(
@@ -201,6 +219,7 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         files=files,
         inputs=inputs,
         outputs=outputs,
+        begin=f"{name}_begin" if interface.by_rows else None,
         layers=tuple(_manifest_layer(layer, graph, layout) for layer in layers),
         arena_bytes=layout.plan.bytes,
         set_arena=set_arena,
@@ -208,6 +227,18 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin) -> Library:
         const_bytes=const_bytes,
         macs=macs,
     )
+
+
+def _placed(origin: Origin, layout: Layout, hot: frozenset[str]) -> Mapping[str, str]:
+    """The names of the sections of those parts that are this library's own, and there."""
+    is_there = {
+        "arena": not origin.interface.shared,
+        "scratch": bool(layout.scratch_bytes),
+        "state": bool(layout.states),
+        "hot": bool(hot),
+    }
+    found = sections(origin.goal.places).items()
+    return {part: section.name for part, section in found if is_there.get(part, True)}
 
 
 def _constants(layers: Sequence[Layer], name: str) -> list[_Constant]:
@@ -232,6 +263,8 @@ def _contents(steps: Sequence[Step], layers: Sequence[Layer], pointers: Pointers
     lines = []
     for step in steps:
         layer = by_output.get(step.node.outputs[0])
+        if layer is not None and layer.is_fed:
+            continue
         if layer is not None:
             lines.append(call_text(layer, pointers))
         else:
@@ -255,8 +288,10 @@ def _summary(graph: Graph) -> str:
     return f"{ports(graph.inputs)} -> {ports(graph.outputs)}"
 
 
-def _totals(graph: Graph, layers: Sequence[Layer], macs: int, const_bytes: int) -> str:
+def _totals(graph: Graph, layers: Sequence[Layer], macs: int, const_bytes: int, stream: Stream | None) -> str:
     text = f"{macs:,} MACs an inference, {len(layers)} layers, {const_bytes:,} bytes of constants."
+    if stream is not None:
+        text += f"\n * A whole window would take {stream.window_macs:,} MACs."
     gone = sum(len(removed.channels) for removed in graph.removed)
     return f"{text}\n * {gone:,} channels are proved to have no effect, and are not computed." if gone else text
 
@@ -282,7 +317,7 @@ def _rows(slots: Sequence[Slot]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Reset:
-    """A state's first value: one for all elements, or a constant array."""
+    """A state's first value: one for all elements, or a constant array, over and over."""
 
     memory: str
     first: int
@@ -290,18 +325,36 @@ class _Reset:
     value: int | float
     array: _Constant | None
 
+    @property
+    def index(self) -> str:
+        """Of the array's element for element i, in C."""
+        assert self.array is not None
+        return "i" if self.array.count == self.count else f"i % {self.array.count}"
+
 
 def _resets(graph: Graph, pointers: Pointers) -> list[_Reset]:
     found = []
     for index, state in enumerate(graph.states):
-        first = state.initial.flat[0]
-        uniform = bool(np.all(state.initial == first))
-        array = None if uniform else _Constant(f"initial_{index}", state.initial)
-        found.append(_Reset(*pointers.element(state.read), state.initial.size, first.item(), array))
+        repeated = _repeated(state.initial)
+        array = None if repeated.size == 1 else _Constant(f"initial_{index}", repeated)
+        found.append(_Reset(*pointers.element(state.read), state.initial.size, repeated.flat[0].item(), array))
     return found
 
 
-def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str) -> tuple[manifest.Port, ...]:
+def _repeated(array: Array) -> Array:
+    """The shortest run of last dimensions that the array consists of: an element, a row, or all of it."""
+    for rank in range(array.ndim + 1):  # at the latest, all of it is one run
+        run = array.reshape(-1, math.prod(array.shape[array.ndim - rank :]))
+        if (run == run[0]).all():
+            break
+    return np.asarray(run[0])
+
+
+_FUNCTIONS = {STATIC: "{}_{}", EXTERNAL: "{}_set_{}", ROWS: "{}_feed_row"}
+"""What the application calls to get at an input or output, from the library's name and the port's."""
+
+
+def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str, memory: str) -> tuple[manifest.Port, ...]:
     ports = []
     for index, name in enumerate(names):
         tensor = graph.tensors[name]
@@ -310,7 +363,8 @@ def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str) -> tuple[
         ports.append(
             manifest.Port(
                 name=name,
-                symbol=f"{prefix}_{role}{suffix}",
+                symbol=_FUNCTIONS[memory].format(prefix, f"{role}{suffix}"),
+                memory=memory,
                 dtype=str(tensor.dtype),
                 shape=tensor.shape,
                 scale=float(tensor.quant.scale[0]) if tensor.quant is not None and quantised else None,
@@ -321,13 +375,28 @@ def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str) -> tuple[
     return tuple(ports)
 
 
+def _port_texts(
+    ports: Sequence[manifest.Port], graph: Graph, pointers: Pointers, prefix: str, role: str
+) -> list[dict[str, object]]:
+    variables = [f"{role}_{index}" if len(ports) > 1 else role for index in range(len(ports))]
+    return [
+        {
+            **_port_text(port, graph.tensors[port.name]),
+            "macro": f"{prefix}_{variable}".upper(),
+            "variable": variable,
+            "pointer": pointers.public(port.name),
+        }
+        for port, variable in zip(ports, variables, strict=True)
+    ]
+
+
 def _port_text(port: manifest.Port, tensor: Tensor) -> dict[str, object]:
     usage = f"{C_TYPES[port.dtype]}[{tensor.elements}], {shape_text(tensor.shape)}"
     if port.scale is not None:
         usage += f", scale {float(str(tensor.quant.scale[0] if tensor.quant else 0))!r}, zero point {port.zero_point}"
     return {
         "symbol": port.symbol,
-        "macro": port.symbol.upper(),
+        "memory": port.memory,
         "c_type": C_TYPES[port.dtype],
         "usage": usage,
         "elements": tensor.elements,
@@ -336,10 +405,6 @@ def _port_text(port: manifest.Port, tensor: Tensor) -> dict[str, object]:
         "scale": c_text.float_literal(port.scale) if port.scale is not None else "",
         "zero_point": port.zero_point,
     }
-
-
-def _pointer_text(port: manifest.Port, pointer: str) -> dict[str, str]:
-    return {"symbol": port.symbol, "c_type": C_TYPES[port.dtype], "pointer": pointer}
 
 
 def _manifest_layer(layer: Layer, graph: Graph, layout: Layout) -> manifest.Layer:

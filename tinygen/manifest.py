@@ -3,32 +3,43 @@
 Of several models that were built together, it is {schema, models, files}: `models` has an object of the following
 fields for each, with empty `files`, and `files` those of the whole folder.
 
-Schema 3. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
+Schema 4. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
 
-    schema            3
+    schema            4
     tinygen           version that wrote it
     name              C prefix and library name
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
     profile           arithmetic, e.g. "tflm"
     batch             inferences in one invoke, where the user chose that, else null
+    streaming         {axis, frames, hop, full_after, window_macs}: each invoke takes the next `hop` of the frames that
+                      follow each other along `axis` of the input, and answers as the model in the file does for the
+                      last `frames` of them, which takes `window_macs` at once; after `full_after` invokes, all of those
+                      were given, before, they begin with zeros. Or null for a model that takes what the file says
     io                "model": inputs and outputs of the file; "int8": the integers behind float32 and uint8 ones
     notes             what to know about how the model was read, in words
     optimize          objective, e.g. "balanced"
     board, core       ids of boards/*.toml and boards/cores/*.toml
     include_dirs, sources, cflags           what the target build of the library uses
     host_include_dirs, host_sources         the same model with portable kernels only, for the host
-    inputs, outputs   [{name, symbol, dtype, shape, scale, zero_point, bytes}]: `symbol` is a C function without
-                      arguments that returns a pointer to the buffer; scale and zero_point are null where the
-                      tensor is not quantised
+    inputs, outputs   [{name, symbol, memory, dtype, shape, scale, zero_point, bytes}]: `memory` is "static", and the C
+                      function `symbol` without arguments returns a pointer to the buffer; or "external", and `symbol`
+                      takes a pointer to the application's, aligned to a word, before all else, and returns 0 if it will
+                      do; or, of an input, "rows", and `symbol` takes a pointer to the next of its rows, of which it has
+                      shape[1], before each invoke; scale and zero_point are null where the tensor is not quantised
+    begin             C symbol, void (void), that forgets rows which were fed; null where none are
     invoke            C symbol, void (void)
     reset             C symbol, void (void), or null for a model without state
     arena_bytes       RAM for inputs, outputs, activations and scratch, static but for `set_arena`
+    arena_lower_bound what no plan of the arena for these kernels can go below: the rest is lost in gaps
     set_arena         C symbol, int (void *memory, uint32_t bytes), that gives the library its arena: aligned to a word,
                       before all else; or null where the library has an arena of its own
     shared_arena      {name, bytes, models}: a C array of so many bytes, in a library of that name, that these models
                       take turns in, each using the first `arena_bytes` of it; or null where the arena is not shared
+    scratch_bytes     static RAM of kernels for themselves, where that does not lie in the arena
     state_bytes       static RAM that lives from one invoke to the next
     const_bytes       weights, biases, requantisation and tables, in flash
+    places            {part: region}: those of the parts weights, code, hot, arena, scratch, state that were placed
+    hot_layers        names of the layers whose code is the part "hot"
     macs              multiply-accumulates of one invoke
     model_macs        the same with the channels that are `removed`, for comparison
     layers            [{index, name, op, symbol, kernel, rounding, proof, macs, output, estimate, alternatives}] in the
@@ -58,9 +69,10 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import OutputError, UsageError
+from tinygen.interface import ROWS
 from tinygen.ir import Removed
 
-SCHEMA = 3
+SCHEMA = 4
 FILE_NAME = "manifest.json"
 
 
@@ -79,11 +91,17 @@ class Port:
 
     name: str
     symbol: str
+    memory: str
     dtype: str
     shape: tuple[int, ...]
     scale: float | None
     zero_point: int | None
     bytes: int
+
+    @property
+    def row_bytes(self) -> int | None:
+        """Of each row that is fed, where it is."""
+        return self.bytes // self.shape[1] if self.memory == ROWS else None
 
 
 @dataclass(frozen=True)
@@ -156,6 +174,17 @@ def _ranges(indices: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True)
+class Streaming:
+    """How a model that takes frames belongs to the one in its file, which takes windows of them."""
+
+    axis: int
+    frames: int
+    hop: int
+    full_after: int
+    window_macs: int
+
+
+@dataclass(frozen=True)
 class SharedArena:
     """An arena of several models, of which one runs at a time."""
 
@@ -174,6 +203,7 @@ class Manifest:
     model: Model
     profile: str
     batch: int | None
+    streaming: Streaming | None
     io: str
     notes: tuple[str, ...]
     optimize: str
@@ -186,13 +216,18 @@ class Manifest:
     host_sources: tuple[str, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    begin: str | None
     invoke: str
     reset: str | None
     arena_bytes: int
+    arena_lower_bound: int
     set_arena: str | None
     shared_arena: SharedArena | None
+    scratch_bytes: int
     state_bytes: int
     const_bytes: int
+    places: Mapping[str, str]
+    hot_layers: tuple[str, ...]
     macs: int
     model_macs: int
     layers: tuple[Layer, ...]
@@ -274,11 +309,12 @@ def _decode(fields: dict[str, Any]) -> Manifest:
     values["model"] = Model(**fields["model"])
     for key in ("inputs", "outputs"):
         values[key] = tuple(Port(**{**port, "shape": tuple(port["shape"])}) for port in fields[key])
-    for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources", "notes"):
+    for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources", "notes", "hot_layers"):
         values[key] = tuple(fields[key])
     values["layers"] = tuple(_decode_layer(layer) for layer in fields["layers"])
     shared = fields["shared_arena"]
     values["shared_arena"] = shared and SharedArena(**{**shared, "models": tuple(shared["models"])})
+    values["streaming"] = Streaming(**fields["streaming"]) if fields["streaming"] else None
     values["removed"] = tuple(RemovedChannels(**part) for part in fields["removed"])
     return Manifest(**values)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
 from tinygen.alias import Life, lives
-from tinygen.ir import Graph
+from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import shape_text
+from tinygen.ops.row_group import RowGroup
+from tinygen.ops.row_pool import unrolled
 from tinygen.plan import Plan
+from tinygen.select import Step
 
 
 class Moments(NamedTuple):
@@ -50,7 +53,8 @@ class Block:
         return self.offset + self.bytes
 
 
-ROLES = ("input", "activation", "output", "scratch", "state")
+ROLES = ("input", "activation", "output", "scratch", "rows", "state")
+"""Of "rows" are the line buffers of layers that are computed together, and what these want for themselves."""
 
 
 class Shared(NamedTuple):
@@ -61,6 +65,19 @@ class Shared(NamedTuple):
     end: int
     older: Block
     newer: Block
+
+
+@dataclass(frozen=True)
+class Inner:
+    """Bytes within a block of the role "rows", in use for some of the group's parts."""
+
+    layer: int
+    first: int
+    """The first of the parts, by index, and the last one."""
+    last: int
+    rows: int
+    """Of the tensor, in a line buffer; 0 of scratch memory."""
+    block: Block
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,8 @@ class LayerMemory:
     """The largest first."""
     used: int
     """Bytes that belong to one of them, or to two."""
+    parts: tuple[str, ...] = ()
+    """Of layers that are computed together: each one's operator and output, "conv 25x5x64"."""
 
     @property
     def live(self) -> int:
@@ -96,29 +115,33 @@ class MemoryMap:
     peak: int | None
     """The layer that sets the arena's size; None where there are no layers."""
     arena_bytes: int
+    scratch_bytes: int
+    """Of what layers want for themselves, where that lies apart from the arena: it is drawn above that."""
     state_bytes: int
     lower_bound: int
     """What no plan of the arena with these kernels can go below."""
     disjoint_bytes: int
     """What the arena takes where no two blocks share bytes."""
+    inner: tuple[Inner, ...] = ()
 
     @property
     def bytes(self) -> int:
         """All of it."""
-        return self.arena_bytes + self.state_bytes
+        return self.arena_bytes + self.scratch_bytes + self.state_bytes
 
 
 def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
     """The plan's memory over the layers that leave code."""
     coded = _coded(chosen)
     tensors = _tensors(graph, chosen, coded)
+    plan = chosen.layout.plan
     scratch = [
-        Block(step.node.name, "scratch", "", "", chosen.layout.scratch[index].offset, step.scratch, Moments(at, at))
+        Block(step.node.name, "rows" if step.chosen.parts else "scratch", "", "", offset, step.scratch, Moments(at, at))
         for index, step in enumerate(chosen.steps)
         if index in chosen.layout.scratch
+        for offset in [chosen.layout.scratch[index].offset + (plan.bytes if chosen.layout.scratch_bytes else 0)]
         for at in [_while(coded, index)]
     ]
-    plan = chosen.layout.plan
     states = [
         Block(
             slot.buffer.name,
@@ -138,28 +161,71 @@ def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
             at = Moments(_while(coded, index), _while(coded, index))
             alive = _outermost(tensors, at) + [block for block in scratch if block.alive.meets(at)]
             alive.sort(key=lambda block: (-block.bytes, block.alive, block.offset))
-            operator = step.node.op.name.lower().replace("_2d", "").replace("_", " ")
             layers.append(
                 LayerMemory(
-                    operator=operator,
+                    operator=_operator(step.node),
                     output=shape_text(step.site.outputs[0].shape),
                     attributes=step.node.op.describe(),
                     node=step.node.name,
                     kernel=step.kernel.name,
                     blocks=tuple(alive),
                     used=covered((block.offset, block.end) for block in alive),
+                    parts=tuple(_part_text(step.node, part.step.node) for part in step.chosen.parts),
                 )
             )
     return MemoryMap(
         layers=tuple(layers),
         blocks=(*sorted(arena, key=lambda block: (block.alive, block.offset, block.name)), *states),
-        shared=tuple(_shared(tensors)),
+        shared=tuple(_shared([*tensors, *((block, f"scratch of {block.name}") for block in scratch)])),
         peak=min(sum(coded[: plan.peak_step]), len(layers) - 1) if layers else None,
         arena_bytes=plan.bytes,
+        scratch_bytes=chosen.layout.scratch_bytes,
         state_bytes=chosen.layout.state_bytes,
         lower_bound=plan.lower_bound,
         disjoint_bytes=chosen.layout.disjoint_bytes,
+        inner=tuple(
+            inner
+            for block in scratch
+            if block.role == "rows"
+            for step in chosen.steps
+            if step.node.name == block.name
+            for inner in _inner(block, step)
+        ),
     )
+
+
+def _operator(node: Node) -> str:
+    """As people call it; of a group, the first one and the last."""
+    if isinstance(node.op, RowGroup):
+        names = [_operator(inner) for inner in node.op.graph.nodes]
+        return f"{names[0]} … {names[-1]} by rows"
+    return node.op.name.lower().replace("_2d", "").replace("_", " ")
+
+
+def _part_text(group: Node, part: Node) -> str:
+    """A part's operator and all of its output."""
+    return f"{_operator(part)} {shape_text(_whole(group, part.outputs[0]).shape)}"
+
+
+def _whole(group: Node, name: str) -> Tensor:
+    """A tensor of a group, with all of its rows."""
+    assert isinstance(group.op, RowGroup)
+    return unrolled(group.op.graph).tensors[name]
+
+
+def _inner(block: Block, step: Step) -> Iterator[Inner]:
+    """The line buffers of a group, and what its parts want for themselves, in its block."""
+    layer = block.alive.first // 2
+    for line in step.chosen.lines:
+        tensor = _whole(step.node, line.tensor)
+        shape, dtype = shape_text(tensor.shape), str(tensor.dtype)
+        rows = Block(line.tensor, "rows", shape, dtype, block.offset + line.offset, line.bytes, block.alive)
+        yield Inner(layer, line.first, line.last, line.rows, rows)
+    for index, part in enumerate(step.chosen.parts):
+        if part.step.scratch:
+            offset = block.offset + part.scratch
+            own = Block(part.step.node.name, "scratch", "", "", offset, part.step.scratch, block.alive)
+            yield Inner(layer, index, index, 0, own)
 
 
 def _coded(chosen: Plan) -> list[bool]:

@@ -10,8 +10,10 @@ from tinygen.c_text import library_name
 from tinygen.errors import DoesNotFit
 from tinygen.fit import FitReport, fit, measure, room
 from tinygen.goal import Goal
+from tinygen.interface import Interface
 from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.output import sealed
+from tinygen.placed import place
 from tinygen.report.memory_picture import memory_picture
 from tinygen.savings import Figures, Saving, savings
 from tinygen.target import load_board, load_core
@@ -33,19 +35,21 @@ class MemoryReport:
     """An SVG file."""
 
 
-def memory_report(model: pipeline.Model, board_name: str, goal: Goal) -> MemoryReport:
+def memory_report(model: pipeline.Model, board_name: str, goal: Goal, interface: Interface) -> MemoryReport:
     """Plan the model's library for a board.
 
-    Raises BoardError, UsageError for a kernel that there is not, and DoesNotFit for a goal's budget only.
+    Raises BoardError, UsageError for a kernel or a place that cannot be, and DoesNotFit for a goal's budget only.
     """
     board = load_board(board_name)
     core = load_core(board.core)
     name = library_name(None, Path(model.file).stem)
-    goal, chosen, library, _ = pipeline.board_c(model, name, board, core, goal)
+    (placed,) = place([pipeline.board_plan(model, board, core, goal, interface)], board, goal, interface)
+    chosen = placed.chosen
+    library, _ = pipeline.board_c(model, name, placed, board, goal, interface)
     drawn = memory_map(chosen.graph, chosen)
     refusal = None
     try:
-        fit(library, chosen, board, model.file, goal.places)
+        fit(placed, library.const_bytes, board, model.file)
     except DoesNotFit as error:
         refusal = error
     return MemoryReport(
@@ -53,8 +57,10 @@ def memory_report(model: pipeline.Model, board_name: str, goal: Goal) -> MemoryR
         board=board.name,
         memory=drawn,
         figures=Figures.of(chosen),
-        savings=savings(model, core, goal, chosen),
-        fit=measure(library, chosen, board, goal.places),
+        savings=savings(
+            model, core, goal, chosen, interface, lambda other: place([other], board, goal, interface)[0].chosen
+        ),
+        fit=measure(placed, library.const_bytes, board),
         refusal=refusal,
-        picture=sealed(memory_picture(drawn, name, board.name, room(board, goal.places))),
+        picture=sealed(memory_picture(drawn, name, board.name, room(board, placed.places))),
     )

@@ -35,6 +35,8 @@ class Peer(Protocol):
     name: str
     profile: str | None
     """Whose arithmetic it has, where it is an original runtime; None: that of the generated C."""
+    stack_bytes: int | None
+    """Of stack that an invoke has used at most, where it can tell."""
 
     def run(self, inputs: Sequence[bytes], reset: bool) -> Answer:
         """All outputs, and the output of every layer, for the bytes of all inputs; `reset` forgets earlier inputs."""
@@ -58,6 +60,7 @@ class PipePeer:
     ) -> None:
         self.name = name
         self.profile = profile
+        self.stack_bytes: int | None = None
         self._process = process
         self._errors = errors
         self._layers = [None if layer.index in lacks else layer.output.bytes for layer in manifest.layers]

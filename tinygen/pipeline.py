@@ -25,8 +25,10 @@ from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.options import Options
-from tinygen.placement import resolved
-from tinygen.plan import Plan, plan, sizes_of
+from tinygen.passes.stream import Stream, stream
+from tinygen.placed import Placed, place
+from tinygen.plan import Plan, plan
+from tinygen.ports import with_ports
 from tinygen.target import Board, Core, load_board, load_core
 
 IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
@@ -44,6 +46,8 @@ class Model:
     options: Options
     graph: Graph
     whole: Graph
+    stream: Stream | None = None
+    """Of a model that is computed frame by frame: how it belongs to the one in the file."""
 
     @property
     def sha256(self) -> str:
@@ -80,7 +84,10 @@ def decode(data: bytes, name: str, options: Options | None = None) -> Model:
     whole = graph
     for proof in passes.PROOFS:
         graph = check(proof(graph))
-    return Model(name, data, options, graph, whole)
+    if options.streaming is None:
+        return Model(name, data, options, graph, whole)
+    graph, found = stream(graph, options.streaming)
+    return Model(name, data, options, check(graph), graph, found)
 
 
 def outline(path: Path) -> list[OutlineRow]:
@@ -130,21 +137,16 @@ def build_together(
     prefixes = _prefixes(models, names)
     if len(models) > 1 and not interface.is_external:
         interface = dataclasses.replace(interface, shared=shared_by(prefixes))
-    if "arena" in dict(goal.places) and (interface.is_external or interface.shared):
-        raise UsageError(
-            "--place arena is for an arena that is one library's own: an external one lies where the application has "
-            "it, one of several models where the linker puts it",
-            "Leave it out.",
-        )
     together = tuple((model.file, prefix) for model, prefix in zip(models, prefixes, strict=True))
+    placed = place([board_plan(model, board, core, goal, interface) for model in models], board, goal, interface)
     parts = [
-        _part(model, prefix, board, core, goal, interface, together if len(models) > 1 else ())
-        for model, prefix in zip(models, prefixes, strict=True)
+        _part(model, prefix, each, board, core, goal, interface, together if len(models) > 1 else ())
+        for model, prefix, each in zip(models, prefixes, placed, strict=True)
     ]
-    fit_together([part.fit for part in parts], [part.library.state_bytes for part in parts], board)
+    fit_together([part.fit for part in parts], board)
     files, contents = assemble(parts, board, core, interface.shared)
     return tuple(
-        Build(files, content, part.fit, part.chosen.layout, part.memory)
+        Build(files, content, part.fit, part.placed.chosen.layout, part.memory)
         for content, part in zip(contents, parts, strict=True)
     )
 
@@ -169,43 +171,53 @@ def _prefixes(models: Sequence[Model], names: Sequence[str | None]) -> tuple[str
 def _part(
     model: Model,
     prefix: str,
+    placed: Placed,
     board: Board,
     core: Core,
     goal: Goal,
     interface: Interface,
     together: tuple[tuple[str, str], ...],
 ) -> Part:
-    goal, chosen, library, origin = board_c(model, prefix, board, core, goal, interface, together)
+    chosen = placed.chosen
+    library, origin = board_c(model, prefix, placed, board, goal, interface, together)
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
         plain = dataclasses.replace(origin, goal=Goal(goal.objective))
-        _, host = portable_c(model, prefix, core, plain)
-    report = fit(library, chosen, board, model.file, goal.places)
-    return Part(model, prefix, goal, chosen, library, host, report, memory_map(chosen.graph, chosen))
+        # Of the graph with its groups: layers are compared one by one.
+        _, host = portable_c(dataclasses.replace(model, graph=chosen.graph), prefix, core, plain)
+    report = fit(placed, library.const_bytes, board, model.file)
+    return Part(model, prefix, origin.goal, placed, library, host, report, memory_map(chosen.graph, chosen))
+
+
+def board_plan(model: Model, board: Board, core: Core, goal: Goal, interface: Interface) -> Plan:
+    """The kernels and the memory of a library for a board.
+
+    Raises UsageError for a kernel that there is not, UnsupportedModel for inputs and outputs that cannot be given so,
+    and DoesNotFit for a budget that cannot be met.
+    """
+    graph = with_ports(model.graph, interface)
+    return plan(graph, core, goal, room(board, goal.places), rows=interface.by_rows)
 
 
 def board_c(
     model: Model,
     prefix: str,
+    placed: Placed,
     board: Board,
-    core: Core,
     goal: Goal,
-    interface: Interface | None = None,
+    interface: Interface,
     together: tuple[tuple[str, str], ...] = (),
-) -> tuple[Goal, Plan, Library, Origin]:
-    """The library for a board, the plan behind it, where it comes from, and the goal with the regions of its parts.
-
-    Raises UsageError for a region or a kernel that there is not, and DoesNotFit for a budget that cannot be met.
-    """
-    chosen = plan(model.graph, core, goal, room(board, goal.places))
-    goal = dataclasses.replace(goal, places=resolved(goal.places, board, sizes_of(chosen)))
-    origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface or Interface(), together)
-    return goal, chosen, generate(chosen.graph, chosen, prefix, origin), origin
+) -> tuple[Library, Origin]:
+    """The library for a board, and where it comes from, with the regions of its parts."""
+    goal = dataclasses.replace(goal, places=placed.places)
+    origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface, together, model.stream)
+    return generate(placed.chosen.graph, placed.chosen, prefix, origin, placed.hot.layers), origin
 
 
 def portable_c(model: Model, prefix: str, core: Core, origin: Origin) -> tuple[Plan, Library]:
     """The library in C for any core, and the plan behind it. Raises DoesNotFit for a budget that cannot be met."""
-    chosen = plan(model.graph, core, origin.goal, portable=True)
+    graph = with_ports(model.graph, origin.interface)
+    chosen = plan(graph, core, origin.goal, portable=True, rows=origin.interface.by_rows)
     return chosen, generate(chosen.graph, chosen, prefix, origin)
 
 

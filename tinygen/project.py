@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinygen import emit
 from tinygen.errors import BoardError, Problem, UnsupportedModel, UsageError
+from tinygen.interface import EXTERNAL
 from tinygen.manifest import Manifest
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, FLASH, RAM, Board, Core
@@ -73,6 +74,8 @@ def _runner_model(model: Manifest) -> dict[str, object]:
         "sha256_rows": _byte_rows(bytes.fromhex(model.model.sha256)),
         "arena_bytes": model.arena_bytes,
         "set_arena": model.set_arena,
+        "prepared": model.set_arena or any(port.memory == EXTERNAL for port in (*model.inputs, *model.outputs)),
+        "begin": model.begin,
         "reset": model.reset,
     }
 

@@ -35,19 +35,12 @@ def tensor_intervals(graph: Graph) -> Mapping[str, Interval]:
     return known
 
 
-def accumulator_ranges(graph: Graph, known: Mapping[str, Interval] | None = None) -> Mapping[str, Interval]:
-    """For each node with constant weights, by its name, what its accumulators lie in, for each output channel.
+def accumulator_range(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Interval | None:
+    """What the accumulators of a node with constant weights lie in, for each output channel; None where it has none.
 
     The accumulator is sum (x - zero_point) * (w - weight_zero_point) + b, over the taps inside the image; partial sums
-    can lie outside. `known`: the tensors' intervals, if they are there already.
+    can lie outside. `known`: the tensors' intervals.
     """
-    known = tensor_intervals(graph) if known is None else known
-    found = {node.name: accumulator_range(graph, node, known) for node in graph.nodes}
-    return {name: interval for name, interval in found.items() if interval is not None}
-
-
-def accumulator_range(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Interval | None:
-    """That of one node; None where it has none."""
     if not isinstance(node.op, Weighted):
         return None
     return node.op.accumulators(graph.input_tensors(node), known[node.inputs[0]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -17,22 +17,27 @@ from tinygen.choice import Tally, choose, flash_bytes, weighed, within_ram
 from tinygen.estimate import Estimate, of_c
 from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Tensor
-from tinygen.kernel import Body, Kernel, Work
-from tinygen.memory import ALIGNMENT, Buffer, aligned, plan_memory, step_bytes
+from tinygen.kernel import Body, Kernel, ScratchOverlaps, Work, overlaps
+from tinygen.memory import ALIGNMENT, Buffer, aligned, step_bytes
 from tinygen.ops import row_pool
 from tinygen.ops.common import INT32
 from tinygen.ops.row_group import RowGroup
 from tinygen.ops.row_pool import unrolled
+from tinygen.packing import EFFORT
 from tinygen.row_form import RowForm, row_form
+from tinygen.row_memory import GroupMemory, Use, group_memory
 from tinygen.row_schedule import Event, Kind, Line, Schedule, Stage, schedule
-from tinygen.select import Candidate, Part, Step, site_of, step_of, step_with, time_of
+from tinygen.select import Candidate, LineBuffer, Part, Step, site_of, step_of, step_with, time_of
 from tinygen.target import Core
 
 _MORE_ROWS = (2, 4)
 """That a call may compute; some kernels are faster with more than one, all want more memory."""
 
 _LEAST_GAIN = 0.01
-"""Of a group's time, that more rows of a node have to save."""
+"""Of a group's time, that more rows of a node, or more memory, have to save."""
+
+_EFFORT = EFFORT // 10
+"""For the memory of one way to compute a group: there are many."""
 
 RowSteps = dict[tuple[Node, int], Step]
 """Nodes for so many rows, with their kernels: found once, for all groups of a graph that have them."""
@@ -63,7 +68,7 @@ def _without_groups(graph: Graph) -> Graph:
 def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> Step:
     """A group's node with all ways to compute it that are worth a thought, the fastest one chosen."""
     assert isinstance(node.op, RowGroup)
-    whole = unrolled(node.op.graph)
+    whole = _whole(node.op)
     site = site_of(graph, node, core, goal.style)
     style = Goal(goal.objective, prefer=goal.prefer)
 
@@ -78,6 +83,24 @@ def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool,
         ways += _ways(whole, steps, rows, style)
     best, *others = _undominated(way.group().candidate(core) for way in _worthwhile(ways, style))
     return Step(node, site, best, tuple(others))
+
+
+def least_bytes(node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> int:
+    """About what a group needs at least of memory, its inputs and output included; much faster than to plan it."""
+    assert isinstance(node.op, RowGroup)
+    whole = _whole(node.op)
+    for inner in whole.nodes:
+        if (inner, 1) not in known:
+            known[inner, 1] = _row_step(whole, inner, 1, core, Goal(goal.objective, prefer=goal.prefer), portable)
+    rows = [1] * len(whole.nodes)
+    _, group = _with_early(whole, [known[inner, 1] for inner in whole.nodes], rows)
+    return group.end_bytes() + max(group.lines_beside())
+
+
+def _whole(op: RowGroup) -> Graph:
+    """The nodes that are computed; an input whose rows are fed is outside of the group's memory."""
+    whole = unrolled(op.graph)
+    return dataclasses.replace(whole, outside=frozenset(whole.inputs)) if op.fed else whole
 
 
 def _row_counts(graph: Graph, step_for: Callable[[Node, int], Step]) -> Iterator[tuple[int, ...]]:
@@ -173,7 +196,10 @@ class _Way(NamedTuple):
 
 
 def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal) -> Iterator[_Way]:
-    """The best kernels for each amount of memory that there may be."""
+    """The best kernels for each amount of memory that there may be, and the fastest.
+
+    What flash is worth depends on the whole model.
+    """
     early, group = _with_early(graph, steps, rows)
     ends, beside = group.end_bytes(), group.lines_beside()
 
@@ -182,8 +208,10 @@ def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal
 
     limits = {need for index, step in enumerate(steps) for need in _useful(step, partial(needs, index))}
     for limit in sorted(limit for limit in limits if limit >= ends + max(beside)):
-        chosen = choose(within_ram(steps, limit, needs), goal)
-        yield _Way(graph, chosen, rows, early, max(needs(index, step.chosen) for index, step in enumerate(chosen)))
+        fastest = within_ram(steps, limit, needs)
+        for chosen in (choose(fastest, goal), fastest):
+            needed = max(needs(index, step.chosen) for index, step in enumerate(chosen))
+            yield _Way(graph, chosen, rows, early, needed)
 
 
 def _useful(step: Step, needs: Callable[[Candidate], int]) -> Iterator[int]:
@@ -215,9 +243,9 @@ def _worthwhile(ways: Iterable[_Way], goal: Goal) -> Iterator[_Way]:
     fastest = best = float("inf")
     rated = [(way.bytes, weighed(way.steps, goal), Tally.of(way.steps).time, way) for way in ways]
     for _, cost, time, way in sorted(rated, key=lambda each: each[:3]):
-        if cost < best or time < fastest:
+        if cost < best - _LEAST_GAIN or time < fastest * (1 - _LEAST_GAIN):
             yield way
-        fastest, best = min(fastest, time), min(best, cost)
+            fastest, best = min(fastest, time), min(best, cost)
 
 
 @dataclass(frozen=True)
@@ -266,11 +294,15 @@ class _Group:
         self._graph = graph
         self._early = {graph.nodes[index].outputs[0] for index in early}
         self._steps = steps
+        self._fed = bool(graph.outside)
         self._forms = [_form(graph, node) for node in graph.nodes]
         self._copied = [
             name
             for name in graph.inputs
-            if any(name in node.inputs and form.pads for node, form in zip(graph.nodes, self._forms, strict=True))
+            if any(
+                name in node.inputs and (form.pads or self._fed)
+                for node, form in zip(graph.nodes, self._forms, strict=True)
+            )
         ]
         self._distances = self._places(rows)
         self._stages = self._all_stages(rows)
@@ -311,7 +343,7 @@ class _Group:
     def _distances_of(step: Step) -> Iterator[tuple[int, int]]:
         """Inputs whose rows may lie within the output's, and how many bytes after their beginning."""
         y = step.site.outputs[0]
-        for index, allowed in step.kernel.overlaps(step.site).items():
+        for index, allowed in overlaps(step.kernel, step.site).items():
             x = step.site.inputs[index]
             if x.shape[1] == y.shape[1] and x.bytes <= y.bytes:
                 above = aligned(max(allowed.input_above, 0))
@@ -327,7 +359,8 @@ class _Group:
         ]
         for node, form, count in zip(self._graph.nodes, self._forms, rows, strict=True):
             read = [name for name in node.inputs if self._graph.tensors[name].data is None]
-            padded = [_copy_of(name) if name in self._copied and form.pads else name for name in read]
+            copied = self._copied if form.pads or self._fed else ()
+            padded = [_copy_of(name) if name in copied else name for name in read]
             calls = _height(self._graph, node) // count
             place = self._distances.get(node.outputs[0], ("", 0))[0]
             written = 1 if form.accumulates else count
@@ -376,23 +409,44 @@ class _Group:
 
     def end_bytes(self) -> int:
         """What input and output need at least, overlapping as they may."""
-        inputs = [Buffer(name, self._graph.tensors[name].bytes, 0, 0) for name in self._graph.inputs]
+        own = (name for name in self._graph.inputs if name not in self._graph.outside)
+        inputs = [Buffer(name, self._graph.tensors[name].bytes, 0, 0) for name in own]
         (output,) = self._graph.outputs
         y = Buffer(output, self._graph.tensors[output].bytes, 0, 0)
         spacings = self._spacings(dict.fromkeys(self._schedule.lines, 0))
-        return step_bytes([*inputs, y], {(inputs[index].name, output): each for index, each in spacings.items()})
+        near = {(self._graph.inputs[index], output): each for index, each in spacings.items()}
+        return step_bytes([*inputs, y], near)
 
-    def _memory(self) -> tuple[int, dict[str, int], list[int]]:
-        """Bytes in all, and the offsets of each line and of each node's kernel's memory."""
+    def _memory(self) -> tuple[GroupMemory, dict[str, int], list[int]]:
+        """The plan, and the offsets of each line and of each node's kernel's memory."""
         lines = {name: _line_buffer(name, line, self._pitch(name)) for name, line in self._schedule.lines.items()}
         shift = len(self._copied)
         own = [
             Buffer(f"{_SCRATCH}{index}", step.scratch, index + shift, index + shift)
             for index, step in enumerate(self._steps)
         ]
-        plan = plan_memory([*lines.values(), *(buffer for buffer in own if buffer.bytes)])
-        offsets = {slot.buffer.name: slot.offset for slot in plan.slots}
-        return plan.bytes, {name: offsets[name] for name in lines}, [offsets.get(b.name, 0) for b in own]
+        buffers = [*lines.values(), *(buffer for buffer in own if buffer.bytes)]
+        known = {buffer.name for buffer in buffers}
+        plan = group_memory(buffers, [self._use(event, known) for event in self._schedule.events], _EFFORT)
+        offsets = plan.offsets
+        return plan, {name: offsets[name] for name in lines}, [offsets.get(b.name, 0) for b in own]
+
+    def _use(self, event: Event, known: Set[str]) -> Use:
+        """What an event uses of the memory with these names, and writes of the output."""
+        stage = self._stages[event.stage]
+        names = [stage.output]
+        if event.kind is Kind.RUN:
+            names += [*stage.inputs, f"{_SCRATCH}{event.stage - len(self._copied)}"]
+        hosts = [self._host(name) for name in names]
+        written = (0, 0)
+        if event.kind is Kind.RUN and hosts[0] == self._graph.outputs[0]:
+            pitch = self._pitch(hosts[0])
+            written = event.rows[-1] * pitch, (event.rows[-1] + stage.rows) * pitch
+        return Use(tuple(name for name in hosts if name in known), written)
+
+    def _host(self, name: str) -> str:
+        """What the rows of a tensor lie in: its own memory, or another tensor's."""
+        return self._host(self._distances[name][0]) if name in self._distances else name
 
     def _where(self, name: str, lines: Mapping[str, int]) -> _Lying:
         """Where the rows of a tensor are."""
@@ -415,32 +469,67 @@ class _Group:
         calls = [event for event in self._schedule.events if event.kind is Kind.RUN]
         writes = np.zeros((len(calls), 2), np.int64)
         reads = np.zeros((len(self._graph.inputs), len(calls), 2), np.int64)
+        written = [self._where(stage.output, lines) for stage in self._stages]
+        read = [
+            [
+                (self._graph.inputs.index(name), operand, self._pitch(name))
+                for operand, name in enumerate(stage.inputs)
+                if name in self._graph.inputs
+            ]
+            for stage in self._stages
+        ]
         for at, event in enumerate(calls):
-            stage = self._stages[event.stage]
-            y = self._where(stage.output, lines)
+            stage, y = self._stages[event.stage], written[event.stage]
             if y.base == "y":
                 writes[at] = event.rows[-1] * y.pitch, (event.rows[-1] + stage.rows) * y.pitch
-            for name, row in zip(stage.inputs, event.rows, strict=False):
-                if name in self._graph.inputs:
-                    x = self._pitch(name)
-                    reads[self._graph.inputs.index(name), at] = row * x, (row + stage.taps) * x
+            for index, operand, x in read[event.stage]:
+                row = event.rows[operand]
+                reads[index, at] = row * x, (row + stage.taps) * x
         return {
             index: spacing(Order(these[:, 0], these[:, 1], writes[:, 0], writes[:, 1], buffered=False))
             for index, these in enumerate(reads)
         }
 
+    # --- rows that come one by one ------------------------------------------------------------------------------------
+
+    def _events(self) -> tuple[Event, ...]:
+        """What happens; where rows are fed, the one that is there is the input's first and only one."""
+        if not self._fed:
+            return self._schedule.events
+        return tuple(
+            dataclasses.replace(event, rows=(0, *event.rows[1:])) if self._takes(event) else event
+            for event in self._schedule.events
+        )
+
+    def _takes(self, event: Event) -> bool:
+        """Whether a row of a group's input is copied."""
+        return event.kind is Kind.RUN and event.stage < len(self._copied)
+
+    def _starts(self, sizes: Sequence[int]) -> Array:
+        """For each row that is fed, and beyond the last: where in the schedule begins what can happen with it.
+
+        `sizes`: how many of the schedule's numbers each event has.
+        """
+        at = np.concatenate(([0], np.cumsum(sizes)))
+        taken = [int(at[index]) for index, event in enumerate(self._schedule.events) if self._takes(event)]
+        height = self._graph.tensors[self._graph.inputs[0]].shape[1]
+        ends = [int(at[-1])] * (height + 1 - len(taken))
+        return np.array([0, *taken[1:], *ends], np.uint16 if at[-1] < 1 << 16 else np.int32)
+
     # --- code ---------------------------------------------------------------------------------------------------------
 
     def candidate(self, core: Core) -> Candidate:
         """As one kernel."""
-        total, lines, own = self._memory()
-        actions, table = self._program(lines)
+        held, lines, own = self._memory()
+        total = held.bytes
+        actions, constants = self._program(lines)
         body = Body(
-            {"actions": actions, "steps": len(table), "memory": _memory_used(actions)},
-            {"schedule": table},
+            {"actions": actions, "steps": len(constants["schedule"]), "memory": _memory_used(actions)},
+            constants,
             helpers=frozenset(_HELPERS[action.kind] for action in actions if action.kind in _HELPERS),
         )
-        spacings = self._spacings(lines)
+        # A row that is fed lies anywhere, and is gone when the output's next rows are written.
+        spacings = {} if self._fed else self._spacings(lines)
         requires = frozenset[str]().union(*(step.kernel.requires for step in self._steps))
         work = self._work()
         kernel = Kernel(
@@ -452,12 +541,26 @@ class _Group:
             overlaps=lambda site: spacings,
             work=lambda site: work,
             scratch=lambda site: total,
+            scratch_overlaps=lambda site: ScratchOverlaps(output=held.overlap),
         )
         parts = tuple(
             Part(step, self._stages[index + len(self._copied)].calls, offset)
             for index, (step, offset) in enumerate(zip(self._steps, own, strict=True))
         )
-        return Candidate(kernel, body, self._estimate(work, table.nbytes, total, core), "", parts)
+        data = sum(array.nbytes for array in constants.values())
+        estimate = self._estimate(work, data, total, core)
+        return Candidate(kernel, body, estimate, "", parts, tuple(self._line_buffers(lines)))
+
+    def _line_buffers(self, offsets: Mapping[str, int]) -> Iterator[LineBuffer]:
+        """What lies at these offsets; rows of inputs are copied before the first part needs them."""
+        shift = len(self._copied)
+        for name, line in self._schedule.lines.items():
+            pitch = self._pitch(name)
+            for use in line.uses:
+                first, last = max(use.first - shift, 0), max(use.last - shift, 0)
+                rows = use.stop - use.start
+                offset = offsets[name] + use.start * pitch
+                yield LineBuffer(name.removeprefix(_COPY), rows, offset, rows * pitch, first, last)
 
     def _estimate(self, work: Work, data: int, scratch: int, core: Core) -> Estimate:
         """Of the parts, and of what calls them."""
@@ -480,13 +583,17 @@ class _Group:
                 per_byte = 0.8 if event.kind is Kind.MOVE and self._pitch(stage.output) % ALIGNMENT == 0 else 4
                 instructions += round(per_byte * event.rows[1] * self._pitch(stage.output)) + 10
             elif event.stage < len(self._copied):
-                instructions += 4 * self._pitch(stage.output) + 10
+                instructions += 4 * self._pitch(stage.output) + 10 + (30 if self._fed else 0)
         return Work(instructions, 60 + 20 * len(self._stages) + 24 * len(self._schedule.lines))
 
-    def _program(self, lines: Mapping[str, int]) -> tuple[tuple[Action, ...], Array]:
-        """What can happen, and as the schedule's bytes what does: an action's number, and rows that vary."""
+    def _program(self, lines: Mapping[str, int]) -> tuple[tuple[Action, ...], dict[str, Array]]:
+        """What can happen, and as the schedule's bytes what does: an action's number, and rows that vary.
+
+        Of rows that are fed, `_starts`, too.
+        """
+        events = self._events()
         by_action: dict[tuple[Kind, int], list[Event]] = {}
-        for event in self._schedule.events:
+        for event in events:
             by_action.setdefault((event.kind, event.stage), []).append(event)
         keys = sorted(by_action, key=lambda key: (key[1], [Kind.PAD, Kind.MOVE, Kind.RUN].index(key[0])))
         varying = {
@@ -495,11 +602,13 @@ class _Group:
         }
         actions = tuple(self._action(*key, by_action[key][0].rows, varying[key], lines) for key in keys)
         number = {key: index for index, key in enumerate(keys)}
-        words: list[int] = []
-        for event in self._schedule.events:
-            key = event.kind, event.stage
-            words += [number[key], *(event.rows[i] for i in varying[key])]
-        return actions, np.array(words, np.uint8 if max(words) < 256 else np.uint16)
+        words = [
+            [number[event.kind, event.stage], *(event.rows[i] for i in varying[event.kind, event.stage])]
+            for event in events
+        ]
+        table = np.concatenate(words)
+        constants = {"schedule": table.astype(np.uint8 if table.max() < 256 else np.uint16)}
+        return actions, {**constants, "starts": self._starts([*map(len, words)])} if self._fed else constants
 
     def _action(
         self, kind: Kind, stage: int, rows: Sequence[int], varying: Sequence[int], lines: Mapping[str, int]

@@ -32,6 +32,8 @@ class Candidate:
     """Of its function, if it is assembly: layers with the same text share the code."""
     parts: tuple[Part, ...] = ()
     """Of a group of nodes: what computes each."""
+    lines: tuple[LineBuffer, ...] = ()
+    """Of a group: where rows wait between its parts, in the memory that it wants for itself."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,19 @@ class Part:
     calls: int
     scratch: int
     """Where the kernel's memory for itself begins, in bytes from the beginning of the group's."""
+
+
+@dataclass(frozen=True)
+class LineBuffer:
+    """Some rows of a tensor: `offset` counts from the beginning of the group's memory for itself."""
+
+    tensor: str
+    rows: int
+    offset: int
+    bytes: int
+    first: int
+    """The first part of the group that needs them, by index, and the last one."""
+    last: int
 
 
 @dataclass(frozen=True)
@@ -69,9 +84,13 @@ class Step:
         others = (other for other in (self.chosen, *self.rejected) if other is not candidate)
         return dataclasses.replace(self, chosen=candidate, rejected=tuple(others))
 
-    def alternative(self, kernel: str) -> Candidate | None:
-        """The candidate of that name that was not chosen."""
-        return next((other for other in self.rejected if other.kernel.name == kernel), None)
+    def in_order(self, numbers: Sequence[int]) -> Step:
+        """The same node with its kernels in another order, the chosen one first: their numbers in the present one."""
+        if list(numbers) == [*range(len(numbers))]:
+            return self
+        every = (self.chosen, *self.rejected)
+        first, *others = (every[number] for number in numbers)
+        return dataclasses.replace(self, chosen=first, rejected=tuple(others))
 
 
 def candidates(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> tuple[Step, ...]:

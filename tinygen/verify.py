@@ -17,7 +17,7 @@ from tinygen.attribution import Attribution, Cause
 from tinygen.errors import OutputError, UnsupportedModel
 from tinygen.ir import Array, Graph
 from tinygen.manifest import Layer, Manifest
-from tinygen.options import Options
+from tinygen.options import Options, Streaming
 from tinygen.peer import Answer, Peer
 from tinygen.samples import Sample
 
@@ -58,6 +58,8 @@ class PeerReport:
     """The first of them, one for each sample."""
     causes: tuple[Cause, ...] = ()
     """Of an original runtime that differs: the nodes that introduce differences."""
+    stack_bytes: int | None = None
+    """That an invoke has used at most, where the peer can tell."""
 
     @property
     def equal(self) -> bool:
@@ -81,7 +83,8 @@ def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
 
     Raises OutputError when the copy in the folder is not the one that the manifest names.
     """
-    model = pipeline.read(out / manifest.model.path, Options(manifest.profile, manifest.batch, manifest.io))
+    options = Options(manifest.profile, manifest.batch, manifest.io, _streaming(manifest))
+    model = pipeline.read(out / manifest.model.path, options)
     if model.sha256 != manifest.model.sha256:
         raise OutputError(
             f"{out / manifest.model.path} is not the model that {out} was built from (sha256 {model.sha256[:12]}, "
@@ -90,6 +93,11 @@ def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
         )
     # An interpreter that keeps all tensors builds them with all channels.
     return model if manifest.removed else dataclasses.replace(model, graph=model.whole)
+
+
+def _streaming(manifest: Manifest) -> Streaming | None:
+    found = manifest.streaming
+    return None if found is None else Streaming(found.hop, found.axis)
 
 
 def verify(
@@ -135,6 +143,7 @@ def verify(
             differing=count,
             differences=tuple(differences),
             causes=attribution.causes if attribution is not None else (),
+            stack_bytes=peer.stack_bytes,
         )
         for peer, layers, count, differences, attribution in zip(
             opened, compared, differing, found, attributions, strict=True

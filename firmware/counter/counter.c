@@ -6,6 +6,9 @@
  *
  *   out=FILE               written when the root returns, anew each time
  *   root=ADDRESS           the root's first instruction
+ *   feed=ADDRESS           the first instruction of another root, if there is one, that is called before: all of its
+ *                          calls and that of the root are one record, and the part that it calls is span 0
+ *   begin=ADDRESS          the first instruction of what makes those calls start over, and the record, too
  *   part=ADDRESS           a part's first instruction; any number
  *   stack=LOW-HIGH         the range that the stack lies in, HIGH excluded
  *   allow=SPAN:LOW-HIGH:W  nothing else may be touched: SPAN is -1 (outside of parts), 0, 1 ... in the order of calls, or
@@ -96,7 +99,7 @@ typedef struct {
 enum { MOST_PARTS = 65536, MOST_ALLOWANCES = 65536, MOST_PAIRS = 65536, OUTSIDE_OF_PARTS = -1 };
 
 static const char *out_path;
-static uint64_t root, parts[MOST_PARTS];
+static uint64_t root, feed, begin, parts[MOST_PARTS];
 static size_t part_count;
 static uint64_t stack_low, stack_high;
 static allowance_t allowances[MOST_ALLOWANCES];
@@ -108,8 +111,10 @@ static size_t pair_count;
 static instruction_t **table;
 static size_t table_size, table_used;
 
-static FILE *out;           /* open while the root runs */
-static uint64_t root_return; /* where the root returns to */
+static FILE *out;           /* open from when the first root is entered until the last one returns */
+static bool running;        /* whether a root is */
+static bool feeding;        /* whether it is the one that is called before */
+static uint64_t root_return; /* where it returns to */
 static uint64_t part_return; /* where the part that runs returns to; 0 when none does */
 static uint64_t part_entry;
 static uint64_t called_from; /* where the block executed last returns to, if it was called; else 0 */
@@ -117,6 +122,7 @@ static long span, next_span;
 static const instruction_t *previous; /* executed last */
 static instruction_t *previous_branch; /* the same, to count in */
 
+static uint64_t stack_used; /* by the roots that have returned */
 static uint64_t stack_lowest, stack_entry;
 static const instruction_t *first_push; /* the root's first store to the stack; NULL before */
 static bool entry_known;                /* no more of that one is to come */
@@ -221,20 +227,14 @@ static int64_t size_of_range(const range_t *range)
     return (int64_t)(range->high - range->low);
 }
 
-static void enter_root(void)
+static void open_record(void)
 {
     out = fopen(out_path, "w");
     if (out == NULL) {
         give_up("cannot write its file");
     }
-    root_return = previous->next;
-    part_return = 0;
-    span = OUTSIDE_OF_PARTS;
     next_span = 0;
-    stack_lowest = UINT64_MAX;
-    stack_entry = 0;
-    first_push = NULL;
-    entry_known = false;
+    stack_used = 0;
     outside_count = 0;
     strcpy(outside_first, "0 0 0 r");
     for (size_t i = 0; i < pair_count; i++) {
@@ -247,14 +247,39 @@ static void enter_root(void)
         memset(pair->written, 0, (size_t)size_of_range(&pair->output));
         pair->same = true;
     }
+}
+
+static void enter_root(bool to_feed)
+{
+    if (out == NULL) {
+        open_record();
+    }
+    running = true;
+    feeding = to_feed;
+    if (feeding) {
+        next_span = 0;
+    }
+    root_return = previous->calls ? previous->next : called_from;
+    part_return = 0;
+    span = OUTSIDE_OF_PARTS;
+    stack_lowest = UINT64_MAX;
+    stack_entry = 0;
+    first_push = NULL;
+    entry_known = false;
     begin_span();
 }
 
 static void leave_root(void)
 {
     end_span();
-    const bool used = stack_entry != 0 && stack_lowest < stack_entry;
-    fprintf(out, "stack %" PRIu64 "\n", used ? stack_entry - stack_lowest : 0);
+    running = false;
+    if (stack_entry != 0 && stack_lowest < stack_entry && stack_entry - stack_lowest > stack_used) {
+        stack_used = stack_entry - stack_lowest;
+    }
+    if (feeding) {
+        return;
+    }
+    fprintf(out, "stack %" PRIu64 "\n", stack_used);
     fprintf(out, "outside %" PRIu64 " %s\n", outside_count, outside_first);
     for (size_t i = 0; i < pair_count; i++) {
         fprintf(out, "pair %" PRId64 " %" PRId64 " %d\n", pairs[i].input_above, pairs[i].output_above, pairs[i].same);
@@ -290,7 +315,7 @@ static void on_block(unsigned core, void *data)
     if (previous_branch != NULL && previous_branch->next != pc) {
         previous_branch->taken++;
     }
-    if (out != NULL) {
+    if (running) {
         entry_known = entry_known || first_push != NULL;
         if (pc == root_return) {
             leave_root();
@@ -304,8 +329,11 @@ static void on_block(unsigned core, void *data)
              * the root does. */
             part_return = previous->calls ? previous->next : called_from != 0 ? called_from : root_return;
         }
-    } else if (pc == root && previous != NULL) {
-        enter_root();
+    } else if (previous != NULL && (pc == root || pc == feed)) {
+        enter_root(pc == feed);
+    } else if (pc == begin && out != NULL) {
+        fclose(out);
+        out = NULL;
     }
     called_from = previous != NULL && previous->calls ? previous->next : 0;
     previous = previous_branch = block->last;
@@ -356,7 +384,7 @@ static void follow(pair_t *pair, uint64_t low, uint64_t high, bool store)
 static void on_access(unsigned core, qemu_plugin_meminfo_t info, uint64_t address, void *data)
 {
     (void)core;
-    if (out == NULL) {
+    if (!running) {
         return;
     }
     const instruction_t *const at = data;
@@ -445,6 +473,14 @@ static bool read_argument(const char *argument)
     }
     if (strncmp(argument, "root=", 5) == 0) {
         root = strtoull(value, NULL, 16);
+        return true;
+    }
+    if (strncmp(argument, "feed=", 5) == 0) {
+        feed = strtoull(value, NULL, 16);
+        return true;
+    }
+    if (strncmp(argument, "begin=", 6) == 0) {
+        begin = strtoull(value, NULL, 16);
         return true;
     }
     if (strncmp(argument, "part=", 5) == 0 && part_count < MOST_PARTS) {

@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 typedef struct {
-    void *(*data)(void);
+    void *(*data)(void); /* where its bytes go, or those of the row that is to be fed next */
     uint32_t bytes;
+    uint32_t row_bytes; /* 0: it is there whole */
 } model_input_t;
 
 typedef struct {
@@ -24,6 +25,8 @@ typedef struct {
     uint8_t output_count;
     uint32_t layer_count;
     void (*prepare)(void); /* once, before all else; NULL where there is nothing to do */
+    void (*begin)(void);   /* these two are NULL for a model whose inputs are there whole */
+    void (*feed)(void);    /* the row that is there */
     void (*invoke)(void);
     void (*reset)(void);             /* these two are NULL for a model without state */
     void *(*state)(uint32_t *bytes); /* what goes from one invoke to the next */

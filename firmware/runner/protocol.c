@@ -33,6 +33,8 @@ static uint32_t layers_run;     /* one by one; 0 after INVOKE */
 static const uint8_t *layer_data; /* output of the layer that ran last, NULL after anything else */
 static uint32_t layer_bytes;
 static uint32_t stack_mark;
+static uint32_t fed_ticks; /* that rows of the input have taken */
+static uint32_t fed_stack;
 
 /* The last answer, kept to answer a repeated request, and what it answered. */
 static uint8_t answer[FRAME_MAX];
@@ -62,7 +64,48 @@ static void start_loading(void)
     forget_run();
     loading = 0;
     loaded = 0;
+    fed_ticks = 0;
+    fed_stack = 0;
+    if (model->begin != NULL) {
+        model->begin();
+    }
     settle_loading();
+}
+
+/* UINT32_MAX, more than can be counted, stays what it is. */
+static uint32_t ticks_together(uint32_t a, uint32_t b)
+{
+    return a > UINT32_MAX - b ? UINT32_MAX : a + b;
+}
+
+static protocol_error_t feed(void)
+{
+    stack_paint((uint8_t *)__builtin_frame_address(0));
+    port_ticks_start();
+    model->feed();
+    fed_ticks = ticks_together(fed_ticks, port_ticks());
+    const uint32_t used = stack_used();
+    fed_stack = used > fed_stack ? used : fed_stack;
+    return stack_overflowed() ? PROTOCOL_STACK_OVERFLOW : PROTOCOL_OK;
+}
+
+/* Input bytes that have come go into the row that they belong to; a row that is there is fed. */
+static protocol_error_t load_rows(const model_input_t *input, const uint8_t *bytes, uint32_t count)
+{
+    while (count > 0) {
+        const uint32_t at = loaded % input->row_bytes;
+        const uint32_t missing = input->row_bytes - at;
+        const uint32_t now = count < missing ? count : missing;
+        memcpy((uint8_t *)input->data() + at, bytes, now);
+        loaded += now;
+        bytes += now;
+        count -= now;
+        const protocol_error_t error = now == missing ? feed() : PROTOCOL_OK;
+        if (error != PROTOCOL_OK) {
+            return error;
+        }
+    }
+    return PROTOCOL_OK;
 }
 
 /* Handlers read `request` (`length` bytes), write PAYLOAD, and add to answer_length what they wrote. */
@@ -122,8 +165,16 @@ static protocol_error_t load(const uint8_t *request, uint16_t length)
     if (stage != LOADING || input != loading || offset != loaded) {
         return PROTOCOL_BAD_STATE;
     }
-    memcpy((uint8_t *)model->inputs[input].data() + offset, request + 5, count);
-    loaded += count;
+    if (model->inputs[input].row_bytes != 0) {
+        const protocol_error_t error = load_rows(&model->inputs[input], request + 5, count);
+        if (error != PROTOCOL_OK) {
+            stage = IDLE;
+            return error;
+        }
+    } else {
+        memcpy((uint8_t *)model->inputs[input].data() + offset, request + 5, count);
+        loaded += count;
+    }
     settle_loading();
     return PROTOCOL_OK;
 }
@@ -138,8 +189,9 @@ static protocol_error_t invoke(void)
     stack_paint((uint8_t *)__builtin_frame_address(0));
     port_ticks_start();
     model->invoke();
-    const uint32_t ticks = port_ticks();
+    const uint32_t ticks = ticks_together(fed_ticks, port_ticks());
     stack_mark = stack_used();
+    stack_mark = stack_mark > fed_stack ? stack_mark : fed_stack;
     if (stack_overflowed()) {
         return PROTOCOL_STACK_OVERFLOW;
     }
@@ -160,7 +212,8 @@ static protocol_error_t run_layer(const uint8_t *request)
     }
     port_ticks_start();
     model->run_layer(layer);
-    const uint32_t ticks = port_ticks();
+    /* The first layer of a model that is fed has run already. */
+    const uint32_t ticks = ticks_together(layer == 0 ? fed_ticks : 0u, port_ticks());
     layers_run = layer + 1u;
     layer_data = model->layer_output(layer, &layer_bytes);
     stage = layers_run == model->layer_count ? DONE : RUNNING;

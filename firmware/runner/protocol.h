@@ -30,7 +30,8 @@
  *                     the processor stopped on a fault
  *
  * Order: inputs are loaded front to back, input 0 first; LOAD of input 0 at offset 0 starts over. With all of them
- * loaded, either INVOKE or RUN_LAYER 0, 1, 2 ... may follow, once. READ is for after INVOKE or the last layer.
+ * loaded, either INVOKE or RUN_LAYER 0, 1, 2 ... may follow, once. READ is for after INVOKE or the last layer. An input
+ * that comes in rows is fed to the model as LOAD brings them; the ticks of INVOKE, and of layer 0, are those of it, too.
  * READ_LAYER is for after RUN_LAYER. RESET, WRITE_STATE and SELECT forget loaded inputs and outputs. Everything else is
  * BAD_STATE.
  *

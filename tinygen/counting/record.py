@@ -42,10 +42,15 @@ class Watch:
     allowed: tuple[Allowance, ...] = ()
     pairs: tuple[Pair, ...] = ()
     """Whose reads and writes are followed: see `Record.spacings`."""
+    feed: int | None = None
+    """What is called before the root, and calls the first of the parts; all of its calls count."""
+    begin: int | None = None
+    """What makes those calls start over."""
 
     def arguments(self, plugin: Path, out: Path) -> str:
         """For the emulator's option -plugin."""
         words = [_escaped(plugin), f"out={_escaped(out)}", f"root={self.root:x}"]
+        words += [f"{word}={at:x}" for word, at in (("feed", self.feed), ("begin", self.begin)) if at is not None]
         words += [f"part={part:x}" for part in sorted(set(self.parts))]
         words.append(f"stack={self.stack[0]:x}-{self.stack[1]:x}")
         words += [
@@ -66,7 +71,10 @@ class Execution:
 
 @dataclass(frozen=True)
 class Span:
-    """What was executed in one call of a part, callees included, or, with index -1, in the root between its parts."""
+    """What was executed in one call of a part, callees included, or, with index -1, in the root between its parts.
+
+    Of a part that is fed, in all of its calls.
+    """
 
     index: int
     function: int

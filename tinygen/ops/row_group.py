@@ -17,6 +17,8 @@ class RowGroup(Op):
     name: ClassVar[str] = "ROW_GROUP"
     graph: Graph
     """The nodes, with all that they read that is constant; of one output."""
+    fed: bool = False
+    """Whether the rows of its only input come one by one, and are gone when the next one comes."""
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """Of the last node's output."""
@@ -33,7 +35,8 @@ class RowGroup(Op):
     def describe(self) -> str:
         """How many nodes, and the ends."""
         names = [node.op.name for node in self.graph.nodes]
-        return f"{len(names)} operators from {names[0]} to {names[-1]}, row by row"
+        what = f"{len(names)} operators from {names[0]} to {names[-1]}" if len(names) > 1 else names[0]
+        return f"{what}, row by row{' as the input comes' if self.fed else ''}"
 
     @property
     def rounding(self) -> str:

@@ -10,8 +10,8 @@ from rich.text import Text
 from tinygen.bench import Count, LayerCount, Timing
 from tinygen.counting.attribution import Figures
 from tinygen.manifest import Manifest
+from tinygen.report.stack_text import bound_text, stack_text
 from tinygen.report.tables import plain_table
-from tinygen.stack import Bound
 
 _WIDTH = 120
 _FIGURES = ("instructions", "/MAC", "loads", "stores", "multiplies", "taken", "cycles*", "flash")
@@ -61,17 +61,11 @@ def count_notes(count: Count) -> str:
         f"Library: {count.flash_bytes:,} bytes of flash"
         + (f", and {borrowed:,} of the compiler's libraries" if borrowed else "")
         + f"; {count.ram_bytes:,} bytes of static RAM. Stack below the invoke's caller: {count.stack_bytes:,} bytes, "
-        + _bound(count.stack_bound)
+        + f"{bound_text(count.stack_bound)}."
     )
     assumed = "; ".join(count.cost.assumptions)
     cycles = f"* modelled, never measured. Source: {count.cost.source}. Assumed: {assumed}."
     return "\n".join(textwrap.fill(line, _WIDTH, break_on_hyphens=False) for line in (memory, cycles))
-
-
-def _bound(bound: Bound) -> str:
-    if bound.bytes is None:
-        return f"without a bound for all inputs: {bound.path[-1]}, {bound.reason}."
-    return f"for no input more than {bound.bytes:,} (in {bound.path[-1]}); what interrupts push comes on top."
 
 
 def timing_table(timing: Timing, content: Manifest) -> Table:
@@ -94,4 +88,4 @@ def timing_notes(timing: Timing) -> str:
     else:
         unit = f"Measured on {timing.board}, in ticks of {timing.tick_hz / 1e6:g} MHz"
         unit += f": {timing.ticks / timing.tick_hz * 1e3:.3g} ms." if timing.ticks is not None else "."
-    return unit + ("" if timing.stack_bytes is None else f" Stack used by an invoke: {timing.stack_bytes:,} bytes.")
+    return f"{unit} {stack_text(timing.stack)}"

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from string import ascii_lowercase
 from typing import NamedTuple
 
 from tinygen.emit import render
 from tinygen.memory_map import ROLES, Block, MemoryMap, Shared
 from tinygen.report.memory_labels import labels
-from tinygen.report.memory_scale import HEIGHT, LETTER, MARGIN, TOP, Scale, scale_for, slanted
+from tinygen.report.memory_scale import (
+    HEIGHT,
+    LETTER,
+    MARGIN,
+    TOP,
+    Scale,
+    Title,
+    scale_for,
+    slanted,
+    without_sharing,
+)
 from tinygen.report.memory_text import (
     block_text,
+    inner_text,
     layer_text,
     peak_text,
     shape_words,
@@ -25,6 +37,7 @@ _FILLS = {
     "activation": ("#a7cbf0", "#dbe9f8"),
     "output": ("#f5dc84",),
     "scratch": ("#f4a582",),
+    "rows": ("#f1f6e3",),
     "state": ("#cfbce4",),
 }
 _WORDS = {
@@ -32,8 +45,10 @@ _WORDS = {
     "activation": "activation",
     "output": "output",
     "scratch": "scratch of a layer",
+    "rows": "rows between layers that are computed together",
     "state": "state, kept between invocations",
 }
+_LINE_FILLS = ("#b9d77f", "#d6e8ae")
 _QUIET, _ALARMING = "#4a5663", "#8a1c00"
 _LONGEST_TITLE = 34
 _LARGE_LETTER = 7.3
@@ -62,11 +77,8 @@ def memory_picture(drawn: MemoryMap, name: str, board: str, room: int) -> str:
 
     `room`: bytes that the board has for static memory; they are drawn where they are near.
     """
-    titles = [
-        short(f"{index} {layer.operator} {shape_words(layer.output)}".rstrip(), _LONGEST_TITLE)
-        for index, layer in enumerate(drawn.layers)
-    ]
-    is_near = 0 < room <= 1.5 * max(drawn.bytes, drawn.disjoint_bytes + drawn.state_bytes)
+    titles = _titles(drawn)
+    is_near = 0 < room <= 1.5 * max(drawn.bytes, without_sharing(drawn))
     scale = scale_for(drawn, titles, room if is_near else None)
     fills = _fills(drawn.blocks)
     hatches = {_hatch(fills, shared): shared for shared in drawn.shared}
@@ -77,7 +89,7 @@ def memory_picture(drawn: MemoryMap, name: str, board: str, room: int) -> str:
     return render(
         "report/memory.svg.j2",
         width=width,
-        height=round(TOP + HEIGHT + 34 + max(map(slanted, titles), default=0.0)),
+        height=round(TOP + HEIGHT + 34 + max((slanted(title.text) for title in titles), default=0.0)),
         margin=MARGIN,
         title=xml_text(f"{name}: {drawn.bytes:,} bytes of static RAM"),
         subtitle=xml_text(totals),
@@ -95,14 +107,15 @@ def memory_picture(drawn: MemoryMap, name: str, board: str, room: int) -> str:
         layers=[
             {
                 "x": scale.x(2 * index + 1),
-                "width": round(scale.pitch / 2, 2),
-                "middle": round(scale.x(2 * index + 1) + scale.pitch / 4, 2),
-                "text": xml_text(titles[index]),
+                "width": round(scale.x(2 * index + 2) - scale.x(2 * index + 1), 2),
                 "full": xml_text(layer_text(layer, index)),
                 "fill": "#fbe3da" if index == drawn.peak else "#f4f6f8",
-                "is_peak": index == drawn.peak,
             }
             for index, layer in enumerate(drawn.layers)
+        ],
+        titles=[
+            {"x": scale.middle(title), "text": xml_text(title.text), "is_peak": title.layer == drawn.peak}
+            for title in titles
         ],
         patterns=[
             {"id": hatch, "older": fills[shared.older], "newer": fills[shared.newer]}
@@ -116,6 +129,15 @@ def memory_picture(drawn: MemoryMap, name: str, board: str, room: int) -> str:
                 "full": xml_text(block_text(block)),
             }
             for block in drawn.blocks
+        ],
+        inner=[
+            {
+                **scale.inner(inner)._asdict(),
+                "role": inner.block.role,
+                "fill": _LINE_FILLS[index % 2] if inner.rows else _FILLS["scratch"][0],
+                "full": xml_text(inner_text(inner)),
+            }
+            for index, inner in enumerate(drawn.inner)
         ],
         shared=[
             {
@@ -132,6 +154,18 @@ def memory_picture(drawn: MemoryMap, name: str, board: str, room: int) -> str:
         lines=_lines(drawn, scale, room if is_near else None),
         peak=_peak(drawn, scale, width),
     )
+
+
+def _titles(drawn: MemoryMap) -> list[Title]:
+    """What stands below the layers: their numbers, operators and shapes; of a group, those of its parts."""
+    titles = []
+    for index, layer in enumerate(drawn.layers):
+        for part, text in enumerate(layer.parts or (f"{layer.operator} {layer.output}",)):
+            number = f"{index}{ascii_lowercase[part]}" if layer.parts else f"{index}"
+            operator, _, output = text.rpartition(" ")
+            whole = f"{number} {operator} {shape_words(output)}".rstrip()
+            titles.append(Title(short(whole, _LONGEST_TITLE), index, part))
+    return titles
 
 
 def _fills(blocks: Iterable[Block]) -> Mapping[Block, str]:
@@ -151,7 +185,9 @@ def _hatch(fills: Mapping[Block, str], shared: Shared) -> str:
 
 def _legend(drawn: MemoryMap, hatch: str | None) -> list[_Key]:
     """What colours mean, side by side; and at last where the next one would be."""
-    keys = [(_FILLS[role][0], _WORDS[role]) for role in ROLES if any(block.role == role for block in drawn.blocks)]
+    shown = {block.role for block in drawn.blocks} | {inner.block.role for inner in drawn.inner}
+    fills = {role: tints[0] for role, tints in _FILLS.items()} | {"rows": _LINE_FILLS[0]}
+    keys = [(fills[role], _WORDS[role]) for role in ROLES if role in shown]
     if hatch is not None:
         keys.append((f"url(#{hatch})", "shared: read before it is overwritten"))
     found = []
@@ -164,7 +200,7 @@ def _legend(drawn: MemoryMap, hatch: str | None) -> list[_Key]:
 
 def _lines(drawn: MemoryMap, scale: Scale, room: int | None) -> list[_Line]:
     """What the height is to be compared with, the highest first."""
-    disjoint = drawn.disjoint_bytes + drawn.state_bytes
+    disjoint = without_sharing(drawn)
     wanted = []
     if disjoint > drawn.bytes:
         wanted.append((disjoint, "disjoint", _QUIET, True, f"without sharing bytes: {disjoint:,}"))

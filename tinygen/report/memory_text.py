@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from tinygen.memory_map import Block, LayerMemory, MemoryMap
+from tinygen.memory_map import Block, Inner, LayerMemory, MemoryMap
 
 _SHOWN_BLOCKS = 4
 
@@ -21,8 +21,8 @@ def holds_text(memory: MemoryMap, index: int) -> str:
 
 def _part(block: Block, layer: int) -> str:
     """What a block is to a layer in which it is alive."""
-    if block.role == "scratch":
-        return "scratch"
+    if block.role in ("scratch", "rows"):
+        return "line buffers" if block.role == "rows" else "scratch"
     if block.alive.first == 2 * layer + 1:
         return "out"
     return "in" if block.alive.last == 2 * layer + 1 else "kept"
@@ -49,7 +49,10 @@ def totals_text(memory: MemoryMap, board: str, room: int) -> str:
         parts.append(f"without sharing bytes {memory.disjoint_bytes:,}")
     if memory.state_bytes:
         parts.append(f"state {memory.state_bytes:,}")
-    parts.append(f"{board} has room for {room:,}")
+    if memory.scratch_bytes:
+        parts.append(f"scratch apart from it {memory.scratch_bytes:,}")
+    over = memory.bytes - room
+    parts.append(f"{over:,} too many for {board}" if over > 0 else f"fits on {board}, which has room for {room:,}")
     return " · ".join(parts)
 
 
@@ -63,6 +66,13 @@ def block_text(block: Block) -> str:
     """All about a block."""
     kind = f"{block.dtype} {block.shape}, " if block.shape else ""
     return f"{block.role} {block.name}: {kind}{block.bytes:,} bytes at {block.offset:,}"
+
+
+def inner_text(inner: Inner) -> str:
+    """All about a part of a group's memory."""
+    block = inner.block
+    what = f"{inner.rows} rows of {block.name}, {block.dtype} {block.shape}" if inner.rows else f"scratch {block.name}"
+    return f"{what}: {block.bytes:,} bytes at {block.offset:,}"
 
 
 def shape_words(shape: str) -> str:

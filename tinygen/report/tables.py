@@ -11,7 +11,7 @@ from rich.text import Text
 from tinygen.attribution import Cause
 from tinygen.errors import Problem
 from tinygen.importers import OutlineRow
-from tinygen.manifest import Layer, Manifest, Port
+from tinygen.manifest import Layer, Manifest, Port, Streaming
 from tinygen.ops.common import shape_text
 from tinygen.pipeline import Build
 from tinygen.target import Board
@@ -36,8 +36,12 @@ def build_table(build: Build) -> Table:
     content, fit = build.manifest, build.fit
     table = plain_table("figure", "value", wide=["value"])
     table.show_header = False
-    bound = build.layout.plan.lower_bound
-    least = "the least for these kernels" if content.arena_bytes == bound else f"at least {bound:,}"
+    lost = content.arena_bytes - content.arena_lower_bound
+    least = (
+        f"{lost:,} more than the {content.arena_lower_bound:,} that no plan is below"
+        if lost
+        else "the least for these kernels"
+    )
     given = f", which the application gives: {content.set_arena}()" if content.set_arena else ""
     if content.shared_arena:
         given = f", in {content.shared_arena.name} of {content.shared_arena.bytes:,}"
@@ -45,8 +49,10 @@ def build_table(build: Build) -> Table:
         ("model", f"{content.model.file} as {content.name}, {_ports(content)}"),
         ("work", f"{content.macs:,} MACs in {len(content.layers)} layers, arithmetic of {content.profile}"),
         ("arena", f"{content.arena_bytes:,} bytes ({least}){given}, peak at {fit.peak}"),
+        *([("stream", _stream(content.streaming))] if content.streaming else []),
         *([("state", f"{content.state_bytes:,} bytes, kept until {content.reset}()")] if content.reset else []),
         ("constants", f"{content.const_bytes:,} bytes"),
+        *([("placed", _places_text(content))] if content.places else []),
         *_expected(content.layers),
         ("board", f"{content.board} ({content.core})"),
         ("RAM", f"{fit.ram_needed:,} of {fit.ram_available:,} bytes, stack and runner included"),
@@ -63,6 +69,25 @@ def build_table(build: Build) -> Table:
     for name, value in rows:
         table.add_row(Text(name, "bold"), Text(value))
     return table
+
+
+def _places_text(content: Manifest) -> str:
+    """Which part of the library lies where."""
+    sizes = {"weights": content.const_bytes, "arena": content.arena_bytes, "scratch": content.scratch_bytes}
+    parts = []
+    for part, region in content.places.items():
+        size = f", {sizes[part]:,} bytes," if sizes.get(part) else ""
+        layers = f", that of {', '.join(content.hot_layers) or 'no layer'}," if part == "hot" else ""
+        parts.append(f"{'hot code' if part == 'hot' else part}{size}{layers} in {region}")
+    return "; ".join(parts)
+
+
+def _stream(streaming: Streaming) -> str:
+    frames = "frame" if streaming.hop == 1 else "frames"
+    return (
+        f"{streaming.hop:,} new {frames} in an invoke, answers for the last {streaming.frames:,}, which take "
+        f"{streaming.window_macs:,} MACs at once; all of them are given after {streaming.full_after:,} invokes"
+    )
 
 
 def removed_text(content: Manifest) -> str:

@@ -29,7 +29,8 @@ from tinygen.access import Order, Spacing, spacing
 from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
 from tinygen.kernels.armv7em import finishing, matrix, packing
 from tinygen.kernels.armv7em.crossed import Crossed
-from tinygen.kernels.armv7em.matrix import FilterGroup, Frame, Walk
+from tinygen.kernels.armv7em.matrix_blocks import FilterGroup, Frame, Walk
+from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct
@@ -152,7 +153,7 @@ class Vector:
 
 
 def _vector(both: bool, site: Site) -> Vector:
-    sizes = matrix.geometry(site)
+    sizes = geometry(site)
     assert sizes is not None
     return Vector(sizes.depth, sizes.filters, both)
 
@@ -161,7 +162,7 @@ def _accepts(site: Site) -> bool:
     """int8, a single row of whole words, crossed weights, and a proved requantisation."""
     if not matrix.accepts(site) or not packing.crosses(_weights(site)):
         return False
-    sizes = matrix.geometry(site)
+    sizes = geometry(site)
     return sizes is not None and sizes.rows == 1 and sizes.depth % 4 == 0
 
 
