@@ -82,9 +82,8 @@ def test_the_streaming_wake_word_is_heard_at_its_times_through_our_front_end() -
     frames = graph.tensors[graph.inputs[0]].shape[1]
     found = audio.features(front_end, samples_of(recording("marvin_10s")))
     starts = range(0, len(found) - frames + 1, 3)
-    heard = [
-        reference.outputs(graph, [found[i : i + frames].reshape(1, frames, 1, -1)])[0].flat[0] > 64 for i in starts
-    ]
+    windows = [found[start : start + frames].reshape(1, frames, 1, -1) for start in starts]
+    heard = np.array([reference.outputs(graph, [window])[0].flat[0] > 64 for window in windows])
     ends = np.array([((i + frames - 1) * front_end.step + front_end.window) / front_end.sample_rate for i in starts])
     (expected,) = json.loads(recording("marvin_10s").with_name("marvin_10s_expected.json").read_text())
     near = [(ends > start) & (ends < end + 0.6) for start, end in expected["detection_windows"]]
