@@ -17,8 +17,7 @@ RAW = dataclasses.replace(MICRO, quantisation=None)
 """The values that the original yields."""
 
 FRONT_ENDS: Mapping[str, FrontEnd] = {
-    "micro": MICRO,
-    "micro-20ms": audio.load("micro-20ms"),
+    **{name: audio.load(name) for name in audio.names()},
     "raw": RAW,
     "without gain": dataclasses.replace(RAW, pcan=None),
     "without logarithm": dataclasses.replace(RAW, pcan=None, log=None),
@@ -34,8 +33,6 @@ FRONT_ENDS: Mapping[str, FrontEnd] = {
     "small, channels without frequencies": dataclasses.replace(
         RAW, window_ms=5, step_ms=3, filter_bank=FilterBank(30, 0, 6000)
     ),
-    "decibels": DECIBELS,
-    "mfcc": MFCC,
     "mfcc, 8 kHz, as many coefficients as channels": dataclasses.replace(
         MFCC,
         sample_rate=8000,
