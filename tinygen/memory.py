@@ -94,16 +94,17 @@ class MemoryPlan:
     """A step that needs more for its live buffers alone than any other."""
 
 
-def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None) -> MemoryPlan:
+def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None, share: float = 1) -> MemoryPlan:
     """Offsets such that what is alive together does not overlap, or no more than the spacings allow.
 
     The names of all parts must differ. The plan depends on nothing but the buffers, in whatever order they come.
+    `share`: of the effort that is made for the smallest plan.
     """
     ordered = sorted(buffers, key=lambda buffer: (buffer.first, -buffer.bytes, buffer.last, buffer.name))
     sizes = [aligned(buffer.bytes) for buffer in ordered]
     apart = _apart(ordered, spacings or {})
     bound, peak = _most_needed(ordered, sizes, apart)
-    packed = pack(sizes, apart, bound, ALIGNMENT)
+    packed = pack(sizes, apart, bound, ALIGNMENT, share)
     slots = (Slot(buffer, offset) for buffer, offset in zip(ordered, packed.offsets, strict=True))
     in_order = tuple(sorted(slots, key=lambda slot: (slot.buffer.first, slot.offset, slot.buffer.name)))
     return MemoryPlan(in_order, packed.height, packed.lower_bound, peak)

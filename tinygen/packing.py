@@ -80,17 +80,18 @@ def _least_over_orders(sizes: Sequence[int], blocks: Sequence[int], after: Mappi
     return least
 
 
-def pack(sizes: Sequence[int], apart: Apart, bound: int, unit: int) -> Packing:
+def pack(sizes: Sequence[int], apart: Apart, bound: int, unit: int, share: float = 1) -> Packing:
     """A low packing at multiples of `unit`, which sizes and distances are, too; `bound`: what none can go below.
 
     Several greedy orders are tried, each block going to the lowest offset that is free. Where none reaches the bound,
     an exhaustive search looks for a packing at the bound itself, then by bisection above it. It ends after a certain
-    effort, so that the result depends on nothing but the blocks; what it has refuted until then raises the bound.
+    effort, of which `share` can be had, so that the result depends on nothing but the blocks; what it has refuted until
+    then raises the bound.
     """
     gaps = _gaps(len(sizes), apart)
     best = min((_greedy(gaps, order) for order in _orders(sizes, gaps)), key=lambda at: _height(sizes, at))
     low, high = bound, _height(sizes, best)
-    states = left = _EFFORT // (100 + len(apart))
+    states = left = max(int(share * _EFFORT) // (100 + len(apart)), 1)
     target = bound
     while low < high and left > 0:
         search = _Search(sizes, apart, target, min(left, states // 3))
