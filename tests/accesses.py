@@ -52,6 +52,7 @@ def allowed_by(image: elf.Image, built: Built, chosen: Plan) -> Expected:
         Allowance(ALL_SPANS, *stack, "rw"),
         *code_and_constants(image, layers),
         *(allowance for layer in layers for allowance in own_memory(image, layer, chosen.layout)),
+        *fed_row(image, built),
     )
     found = [pair for layer in layers for pair in pairs(image, layer, chosen.layout)]
     return Expected(allowed, tuple(pair for pair, _ in found), tuple(declared for _, declared in found))
@@ -93,13 +94,25 @@ def own_memory(image: elf.Image, layer: Layer, layout: Layout) -> Iterator[Allow
     site, kernel = layer.step.site, layer.step.kernel
     for _, index in layer.operands:
         tensor = site.inputs[index]
-        if tensor.data is None:
+        if tensor.data is None and layout.places[tensor.name].memory in MEMORIES:
             access = "rw" if index in kernel.in_place.values() else "r"
             yield at(layout.places[tensor.name], tensor.bytes, access)
     for _, tensor in layer.results:
         yield at(layout.places[tensor.name], tensor.bytes, "w" if kernel.assembly else "rw")
     if layer.scratch is not None:
         yield at(layer.scratch, layer.step.scratch, "rw")
+
+
+MEMORIES = ("arena", "state")
+"""Of the library."""
+
+
+def fed_row(image: elf.Image, built: Built) -> Iterator[Allowance]:
+    """The runner's memory for a row of the input, which the first layer reads."""
+    size = built.manifest.inputs[0].row_bytes
+    if size is not None:
+        address = image.symbol(f"{built.manifest.name}_in_0").address
+        yield Allowance(0, address, address + size, "r")
 
 
 def addresses_of(image: elf.Image, place: Place, size: int) -> range:
@@ -116,7 +129,7 @@ def pairs(image: elf.Image, layer: Layer, layout: Layout) -> Iterator[tuple[Pair
     for name in {site.inputs[index].name for index in operands}:
         same = [index for index in operands if site.inputs[index].name == name]
         tensor = site.inputs[same[0]]
-        if tensor.data is not None or len(site.outputs) > 1:
+        if tensor.data is not None or len(site.outputs) > 1 or layout.places[name].memory not in MEMORIES:
             continue
         x, y = (addresses_of(image, layout.places[each.name], each.bytes) for each in (tensor, layer.output))
         if x.start >= y.stop or y.start >= x.stop:

@@ -9,23 +9,25 @@ import tomllib
 import venv
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import tinygen
-from tinygen import errors
+from tinygen import audio, errors
 from tinygen.errors import TinygenError
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_all_names_what_the_package_imports() -> None:
-    tree = ast.parse((ROOT / "tinygen" / "__init__.py").read_text())
+@pytest.mark.parametrize("package", [tinygen, audio])
+def test_all_names_what_the_package_imports(package: ModuleType) -> None:
+    tree = ast.parse(Path(str(package.__file__)).read_text())
     imported = {
         alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    assert imported == set(tinygen.__all__)
-    assert all(getattr(tinygen, name) is not None for name in tinygen.__all__)
+    assert imported == set(package.__all__)
+    assert all(getattr(package, name) is not None for name in package.__all__)
 
 
 def test_error_tree_is_the_one_that_is_drawn() -> None:
@@ -57,10 +59,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_wheel_carries_templates_firmware_boards_and_examples(wheel: Path) -> None:
+def test_wheel_carries_the_folders_that_people_read(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    for folder in ("templates", "firmware", "boards", "examples"):
+    for folder in ("templates", "firmware", "boards", "front_ends", "examples"):
         tracked = subprocess.run(
             ["git", "ls-files", folder], cwd=ROOT, check=True, capture_output=True, text=True
         ).stdout.split()

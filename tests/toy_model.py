@@ -120,6 +120,7 @@ def manifest(board: str) -> Manifest:
         model=Model("toy.tflite", SHA256, "model/toy.tflite"),
         profile="tflm",
         batch=None,
+        streaming=None,
         io="model",
         notes=(),
         optimize="balanced",

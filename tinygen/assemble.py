@@ -123,6 +123,7 @@ def _content(
         model=manifest.Model(model.file, model.sha256, f"model/{name}.tflite"),
         profile=model.options.profile,
         batch=model.options.batch,
+        streaming=_streaming(model),
         io=model.options.io,
         notes=model.graph.notes,
         optimize=part.goal.objective,
@@ -153,6 +154,13 @@ def _content(
         removed=tuple(manifest.RemovedChannels.noted(removed) for removed in model.graph.removed),
         files={},
     )
+
+
+def _streaming(model: Model) -> manifest.Streaming | None:
+    found = model.stream
+    if found is None:
+        return None
+    return manifest.Streaming(found.axis, found.frames, found.hop, found.full_after, found.window_macs)
 
 
 def _sources(folders: Sequence[str], libraries: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 from tinygen.errors import CannotCompare, TinygenError, UnsupportedModel, UsageError
 from tinygen.goal import OBJECTIVES, Goal
 from tinygen.interface import ARENAS, PORTS, ROWS, STATIC, Interface
-from tinygen.options import INTERFACES, PROFILES, Options
+from tinygen.options import INTERFACES, PROFILES, Options, Streaming
 from tinygen.report.plain import plain
 from tinygen.report.progress import Report, progress_on
 from tinygen.version import VERSION
@@ -57,6 +57,21 @@ _IO = click.option(
     show_default=True,
     help="int8: take the integers behind float32 and uint8 inputs and outputs, without QUANTIZE and DEQUANTIZE.",
 )
+_STREAMING = click.option(
+    "--streaming",
+    is_flag=False,
+    flag_value="0",
+    type=click.IntRange(0),
+    metavar="[HOP]",
+    help="Take only HOP new frames in an invoke, where that gives what the whole window would; by default as few as "
+    "the model's strides allow.",
+)
+_TIME_AXIS = click.option(
+    "--time-axis",
+    type=click.IntRange(0),
+    metavar="N",
+    help="For --streaming: the input's dimension of frames; by default the first after the batch that is not 1.",
+)
 _OPTIMIZE = click.option(
     "--optimize",
     type=click.Choice(OBJECTIVES),
@@ -73,20 +88,6 @@ _ARENA = click.option(
     default=STATIC,
     show_default=True,
     help="external: the application gives the model its memory, and may use it for other things in between.",
-)
-_PLACE = click.option(
-    "--place",
-    "places",
-    multiple=True,
-    metavar="PART=REGION",
-    help="Put weights, code, hot code, arena, scratch or state into a region of the board; REGION auto: the fastest "
-    "that has room.",
-)
-_HOT = click.option(
-    "--hot",
-    metavar="BYTES|LAYERS",
-    default="",
-    help="What --place hot=REGION is about: so many bytes of code, or layer_02,layer_05; by default what fits.",
 )
 _INPUT = click.option(
     "--input",
@@ -106,6 +107,20 @@ _OUTPUT = click.option(
 )
 _ROWS = click.option(
     "--input-rows", is_flag=True, help="The input is fed row by row, as it comes, and is never there whole."
+)
+_PLACE = click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="PART=REGION",
+    help="Put weights, code, hot code, arena, scratch or state into a region of the board; REGION auto: the fastest "
+    "that has room.",
+)
+_HOT = click.option(
+    "--hot",
+    metavar="BYTES|LAYERS",
+    default="",
+    help="What --place hot=REGION is about: so many bytes of code, or layer_02,layer_05; by default what fits.",
 )
 _OF = click.option("--model", "of", metavar="NAME", help="Which of the models that OUT was built from.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
@@ -148,6 +163,8 @@ def app() -> None:
 @_PROFILE
 @_IO
 @_BATCH
+@_STREAMING
+@_TIME_AXIS
 @_ARENA
 @_INPUT
 @_OUTPUT
@@ -167,6 +184,8 @@ def build(
     profile: str,
     io: str,
     batch: int | None,
+    streaming: int | None,
+    time_axis: int | None,
     arena: str,
     input_memory: str,
     output_memory: str,
@@ -183,8 +202,9 @@ def build(
     tinygen build kws.tflite -o out --io int8 --batch 4
     tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
     tinygen build kws.tflite -o out --arena external
-    tinygen build kws.tflite -o out --place scratch=dtcm --place hot=itcm --hot 8000
     tinygen build kws.tflite -o out --optimize ram --input-rows
+    tinygen build kws.tflite -o out --place scratch=dtcm --place hot=itcm --hot 8000
+    tinygen build wakeword.tflite -o out --streaming
     tinygen build kws.tflite vww.tflite -o out
     """
     from tinygen import manifest, output, pipeline
@@ -192,8 +212,9 @@ def build(
     from tinygen.report import tables
 
     goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels), hot=hot)
+    options = Options(profile, batch, io, _streaming(streaming, time_axis))
     interface = _interface(arena, input_memory, output_memory, input_rows)
-    read = [pipeline.read(model, Options(profile, batch, io)) for model in models]
+    read = [pipeline.read(model, options) for model in models]
     built = pipeline.build_together(read, board, names, goal, interface)
     output.write(built[0].files, out)
     content = manifest.to_json([part.manifest for part in built])
@@ -219,9 +240,8 @@ def build(
 @click.option(
     "--samples",
     type=click.IntRange(0, 1_000_000),
-    default=20,
-    show_default=True,
-    help="How many generated inputs: all minimum, all maximum, then random ones.",
+    help="How many generated inputs: all minimum, all maximum, then random ones; by default 20, of a --streaming "
+    "model as many as make three windows before a reset, and three after it.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random inputs.")
 @click.option(
@@ -242,7 +262,7 @@ def build(
 def verify(
     out: Path,
     inputs: Path | None,
-    samples: int,
+    samples: int | None,
     seed: int,
     on: str,
     against: str | None,
@@ -268,6 +288,7 @@ def verify(
     from tinygen.report.stack_text import stack_text
     from tinygen.runtimes import RUNTIMES
     from tinygen.stack_use import stack_use
+    from tinygen.streaming.window_peer import WindowPeer
 
     content = manifest.load(out, of)
     if on not in ("host", content.board):
@@ -275,13 +296,16 @@ def verify(
             f"{out} was built for {content.board}, not for {on}",
             f"Use --on {content.board}, or build again with --board {on}.",
         )
-    chosen = sampling.generated(content.inputs, samples, seed)
+    count = sampling.enough(content.streaming) if samples is None else samples
+    chosen = sampling.generated(content.inputs, count, seed)
     chosen += sampling.from_file(inputs, content.inputs) if inputs else []
     if not chosen:
         raise UsageError("there is nothing to verify with: no samples and no inputs", "Use --samples 20, or --inputs.")
     model = verification.model_of(out, content)
     with _progress() as report:
         peers: list[Any] = [host.host_peer(out, content)]
+        if model.stream is not None:
+            peers.append(nullcontext(WindowPeer(model.graph, model.stream, content)))
         original = RUNTIMES[against or content.profile]
         silent = None
         if against or original.is_installed:
@@ -464,6 +488,8 @@ def boards(as_json: bool) -> None:
 @_PROFILE
 @_IO
 @_BATCH
+@_STREAMING
+@_TIME_AXIS
 @_OPTIMIZE
 @_PLACE
 @_HOT
@@ -484,6 +510,8 @@ def inspect(
     profile: str,
     io: str,
     batch: int | None,
+    streaming: int | None,
+    time_axis: int | None,
     optimize: str,
     places: tuple[str, ...],
     hot: str,
@@ -504,6 +532,7 @@ def inspect(
     \b
     tinygen inspect kws.tflite
     tinygen inspect kws.tflite --proofs
+    tinygen inspect wakeword.tflite --streaming
     tinygen inspect kws.tflite --memory -o memory.svg
     tinygen inspect kws.tflite --json
     """
@@ -518,7 +547,7 @@ def inspect(
     goal = Goal(optimize, places=parsed(places), prefer=frozenset(kernels), hot=hot)
     interface = _interface(arena, input_memory, output_memory, input_rows)
     try:
-        read = pipeline.read(model, Options(profile, batch, io))
+        read = pipeline.read(model, Options(profile, batch, io, _streaming(streaming, time_axis)))
         if memory:
             _inspect_memory(read, board, goal, interface, out, as_json)
             return
@@ -541,6 +570,13 @@ def inspect(
     _print(tables.layer_table(built.manifest.layers))
     _print("")
     _print(tables.build_table(built))
+
+
+def _streaming(hop: int | None, axis: int | None) -> Streaming | None:
+    """What --streaming and --time-axis mean; a hop of 0 is the least."""
+    if hop is None and axis is not None:
+        raise UsageError("--time-axis is for --streaming", "Add --streaming, or leave it out.")
+    return None if hop is None else Streaming(hop or None, axis)
 
 
 def _interface(arena: str, input_memory: str, output_memory: str, input_rows: bool) -> Interface:

@@ -9,6 +9,7 @@
     │   └── UnsupportedModel    readable, but with parts tinygen cannot build: all of them, listed
     ├── InputError              data given for the model's inputs
     ├── BoardError              an unknown board, or a board file that does not make sense
+    ├── FrontEndError           an unknown audio front end, or a description that does not make sense
     ├── DoesNotFit              the model needs more than the board has
     ├── OutputError             the output folder: holds something else, disk full, no permission
     ├── ToolError               a program that tinygen calls
@@ -92,6 +93,10 @@ class InputError(TinygenError):
 
 class BoardError(TinygenError):
     """An unknown board, or a board file that does not make sense."""
+
+
+class FrontEndError(TinygenError):
+    """An unknown audio front end, or a description of one that does not make sense."""
 
 
 class DoesNotFit(TinygenError):

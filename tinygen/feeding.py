@@ -15,11 +15,14 @@ from tinygen.ops.row_group import RowGroup
 from tinygen.ops.row_pool import is_global
 from tinygen.planned import Plan, affords, planned, saves_ram
 from tinygen.row_form import row_form
-from tinygen.row_steps import RowSteps, group_step
+from tinygen.row_steps import RowSteps, group_step, least_bytes
 from tinygen.select import Step
 from tinygen.target import Core
 
 _REMEDY = "build it without --input-rows; with --input external, the input takes no memory of the library's either"
+
+_SHORT = 4
+"""Nodes of groups that are all planned; longer ones, which take more time to plan, if they may need less RAM."""
 
 
 def is_fed(graph: Graph) -> bool:
@@ -38,8 +41,16 @@ def fed(graph: Graph, options: Sequence[Step], core: Core, goal: Goal, ram_bytes
     known: RowSteps = {}
     found: list[Plan] = []
     refused: list[DoesNotFit] = []
-    for run in _runs(graph):
-        grouped = dataclasses.replace(fuse(graph, [run], fed=True), outside=graph.outside | set(graph.inputs))
+    fused = {
+        run: dataclasses.replace(fuse(graph, [run], fed=True), outside=graph.outside | set(graph.inputs))
+        for run in _runs(graph)
+    }
+    least = {run: least_bytes(grouped.nodes[0], core, goal, portable, known) for run, grouped in fused.items()}
+    for run in sorted(fused, key=lambda run: (len(run) > _SHORT, least[run])):
+        beaten = any(plan.layout.ram_bytes <= least[run] for plan in found)
+        if len(run) > _SHORT and (beaten or not saves_ram(goal)):
+            continue
+        grouped = fused[run]
         first = group_step(grouped, grouped.nodes[0], core, goal, portable, known)
         try:
             found.append(planned(grouped, [first, *options[run.stop :]], goal, ram_bytes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from tinygen.layout import Layout
 from tinygen.memory import ALIGNMENT, Slot, overlapping
 from tinygen.ops.common import shape_text
 from tinygen.options import Options
+from tinygen.passes.stream import Stream
 from tinygen.placement import sections
 from tinygen.plan import Plan
 from tinygen.select import Candidate, Step
 from tinygen.sigmoid_table import SIGMOID_TABLE
+from tinygen.streaming.text import stream_text
 from tinygen.usage_text import usage
 
 _HELPERS = (
@@ -79,6 +82,8 @@ class Origin:
     interface: Interface
     together: tuple[tuple[str, str], ...] = ()
     """File and C prefix of each model that is built together with it, itself included."""
+    stream: Stream | None = None
+    """Of a model that takes new frames only."""
 
     def text(self, name: str) -> str:
         """What a reader needs to make the same files again."""
@@ -172,13 +177,14 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin, hot: frozens
         const_bytes=const_bytes,
         macs=macs,
         layer_count=len(layers),
+        stream=stream_text(origin.stream, name) if origin.stream else None,
     )
     source = render(
         "library/model.c.j2",
         **common,
         **arena,
         placed=placed,
-        totals=_totals(graph, layers, macs, const_bytes),
+        totals=_totals(graph, layers, macs, const_bytes, origin.stream),
         arena_text=f"{layout.plan.bytes:,}",
         bound_text=_bound_text(layout),
         arena_rows=_rows(layout.plan.slots),
@@ -282,8 +288,10 @@ def _summary(graph: Graph) -> str:
     return f"{ports(graph.inputs)} -> {ports(graph.outputs)}"
 
 
-def _totals(graph: Graph, layers: Sequence[Layer], macs: int, const_bytes: int) -> str:
+def _totals(graph: Graph, layers: Sequence[Layer], macs: int, const_bytes: int, stream: Stream | None) -> str:
     text = f"{macs:,} MACs an inference, {len(layers)} layers, {const_bytes:,} bytes of constants."
+    if stream is not None:
+        text += f"\n * A whole window would take {stream.window_macs:,} MACs."
     gone = sum(len(removed.channels) for removed in graph.removed)
     return f"{text}\n * {gone:,} channels are proved to have no effect, and are not computed." if gone else text
 
@@ -309,7 +317,7 @@ def _rows(slots: Sequence[Slot]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Reset:
-    """A state's first value: one for all elements, or a constant array."""
+    """A state's first value: one for all elements, or a constant array, over and over."""
 
     memory: str
     first: int
@@ -317,15 +325,29 @@ class _Reset:
     value: int | float
     array: _Constant | None
 
+    @property
+    def index(self) -> str:
+        """Of the array's element for element i, in C."""
+        assert self.array is not None
+        return "i" if self.array.count == self.count else f"i % {self.array.count}"
+
 
 def _resets(graph: Graph, pointers: Pointers) -> list[_Reset]:
     found = []
     for index, state in enumerate(graph.states):
-        first = state.initial.flat[0]
-        uniform = bool(np.all(state.initial == first))
-        array = None if uniform else _Constant(f"initial_{index}", state.initial)
-        found.append(_Reset(*pointers.element(state.read), state.initial.size, first.item(), array))
+        repeated = _repeated(state.initial)
+        array = None if repeated.size == 1 else _Constant(f"initial_{index}", repeated)
+        found.append(_Reset(*pointers.element(state.read), state.initial.size, repeated.flat[0].item(), array))
     return found
+
+
+def _repeated(array: Array) -> Array:
+    """The shortest run of last dimensions that the array consists of: an element, a row, or all of it."""
+    for rank in range(array.ndim + 1):  # at the latest, all of it is one run
+        run = array.reshape(-1, math.prod(array.shape[array.ndim - rank :]))
+        if (run == run[0]).all():
+            break
+    return np.asarray(run[0])
 
 
 _FUNCTIONS = {STATIC: "{}_{}", EXTERNAL: "{}_set_{}", ROWS: "{}_feed_row"}

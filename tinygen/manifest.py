@@ -11,6 +11,10 @@ Schema 4. All paths are relative to the folder that holds manifest.json, with fo
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
     profile           arithmetic, e.g. "tflm"
     batch             inferences in one invoke, where the user chose that, else null
+    streaming         {axis, frames, hop, full_after, window_macs}: each invoke takes the next `hop` of the frames that
+                      follow each other along `axis` of the input, and answers as the model in the file does for the
+                      last `frames` of them, which takes `window_macs` at once; after `full_after` invokes, all of those
+                      were given, before, they begin with zeros. Or null for a model that takes what the file says
     io                "model": inputs and outputs of the file; "int8": the integers behind float32 and uint8 ones
     notes             what to know about how the model was read, in words
     optimize          objective, e.g. "balanced"
@@ -170,6 +174,17 @@ def _ranges(indices: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True)
+class Streaming:
+    """How a model that takes frames belongs to the one in its file, which takes windows of them."""
+
+    axis: int
+    frames: int
+    hop: int
+    full_after: int
+    window_macs: int
+
+
+@dataclass(frozen=True)
 class SharedArena:
     """An arena of several models, of which one runs at a time."""
 
@@ -188,6 +203,7 @@ class Manifest:
     model: Model
     profile: str
     batch: int | None
+    streaming: Streaming | None
     io: str
     notes: tuple[str, ...]
     optimize: str
@@ -298,6 +314,7 @@ def _decode(fields: dict[str, Any]) -> Manifest:
     values["layers"] = tuple(_decode_layer(layer) for layer in fields["layers"])
     shared = fields["shared_arena"]
     values["shared_arena"] = shared and SharedArena(**{**shared, "models": tuple(shared["models"])})
+    values["streaming"] = Streaming(**fields["streaming"]) if fields["streaming"] else None
     values["removed"] = tuple(RemovedChannels(**part) for part in fields["removed"])
     return Manifest(**values)
 

@@ -18,6 +18,31 @@ INTERFACES = ("model", "int8")
 
 
 @dataclass(frozen=True)
+class Streaming:
+    """A wish for a model that takes new frames only, and remembers what it needs of those before.
+
+    Raises UsageError for what cannot be chosen.
+    """
+
+    hop: int | None = None
+    """New frames in an invoke; None: as few as the model's strides allow."""
+    axis: int | None = None
+    """The input's dimension along which frames follow each other; None: the first after the batch that is not one."""
+
+    def __post_init__(self) -> None:
+        if self.hop is not None and self.hop < 1:
+            raise UsageError(f"a hop of {self.hop} frames is no hop", "Choose --streaming 1 or more.")
+        if self.axis is not None and self.axis < 0:
+            raise UsageError(f"there is no dimension {self.axis}", "Dimensions count from 0.")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command line's words."""
+        hop = () if self.hop is None else (str(self.hop),)
+        return ("--streaming", *hop, *(() if self.axis is None else ("--time-axis", str(self.axis))))
+
+
+@dataclass(frozen=True)
 class Options:
     """Choices that change what a model computes, or how it is talked to.
 
@@ -30,6 +55,8 @@ class Options:
     """Inferences in one invoke; None: as many as the file fixes, or one."""
     io: str = "model"
     """One of INTERFACES."""
+    streaming: Streaming | None = None
+    """Frame by frame, where that gives the same; None: as the file has it."""
 
     def __post_init__(self) -> None:
         _expect("profile", self.profile, PROFILES)
@@ -42,7 +69,8 @@ class Options:
         """The command line's words for what is not the default."""
         profile = ("--profile", self.profile) if self.profile != TFLM else ()
         batch = () if self.batch is None else ("--batch", str(self.batch))
-        return (*profile, *batch, *(("--io", self.io) if self.io != INTERFACES[0] else ()))
+        io = ("--io", self.io) if self.io != INTERFACES[0] else ()
+        return (*profile, *batch, *io, *(self.streaming.words if self.streaming is not None else ()))
 
 
 def _expect(what: str, found: str, known: tuple[str, ...]) -> None:

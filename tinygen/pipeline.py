@@ -25,6 +25,7 @@ from tinygen.library import Library, Origin, generate
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.options import Options
+from tinygen.passes.stream import Stream, stream
 from tinygen.placed import Placed, place
 from tinygen.plan import Plan, plan
 from tinygen.ports import with_ports
@@ -45,6 +46,8 @@ class Model:
     options: Options
     graph: Graph
     whole: Graph
+    stream: Stream | None = None
+    """Of a model that is computed frame by frame: how it belongs to the one in the file."""
 
     @property
     def sha256(self) -> str:
@@ -81,7 +84,10 @@ def decode(data: bytes, name: str, options: Options | None = None) -> Model:
     whole = graph
     for proof in passes.PROOFS:
         graph = check(proof(graph))
-    return Model(name, data, options, graph, whole)
+    if options.streaming is None:
+        return Model(name, data, options, graph, whole)
+    graph, found = stream(graph, options.streaming)
+    return Model(name, data, options, check(graph), graph, found)
 
 
 def outline(path: Path) -> list[OutlineRow]:
@@ -204,7 +210,7 @@ def board_c(
 ) -> tuple[Library, Origin]:
     """The library for a board, and where it comes from, with the regions of its parts."""
     goal = dataclasses.replace(goal, places=placed.places)
-    origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface, together)
+    origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface, together, model.stream)
     return generate(placed.chosen.graph, placed.chosen, prefix, origin, placed.hot.layers), origin
 
 

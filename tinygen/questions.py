@@ -1,7 +1,8 @@
 """What to ask a runtime that runs the model as it is in its file, about what was built of it.
 
 Of an interface without its QUANTIZE and DEQUANTIZE, such a runtime gets what the inputs stand for, and is asked for the
-tensors before its outputs. Of a batch that the file does not have, it is asked for one part after the other.
+tensors before its outputs. Of a batch that the file does not have, it is asked for one part after the other. Of a model
+that takes frames, it gets the last window of them each time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tinygen.ir import Array, Shape
 from tinygen.manifest import Manifest, Port
 from tinygen.ops.common import FLOAT32, UINT8
 from tinygen.ops.quantize import Dequantize
+from tinygen.streaming.window import in_window
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,19 @@ class Question:
 
 
 class Look(NamedTuple):
-    """At a tensor of the file, by its index, or at some channels of its last dimension."""
+    """At a tensor of the file, by its index; or at some channels of its last dimension, or the last rows of another."""
 
     tensor: int
     channels: tuple[int, ...] | None = None
+    rows: tuple[int, int] | None = None
+    """The dimension, and how many."""
 
     def at(self, content: Array) -> bytes:
         """What is seen of the tensor's content."""
         seen = content if self.channels is None else content[..., list(self.channels)]
+        if self.rows is not None:
+            axis, count = self.rows
+            seen = seen.take(range(seen.shape[axis] - count, seen.shape[axis]), axis=axis)
         return np.ascontiguousarray(seen).tobytes()
 
 
@@ -78,19 +85,24 @@ def questions(out: Path, manifest: Manifest) -> Questions:
     runs, rest = divmod(manifest.batch, file.batch) if manifest.batch and file.batch else (1, 0)
     if rest:
         raise CannotCompare(f"the file has batches of {file.batch}, which a batch of {manifest.batch} is not made of")
-    if runs != 1 and manifest.reset is not None:
+    if runs != 1 and manifest.reset is not None and manifest.streaming is None:
         raise CannotCompare(f"the model remembers: it cannot be asked for a batch of {manifest.batch} in parts")
     kept, of = manifest.kept, {part.tensor: part.of for part in manifest.removed}
     answers = {}
     for layer in manifest.layers:
         name, shape = layer.output.tensor, layer.output.shape
-        if _is_same(file, name, layer.output.dtype, (*shape[:-1], of[name]) if name in of else shape, runs):
-            answers[layer.index] = Look(file.indices[name], kept.get(name))
+        whole = (*shape[:-1], of[name]) if name in of else shape
+        look = _look(file, name, layer.output.dtype, whole, runs, manifest.streaming is not None)
+        if look is not None:
+            answers[layer.index] = look._replace(channels=kept.get(name))
+    outputs = []
     for port in manifest.outputs:
-        if not _is_same(file, port.name, port.dtype, port.shape, runs):
+        look = _look(file, port.name, port.dtype, port.shape, runs, manifest.streaming is not None)
+        if look is None:
             raise CannotCompare(f"the output {port.name!r}, {port.dtype} {port.shape}, is no tensor of the file")
+        outputs.append(look)
     inputs = tuple(
-        Question(port, file.tensors[index].dtype, file.tensors[index].shape)
+        Question(in_window(port, manifest.streaming), file.tensors[index].dtype, file.tensors[index].shape)
         for port, index in zip(manifest.inputs, file.inputs, strict=True)
     )
     return Questions(
@@ -98,19 +110,29 @@ def questions(out: Path, manifest: Manifest) -> Questions:
         inputs,
         tuple(answers.values()),
         tuple(layer.index for layer in manifest.layers if layer.index not in answers),
-        tuple(Look(file.indices[port.name]) for port in manifest.outputs),
+        tuple(outputs),
         file.on_uint8,
     )
 
 
-def _is_same(file: FileView, name: str, dtype: str, shape: Shape, runs: int) -> bool:
-    """Whether a tensor of the graph is one of the file, or is made of `runs` of it, one behind the other."""
+def _look(file: FileView, name: str, dtype: str, shape: Shape, runs: int, has_rows: bool) -> Look | None:
+    """Where a tensor of the graph is one of the file, or is made of `runs` of it, one behind the other.
+
+    `has_rows`: or is the last ones of its rows along one dimension.
+    """
     index = file.indices.get(name)
     if index is None:
-        return False
+        return None
     tensor = file.tensors[index]
     # Where the first dimension is more than the batch, the inferences need not lie one behind the other.
     whole = (
         (runs * tensor.shape[0], *tensor.shape[1:]) if runs > 1 and tensor.shape[:1] == (file.batch,) else tensor.shape
     )
-    return (tensor.dtype, whole) == (dtype, shape)
+    if (tensor.dtype, len(whole)) != (dtype, len(shape)):
+        return None
+    fewer = [axis for axis, (have, want) in enumerate(zip(whole, shape, strict=True)) if have != want]
+    if not fewer:
+        return Look(index)
+    if has_rows and len(fewer) == 1 and shape[fewer[0]] < whole[fewer[0]]:
+        return Look(index, rows=(fewer[0], shape[fewer[0]]))
+    return None

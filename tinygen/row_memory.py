@@ -1,7 +1,6 @@
 """The memory of a group of rows: where line buffers and kernels' own memory lie, and how far under the group's output.
 
-What is needed for the last time early, as the lines of the first layers, lies lowest: the output's last rows, which are
-written late, may lie upon it.
+The output's last rows may lie upon what is not needed any more when they are written, as lines of the first layers.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen.access import Order, Spacing, spacing
-from tinygen.memory import Buffer, aligned, plan_memory
+from tinygen.memory import Buffer, plan_memory
 
 
 @dataclass(frozen=True)
@@ -32,43 +31,21 @@ class GroupMemory:
     overlap: Spacing
     """How it may overlap the output, as if it were an input."""
 
-    @property
-    def extent(self) -> int:
-        """Bytes from the output's beginning to the memory's end."""
-        return self.bytes + max(self.overlap.input_above, 0)
 
+def group_memory(buffers: Sequence[Buffer], uses: Sequence[Use], effort: int) -> GroupMemory:
+    """The plan of buffers whose time counts in stages, and what the events say of the output.
 
-def group_memory(buffers: Sequence[Buffer], uses: Sequence[Use]) -> GroupMemory:
-    """The plan that needs least together with the output; the buffers' time counts in stages."""
-    plan = plan_memory(buffers)
-    smallest = _found({slot.buffer.name: slot.offset for slot in plan.slots}, buffers, uses)
-    last = {name: at for at, use in enumerate(uses) for name in use.names}
-    stacked: dict[str, int] = {}
-    for buffer in sorted(buffers, key=lambda buffer: (last.get(buffer.name, -1), -buffer.bytes, buffer.name)):
-        stacked[buffer.name] = _lowest(
-            buffer, [(other, stacked[other.name]) for other in buffers if other.name in stacked]
-        )
-    return min(smallest, _found(stacked, buffers, uses), key=lambda found: found.extent)
-
-
-def _lowest(buffer: Buffer, others: Sequence[tuple[Buffer, int]]) -> int:
-    """The first place beside those that are there at the same time."""
-    offset = 0
-    for other, start in sorted(others, key=lambda placed: placed[1]):
-        together = other.first <= buffer.last and buffer.first <= other.last
-        if together and start < offset + buffer.bytes and offset < start + other.bytes:
-            offset = aligned(start + other.bytes)
-    return offset
-
-
-def _found(offsets: Mapping[str, int], buffers: Sequence[Buffer], uses: Sequence[Use]) -> GroupMemory:
-    ends = {buffer.name: offsets[buffer.name] + buffer.bytes for buffer in buffers}
+    `effort`: as `tinygen.packing.pack` has it.
+    """
+    plan = plan_memory(buffers, effort=effort)
+    offsets = {slot.buffer.name: slot.offset for slot in plan.slots}
+    ends = {slot.buffer.name: slot.end for slot in plan.slots}
     used = np.array(
         [
-            [min((offsets[n] for n in use.names), default=0), max((ends[n] for n in use.names), default=0)]
+            (min(offsets[name] for name in use.names), max(ends[name] for name in use.names)) if use.names else (0, 0)
             for use in uses
         ]
     )
     written = np.array([use.written for use in uses])
     order = Order(used[:, 0], used[:, 1], written[:, 0], written[:, 1], buffered=False)
-    return GroupMemory(aligned(max(ends.values(), default=0)), offsets, spacing(order))
+    return GroupMemory(plan.bytes, offsets, spacing(order))

@@ -17,12 +17,13 @@ from tinygen.choice import Tally, choose, flash_bytes, weighed, within_ram
 from tinygen.estimate import Estimate, of_c
 from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Tensor
-from tinygen.kernel import Body, Kernel, ScratchOverlaps, Work
+from tinygen.kernel import Body, Kernel, ScratchOverlaps, Work, overlaps
 from tinygen.memory import ALIGNMENT, Buffer, aligned, step_bytes
 from tinygen.ops import row_pool
 from tinygen.ops.common import INT32
 from tinygen.ops.row_group import RowGroup
 from tinygen.ops.row_pool import unrolled
+from tinygen.packing import EFFORT
 from tinygen.row_form import RowForm, row_form
 from tinygen.row_memory import GroupMemory, Use, group_memory
 from tinygen.row_schedule import Event, Kind, Line, Schedule, Stage, schedule
@@ -33,7 +34,10 @@ _MORE_ROWS = (2, 4)
 """That a call may compute; some kernels are faster with more than one, all want more memory."""
 
 _LEAST_GAIN = 0.01
-"""Of a group's time, that more rows of a node have to save."""
+"""Of a group's time, that more rows of a node, or more memory, have to save."""
+
+_EFFORT = EFFORT // 10
+"""For the memory of one way to compute a group: there are many."""
 
 RowSteps = dict[tuple[Node, int], Step]
 """Nodes for so many rows, with their kernels: found once, for all groups of a graph that have them."""
@@ -64,7 +68,7 @@ def _without_groups(graph: Graph) -> Graph:
 def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> Step:
     """A group's node with all ways to compute it that are worth a thought, the fastest one chosen."""
     assert isinstance(node.op, RowGroup)
-    whole = unrolled(node.op.graph)
+    whole = _whole(node.op)
     site = site_of(graph, node, core, goal.style)
     style = Goal(goal.objective, prefer=goal.prefer)
 
@@ -76,9 +80,27 @@ def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool,
     ways: list[_Way] = []
     for rows in _row_counts(whole, step_for):
         steps = [step_for(inner, count) for inner, count in zip(whole.nodes, rows, strict=True)]
-        ways += _ways(whole, steps, rows, style, node.op.fed)
+        ways += _ways(whole, steps, rows, style)
     best, *others = _undominated(way.group().candidate(core) for way in _worthwhile(ways, style))
     return Step(node, site, best, tuple(others))
+
+
+def least_bytes(node: Node, core: Core, goal: Goal, portable: bool, known: RowSteps) -> int:
+    """About what a group needs at least of memory, its inputs and output included; much faster than to plan it."""
+    assert isinstance(node.op, RowGroup)
+    whole = _whole(node.op)
+    for inner in whole.nodes:
+        if (inner, 1) not in known:
+            known[inner, 1] = _row_step(whole, inner, 1, core, Goal(goal.objective, prefer=goal.prefer), portable)
+    rows = [1] * len(whole.nodes)
+    _, group = _with_early(whole, [known[inner, 1] for inner in whole.nodes], rows)
+    return group.end_bytes() + max(group.lines_beside())
+
+
+def _whole(op: RowGroup) -> Graph:
+    """The nodes that are computed; an input whose rows are fed is outside of the group's memory."""
+    whole = unrolled(op.graph)
+    return dataclasses.replace(whole, outside=frozenset(whole.inputs)) if op.fed else whole
 
 
 def _row_counts(graph: Graph, step_for: Callable[[Node, int], Step]) -> Iterator[tuple[int, ...]]:
@@ -165,18 +187,20 @@ class _Way(NamedTuple):
     steps: tuple[Step, ...]
     rows: tuple[int, ...]
     early: frozenset[int]
-    fed: bool
     bytes: int
     """Of memory that it needs at least."""
 
     def group(self) -> _Group:
         """As a group, with all that follows."""
-        return _Group(self.graph, self.steps, self.rows, self.early, self.fed)
+        return _Group(self.graph, self.steps, self.rows, self.early)
 
 
-def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal, fed: bool) -> Iterator[_Way]:
-    """The best kernels for each amount of memory that there may be."""
-    early, group = _with_early(graph, steps, rows, fed)
+def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal) -> Iterator[_Way]:
+    """The best kernels for each amount of memory that there may be, and the fastest.
+
+    What flash is worth depends on the whole model.
+    """
+    early, group = _with_early(graph, steps, rows)
     ends, beside = group.end_bytes(), group.lines_beside()
 
     def needs(index: int, candidate: Candidate) -> int:
@@ -184,8 +208,10 @@ def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal
 
     limits = {need for index, step in enumerate(steps) for need in _useful(step, partial(needs, index))}
     for limit in sorted(limit for limit in limits if limit >= ends + max(beside)):
-        chosen = choose(within_ram(steps, limit, needs), goal)
-        yield _Way(graph, chosen, rows, early, fed, max(needs(index, step.chosen) for index, step in enumerate(chosen)))
+        fastest = within_ram(steps, limit, needs)
+        for chosen in (choose(fastest, goal), fastest):
+            needed = max(needs(index, step.chosen) for index, step in enumerate(chosen))
+            yield _Way(graph, chosen, rows, early, needed)
 
 
 def _useful(step: Step, needs: Callable[[Candidate], int]) -> Iterator[int]:
@@ -197,16 +223,16 @@ def _useful(step: Step, needs: Callable[[Candidate], int]) -> Iterator[int]:
             yield needs(each)
 
 
-def _with_early(graph: Graph, steps: Sequence[Step], rows: Sequence[int], fed: bool) -> tuple[frozenset[int], _Group]:
+def _with_early(graph: Graph, steps: Sequence[Step], rows: Sequence[int]) -> tuple[frozenset[int], _Group]:
     """The nodes that go ahead where others read the same rows, those by which less memory is needed; the group."""
 
     def least(group: _Group) -> int:
         return group.end_bytes() + max(group.lines_beside())
 
     found = frozenset[int]()
-    best = _Group(graph, steps, rows, found, fed)
+    best = _Group(graph, steps, rows, found)
     for index in best.may_be_early():
-        other = _Group(graph, steps, rows, found | {index}, fed)
+        other = _Group(graph, steps, rows, found | {index})
         if least(other) < least(best):
             found, best = found | {index}, other
     return found, best
@@ -217,9 +243,9 @@ def _worthwhile(ways: Iterable[_Way], goal: Goal) -> Iterator[_Way]:
     fastest = best = float("inf")
     rated = [(way.bytes, weighed(way.steps, goal), Tally.of(way.steps).time, way) for way in ways]
     for _, cost, time, way in sorted(rated, key=lambda each: each[:3]):
-        if cost < best or time < fastest:
+        if cost < best - _LEAST_GAIN or time < fastest * (1 - _LEAST_GAIN):
             yield way
-        fastest, best = min(fastest, time), min(best, cost)
+            fastest, best = min(fastest, time), min(best, cost)
 
 
 @dataclass(frozen=True)
@@ -264,19 +290,18 @@ class _Lying:
 class _Group:
     """A choice of kernels for the nodes of a group, and all that follows from it."""
 
-    def __init__(
-        self, graph: Graph, steps: Sequence[Step], rows: Sequence[int], early: frozenset[int], fed: bool
-    ) -> None:
+    def __init__(self, graph: Graph, steps: Sequence[Step], rows: Sequence[int], early: frozenset[int]) -> None:
         self._graph = graph
         self._early = {graph.nodes[index].outputs[0] for index in early}
         self._steps = steps
-        self._fed = fed
+        self._fed = bool(graph.outside)
         self._forms = [_form(graph, node) for node in graph.nodes]
         self._copied = [
             name
             for name in graph.inputs
             if any(
-                name in node.inputs and (form.pads or fed) for node, form in zip(graph.nodes, self._forms, strict=True)
+                name in node.inputs and (form.pads or self._fed)
+                for node, form in zip(graph.nodes, self._forms, strict=True)
             )
         ]
         self._distances = self._places(rows)
@@ -318,7 +343,7 @@ class _Group:
     def _distances_of(step: Step) -> Iterator[tuple[int, int]]:
         """Inputs whose rows may lie within the output's, and how many bytes after their beginning."""
         y = step.site.outputs[0]
-        for index, allowed in step.kernel.overlaps(step.site).items():
+        for index, allowed in overlaps(step.kernel, step.site).items():
             x = step.site.inputs[index]
             if x.shape[1] == y.shape[1] and x.bytes <= y.bytes:
                 above = aligned(max(allowed.input_above, 0))
@@ -383,14 +408,14 @@ class _Group:
         return found[len(self._copied) :]
 
     def end_bytes(self) -> int:
-        """What input and output need at least, overlapping as they may; rows that are fed need nothing."""
-        if self._fed:
-            return self._graph.tensors[self._graph.outputs[0]].bytes
-        inputs = [Buffer(name, self._graph.tensors[name].bytes, 0, 0) for name in self._graph.inputs]
+        """What input and output need at least, overlapping as they may."""
+        own = (name for name in self._graph.inputs if name not in self._graph.outside)
+        inputs = [Buffer(name, self._graph.tensors[name].bytes, 0, 0) for name in own]
         (output,) = self._graph.outputs
         y = Buffer(output, self._graph.tensors[output].bytes, 0, 0)
         spacings = self._spacings(dict.fromkeys(self._schedule.lines, 0))
-        return step_bytes([*inputs, y], {(inputs[index].name, output): each for index, each in spacings.items()})
+        near = {(self._graph.inputs[index], output): each for index, each in spacings.items()}
+        return step_bytes([*inputs, y], near)
 
     def _memory(self) -> tuple[GroupMemory, dict[str, int], list[int]]:
         """The plan, and the offsets of each line and of each node's kernel's memory."""
@@ -402,7 +427,7 @@ class _Group:
         ]
         buffers = [*lines.values(), *(buffer for buffer in own if buffer.bytes)]
         known = {buffer.name for buffer in buffers}
-        plan = group_memory(buffers, [self._use(event, known) for event in self._schedule.events])
+        plan = group_memory(buffers, [self._use(event, known) for event in self._schedule.events], _EFFORT)
         offsets = plan.offsets
         return plan, {name: offsets[name] for name in lines}, [offsets.get(b.name, 0) for b in own]
 
@@ -444,15 +469,22 @@ class _Group:
         calls = [event for event in self._schedule.events if event.kind is Kind.RUN]
         writes = np.zeros((len(calls), 2), np.int64)
         reads = np.zeros((len(self._graph.inputs), len(calls), 2), np.int64)
+        written = [self._where(stage.output, lines) for stage in self._stages]
+        read = [
+            [
+                (self._graph.inputs.index(name), operand, self._pitch(name))
+                for operand, name in enumerate(stage.inputs)
+                if name in self._graph.inputs
+            ]
+            for stage in self._stages
+        ]
         for at, event in enumerate(calls):
-            stage = self._stages[event.stage]
-            y = self._where(stage.output, lines)
+            stage, y = self._stages[event.stage], written[event.stage]
             if y.base == "y":
                 writes[at] = event.rows[-1] * y.pitch, (event.rows[-1] + stage.rows) * y.pitch
-            for name, row in zip(stage.inputs, event.rows, strict=False):
-                if name in self._graph.inputs:
-                    x = self._pitch(name)
-                    reads[self._graph.inputs.index(name), at] = row * x, (row + stage.taps) * x
+            for index, operand, x in read[event.stage]:
+                row = event.rows[operand]
+                reads[index, at] = row * x, (row + stage.taps) * x
         return {
             index: spacing(Order(these[:, 0], these[:, 1], writes[:, 0], writes[:, 1], buffered=False))
             for index, these in enumerate(reads)
@@ -525,14 +557,10 @@ class _Group:
         for name, line in self._schedule.lines.items():
             pitch = self._pitch(name)
             for use in line.uses:
-                yield LineBuffer(
-                    name.removeprefix(_COPY),
-                    use.stop - use.start,
-                    offsets[name] + use.start * pitch,
-                    (use.stop - use.start) * pitch,
-                    max(use.first - shift, 0),
-                    max(use.last - shift, 0),
-                )
+                first, last = max(use.first - shift, 0), max(use.last - shift, 0)
+                rows = use.stop - use.start
+                offset = offsets[name] + use.start * pitch
+                yield LineBuffer(name.removeprefix(_COPY), rows, offset, rows * pitch, first, last)
 
     def _estimate(self, work: Work, data: int, scratch: int, core: Core) -> Estimate:
         """Of the parts, and of what calls them."""

@@ -18,6 +18,7 @@ from tinygen.manifest import Manifest
 from tinygen.options import LITERT, TFLM
 from tinygen.peer import PipePeer, pipe_peer
 from tinygen.questions import Questions, questions
+from tinygen.streaming.window import Window
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ def serve(out: Path, name: str, start: Callable[[Path], Interpreter]) -> None:
     while reset := sys.stdin.buffer.read(1):
         if reset != b"\0":
             interpreter = start(out / content.model.path)
-        given = [question.parts(sys.stdin.buffer.read(question.port.bytes), asked.runs) for question in asked.inputs]
+            windows = [Window(port, content.streaming) for port in content.inputs]
+        taken = [window.after(sys.stdin.buffer.read(window.new_bytes)) for window in windows]
+        given = [question.parts(data, asked.runs) for question, data in zip(asked.inputs, taken, strict=True)]
         answers: list[list[bytes]] = []
         for run in range(asked.runs):
             for index, parts in enumerate(given):

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygen.errors import InputError
 from tinygen.ir import Array
-from tinygen.manifest import Port
+from tinygen.manifest import Port, Streaming
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,14 @@ class Sample:
     def bytes(self) -> list[bytes]:
         """The inputs as a device holds them: little-endian, row-major."""
         return [array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in self.arrays]
+
+
+_ENOUGH = 20
+
+
+def enough(streaming: Streaming | None) -> int:
+    """How many samples to generate by default: those of a stream are for three windows before and after a reset."""
+    return _ENOUGH if streaming is None else max(_ENOUGH, 2 * -(-3 * streaming.frames // streaming.hop))
 
 
 def generated(ports: Sequence[Port], count: int, seed: int) -> list[Sample]:

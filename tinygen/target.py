@@ -5,18 +5,16 @@ A board is one file, ``boards/<name>.toml``, or any TOML file of the user's; a c
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from tinygen.costs import CLASSES
 from tinygen.errors import BoardError
 from tinygen.resources import resource
+from tinygen.toml_table import Table, known
 
 FEATURES: Mapping[str, str] = MappingProxyType(
     {
@@ -144,10 +142,10 @@ def load_board(name_or_path: str | Path) -> Board:
     if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
         path = Path(name_or_path)
         if not path.is_file():
-            raise BoardError(f"there is no board file {path}", _known("boards", list_boards(), text))
+            raise BoardError(f"there is no board file {path}", known("boards", list_boards(), text))
     else:
         path = _find("board", resource("boards"), text)
-    return _board(_Table.read(path), path)
+    return _board(Table.read(path, BoardError), path)
 
 
 def load_core(name: str) -> Core:
@@ -156,7 +154,7 @@ def load_core(name: str) -> Core:
     Raises BoardError for a name that is not known, and for a file that does not make sense.
     """
     path = _find("core", resource("boards", "cores"), name)
-    table = _Table.read(path)
+    table = Table.read(path, BoardError)
     core = Core(
         name=path.stem,
         title=table.text("title"),
@@ -169,7 +167,7 @@ def load_core(name: str) -> Core:
     return core
 
 
-def _cost(table: _Table) -> CostTable:
+def _cost(table: Table) -> CostTable:
     cost = CostTable(
         source=table.text("source"),
         assumptions=table.texts("assumptions"),
@@ -179,7 +177,7 @@ def _cost(table: _Table) -> CostTable:
     return cost
 
 
-def _board(table: _Table, path: Path) -> Board:
+def _board(table: Table, path: Path) -> Board:
     if not _NAME.fullmatch(path.stem):
         raise BoardError(
             f"{path}: a board is named after its file, and {path.stem!r} cannot be a name",
@@ -215,7 +213,7 @@ def _board(table: _Table, path: Path) -> Board:
     return board
 
 
-def _regions(table: _Table) -> tuple[Region, ...]:
+def _regions(table: Table) -> tuple[Region, ...]:
     regions = []
     for name in sorted({FLASH, RAM} | table.keys()):
         if not _REGION.fullmatch(name):
@@ -231,7 +229,7 @@ def _regions(table: _Table) -> tuple[Region, ...]:
     return tuple(regions)
 
 
-def _emulator(table: _Table) -> Emulator:
+def _emulator(table: Table) -> Emulator:
     emulator = Emulator(
         program=table.text("program", pattern=_PROGRAM),
         machine=table.text("machine", pattern=_PROGRAM),
@@ -256,110 +254,8 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
-def _known(kind: str, names: Collection[str], wanted: str) -> str:
-    close = difflib.get_close_matches(wanted.lower(), names, n=1, cutoff=0.5)
-    return (f"Did you mean {close[0]}? " if close else "") + f"Known {kind}: {', '.join(sorted(names)) or 'none'}."
-
-
 def _find(kind: str, folder: Path, name: str) -> Path:
     names = _names(folder)
     if name not in names:
-        raise BoardError(f"unknown {kind} {name!r}", _known(f"{kind}s", names, name))
+        raise BoardError(f"unknown {kind} {name!r}", known(f"{kind}s", names, name))
     return folder / f"{name}.toml"
-
-
-class _Table:
-    """A TOML table that is read key by key, so that wrong values and keys nobody knows are found."""
-
-    def __init__(self, path: Path, prefix: str, values: Mapping[str, Any]) -> None:
-        self._path = path
-        self._prefix = prefix
-        self._values = values
-        self._read: set[str] = set()
-
-    @classmethod
-    def read(cls, path: Path) -> _Table:
-        try:
-            return cls(path, "", tomllib.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise BoardError(f"cannot read {path}: {error}") from None
-
-    def keys(self) -> set[str]:
-        return set(self._values)
-
-    def finish(self) -> None:
-        """Raise BoardError for keys that were never asked for."""
-        for key in self._values:
-            if key not in self._read:
-                raise BoardError(
-                    f"{self._path}: unknown key {self._prefix}{key}",
-                    _known("keys here", self._read, key),
-                )
-
-    def text(self, key: str, *, optional: bool = False, pattern: re.Pattern[str] | None = None) -> str:
-        value = self._get(key, "text", "" if optional else None)
-        if not isinstance(value, str) or not (value or optional):
-            raise self._wrong(key, value, "text in quotes, not empty")
-        if pattern is not None and not pattern.fullmatch(value):
-            raise self._wrong(key, value, "a name of letters, digits, '.', '_' and '-'")
-        return value
-
-    def choice(self, key: str, allowed: Collection[str]) -> str:
-        value = self._get(key, f"one of {', '.join(sorted(allowed))}")
-        if value not in allowed:
-            raise self._wrong(key, value, f"one of {', '.join(sorted(allowed))}")
-        return str(value)
-
-    def texts(self, key: str, allowed: Collection[str] | None = None) -> tuple[str, ...]:
-        expected = "a list of texts" if allowed is None else f"a list from {', '.join(sorted(allowed))}"
-        value = self._get(key, expected)
-        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-            raise self._wrong(key, value, expected)
-        for item in value:
-            if allowed is not None and item not in allowed:
-                raise self._wrong(key, item, expected)
-        return tuple(value)
-
-    def integer(self, key: str, low: int, high: int) -> int:
-        expected = f"a whole number from {low} to {high}"
-        value = self._get(key, expected)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise self._wrong(key, value, expected)
-        return value
-
-    def numbers(self, key: str, allowed: Collection[str]) -> Mapping[str, float]:
-        expected = "a table of numbers, none negative"
-        value = self._get(key, expected)
-        if not isinstance(value, dict):
-            raise self._wrong(key, value, expected)
-        for name, number in value.items():
-            if name not in allowed:
-                raise BoardError(
-                    f"{self._path}: unknown key {self._prefix}{key}.{name}", _known("keys here", allowed, name)
-                )
-            if not isinstance(number, int | float) or isinstance(number, bool) or not number >= 0:
-                raise self._wrong(f"{key}.{name}", number, "a number, not negative")
-        return MappingProxyType({name: float(number) for name, number in value.items()})
-
-    def unusable(self, key: str, reason: str) -> BoardError:
-        return BoardError(f"{self._path}: {self._prefix}{key}: {reason}")
-
-    def table(self, key: str) -> _Table:
-        value = self._get(key, "a table")
-        if not isinstance(value, dict):
-            raise self._wrong(key, value, "a table")
-        return _Table(self._path, f"{self._prefix}{key}.", value)
-
-    def optional_table(self, key: str) -> _Table | None:
-        return self.table(key) if key in self._values else None
-
-    def _get(self, key: str, expected: str, default: object = None) -> Any:
-        self._read.add(key)
-        if key in self._values:
-            return self._values[key]
-        if default is None:
-            raise BoardError(f"{self._path}: {self._prefix}{key} is missing", f"It is {expected}.")
-        return default
-
-    def _wrong(self, key: str, value: object, expected: str) -> BoardError:
-        return BoardError(f"{self._path}: {self._prefix}{key} = {value!r}", f"Allowed: {expected}.")

@@ -17,7 +17,7 @@ from tinygen.attribution import Attribution, Cause
 from tinygen.errors import OutputError, UnsupportedModel
 from tinygen.ir import Array, Graph
 from tinygen.manifest import Layer, Manifest
-from tinygen.options import Options
+from tinygen.options import Options, Streaming
 from tinygen.peer import Answer, Peer
 from tinygen.samples import Sample
 
@@ -83,7 +83,8 @@ def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
 
     Raises OutputError when the copy in the folder is not the one that the manifest names.
     """
-    model = pipeline.read(out / manifest.model.path, Options(manifest.profile, manifest.batch, manifest.io))
+    options = Options(manifest.profile, manifest.batch, manifest.io, _streaming(manifest))
+    model = pipeline.read(out / manifest.model.path, options)
     if model.sha256 != manifest.model.sha256:
         raise OutputError(
             f"{out / manifest.model.path} is not the model that {out} was built from (sha256 {model.sha256[:12]}, "
@@ -92,6 +93,11 @@ def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
         )
     # An interpreter that keeps all tensors builds them with all channels.
     return model if manifest.removed else dataclasses.replace(model, graph=model.whole)
+
+
+def _streaming(manifest: Manifest) -> Streaming | None:
+    found = manifest.streaming
+    return None if found is None else Streaming(found.hop, found.axis)
 
 
 def verify(

@@ -11,7 +11,7 @@ from rich.text import Text
 from tinygen.attribution import Cause
 from tinygen.errors import Problem
 from tinygen.importers import OutlineRow
-from tinygen.manifest import Layer, Manifest, Port
+from tinygen.manifest import Layer, Manifest, Port, Streaming
 from tinygen.ops.common import shape_text
 from tinygen.pipeline import Build
 from tinygen.target import Board
@@ -49,6 +49,7 @@ def build_table(build: Build) -> Table:
         ("model", f"{content.model.file} as {content.name}, {_ports(content)}"),
         ("work", f"{content.macs:,} MACs in {len(content.layers)} layers, arithmetic of {content.profile}"),
         ("arena", f"{content.arena_bytes:,} bytes ({least}){given}, peak at {fit.peak}"),
+        *([("stream", _stream(content.streaming))] if content.streaming else []),
         *([("state", f"{content.state_bytes:,} bytes, kept until {content.reset}()")] if content.reset else []),
         ("constants", f"{content.const_bytes:,} bytes"),
         *([("placed", _places_text(content))] if content.places else []),
@@ -79,6 +80,14 @@ def _places_text(content: Manifest) -> str:
         layers = f", that of {', '.join(content.hot_layers) or 'no layer'}," if part == "hot" else ""
         parts.append(f"{'hot code' if part == 'hot' else part}{size}{layers} in {region}")
     return "; ".join(parts)
+
+
+def _stream(streaming: Streaming) -> str:
+    frames = "frame" if streaming.hop == 1 else "frames"
+    return (
+        f"{streaming.hop:,} new {frames} in an invoke, answers for the last {streaming.frames:,}, which take "
+        f"{streaming.window_macs:,} MACs at once; all of them are given after {streaming.full_after:,} invokes"
+    )
 
 
 def removed_text(content: Manifest) -> str:

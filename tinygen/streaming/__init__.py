@@ -1,0 +1,1 @@
+"""Models over windows of frames, computed frame by frame: what each operator reads of the past, and what holds it."""
