@@ -286,8 +286,8 @@ def test_inspect_shows_what_build_would_do(tinygen: Run) -> None:
     assert manifest["arena_lower_bound"] <= manifest["arena_bytes"]
     psram = next(region for region in shown["fit"]["regions"] if region["region"] == "psram")
     assert psram["parts"] == {"scratch": manifest["scratch_bytes"]} and psram["code_expected"] > 0
-    outcome = tinygen("inspect", DIGITS, *words)
-    assert re.search(r"^placed +hot code, that of layer_00, in psram; scratch, [\d,]+ bytes, in psram$", outcome.out, re.M)
+    text = tinygen("inspect", DIGITS, *words).out
+    assert re.search(r"^placed +hot code, that of layer_00, in psram; scratch, [\d,]+ bytes, in psram$", text, re.M)
 
 
 def test_bench_counts_layer_by_layer(tinygen: Run, built: Path) -> None:
