@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tinygen import audio
-from tinygen.audio import FilterBank, FrontEnd, LogMelFrontEnd, MfccFrontEnd, MicroFrontEnd
+from tinygen.audio import FilterBank, FrontEnd, LogMelFrontEnd, LogScale, MfccFrontEnd, MicroFrontEnd, Pcan
 from tinygen.ir import Array
 
 MICRO, DECIBELS, MFCC = (audio.load(name) for name in ("micro", "logmel-mlperf-sww", "mfcc-mlperf-kws"))
@@ -44,6 +44,15 @@ FRONT_ENDS: Mapping[str, FrontEnd] = {
     ),
     "decibels, odd window, step and FFT": dataclasses.replace(
         DECIBELS, sample_rate=11_025, window_ms=29, step_ms=11, filter_bank=FilterBank(20, 100, 5000), zero_point=-100
+    ),
+    "smallest FFT, no shifts": dataclasses.replace(
+        RAW,
+        window_ms=4,
+        step_ms=1,
+        filter_bank=FilterBank(5, 300, 7000),
+        noise_reduction=dataclasses.replace(RAW.noise_reduction, smoothing_bits=0),
+        pcan=Pcan(0.5, 80, 12),
+        log=LogScale(0),
     ),
     "low frequencies only": dataclasses.replace(RAW, filter_bank=FilterBank(10, 300, 2000)),
 }
