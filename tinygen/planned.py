@@ -84,7 +84,7 @@ def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
     return (
         _is_short(goal, base, steps)
         and instructions(steps) <= (1 + slack.instructions) * instructions(base)
-        and flash_bytes(steps) <= (1 + slack.flash) * flash_bytes(base)
+        and flash_bytes(steps) <= (1 + slack.flash) * max(flash_bytes(base), 1)
     )
 
 
