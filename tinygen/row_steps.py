@@ -36,7 +36,7 @@ _MORE_ROWS = (2, 4)
 _LEAST_GAIN = 0.01
 """Of a group's time, that more rows of a node, or more memory, have to save."""
 
-_EFFORT = EFFORT // 10
+_EFFORT = EFFORT // 40
 """For the memory of one way to compute a group: there are many."""
 
 RowSteps = dict[tuple[Node, int], Step]
