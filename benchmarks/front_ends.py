@@ -61,7 +61,7 @@ int main(void)
     mic_reset();
     samples = recording;
     count = sizeof recording / sizeof *recording;
-    const uint32_t bytes = MIC_CHANNELS * sizeof *mic_feed(&samples, &count);
+    const uint32_t bytes = MIC_FEATURES * sizeof *mic_feed(&samples, &count);
     while ((features = mic_feed(&samples, &count)) != 0) send(features, bytes);
     for (;;) port_idle();
 }

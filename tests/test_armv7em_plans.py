@@ -9,14 +9,16 @@ import pytest
 
 from tinygen.access import spacing
 from tinygen.kernels.armv7em import packing, stationary
-from tinygen.kernels.armv7em.border_patches import Border, BorderPatches
+from tinygen.kernels.armv7em.border_shape import Border, BorderPatches
 from tinygen.kernels.armv7em.crossed import Crossed
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, STREAM, Block, Step
 from tinygen.kernels.armv7em.expansion import Expansion
 from tinygen.kernels.armv7em.filters import UNROLLED
 from tinygen.kernels.armv7em.gathering import Window
-from tinygen.kernels.armv7em.matrix import Geometry, Walk
+from tinygen.kernels.armv7em.matrix_blocks import Walk
+from tinygen.kernels.armv7em.matrix_shape import Geometry
 from tinygen.kernels.armv7em.plane import Plane
+from tinygen.kernels.armv7em.vector import Vector
 from tinygen.ops.window import Axis
 
 SHAPES = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4), (3, 1), (4, 1), (5, 1)]
@@ -129,6 +131,33 @@ def test_steps_add_up_to_dot_products(filters: int, lanes: int, groups: int, kin
     assert not machine.memory[ACTIVATIONS] and not machine.memory[STREAM]
     used = {register for step in block.products(groups, first=True) for register in (step.target, *step.registers)}
     assert used - {""} <= {f"r{index}" for index in range(12)}
+
+
+def test_crossed_words_are_used_only_where_they_hold_the_weights() -> None:
+    x0, x1, x2, x3 = 3, -5, 7, -11
+    v0, v2 = x0 + 128, x2 + 128
+    m = 256 * x1 + v0, 256 * x3 + v2
+    for four in itertools.product([-128, -127, 0, 127], repeat=4):
+        weights = np.array([four])
+        ((packed,),) = packing.crossed_words(weights).tolist()
+        w, u = halves(packed), (signed(packed, 8), signed(packed >> 16, 8))
+        found = w[0] * v2 - w[1] * v0 + m[0] * u[1] - m[1] * u[0]
+        expected = packing.SCALE * int(weights[0] @ [x0, x1, x2, x3]) + int(packing.crossed_excess(weights)[0])
+        assert (found == expected) == packing.crosses(weights), four
+
+
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize(("depth", "filters"), [(4, 9), (8, 64), (8, 13), (20, 31), (128, 640), (12, 5), (64, 1)])
+def test_results_of_a_row_are_computed_once_and_the_last_ones_from_its_own_bytes(
+    depth: int, filters: int, both: bool
+) -> None:
+    plan = Vector(depth, filters, both)
+    assert sum(phase.results for phase in plan.phases) == filters
+    assert sum(count * together for together, count in plan.filter_groups) == filters
+    assert plan.turn_bytes + 4 * plan.rest == depth
+    if both and plan.phases[0].results:
+        assert filters - depth - 19 <= plan.phases[0].results <= filters - depth
+        assert spacing(plan.used).input_above <= filters - depth  # its scratch memory is twice the row
 
 
 @pytest.mark.parametrize("depth", range(1, 50))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pymicro_features import MicroFrontend
-from sounds import FRONT_ENDS, MICRO, RAW, sounds
+from sounds import DECIBELS, FRONT_ENDS, MFCC, MICRO, RAW, sounds
 
 from tinygen import audio
-from tinygen.audio import fft, filter_bank
+from tinygen.audio import fft
+from tinygen.audio.c_kinds import kind_of
 from tinygen.audio.float_log import log1p
 from tinygen.audio.integers import rounded_root
 from tinygen.errors import FrontEndError, InputError
@@ -73,6 +76,68 @@ def test_the_spectrum_is_a_fourier_transform_up_to_rounding(size: int) -> None:
     assert np.abs(exact).max() > 10 * passes
 
 
+@pytest.mark.parametrize("size", [128, 1024, 4096])
+@pytest.mark.parametrize("bits", [10, 30])
+def test_the_wide_spectrum_is_as_exact_as_its_factors(bits: int, size: int) -> None:
+    samples = np.random.default_rng(0).integers(-(2**bits) + 1, 2**bits, (20, size))
+    real, imaginary = fft.spectrum(samples, fft.BITS_32)
+    exact = np.fft.rfft(samples)[:, 1:-1] / size
+    error = np.hypot(real - exact.real, imaginary - exact.imag)
+    assert error.max() < np.abs(exact).max() * 2**-12 + 2 * np.log2(size)
+    assert max(np.abs(real).max(), np.abs(imaginary).max()) < 2**31
+
+
+def spectra(x: Array, front_end: audio.LogMelFrontEnd | audio.MfccFrontEnd, window: Array) -> Array:
+    """Magnitudes in floats, (frames, bins from 1)."""
+    frames = np.lib.stride_tricks.sliding_window_view(x, front_end.window)[:: front_end.step]
+    return np.abs(np.fft.rfft(frames * window, front_end.fft_size))[:, 1:]
+
+
+def weights(front_end: audio.LogMelFrontEnd | audio.MfccFrontEnd) -> Array:
+    """Of bins from 1 in filters, (bins, channels), as TensorFlow has them."""
+    bank = front_end.filter_bank
+    bins = np.arange(1, front_end.fft_size // 2 + 1) * front_end.sample_rate / front_end.fft_size
+    places, lowest, highest = (1127 * np.log1p(np.array(hz) / 700) for hz in (bins, bank.lower_hz, bank.upper_hz))
+    edges = np.linspace(lowest, highest, bank.channels + 2)
+    return np.stack([np.interp(places, edges[c : c + 3], [0, 1, 0]) for c in range(bank.channels)], axis=1)
+
+
+def decibels(front_end: audio.LogMelFrontEnd, samples: Array) -> Array:
+    """The definition in floats, before it is quantised: 0 to 1."""
+    x = samples / 2**15
+    emphasised = x - front_end.pre_emphasis * np.concatenate([[0], x[:-1]])
+    window = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(front_end.window) / (front_end.window - 1))
+    powers = spectra(emphasised, front_end, window) ** 2 / front_end.window
+    found = 10 * np.log10(np.maximum(powers @ weights(front_end), 1e-30))
+    return np.asarray(np.clip((found + front_end.offset_db) / front_end.range_db, 0, 1))
+
+
+def cepstra(front_end: audio.MfccFrontEnd, samples: Array) -> Array:
+    """The definition in floats, before it is quantised."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(front_end.window) / front_end.window)
+    logarithms = np.log(spectra(samples / 2**15, front_end, window) @ weights(front_end) + front_end.epsilon)
+    channels = front_end.filter_bank.channels
+    angles = np.outer(np.arange(channels) + 0.5, np.arange(front_end.coefficients)) * np.pi / channels
+    return np.asarray(logarithms @ np.cos(angles) * np.sqrt(2 / channels))
+
+
+@pytest.mark.parametrize("gain", [1, 1 / 8])
+@pytest.mark.parametrize(("front_end", "definition"), [(DECIBELS, decibels), (MFCC, cepstra)])
+def test_features_are_those_of_floats_to_one_step_of_the_input(
+    front_end: Any, definition: Callable[[Any, Array], Array], gain: float
+) -> None:
+    rng = np.random.default_rng(1)
+    time = np.arange(5 * front_end.sample_rate) / front_end.sample_rate
+    pitch = 2 * np.pi * np.cumsum(120 + 30 * np.sin(5 * time)) / front_end.sample_rate
+    voice = sum(np.sin(k * pitch) / k for k in range(1, 30)) * (1 + np.sin(20 * time)) ** 4
+    wide = np.rint(gain * (700 * voice + 30 * rng.normal(size=len(time))))
+    samples = np.clip(wide, -(2**15), 2**15 - 1).astype(np.int16)
+    exact = np.rint(definition(front_end, samples) / front_end.scale) + front_end.zero_point
+    error = np.abs(audio.features(front_end, samples) - np.clip(exact, -128, 127))
+    assert len(np.unique(exact)) > 50
+    assert (error <= 1).mean() > 0.999 and (error == 0).mean() > 0.97
+
+
 @given(st.lists(st.integers(0, 2**55), min_size=1))
 def test_roots_are_rounded_to_nearest(squares: list[int]) -> None:
     for x, root in zip(squares, rounded_root(np.array(squares)).tolist(), strict=True):
@@ -85,7 +150,7 @@ def test_roots_are_rounded_to_nearest(squares: list[int]) -> None:
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
 def test_filters_share_each_frequency_between_neighbours(name: str) -> None:
-    found = filter_bank.filters(FRONT_ENDS[name])
+    found = kind_of(FRONT_ENDS[name], has_dsp=False).filters
     total = found.falling.astype(int) + found.rising
     assert set(total) <= {4096, 4097}  # a half is rounded up twice
     assert sum(found.widths) == found.bins == len(found.falling)
@@ -177,6 +242,25 @@ def test_descriptions_that_cannot_be_are_refused_in_words(change: dict[str, obje
         dataclasses.replace(MICRO, **change)
 
 
+@pytest.mark.parametrize(
+    ("front_end", "change", "message"),
+    [
+        (DECIBELS, {"pre_emphasis": 0.95}, "pre_emphasis = 0.95 cannot be\nA multiple of 1/32"),
+        (DECIBELS, {"pre_emphasis": 1}, "pre_emphasis = 1 cannot be\nFrom 0 to 0.96875"),
+        (DECIBELS, {"scale": 0}, "scale = 0 cannot be"),
+        (DECIBELS, {"window_ms": 300}, "the window = 4800 cannot be"),
+        (MFCC, {"coefficients": 41}, "coefficients = 41 cannot be\nFrom 1 to 40 filter_bank.channels"),
+        (MFCC, {"epsilon": 0}, "epsilon = 0 cannot be"),
+        (MFCC, {"filter_bank": audio.FilterBank(40, 0, 8001)}, "filter_bank.upper_hz = 8001"),
+    ],
+)
+def test_float_features_that_cannot_be_are_refused_in_words(
+    front_end: Any, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(FrontEndError, match=message):
+        dataclasses.replace(front_end, **change)
+
+
 def test_filters_up_to_half_of_the_sample_rate_are_refused() -> None:
     to_the_end = dataclasses.replace(MICRO, filter_bank=audio.FilterBank(40, 125, 8000))
     with pytest.raises(FrontEndError, match="reaches half of the sample rate, 16000 Hz\nAt most 7999 Hz"):
@@ -200,6 +284,7 @@ def test_front_ends_that_ship_are_read_by_name_and_by_path(name: str, tmp_path: 
         ("gain_bits", "gain_bit", r"mine.toml: pcan.gain_bits is missing"),
         ("offset = 80", "offset = nan", r"mine.toml: pcan.offset = nan\nAllowed: a number"),
         ("[pcan]", "[pcan", r"cannot read .*mine.toml"),
+        ('kind = "micro"', 'kind = "mel"', r"mine.toml: kind = 'mel'\nAllowed: one of log-mel, mfcc, micro"),
     ],
 )
 def test_files_that_make_no_sense_are_refused_in_words(old: str, new: str, message: str, tmp_path: Path) -> None:

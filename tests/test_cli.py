@@ -99,6 +99,8 @@ def test_help_of_every_command_has_an_example(tinygen: Run) -> None:
         ("build", DIGITS, "-o", "x", "--io", "float"),
         ("build", DIGITS, "-o", "x", "--batch", "0"),
         ("inspect", DIGITS, "--batch", "many"),
+        ("inspect", DIGITS, "--place", "arena=psram", "--arena", "external"),
+        ("inspect", DIGITS, "--memory", "--hot", "8000"),
         ("build", DIGITS, "-o", "x", "--name", "Ünsinn"),
         ("build", DIGITS, "-o", "x", "--name", "a__b"),
     ],
@@ -274,6 +276,18 @@ def test_inspect_shows_layers(tinygen: Run) -> None:
     assert outcome.code == 0
     for fragment in ("DEPTHWISE_CONV_2D", "softmax.direct", "8x8x16", "MACs"):
         assert fragment in outcome.out
+
+
+def test_inspect_shows_what_build_would_do(tinygen: Run) -> None:
+    words = ("--arena", "external", "--place", "scratch=psram", "--place", "hot=psram", "--hot", "layer_00")
+    shown = json.loads(tinygen("inspect", DIGITS, *words, "--json").out)
+    manifest = shown["manifest"]
+    assert manifest["set_arena"] and manifest["scratch_bytes"] > 0
+    assert manifest["arena_lower_bound"] <= manifest["arena_bytes"]
+    psram = next(region for region in shown["fit"]["regions"] if region["region"] == "psram")
+    assert psram["parts"] == {"scratch": manifest["scratch_bytes"]} and psram["code_expected"] > 0
+    text = tinygen("inspect", DIGITS, *words).out
+    assert re.search(r"^placed +hot code, that of layer_00, in psram; scratch, [\d,]+ bytes, in psram$", text, re.M)
 
 
 def test_bench_counts_layer_by_layer(tinygen: Run, built: Path) -> None:

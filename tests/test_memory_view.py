@@ -213,7 +213,7 @@ def test_states_lie_below_the_arena_all_the_time() -> None:
 @pytest.fixture(scope="module")
 def chosen_in_groups() -> Plan:
     """Chains of layers, most of them computed together."""
-    graph = pipeline.decode(random_chains(1, 4), "chains.tflite").graph
+    graph = pipeline.decode(random_chains(1, 2), "chains.tflite").graph
     groups: list[range] = []
     for run in sorted(fusible(graph), key=len, reverse=True):
         if all(run.stop <= other.start or other.stop <= run.start for other in groups):

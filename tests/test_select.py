@@ -36,7 +36,16 @@ def step(index: int, *candidates: Candidate) -> Step:
 
 def weighed(steps: list[Step]) -> list[Step]:
     """By the product of time and flash."""
-    return choice._weighed(steps, 1.0)
+    found = choice.Choice(steps)
+    found.weigh(1.0)
+    return list(found.steps)
+
+
+def within_flash(steps: list[Step], budget: int) -> list[Step]:
+    """Of the fastest kernels on, as much less flash as that."""
+    found = choice.Choice(steps)
+    found.save(budget)
+    return list(found.steps)
 
 
 def names(steps: list[Step]) -> list[str]:
@@ -58,12 +67,28 @@ def shared(rng: np.random.Generator, j: int) -> Candidate:
 
 def test_changes_one_after_the_other_come_to_the_same_as_counting_anew() -> None:
     rng = np.random.default_rng(0)
+    lengths = set()
     for _ in range(50):
         steps = [step(index, *(shared(rng, j) for j in range(3))) for index in range(4)]
-        tally = choice.Tally.of(steps)
-        for after, others in choice._changes(steps, tally):
-            anew = choice.Tally.of(choice._changed(steps, others))
-            assert (after.time, after.flash) == (anew.time, anew.flash)
+        for change in choice.Choice(steps).changes():
+            changed = choice.Choice(steps)
+            changed.make(change)
+            assert change.tally == changed.tally == choice.Tally.of(changed.steps)
+            assert [each.chosen for each in changed.steps] != [each.chosen for each in steps]
+            lengths.add(len(change.others))
+    assert lengths == {1, 2, 3, 4}
+
+
+def test_changes_hold_each_that_takes_another_kernel_in_one_step_and_lowers_something() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(50):
+        steps = [step(index, *(shared(rng, j) for j in range(3))) for index in range(4)]
+        now = choice.Tally.of(steps)
+        found = {change.others for change in choice.Choice(steps).changes()}
+        for index, each in enumerate(steps):
+            for number, other in enumerate(each.rejected, 1):
+                after = choice.Tally.of([*steps[:index], each.with_kernel(other), *steps[index + 1 :]])
+                assert (((index, number),) in found) == (after.time < now.time or after.flash < now.flash)
 
 
 def test_balanced_finds_no_better_product_by_any_single_change() -> None:
@@ -77,7 +102,7 @@ def test_balanced_finds_no_better_product_by_any_single_change() -> None:
         tally = choice.Tally.of(chosen)
         assert all(
             after.time * after.flash >= tally.time * tally.flash * (1 - 1e-6)
-            for after, _ in choice._changes(chosen, tally)
+            for after, _ in choice.Choice(chosen).changes()
         )
         best = min(
             sum(c.estimate.time for c in choice) * sum(c.estimate.flash for c in choice)
@@ -96,10 +121,10 @@ def test_balanced_takes_a_function_that_pays_only_where_layers_share_it() -> Non
 def test_a_flash_budget_gives_up_the_least_time_for_each_byte() -> None:
     dear = step(0, candidate("fast", 10, 1000), candidate("slow", 1000, 900))
     cheap = step(1, candidate("fast", 10, 1000), candidate("slow", 20, 800))
-    assert names(choice._within_flash([dear, cheap], 2000)) == ["fast", "fast"]
-    assert names(choice._within_flash([dear, cheap], 1999)) == ["fast", "slow"]
-    assert names(choice._within_flash([dear, cheap], 1700)) == ["slow", "slow"]
-    assert names(choice._within_flash([dear, cheap], 1)) == ["slow", "slow"]
+    assert names(within_flash([dear, cheap], 2000)) == ["fast", "fast"]
+    assert names(within_flash([dear, cheap], 1999)) == ["fast", "slow"]
+    assert names(within_flash([dear, cheap], 1700)) == ["slow", "slow"]
+    assert names(within_flash([dear, cheap], 1)) == ["slow", "slow"]
 
 
 def scratch(index: int, candidate: Candidate) -> int:

@@ -53,7 +53,7 @@ def blocks(text: str, named: Mapping[str, int] = _NO_NAMES) -> tuple[Block, ...]
     return tuple(Block(label, number(runs), code) for label, runs, code in _parts(text))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _parts(text: str) -> tuple[tuple[str, int | str, tuple[Instruction, ...]], ...]:
     """Of each block the label, how often it runs, or the name that stands for that, and the instructions."""
     found: list[tuple[str, int | str, list[Instruction]]] = [("", 1, [])]
@@ -100,11 +100,13 @@ def executions(text: str, named: Mapping[str, int] = _NO_NAMES) -> Iterator[tupl
 _CONDITIONS = "eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le"
 
 
+@lru_cache(maxsize=1 << 10)
 def is_conditional(mnemonic: str) -> bool:
     """Whether it is a branch that may fall through."""
     return re.fullmatch(rf"(b({_CONDITIONS})(\.[nw])?|cbn?z)", mnemonic) is not None
 
 
+@lru_cache(maxsize=1 << 14)
 def is_branch(instruction: Instruction) -> bool:
     """Whether it goes elsewhere than to the next instruction."""
     mnemonic, operands = instruction
@@ -115,6 +117,7 @@ def is_branch(instruction: Instruction) -> bool:
     )
 
 
+@lru_cache(maxsize=1 << 14)
 def _is_narrow(instruction: Instruction) -> bool:
     mnemonic, operands = instruction
     if mnemonic.endswith(".n") or mnemonic in ("bx", "blx", "nop") or mnemonic.startswith("it"):

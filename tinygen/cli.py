@@ -213,9 +213,7 @@ def build(
 
     goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels), hot=hot)
     options = Options(profile, batch, io, _streaming(streaming, time_axis))
-    if input_rows and input_memory != STATIC:
-        raise UsageError("--input-rows and --input external are two ways to give the input", "Choose one of them.")
-    interface = Interface(arena, input=ROWS if input_rows else input_memory, output=output_memory)
+    interface = _interface(arena, input_memory, output_memory, input_rows)
     read = [pipeline.read(model, options) for model in models]
     built = pipeline.build_together(read, board, names, goal, interface)
     output.write(built[0].files, out)
@@ -497,6 +495,9 @@ def boards(as_json: bool) -> None:
 @_HOT
 @_KERNEL
 @_ARENA
+@_INPUT
+@_OUTPUT
+@_ROWS
 @click.option("--proofs", is_flag=True, help="Show which cheaper arithmetic was proved to give the profile's results.")
 @click.option(
     "--memory", is_flag=True, help="Show what RAM holds layer by layer, what would save some, and the board's."
@@ -516,6 +517,9 @@ def inspect(
     hot: str,
     kernels: tuple[str, ...],
     arena: str,
+    input_memory: str,
+    output_memory: str,
+    input_rows: bool,
     proofs: bool,
     memory: bool,
     out: Path | None,
@@ -541,7 +545,7 @@ def inspect(
     if memory and proofs:
         raise UsageError("--memory and --proofs show different things", "Ask for one of them.")
     goal = Goal(optimize, places=parsed(places), prefer=frozenset(kernels), hot=hot)
-    interface = Interface(arena)
+    interface = _interface(arena, input_memory, output_memory, input_rows)
     try:
         read = pipeline.read(model, Options(profile, batch, io, _streaming(streaming, time_axis)))
         if memory:
@@ -573,6 +577,12 @@ def _streaming(hop: int | None, axis: int | None) -> Streaming | None:
     if hop is None and axis is not None:
         raise UsageError("--time-axis is for --streaming", "Add --streaming, or leave it out.")
     return None if hop is None else Streaming(hop or None, axis)
+
+
+def _interface(arena: str, input_memory: str, output_memory: str, input_rows: bool) -> Interface:
+    if input_rows and input_memory != STATIC:
+        raise UsageError("--input-rows and --input external are two ways to give the input", "Choose one of them.")
+    return Interface(arena, input=ROWS if input_rows else input_memory, output=output_memory)
 
 
 def _inspect_memory(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ _STORES = frozenset({"store", "store_immediate", "store_next"})
 _REGISTERS = {"sb": "r9", "sl": "r10", "fp": "r11", "ip": "r12", "sp": "r13", "lr": "r14", "pc": "r15"}
 
 
+@lru_cache(maxsize=1 << 14)
 def classify(mnemonic: str, operands: str, previous: str = "") -> str:
     """The class, of CLASSES, of an instruction such as ("ldrb.w", "r0, [r1, #4]").
 

@@ -8,7 +8,7 @@ from tinygen.fusion import MOST_NODES, fuse, fusible
 from tinygen.goal import Goal
 from tinygen.ir import Graph, Node
 from tinygen.ops.row_group import RowGroup
-from tinygen.planned import Plan, affords, planned
+from tinygen.planned import Plan, affords, is_better, planned
 from tinygen.row_steps import RowSteps, group_step
 from tinygen.select import Step
 from tinygen.target import Core
@@ -41,6 +41,12 @@ def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal
         found = planned(fused, steps, goal, base=base)
         return found if affords(goal, base, found.steps) else None
 
+    def needed(run: range, inner: range) -> int:
+        """Bytes that a group needs at least: for its ends, and the line buffers that a group inside it has, too."""
+        ways = (known[inner].chosen, *known[inner].rejected) if inner in known else ()
+        read, written = _bytes_at_ends(graph, run)
+        return max(read + min((way.estimate.scratch for way in ways), default=0), written)
+
     best, groups = first, list[range]()
     while True:
         peak = _spans(graph, groups)[best.layout.plan.peak_step]
@@ -50,12 +56,13 @@ def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal
             trials = [
                 (plan.layout.plan.bytes, run.start, run, plan)
                 for run in _around(runs, current, groups)
-                if (plan := tried([*_apart(groups, run), run])) is not None
+                if any(needed(longer, current) < best.layout.plan.bytes for longer in runs if _holds(longer, run))
+                and (plan := tried([*_apart(groups, run), run])) is not None
             ]
             if not trials:
                 break
-            size, _, current, plan = min(trials, key=lambda trial: trial[:2])
-            if size < best.layout.plan.bytes:
+            _, _, current, plan = min(trials, key=lambda trial: trial[:2])
+            if is_better(goal, plan, best):
                 better = plan, [*_apart(groups, current), current]
                 break
         if better is None:
@@ -74,6 +81,17 @@ def _around(runs: Sequence[range], inner: range, groups: Sequence[range]) -> Ite
     ]
     shortest = min(map(len, larger), default=0)
     return (run for run in larger if len(run) == shortest)
+
+
+def _bytes_at_ends(graph: Graph, run: range) -> tuple[int, int]:
+    """Of a group's inputs, which its line buffers do not overlap, and of its output, which may overlap either."""
+    nodes = graph.nodes[run.start : run.stop]
+    written = {name for node in nodes for name in node.outputs}
+    read = {name for node in nodes for name in node.inputs if graph.tensors[name].data is None}
+    inputs = read - written - graph.outside
+    return sum(graph.tensors[name].bytes for name in inputs), sum(
+        graph.tensors[name].bytes for name in nodes[-1].outputs if name not in graph.outside
+    )
 
 
 def _holds(outer: range, inner: range) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tinygen.access import Spacing
@@ -64,7 +65,7 @@ class ScratchOverlaps:
     """The memory takes the input's place: no byte of it is used after one of the only output was written there."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """One way of computing an operator in C."""
 
@@ -127,3 +128,9 @@ class Kernel:
             stem = names.pop().removesuffix("*")
             names += [f"{stem}{index}" for index in range(len(inputs) - len(names))]
         return [(name, index) for index, name in enumerate(names[: len(inputs)])]
+
+
+@lru_cache(maxsize=1024)
+def overlaps(kernel: Kernel, site: Site) -> Mapping[int, Spacing]:
+    """As `Kernel.overlaps`, which follows from the order of all accesses: found once."""
+    return kernel.overlaps(site)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tinygen.access import Spacing
 from tinygen.alias import Frame, Life, frames, lives
 from tinygen.ir import Graph
-from tinygen.kernel import Kernel
+from tinygen.kernel import Kernel, overlaps
 from tinygen.memory import Buffer, MemoryPlan, Part, Slot, Spacings, aligned, plan_memory, step_bytes
 from tinygen.select import Candidate, Step
 
@@ -190,7 +190,7 @@ def _allowed(
     (output,) = step.node.outputs
     own = kernel.scratch_overlaps(site)
     found = {(scratch, output): own.output} if own.output else {}
-    for written, declared in ((output, kernel.overlaps(site)), (scratch, own.inputs)):
+    for written, declared in ((output, overlaps(kernel, site)), (scratch, own.inputs)):
         for name in dict.fromkeys(step.node.inputs):
             operands = [operand for operand, other in enumerate(step.node.inputs) if other == name]
             if name in life and life[name].last == index and all(operand in declared for operand in operands):

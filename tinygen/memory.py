@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
 from tinygen.access import Spacing
-from tinygen.packing import ANYWHERE, Apart, Ranges, least_height, pack
+from tinygen.packing import ANYWHERE, EFFORT, Apart, Ranges, least_height, pack
 
 ALIGNMENT = 4
 """Offsets are multiples of this: the widest element type that the arena holds."""
@@ -94,17 +95,19 @@ class MemoryPlan:
     """A step that needs more for its live buffers alone than any other."""
 
 
-def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None, share: float = 1) -> MemoryPlan:
+def plan_memory(buffers: Sequence[Buffer], spacings: Spacings | None = None, effort: int = EFFORT) -> MemoryPlan:
     """Offsets such that what is alive together does not overlap, or no more than the spacings allow.
 
     The names of all parts must differ. The plan depends on nothing but the buffers, in whatever order they come.
-    `share`: of the effort that is made for the smallest plan.
+    `effort`: of the search for a smaller one, as `pack` has it.
     """
     ordered = sorted(buffers, key=lambda buffer: (buffer.first, -buffer.bytes, buffer.last, buffer.name))
     sizes = [aligned(buffer.bytes) for buffer in ordered]
     apart = _apart(ordered, spacings or {})
     bound, peak = _most_needed(ordered, sizes, apart)
-    packed = pack(sizes, apart, bound, ALIGNMENT, share)
+    if not spacings:
+        bound = max(bound, _most_live(buffers))
+    packed = pack(sizes, apart, bound, ALIGNMENT, effort)
     slots = (Slot(buffer, offset) for buffer, offset in zip(ordered, packed.offsets, strict=True))
     in_order = tuple(sorted(slots, key=lambda slot: (slot.buffer.first, slot.offset, slot.buffer.name)))
     return MemoryPlan(in_order, packed.height, packed.lower_bound, peak)
@@ -137,6 +140,16 @@ def _most_needed(buffers: Sequence[Buffer], sizes: Sequence[int], apart: Apart) 
         if needed > most:
             most, peak = needed, step
     return most, peak
+
+
+def _most_live(buffers: Sequence[Buffer]) -> int:
+    """Of what is in use in any step."""
+    live: Counter[int] = Counter()
+    for buffer in buffers:
+        for part in buffer.pieces:
+            for step in range(part.first, part.last + 1):
+                live[step] += part.bytes
+    return aligned(max(live.values(), default=0))
 
 
 def _apart(buffers: Sequence[Buffer], spacings: Spacings) -> Apart:

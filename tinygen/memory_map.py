@@ -176,7 +176,7 @@ def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
     return MemoryMap(
         layers=tuple(layers),
         blocks=(*sorted(arena, key=lambda block: (block.alive, block.offset, block.name)), *states),
-        shared=tuple(_shared(tensors)),
+        shared=tuple(_shared([*tensors, *((block, f"scratch of {block.name}") for block in scratch)])),
         peak=min(sum(coded[: plan.peak_step]), len(layers) - 1) if layers else None,
         arena_bytes=plan.bytes,
         scratch_bytes=chosen.layout.scratch_bytes,

@@ -57,7 +57,9 @@ def memory_report(model: pipeline.Model, board_name: str, goal: Goal, interface:
         board=board.name,
         memory=drawn,
         figures=Figures.of(chosen),
-        savings=savings(model, core, goal, chosen),
+        savings=savings(
+            model, core, goal, chosen, interface, lambda other: place([other], board, goal, interface)[0].chosen
+        ),
         fit=measure(placed, library.const_bytes, board),
         refusal=refusal,
         picture=sealed(memory_picture(drawn, name, board.name, room(board, placed.places))),

@@ -21,7 +21,8 @@ Apart = Mapping[tuple[int, int], Ranges]
 """For blocks i and j, i < j: how far after i block j may begin."""
 
 _LARGEST_TOURNAMENT = 7  # blocks: orders are tried one by one
-_EFFORT = 2_000_000  # of all searches: for each state that they look at, a hundred, and one for each pair of blocks
+EFFORT = 2_000_000
+"""Of all searches: for each state that they look at, a hundred, and one for each pair of blocks."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _least_over_orders(sizes: Sequence[int], blocks: Sequence[int], after: Mappi
     return least
 
 
-def pack(sizes: Sequence[int], apart: Apart, bound: int, unit: int, share: float = 1) -> Packing:
+def pack(sizes: Sequence[int], apart: Apart, bound: int, unit: int, effort: int = EFFORT) -> Packing:
     """A low packing at multiples of `unit`, which sizes and distances are, too; `bound`: what none can go below.
 
     Several greedy orders are tried, each block going to the lowest offset that is free. Where none reaches the bound,
@@ -91,7 +92,7 @@ def pack(sizes: Sequence[int], apart: Apart, bound: int, unit: int, share: float
     gaps = _gaps(len(sizes), apart)
     best = min((_greedy(gaps, order) for order in _orders(sizes, gaps)), key=lambda at: _height(sizes, at))
     low, high = bound, _height(sizes, best)
-    states = left = max(int(share * _EFFORT) // (100 + len(apart)), 1)
+    states = left = effort // (100 + len(apart))
     target = bound
     while low < high and left > 0:
         search = _Search(sizes, apart, target, min(left, states // 3))

@@ -192,7 +192,8 @@ def _part(
 def board_plan(model: Model, board: Board, core: Core, goal: Goal, interface: Interface) -> Plan:
     """The kernels and the memory of a library for a board.
 
-    Raises UsageError for a kernel that there is not, and DoesNotFit for a budget that cannot be met.
+    Raises UsageError for a kernel that there is not, UnsupportedModel for inputs and outputs that cannot be given so,
+    and DoesNotFit for a budget that cannot be met.
     """
     graph = with_ports(model.graph, interface)
     return plan(graph, core, goal, room(board, goal.places), rows=interface.by_rows)

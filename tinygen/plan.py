@@ -9,7 +9,7 @@ from tinygen.feeding import fed, is_fed
 from tinygen.goal import Goal
 from tinygen.grouping import grouped
 from tinygen.ir import Graph
-from tinygen.planned import Plan, planned, sizes_of
+from tinygen.planned import Plan, planned, saves_ram, sizes_of
 from tinygen.row_steps import candidates
 from tinygen.select import Step
 from tinygen.target import Core
@@ -20,7 +20,7 @@ __all__ = ["Plan", "plan", "plan_of", "planned", "sizes_of"]
 def plan(
     graph: Graph, core: Core, goal: Goal, ram_bytes: int | None = None, portable: bool = False, rows: bool = False
 ) -> Plan:
-    """The best kernels within the goal's limits, and their memory; with the objective "ram", in groups of rows, too.
+    """The best kernels within the goal's limits, and their memory; where RAM counts, in groups of rows, too.
 
     Where arena and states would be beyond the budget, or the `ram_bytes` that there are, kernels that need less memory
     are taken, as far as there are any. `portable`: only kernels in C for any core; `rows`: the first layers take the
@@ -43,8 +43,10 @@ def plan_of(
     """As `plan`, of kernels that were prepared before: the `options` are a graph's candidates for the goal's style."""
     if rows and not is_fed(graph):
         found = fed(graph, options, core, goal, ram_bytes, portable)
+        singles = found.steps
     else:
         found = planned(graph, options, goal, ram_bytes)
-    if goal.objective == "ram" and goal.overlap and not portable and not goal.prefer:
-        return grouped(found.graph, found, found.steps, core, goal, choose(options, goal))
+        singles = options
+    if saves_ram(goal) and goal.overlap and not portable and not goal.prefer:
+        return grouped(found.graph, found, singles, core, goal, choose(options, goal))
     return found

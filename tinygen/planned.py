@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tinygen.choice import Needs, Tally, choose, flash_bytes, instructions, within_ram
+from tinygen.choice import Needs, Tally, choose, flash_bytes, instructions, weighed, within_ram
 from tinygen.errors import DoesNotFit
 from tinygen.goal import Goal
 from tinygen.ir import Graph
@@ -51,7 +52,7 @@ def planned(
     steps: Sequence[Step] = choose(options, goal)
     layout = lay_out(graph, steps, goal.overlap)
     if saves_ram(goal):
-        steps, layout = _smallest(graph, options, goal, needs, base or steps)
+        steps, layout = _smallest(graph, options, goal, needs, base or steps, steps)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
     if limit is not None and layout.ram_bytes > limit:
         steps, layout = _within(graph, options, goal, needs, limit)
@@ -66,9 +67,10 @@ class _Slack(NamedTuple):
     instructions: float
     time: float
     """As `Estimate.time` has it: modelled cycles, too."""
+    flash: float
 
 
-_SLACK = {"balanced": _Slack(0.02, 0.02), "ram": _Slack(0.25, 0.4)}
+_SLACK = {"balanced": _Slack(0.02, 0.03, 0.1), "ram": _Slack(0.25, 0.4, math.inf)}
 
 
 def saves_ram(goal: Goal) -> bool:
@@ -79,35 +81,53 @@ def saves_ram(goal: Goal) -> bool:
 def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
     """Whether kernels cost no more than the objective allows, given the best ones where RAM is free."""
     slack = _SLACK[goal.objective]
-    is_short = Tally.of(steps).time <= (1 + slack.time) * Tally.of(base).time
-    return is_short and instructions(steps) <= (1 + slack.instructions) * instructions(base)
+    return (
+        _is_short(goal, base, steps)
+        and instructions(steps) <= (1 + slack.instructions) * instructions(base)
+        and flash_bytes(steps) <= (1 + slack.flash) * flash_bytes(base)
+    )
+
+
+def _is_short(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
+    return Tally.of(steps).time <= (1 + _SLACK[goal.objective].time) * Tally.of(base).time
+
+
+def is_better(goal: Goal, found: Plan, than: Plan) -> bool:
+    """Whether a plan has the smaller arena; unless that is all that counts, by more than it costs in time and flash."""
+    saved = math.log(max(than.layout.plan.bytes, 1)) - math.log(max(found.layout.plan.bytes, 1))
+    cost = 0.0 if goal.objective == "ram" else weighed(found.steps, goal) - weighed(than.steps, goal)
+    return saved > max(cost, 0.0)
 
 
 _MOST_TRIALS = 8
 
+_REGARDS = (1.0, 0.5, 0.25, 0.0)
+"""Less and less for flash, where what has little of it takes too long."""
+
 
 def _smallest(
-    graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs, base: Sequence[Step]
+    graph: Graph, options: Sequence[Step], goal: Goal, needs: Needs, base: Sequence[Step], best: Sequence[Step]
 ) -> tuple[Sequence[Step], Layout]:
-    """The least arena that kernels need which cost no more than the objective allows.
+    """The least arena that kernels need which cost no more than the objective allows; `best`: those without a limit.
 
     Steps in a row may want a tensor in different places, so that the plan needs more than any of them. Then another
     kernel of one of them may help; and kernels of the steps at its end are taken to need that much, too, in the next
     choice. The best choice stays.
     """
-    learned: dict[tuple[int, str], int] = {}
+    # By the candidate itself: those of a group all have one name.
+    learned: dict[tuple[int, int], int] = {}
 
     def known(index: int, candidate: Candidate) -> int:
-        return max(needs(index, candidate), learned.get((index, candidate.kernel.name), 0))
+        return max(needs(index, candidate), learned.get((index, id(candidate)), 0))
 
     found: list[tuple[int, int, int, Sequence[Step], Layout]] = []
     while len(found) < _MOST_TRIALS:
-        steps = _under_the_lowest_limit(options, goal, known, base)
+        steps = _under_the_lowest_limit(options, goal, known, base, best)
         layout = lay_out(graph, steps, goal.overlap)
         needed = max((needs(index, step.chosen) for index, step in enumerate(steps)), default=0)
         better = _improved(graph, steps, layout, goal, needs, needed, base)
         found.append((better[1].plan.bytes, instructions(better[0]), len(found), *better))
-        high = {(index, steps[index].kernel.name) for index in layout.steps_above(needed) if steps}
+        high = {(index, id(steps[index].chosen)) for index in layout.steps_above(needed) if steps}
         if high <= learned.keys():
             break
         learned.update(dict.fromkeys(high, layout.plan.bytes))
@@ -131,18 +151,27 @@ def _improved(
     return best[2:]
 
 
-def _under_the_lowest_limit(options: Sequence[Step], goal: Goal, needs: Needs, base: Sequence[Step]) -> Sequence[Step]:
-    """The best kernels within the lowest limit of RAM at which they cost no more than the objective allows."""
+def _under_the_lowest_limit(
+    options: Sequence[Step], goal: Goal, needs: Needs, base: Sequence[Step], best: Sequence[Step]
+) -> Sequence[Step]:
+    """The best kernels within the lowest limit of RAM at which they cost no more than the objective allows.
+
+    `best`: those without a limit.
+    """
     needed = [[needs(index, each) for each in (step.chosen, *step.rejected)] for index, step in enumerate(options)]
     floor = max(map(min, needed), default=0)
     limits = sorted({need for each in needed for need in each if need >= floor})
-    within = [choose(options, goal)]
+    within = [best]
 
     def is_possible(limit: int) -> bool:
-        steps = choose(within_ram(options, limit, needs), goal)
-        if possible := affords(goal, base, steps):
-            within.append(steps)
-        return possible
+        fastest = within_ram(options, limit, needs)
+        if not _is_short(goal, base, fastest):
+            return False
+        chosen = (choose(fastest, goal, regard) for regard in _REGARDS)
+        found = next((steps for steps in chosen if affords(goal, base, steps)), None)
+        if found is not None:
+            within.append(found)
+        return found is not None
 
     bisect_left(limits, True, key=is_possible)
     return within[-1]

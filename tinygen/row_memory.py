@@ -13,9 +13,6 @@ import numpy as np
 from tinygen.access import Order, Spacing, spacing
 from tinygen.memory import Buffer, plan_memory
 
-_SHARE = 0.1
-"""Of the effort for a plan: there are many groups to choose from."""
-
 
 @dataclass(frozen=True)
 class Use:
@@ -35,9 +32,12 @@ class GroupMemory:
     """How it may overlap the output, as if it were an input."""
 
 
-def group_memory(buffers: Sequence[Buffer], uses: Sequence[Use]) -> GroupMemory:
-    """The plan of buffers whose time counts in stages, and what the events say of the output."""
-    plan = plan_memory(buffers, share=_SHARE)
+def group_memory(buffers: Sequence[Buffer], uses: Sequence[Use], effort: int) -> GroupMemory:
+    """The plan of buffers whose time counts in stages, and what the events say of the output.
+
+    `effort`: as `tinygen.packing.pack` has it.
+    """
+    plan = plan_memory(buffers, effort=effort)
     offsets = {slot.buffer.name: slot.offset for slot in plan.slots}
     ends = {slot.buffer.name: slot.end for slot in plan.slots}
     used = np.array(

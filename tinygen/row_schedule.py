@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
@@ -258,6 +259,12 @@ class _Simulation:
 
 def schedule(stages: Sequence[Stage]) -> Schedule:
     """The events until the last stage has made its last call. Stages come after those that they read from."""
+    return _schedule(tuple(stages))
+
+
+@lru_cache(maxsize=128)
+def _schedule(stages: tuple[Stage, ...]) -> Schedule:
+    """Once for all kernels that the stages may have."""
     unlimited = _Simulation(stages, {})
     unlimited.run()
     capacities = {name: buffer.most for name, buffer in unlimited.buffers.items()}

@@ -17,12 +17,13 @@ from tinygen.choice import Tally, choose, flash_bytes, weighed, within_ram
 from tinygen.estimate import Estimate, of_c
 from tinygen.goal import Goal
 from tinygen.ir import Array, Graph, Node, Tensor
-from tinygen.kernel import Body, Kernel, ScratchOverlaps, Work
+from tinygen.kernel import Body, Kernel, ScratchOverlaps, Work, overlaps
 from tinygen.memory import ALIGNMENT, Buffer, aligned, step_bytes
 from tinygen.ops import row_pool
 from tinygen.ops.common import INT32
 from tinygen.ops.row_group import RowGroup
 from tinygen.ops.row_pool import unrolled
+from tinygen.packing import EFFORT
 from tinygen.row_form import RowForm, row_form
 from tinygen.row_memory import GroupMemory, Use, group_memory
 from tinygen.row_schedule import Event, Kind, Line, Schedule, Stage, schedule
@@ -33,7 +34,10 @@ _MORE_ROWS = (2, 4)
 """That a call may compute; some kernels are faster with more than one, all want more memory."""
 
 _LEAST_GAIN = 0.01
-"""Of a group's time, that more rows of a node have to save."""
+"""Of a group's time, that more rows of a node, or more memory, have to save."""
+
+_EFFORT = EFFORT // 10
+"""For the memory of one way to compute a group: there are many."""
 
 RowSteps = dict[tuple[Node, int], Step]
 """Nodes for so many rows, with their kernels: found once, for all groups of a graph that have them."""
@@ -192,7 +196,10 @@ class _Way(NamedTuple):
 
 
 def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal) -> Iterator[_Way]:
-    """The best kernels for each amount of memory that there may be."""
+    """The best kernels for each amount of memory that there may be, and the fastest.
+
+    What flash is worth depends on the whole model.
+    """
     early, group = _with_early(graph, steps, rows)
     ends, beside = group.end_bytes(), group.lines_beside()
 
@@ -201,8 +208,10 @@ def _ways(graph: Graph, steps: Sequence[Step], rows: tuple[int, ...], goal: Goal
 
     limits = {need for index, step in enumerate(steps) for need in _useful(step, partial(needs, index))}
     for limit in sorted(limit for limit in limits if limit >= ends + max(beside)):
-        chosen = choose(within_ram(steps, limit, needs), goal)
-        yield _Way(graph, chosen, rows, early, max(needs(index, step.chosen) for index, step in enumerate(chosen)))
+        fastest = within_ram(steps, limit, needs)
+        for chosen in (choose(fastest, goal), fastest):
+            needed = max(needs(index, step.chosen) for index, step in enumerate(chosen))
+            yield _Way(graph, chosen, rows, early, needed)
 
 
 def _useful(step: Step, needs: Callable[[Candidate], int]) -> Iterator[int]:
@@ -234,9 +243,9 @@ def _worthwhile(ways: Iterable[_Way], goal: Goal) -> Iterator[_Way]:
     fastest = best = float("inf")
     rated = [(way.bytes, weighed(way.steps, goal), Tally.of(way.steps).time, way) for way in ways]
     for _, cost, time, way in sorted(rated, key=lambda each: each[:3]):
-        if cost < best or time < fastest:
+        if cost < best - _LEAST_GAIN or time < fastest * (1 - _LEAST_GAIN):
             yield way
-        fastest, best = min(fastest, time), min(best, cost)
+            fastest, best = min(fastest, time), min(best, cost)
 
 
 @dataclass(frozen=True)
@@ -334,7 +343,7 @@ class _Group:
     def _distances_of(step: Step) -> Iterator[tuple[int, int]]:
         """Inputs whose rows may lie within the output's, and how many bytes after their beginning."""
         y = step.site.outputs[0]
-        for index, allowed in step.kernel.overlaps(step.site).items():
+        for index, allowed in overlaps(step.kernel, step.site).items():
             x = step.site.inputs[index]
             if x.shape[1] == y.shape[1] and x.bytes <= y.bytes:
                 above = aligned(max(allowed.input_above, 0))
@@ -418,7 +427,7 @@ class _Group:
         ]
         buffers = [*lines.values(), *(buffer for buffer in own if buffer.bytes)]
         known = {buffer.name for buffer in buffers}
-        plan = group_memory(buffers, [self._use(event, known) for event in self._schedule.events])
+        plan = group_memory(buffers, [self._use(event, known) for event in self._schedule.events], _EFFORT)
         offsets = plan.offsets
         return plan, {name: offsets[name] for name in lines}, [offsets.get(b.name, 0) for b in own]
 
@@ -460,15 +469,22 @@ class _Group:
         calls = [event for event in self._schedule.events if event.kind is Kind.RUN]
         writes = np.zeros((len(calls), 2), np.int64)
         reads = np.zeros((len(self._graph.inputs), len(calls), 2), np.int64)
+        written = [self._where(stage.output, lines) for stage in self._stages]
+        read = [
+            [
+                (self._graph.inputs.index(name), operand, self._pitch(name))
+                for operand, name in enumerate(stage.inputs)
+                if name in self._graph.inputs
+            ]
+            for stage in self._stages
+        ]
         for at, event in enumerate(calls):
-            stage = self._stages[event.stage]
-            y = self._where(stage.output, lines)
+            stage, y = self._stages[event.stage], written[event.stage]
             if y.base == "y":
                 writes[at] = event.rows[-1] * y.pitch, (event.rows[-1] + stage.rows) * y.pitch
-            for name, row in zip(stage.inputs, event.rows, strict=False):
-                if name in self._graph.inputs:
-                    x = self._pitch(name)
-                    reads[self._graph.inputs.index(name), at] = row * x, (row + stage.taps) * x
+            for index, operand, x in read[event.stage]:
+                row = event.rows[operand]
+                reads[index, at] = row * x, (row + stage.taps) * x
         return {
             index: spacing(Order(these[:, 0], these[:, 1], writes[:, 0], writes[:, 1], buffered=False))
             for index, these in enumerate(reads)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tinygen import pipeline
 from tinygen.choice import flash_bytes
 from tinygen.errors import TinygenError
 from tinygen.goal import OBJECTIVES, Goal
+from tinygen.interface import EXTERNAL, ROWS, STATIC, Interface
 from tinygen.ir import Graph
 from tinygen.plan import Plan, plan_of, planned
+from tinygen.ports import with_ports
 from tinygen.row_steps import candidates
 from tinygen.select import Step, preferring
 from tinygen.target import Core
@@ -53,10 +55,21 @@ class Saving:
     figures: Figures
 
 
-def savings(model: pipeline.Model, core: Core, goal: Goal, chosen: Plan) -> tuple[Saving, ...]:
+Finish = Callable[[Plan], Plan]
+"""What becomes of a plan when its parts are placed."""
+
+
+def savings(
+    model: pipeline.Model,
+    core: Core,
+    goal: Goal,
+    chosen: Plan,
+    interface: Interface | None = None,
+    finish: Finish = lambda chosen: chosen,
+) -> tuple[Saving, ...]:
     """What takes less RAM than the plan that was chosen, the least first; nothing that another way is better than."""
     less: dict[Figures, Saving] = {}
-    for saving in _tried(model, core, goal, chosen):
+    for saving in _Trials(model, core, goal, interface or Interface(), finish).of(chosen):
         if saving.figures.ram_bytes < chosen.layout.ram_bytes:
             less.setdefault(saving.figures, saving)
     best = [saving for saving in less.values() if not any(other.beats(saving.figures) for other in less)]
@@ -66,33 +79,68 @@ def savings(model: pipeline.Model, core: Core, goal: Goal, chosen: Plan) -> tupl
 _MOST_KERNELS = 4
 
 
-def _tried(model: pipeline.Model, core: Core, goal: Goal, chosen: Plan) -> Iterator[Saving]:
-    graph = model.graph
-    options = candidates(graph, core, goal)
-    for objective in OBJECTIVES:
-        if objective != goal.objective:
-            other_goal = dataclasses.replace(goal, objective=objective)
-            same = other_goal.style == goal.style
-            others = options if same else candidates(graph, core, other_goal)
-            yield from _planned(f"--optimize {objective}", graph, others, core, other_goal)
-    # Room for nothing: kernels that need less memory are taken as long as there are any.
-    least = planned(graph, options, goal, ram_bytes=0)
-    yield Saving(f"--ram-budget {least.layout.ram_bytes}", Figures.of(least))
-    if chosen.steps:
-        peak = chosen.steps[chosen.layout.plan.peak_step]
-        for other in sorted(peak.rejected, key=lambda other: other.estimate.scratch)[:_MOST_KERNELS]:
-            name = other.kernel.name
-            yield from _planned(f"--kernel {name}", graph, preferring(options, goal.prefer | {name}, core), core, goal)
-    if any(graph.tensors[name].dtype.kind == "f" for name in (*graph.inputs, *graph.outputs)):
+@dataclass(frozen=True)
+class _Trials:
+    """Other ways to build a model."""
+
+    model: pipeline.Model
+    core: Core
+    goal: Goal
+    interface: Interface
+    finish: Finish
+
+    def of(self, chosen: Plan) -> Iterator[Saving]:
+        """Other objectives, a budget, other kernels at the peak, and other ways to give inputs and outputs."""
+        core, goal = self.core, self.goal
+        graph = with_ports(self.model.graph, self.interface)
+        options = candidates(graph, core, goal)
+        for objective in OBJECTIVES:
+            if objective != goal.objective:
+                other_goal = dataclasses.replace(goal, objective=objective)
+                same = other_goal.style == goal.style
+                others = options if same else candidates(graph, core, other_goal)
+                yield from self._planned(f"--optimize {objective}", graph, others, other_goal)
+        if not self.interface.by_rows:
+            # Room for nothing: kernels that need less memory are taken as long as there are any.
+            least = self.finish(planned(graph, options, goal, ram_bytes=0))
+            yield Saving(f"--ram-budget {least.layout.ram_bytes}", Figures.of(least))
+        if chosen.steps:
+            peak = chosen.steps[chosen.layout.plan.peak_step]
+            for other in sorted(peak.rejected, key=lambda other: other.estimate.scratch)[:_MOST_KERNELS]:
+                name = other.kernel.name
+                preferred = preferring(options, goal.prefer | {name}, core)
+                yield from self._planned(f"--kernel {name}", graph, preferred, goal)
+        yield from self._with_other_ports()
+
+    def _with_other_ports(self) -> Iterator[Saving]:
+        interface = self.interface
+        others = {}
+        if interface.input == STATIC:
+            others["--input-rows"] = dataclasses.replace(interface, input=ROWS)
+            others["--input external"] = dataclasses.replace(interface, input=EXTERNAL)
+        if interface.output == STATIC:
+            others["--output external"] = dataclasses.replace(interface, output=EXTERNAL)
+        for words, other in others.items():
+            yield from dataclasses.replace(self, interface=other)._rebuilt(words, self.model)
+        graph = self.model.graph
+        if any(graph.tensors[name].dtype.kind == "f" for name in (*graph.inputs, *graph.outputs)):
+            options = dataclasses.replace(self.model.options, io="int8")
+            try:
+                bare = pipeline.decode(self.model.data, self.model.file, options)
+            except TinygenError:  # its inputs and outputs are no quantised values
+                return
+            yield from self._rebuilt("--io int8", bare)
+
+    def _rebuilt(self, words: str, model: pipeline.Model) -> Iterator[Saving]:
         try:
-            bare = pipeline.decode(model.data, model.file, dataclasses.replace(model.options, io="int8")).graph
-        except TinygenError:  # its inputs and outputs are no quantised values
+            graph = with_ports(model.graph, self.interface)
+        except TinygenError:  # an input or output that cannot lie elsewhere
             return
-        yield from _planned("--io int8", bare, candidates(bare, core, goal), core, goal)
+        yield from self._planned(words, graph, candidates(graph, self.core, self.goal), self.goal)
 
-
-def _planned(words: str, graph: Graph, options: Sequence[Step], core: Core, goal: Goal) -> Iterator[Saving]:
-    try:
-        yield Saving(words, Figures.of(plan_of(graph, options, core, goal)))
-    except TinygenError:  # a budget that it cannot meet
-        return
+    def _planned(self, words: str, graph: Graph, options: Sequence[Step], goal: Goal) -> Iterator[Saving]:
+        try:
+            found = plan_of(graph, options, self.core, goal, rows=self.interface.by_rows)
+            yield Saving(words, Figures.of(self.finish(found)))
+        except TinygenError:  # a budget that it cannot meet, or an input that cannot come in rows
+            return

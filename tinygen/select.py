@@ -84,9 +84,13 @@ class Step:
         others = (other for other in (self.chosen, *self.rejected) if other is not candidate)
         return dataclasses.replace(self, chosen=candidate, rejected=tuple(others))
 
-    def alternative(self, kernel: str) -> Candidate | None:
-        """The candidate of that name that was not chosen."""
-        return next((other for other in self.rejected if other.kernel.name == kernel), None)
+    def in_order(self, numbers: Sequence[int]) -> Step:
+        """The same node with its kernels in another order, the chosen one first: their numbers in the present one."""
+        if list(numbers) == [*range(len(numbers))]:
+            return self
+        every = (self.chosen, *self.rejected)
+        first, *others = (every[number] for number in numbers)
+        return dataclasses.replace(self, chosen=first, rejected=tuple(others))
 
 
 def candidates(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> tuple[Step, ...]:

@@ -1,12 +1,13 @@
-"""The real FFT in 16 bits, equal in every bit to kissfft's fixed-point one.
+"""The real FFT: in 16 bits equal in every bit to kissfft's fixed-point one, and in 32 bits.
 
 A real FFT of n points is a complex one of n / 2 over pairs of samples, and a last step that takes the two apart. The
 complex one is in passes of radix 4, the first of radix 2 where n / 2 is no power of 4. Each pass divides its input by
-its radix and rounds after each product, so values shrink by n in all; what does not fit 16 bits wraps.
+its radix, so values shrink by n in all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,33 +69,61 @@ def _unit(phase: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
     return np.asarray(read_only(np.floor(0.5 + ONE * parts).astype(np.int16)))
 
 
-def spectrum(samples: IntArray) -> Complex:
-    """Bins 1 to n / 2 - 1 of each row of int16 values (..., n): two arrays (..., n / 2 - 1)."""
+@dataclass(frozen=True)
+class Arithmetic:
+    """How values are divided, multiplied by factors of 15 fraction bits, and kept."""
+
+    divided: Callable[[IntArray, int], IntArray]
+    times: Callable[[Complex, Complex], Complex]
+    kept: Callable[[IntArray], IntArray]
+
+
+def _rounded(product: IntArray) -> IntArray:
+    return as_int16((product + (1 << 14)) >> 15)
+
+
+def _times_16(values: Complex, factors: Complex) -> Complex:
+    real = _rounded(values[0] * factors[0] - values[1] * factors[1])
+    return real, _rounded(values[0] * factors[1] + values[1] * factors[0])
+
+
+def _times_32(values: Complex, factors: Complex) -> Complex:
+    real = (values[0] * factors[0] >> 16) - (values[1] * factors[1] >> 16)
+    return 2 * real, 2 * ((values[0] * factors[1] >> 16) + (values[1] * factors[0] >> 16))
+
+
+BITS_16 = Arithmetic(lambda x, divisor: _rounded(x * (ONE // divisor)), _times_16, as_int16)
+"""The original's: rounded, to 32767 / 32768 of the quotient at most; what does not fit wraps."""
+
+BITS_32 = Arithmetic(lambda x, divisor: x >> divisor.bit_length() - 1, _times_32, lambda x: x)
+"""Rounded down. Real input below 2**30 fits: no sum of its frequencies is larger than 2**31."""
+
+
+def spectrum(samples: IntArray, arithmetic: Arithmetic = BITS_16) -> Complex:
+    """Bins 1 to n / 2 - 1 of each row of real values (..., n): two arrays (..., n / 2 - 1)."""
     points = samples.shape[-1] // 2
     values = np.empty((*samples.shape[:-1], points, 2), np.int64)
     values[..., order(points), :] = samples.reshape(*samples.shape[:-1], points, 2)
     real, imaginary = values[..., 0], values[..., 1]
     table = twiddles(points).astype(np.int64)
     for step in passes(points):
-        real, imaginary = _pass(step, (real, imaginary), table)
-    return _bins((real, imaginary))
+        real, imaginary = _pass(step, (real, imaginary), table, arithmetic)
+    return _bins((real, imaginary), arithmetic)
 
 
-def _pass(step: Pass, values: Complex, table: npt.NDArray[np.int64]) -> Complex:
+def _pass(step: Pass, values: Complex, table: IntArray, arithmetic: Arithmetic) -> Complex:
     shape = values[0].shape
     blocks = (*shape[:-1], -1, step.radix, step.span)
-    parts = [part.reshape(blocks) for part in _divided(values, step.radix)]
-    stride = len(table) // (step.radix * step.span)
-    factors = [table[np.arange(step.span) * stride * k] for k in range(step.radix)]
-    # The factors of the first are 1, which is not what 32767 / 32768 is: it has none.
-    first = (parts[0][..., 0, :], parts[1][..., 0, :])
-    others = [
-        _times((parts[0][..., k, :], parts[1][..., k, :]), (factors[k][:, 0], factors[k][:, 1]))
-        for k in range(1, step.radix)
-    ]
-    combined = (_radix_2 if step.radix == 2 else _radix_4)(first, *others)
+    parts = [arithmetic.divided(part, step.radix).reshape(blocks) for part in values]
+    one_by_one = [(parts[0][..., k, :], parts[1][..., k, :]) for k in range(step.radix)]
+    if step.span > 1:  # in the first pass, all factors are 1
+        stride = len(table) // (step.radix * step.span)
+        factors = [table[np.arange(step.span) * stride * k] for k in range(step.radix)]
+        pairs = zip(one_by_one[1:], factors[1:], strict=True)
+        one_by_one[1:] = [arithmetic.times(values, (factor[:, 0], factor[:, 1])) for values, factor in pairs]
+    combined = (_radix_2 if step.radix == 2 else _radix_4)(*one_by_one)
     real, imaginary = (np.stack([one[part] for one in combined], axis=-2) for part in (0, 1))
-    return as_int16(real).reshape(shape), as_int16(imaginary).reshape(shape)
+    return arithmetic.kept(real).reshape(shape), arithmetic.kept(imaginary).reshape(shape)
 
 
 def _radix_2(a: Complex, b: Complex) -> tuple[Complex, ...]:
@@ -108,16 +137,17 @@ def _radix_4(a: Complex, b: Complex, c: Complex, d: Complex) -> tuple[Complex, .
     return _plus(even, odd), _plus(difference, turned), _minus(even, odd), _minus(difference, turned)
 
 
-def _bins(values: Complex) -> Complex:
+def _bins(values: Complex, arithmetic: Arithmetic) -> Complex:
     """The bins of real values from the transform of their pairs, k and n / 2 - k from values k and n / 2 - k."""
     points = values[0].shape[-1]
     half = points // 2
     factors = turns(points).astype(np.int64)
-    low = _divided((values[0][..., 1 : half + 1], values[1][..., 1 : half + 1]), 2)
+    low = (values[0][..., 1 : half + 1], values[1][..., 1 : half + 1])
     high = slice(points - 1, half - 1, -1)
-    mirrored = _divided((values[0][..., high], as_int16(-values[1][..., high])), 2)
+    mirrored = (values[0][..., high], arithmetic.kept(-values[1][..., high]))
+    low, mirrored = ((arithmetic.divided(x, 2), arithmetic.divided(y, 2)) for x, y in (low, mirrored))
     sums, differences = _plus(low, mirrored), _minus(low, mirrored)
-    turned = _times(differences, (factors[:, 0], factors[:, 1]))
+    turned = arithmetic.times(differences, (factors[:, 0], factors[:, 1]))
     real, imaginary = (np.empty((*values[0].shape[:-1], points - 1), np.int64) for _ in range(2))
     real[..., :half] = (sums[0] + turned[0]) >> 1
     imaginary[..., :half] = (sums[1] + turned[1]) >> 1
@@ -125,20 +155,6 @@ def _bins(values: Complex) -> Complex:
     real[..., half - 1 :] = ((sums[0] - turned[0]) >> 1)[..., ::-1]
     imaginary[..., half - 1 :] = ((turned[1] - sums[1]) >> 1)[..., ::-1]
     return real, imaginary
-
-
-def _divided(values: Complex, divisor: int) -> Complex:
-    factor = ONE // divisor
-    return _rounded(values[0] * factor), _rounded(values[1] * factor)
-
-
-def _times(values: Complex, factors: Complex) -> Complex:
-    real = _rounded(values[0] * factors[0] - values[1] * factors[1])
-    return real, _rounded(values[0] * factors[1] + values[1] * factors[0])
-
-
-def _rounded(product: IntArray) -> IntArray:
-    return as_int16((product + (1 << 14)) >> 15)
 
 
 def _plus(a: Complex, b: Complex) -> Complex:

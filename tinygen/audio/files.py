@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tinygen.audio.description import FilterBank, FrontEnd, LogScale, NoiseReduction, Pcan, Quantisation
+from tinygen.audio.description import (
+    FilterBank,
+    FrontEnd,
+    LogMelFrontEnd,
+    LogScale,
+    MfccFrontEnd,
+    MicroFrontEnd,
+    NoiseReduction,
+    Pcan,
+    Quantisation,
+)
 from tinygen.errors import FrontEndError
 from tinygen.resources import resource
 from tinygen.toml_table import Table, known
@@ -41,18 +52,67 @@ def load(name_or_path: str | Path) -> FrontEnd:
 
 
 def _front_end(table: Table) -> FrontEnd:
-    bank, noise = table.table("filter_bank"), table.table("noise_reduction")
-    pcan, log, quantisation = (table.optional_table(key) for key in ("pcan", "log", "quantisation"))
-    front_end = FrontEnd(
+    kind = table.choice("kind", tuple(_KINDS))
+    front_end = _KINDS[kind](table)
+    table.finish()
+    return front_end
+
+
+def _filter_bank(table: Table) -> FilterBank:
+    bank = table.table("filter_bank")
+    found = FilterBank(
+        channels=bank.integer("channels", *_WHOLE),
+        lower_hz=bank.number("lower_hz"),
+        upper_hz=bank.number("upper_hz"),
+    )
+    bank.finish()
+    return found
+
+
+def _log_mel(table: Table) -> LogMelFrontEnd:
+    feature = table.table("feature")
+    front_end = LogMelFrontEnd(
         title=table.text("title"),
         sample_rate=table.integer("sample_rate", *_WHOLE),
         window_ms=table.integer("window_ms", *_WHOLE),
         step_ms=table.integer("step_ms", *_WHOLE),
-        filter_bank=FilterBank(
-            channels=bank.integer("channels", *_WHOLE),
-            lower_hz=bank.number("lower_hz"),
-            upper_hz=bank.number("upper_hz"),
-        ),
+        pre_emphasis=table.number("pre_emphasis"),
+        filter_bank=_filter_bank(table),
+        offset_db=feature.number("offset_db"),
+        range_db=feature.number("range_db"),
+        scale=feature.number("scale"),
+        zero_point=feature.integer("zero_point", *_WHOLE),
+    )
+    feature.finish()
+    return front_end
+
+
+def _mfcc(table: Table) -> MfccFrontEnd:
+    feature = table.table("feature")
+    front_end = MfccFrontEnd(
+        title=table.text("title"),
+        sample_rate=table.integer("sample_rate", *_WHOLE),
+        window_ms=table.integer("window_ms", *_WHOLE),
+        step_ms=table.integer("step_ms", *_WHOLE),
+        filter_bank=_filter_bank(table),
+        epsilon=feature.number("epsilon"),
+        coefficients=feature.integer("coefficients", *_WHOLE),
+        scale=feature.number("scale"),
+        zero_point=feature.integer("zero_point", *_WHOLE),
+    )
+    feature.finish()
+    return front_end
+
+
+def _micro(table: Table) -> MicroFrontEnd:
+    noise = table.table("noise_reduction")
+    pcan, log, quantisation = (table.optional_table(key) for key in ("pcan", "log", "quantisation"))
+    front_end = MicroFrontEnd(
+        title=table.text("title"),
+        sample_rate=table.integer("sample_rate", *_WHOLE),
+        window_ms=table.integer("window_ms", *_WHOLE),
+        step_ms=table.integer("step_ms", *_WHOLE),
+        filter_bank=_filter_bank(table),
         noise_reduction=NoiseReduction(
             smoothing_bits=noise.integer("smoothing_bits", *_WHOLE),
             even_smoothing=noise.number("even_smoothing"),
@@ -67,7 +127,10 @@ def _front_end(table: Table) -> FrontEnd:
         if quantisation is None
         else Quantisation(*(quantisation.integer(key, *_WHOLE) for key in ("multiplier", "divisor", "zero_point"))),
     )
-    for part in (bank, noise, pcan, log, quantisation, table):
+    for part in (noise, pcan, log, quantisation):
         if part is not None:
             part.finish()
     return front_end
+
+
+_KINDS: Mapping[str, Callable[[Table], FrontEnd]] = {"log-mel": _log_mel, "mfcc": _mfcc, "micro": _micro}

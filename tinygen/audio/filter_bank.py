@@ -8,11 +8,11 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.audio.description import FrontEnd
+from tinygen.audio.description import LogMelFrontEnd, MfccFrontEnd, MicroFrontEnd
 from tinygen.audio.float_log import log1p
 from tinygen.audio.integers import IntArray, rounded_root
 from tinygen.errors import FrontEndError
-from tinygen.ir import read_only
+from tinygen.ir import Array, read_only
 
 WEIGHT_BITS = 12
 _ONE = 1 << WEIGHT_BITS
@@ -57,7 +57,7 @@ def mel(hertz: np.float32) -> np.float32:
 
 
 @lru_cache(maxsize=8)
-def filters(front_end: FrontEnd) -> Filters:
+def filters(front_end: MicroFrontEnd) -> Filters:
     """The filters of a description: ``FilterbankPopulateState``, without its padding.
 
     Raises FrontEndError where the highest filter would take the last bin, which is not computed.
@@ -88,6 +88,26 @@ def filters(front_end: FrontEnd) -> Filters:
     return Filters(first, tuple(widths), _quantised(weights), _quantised(np.float32(1) - weights))
 
 
+def even_filters(front_end: LogMelFrontEnd | MfccFrontEnd) -> Filters:
+    """Filters whose edges and centres are evenly spaced, as ``tf.signal.linear_to_mel_weight_matrix`` places them."""
+    bank = front_end.filter_bank
+    half = front_end.fft_size // 2
+    lowest, highest = _mel(np.array([bank.lower_hz, bank.upper_hz])).tolist()
+    edges = np.linspace(lowest, highest, bank.channels + 2)
+    places = _mel(np.arange(1, half) * (front_end.sample_rate / front_end.fft_size))
+    reached = np.flatnonzero((places >= edges[0]) & (places < edges[-1]))
+    places = places[reached]
+    band = np.searchsorted(edges, places, side="right") - 1
+    rising = np.rint((places - edges[band]) / (edges[band + 1] - edges[band]) * _ONE).astype(np.int16)
+    widths = np.bincount(band, minlength=bank.channels + 1)
+    first = int(reached[0]) + 1 if len(reached) else 1
+    return Filters(first, tuple(widths.tolist()), read_only(_ONE - rising), read_only(rising))
+
+
+def _mel(hertz: Array) -> Array:
+    return np.asarray(1127 * np.log1p(hertz / 700))
+
+
 def _quantised(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     return np.asarray(read_only(np.floor(weights * np.float32(_ONE) + np.float32(0.5)).astype(np.int16)))
 
@@ -97,11 +117,15 @@ def magnitudes(real: IntArray, imaginary: IntArray, found: Filters, shift: IntAr
 
     `shift` (...): by how many bits the samples were shifted up, which is undone.
     """
-    bins = slice(found.first - 1, found.first - 1 + found.bins)
-    energies = real[..., bins] ** 2 + imaginary[..., bins] ** 2
-    rising, falling = (_by_band(energies * weights, found) for weights in (found.rising, found.falling))
-    gathered = rising[..., :-1] + falling[..., 1:]
+    gathered = powers(real**2 + imaginary**2, found)
     return np.asarray(rounded_root(gathered) >> shift[..., np.newaxis], np.int64)
+
+
+def powers(energies: IntArray, found: Filters) -> IntArray:
+    """What each filter gathers, int64 (..., channels), from the energies of bins 1 and up (..., bins)."""
+    reached = energies[..., found.first - 1 : found.first - 1 + found.bins]
+    rising, falling = (_by_band(reached * weights, found) for weights in (found.rising, found.falling))
+    return np.asarray(rising[..., :-1] + falling[..., 1:], np.int64)
 
 
 def _by_band(values: IntArray, found: Filters) -> IntArray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.audio.description import FrontEnd
+from tinygen.audio.description import MicroFrontEnd
 from tinygen.audio.integers import IntArray, as_int16, as_uint32, bit_length
 from tinygen.ir import read_only
 
@@ -34,7 +34,7 @@ class Knee:
         return self.linear_from // 2 >> self.linear_shift
 
 
-def gains(front_end: FrontEnd) -> npt.NDArray[np.int16]:
+def gains(front_end: MicroFrontEnd) -> npt.NDArray[np.int16]:
     """int16 (33, 3): start, slope and curvature of the gain for averages of each bit length, in the original's steps.
 
     The gain of an average x of `b` bits is start + (slope + curvature * t) * t for t = x / 2**(b - 1) - 1.
@@ -51,7 +51,7 @@ def gains(front_end: FrontEnd) -> npt.NDArray[np.int16]:
     return np.asarray(read_only(table))
 
 
-def _gain(front_end: FrontEnd, average: int) -> int:
+def _gain(front_end: MicroFrontEnd, average: int) -> int:
     pcan = front_end.pcan
     assert pcan is not None
     one = np.float32(1 << front_end.noise_reduction.smoothing_bits - front_end.correction_bits)
@@ -61,7 +61,7 @@ def _gain(front_end: FrontEnd, average: int) -> int:
     return _INT16_MAX if gain > _INT16_MAX else int(gain + np.float32(0.5))
 
 
-def knee(front_end: FrontEnd) -> Knee:
+def knee(front_end: MicroFrontEnd) -> Knee:
     """Where the result of a description's gain starts to grow linearly, and how."""
     return Knee(front_end.snr_shift, 2 << _SNR_BITS, 2 + 2 * _SNR_BITS - _OUTPUT_BITS, _SNR_BITS - _OUTPUT_BITS)
 

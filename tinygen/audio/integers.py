@@ -22,8 +22,9 @@ def as_uint32(x: IntArray) -> IntArray:
 
 
 def bit_length(x: IntArray) -> IntArray:
-    """Bits of each value from 0 to 2**53: 0 for 0, 1 for 1, 2 for 2 and 3."""
-    return np.asarray(np.frexp(x.astype(np.float64))[1], np.int64)
+    """Bits of each value from 0 to 2**63 - 1: 0 for 0, 1 for 1, 2 for 2 and 3."""
+    is_long = x > UINT32_MAX  # of 53 bits and more, a float may be rounded up to the next length
+    return np.asarray(np.frexp(np.where(is_long, x >> 32, x).astype(np.float64))[1] + 32 * is_long, np.int64)
 
 
 def rounded_root(x: IntArray) -> IntArray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.audio.description import FrontEnd
+from tinygen.audio.description import MicroFrontEnd
 from tinygen.audio.integers import IntArray, as_uint32
 
 WEIGHT_BITS = 14
@@ -23,7 +23,7 @@ class NoiseWeights:
     remaining: int
 
 
-def noise_weights(front_end: FrontEnd) -> NoiseWeights:
+def noise_weights(front_end: MicroFrontEnd) -> NoiseWeights:
     """The original's float32 values, rounded down."""
     noise = front_end.noise_reduction
     even, odd, remaining = (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
-from tinygen.audio import fft, filter_bank, gain, log_scale, noise, window
-from tinygen.audio.description import FrontEnd
-from tinygen.audio.integers import UINT16_MAX, IntArray
+from tinygen.audio.description import FrontEnd, LogMelFrontEnd, MicroFrontEnd
+from tinygen.audio.log_mel import LogMelComputation
+from tinygen.audio.mfcc import MfccComputation
+from tinygen.audio.micro import MicroComputation
 from tinygen.errors import InputError
 from tinygen.ir import Array
 
@@ -23,16 +26,13 @@ class Stream:
     def __init__(self, front_end: FrontEnd, recordings: tuple[int, ...] = ()) -> None:
         self.front_end = front_end
         self._recordings = recordings
-        self._window = window.coefficients(front_end.window)
-        self._filters = filter_bank.filters(front_end)
-        self._noise = noise.noise_weights(front_end)
-        self._gain = None if front_end.pcan is None else (gain.gains(front_end), gain.knee(front_end))
+        self._computation = _computation(front_end)
         self.reset()
 
     def reset(self) -> None:
         """Forget all samples."""
-        self._samples = np.zeros((*self._recordings, 0), np.int16)
-        self._average = np.zeros((*self._recordings, self.front_end.filter_bank.channels), np.int64)
+        self._samples = np.zeros((*self._recordings, self._computation.history), np.int16)
+        self._computation.reset(self._recordings)
 
     def feed(self, samples: Array) -> Array:
         """The features of the frames that these samples complete.
@@ -43,33 +43,24 @@ class Stream:
         _check(samples, self._recordings)
         front_end = self.front_end
         self._samples = np.concatenate([self._samples, samples], axis=-1)
-        frames = max((self._samples.shape[-1] - front_end.window) // front_end.step + 1, 0)
-        blocks = [np.zeros((*self._recordings, 0, front_end.filter_bank.channels), front_end.dtype)]
+        frames = max((self._samples.shape[-1] - self._length) // front_end.step + 1, 0)
+        blocks = [np.zeros((*self._recordings, 0, front_end.features), front_end.dtype)]
         for start in range(0, frames, _BLOCK):
             count = min(_BLOCK, frames - start)
-            blocks.append(self._features(self._frames(start, count)))
+            blocks.append(self._computation.features(self._frames(start, count)))
         self._samples = self._samples[..., frames * front_end.step :]
         return np.concatenate(blocks, axis=-2)
 
-    def _frames(self, first: int, count: int) -> Array:
-        """The samples of some frames, int16 (..., count, window)."""
-        front_end = self.front_end
-        every = np.lib.stride_tricks.sliding_window_view(self._samples, front_end.window, axis=-1)
-        return every[..., first * front_end.step :: front_end.step, :][..., :count, :]
+    @property
+    def _length(self) -> int:
+        """Samples that a frame is computed from, those before it included."""
+        return self._computation.history + self.front_end.window
 
-    def _features(self, frames: Array) -> Array:
+    def _frames(self, first: int, count: int) -> Array:
+        """The samples of some frames, int16 (..., count, length)."""
         front_end = self.front_end
-        values = window.windowed(frames, self._window)
-        shift = window.headroom(values)
-        padded = np.zeros((*values.shape[:-1], front_end.fft_size), np.int64)
-        padded[..., : front_end.window] = (values << shift[..., np.newaxis]).astype(np.int16)
-        signal = filter_bank.magnitudes(*fft.spectrum(padded), self._filters, shift)
-        for frame in range(signal.shape[-2]):
-            reduced, self._average = noise.reduced(signal[..., frame, :], self._average, self._noise)
-            if self._gain is not None:
-                reduced = gain.normalised(reduced, self._average, *self._gain)
-            signal[..., frame, :] = reduced
-        return _finished(signal, front_end)
+        every = np.lib.stride_tricks.sliding_window_view(self._samples, self._length, axis=-1)
+        return every[..., first * front_end.step :: front_end.step, :][..., :count, :]
 
 
 def features(front_end: FrontEnd, samples: Array) -> Array:
@@ -86,16 +77,24 @@ def features(front_end: FrontEnd, samples: Array) -> Array:
     return Stream(front_end, samples.shape[:-1]).feed(samples)
 
 
-def _finished(signal: IntArray, front_end: FrontEnd) -> Array:
-    """From the channels' uint32 values to features."""
-    if front_end.log is None:
-        values = np.minimum(signal, UINT16_MAX)
-    else:
-        values = log_scale.logarithms(signal, front_end.correction_bits, front_end.log.scale_shift)
-    if (rule := front_end.quantisation) is not None:
-        values = (values * rule.multiplier + rule.divisor // 2) // rule.divisor + rule.zero_point
-        values = np.clip(values, -128, 127)
-    return values.astype(front_end.dtype)
+class _Computation(Protocol):
+    """What becomes of frames of samples, from one to the next."""
+
+    @property
+    def history(self) -> int:
+        """Samples before a frame that belong to it."""
+
+    def reset(self, recordings: tuple[int, ...]) -> None:
+        """Forget all frames."""
+
+    def features(self, frames: Array) -> Array:
+        """Of int16 (..., frames, history + window)."""
+
+
+def _computation(front_end: FrontEnd) -> _Computation:
+    if isinstance(front_end, MicroFrontEnd):
+        return MicroComputation(front_end)
+    return LogMelComputation(front_end) if isinstance(front_end, LogMelFrontEnd) else MfccComputation(front_end)
 
 
 def _check(samples: Array, recordings: tuple[int, ...]) -> None:

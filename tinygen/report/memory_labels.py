@@ -62,8 +62,8 @@ def _inner_texts(block: Block, rows: int) -> _Texts:
         return _texts(block, "")
     count = "1 row" if rows == 1 else f"{rows} rows"
     return [
-        (False, (f"{count} of {shape}", size)),
         (False, (f"{count} of {shape} · {size}",)),
+        (False, (f"{count} of {shape}", size)),
         (True, (f"{count} of {shape}", size)),
         (False, (count, size)),
         (True, (f"{count} · {size}",)),
@@ -89,21 +89,26 @@ def _label(areas: Sequence[Rectangle], texts: _Texts) -> Label | None:
 
 def _height(lines: Sequence[str]) -> int:
     """Pixels that a text needs, with a border where it has more than a line."""
-    return _LINE * len(lines) if len(lines) > 1 else _LINE - 3
+    return _LINE * len(lines) + 2 if len(lines) > 1 else _LINE - 3
 
 
 def _clear(drawn: MemoryMap, scale: Scale, block: Block) -> Iterator[Rectangle]:
     """Where nothing else is drawn upon a block: in the times when it shares no bytes, and is not at the peak.
 
-    The longest of them comes first. Bytes of parts of the block are left to their own names.
+    The longest of them comes first. Bytes of parts of the block are left to their own names; where it shares some all
+    the time, those are left to the hatching.
     """
-    taken = {area.moment for area in drawn.shared if block in (area.older, area.newer)}
+    hatched = [area for area in drawn.shared if block in (area.older, area.newer)]
+    taken = {area.moment for area in hatched}
     if drawn.peak is not None and block.role != "state":
         taken.add(2 * drawn.peak + 1)
     moments = range(block.alive.first, block.alive.last + 1)
     runs = [list(run) for is_taken, run in groupby(moments, taken.__contains__) if not is_taken] or [list(moments)]
     for run in sorted(runs, key=len, reverse=True):
-        others = [other for other in drawn.blocks if _lies_upon(other, block, run[0], run[-1])]
+        others = [
+            *((area.start, area.end) for area in hatched if area.moment in run),
+            *((other.offset, other.end) for other in drawn.blocks if _lies_upon(other, block, run[0], run[-1])),
+        ]
         start, end = max(_gaps(block, others), key=lambda gap: gap[1] - gap[0])
         whole = scale.area(block)
         x, right = scale.x(run[0]), scale.x(run[-1] + 1)
@@ -120,12 +125,12 @@ def _lies_upon(other: Block, block: Block, first: int, last: int) -> bool:
     return is_smaller and meets and other.offset < block.end and block.offset < other.end
 
 
-def _gaps(block: Block, others: Iterable[Block]) -> Iterator[tuple[int, int]]:
-    """Runs of the block's bytes that are none of the others'; an empty one at the end where there are none."""
+def _gaps(block: Block, others: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Runs of the block's bytes that are in none of the others, first byte and the one after the last."""
     at = block.offset
-    for other in sorted(others, key=lambda other: other.offset):
-        yield at, max(at, other.offset)
-        at = max(at, other.end)
+    for start, end in sorted(others):
+        yield at, max(at, start)
+        at = max(at, end)
     yield at, max(at, block.end)
 
 

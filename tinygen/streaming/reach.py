@@ -81,7 +81,9 @@ Axes = Mapping[int, int]
 @singledispatch
 def reached(op: Op, inputs: Sequence[Tensor], axes: Axes) -> Reached:
     """How far it reaches, given at least one input with rows. Raises Unstreamable, with the reason."""
-    raise Unstreamable("tinygen does not know what it reads along time", "compute it outside of the model, or leave it")
+    raise Unstreamable(
+        "tinygen does not know what it reads along time", "leave it out, or put it behind a layer that joins all frames"
+    )
 
 
 @reached.register(AddN)

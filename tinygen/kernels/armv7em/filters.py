@@ -28,15 +28,13 @@ from tinygen.kernel import Site
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block, Step
 from tinygen.kernels.armv7em.finishing import Finish
+from tinygen.kernels.armv7em.frames import TABLE
 from tinygen.kernels.armv7em.matrix import is_plain
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct
 
 GROUP = 4
 """Values of a lane in one group."""
-
-TABLE = 48
-"""Offset from sp of the table."""
 
 UNROLLED = 16
 """Groups that are written out at most: so many, of two filters times three lanes, take a kilobyte."""
@@ -89,25 +87,6 @@ class Sums:
     def chunks(self) -> int:
         """Of a run."""
         return self.groups // self.chunk
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Words on the stack, as offsets from sp, that every kernel has; further ones lie between them and the table."""
-
-    addresses: int
-    """In the table."""
-    out: int = 0
-    """Where the next result of the first lane goes."""
-    end: int = 4
-    """Where that of the first filter after all pairs will go."""
-    data: int = 8
-    """The stream."""
-
-    @property
-    def table(self) -> tuple[int, ...]:
-        """Where runs begin."""
-        return tuple(range(TABLE, TABLE + 4 * self.addresses, 4))
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,49 @@ class Gather:
         return (False,) * self.lanes
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """How pointers go from block to block of a row of results, or of several: `count` of `lanes` pixels."""
+
+    count: int
+    lanes: int
+    overlap: int
+    """Pixels that the last one computes again."""
+    step: int
+    """Bytes from a window to the next in its row."""
+    filters: int
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Bytes from the first lane's window to each lane's."""
+        return tuple(lane * self.step for lane in range(self.lanes))
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """The same for results."""
+        return tuple(lane * self.filters for lane in range(self.lanes))
+
+    @property
+    def advance(self) -> int:
+        """Bytes from a block's first window to the next one's."""
+        return self.lanes * self.step
+
+    @property
+    def back(self) -> int:
+        """By so many bytes, the last one's windows begin before those of the one before end."""
+        return self.overlap * self.step
+
+    @property
+    def y_advance(self) -> int:
+        """Bytes from where the results of a block's first pixel end to those of the next block."""
+        return (self.lanes - 1) * self.filters
+
+    @property
+    def y_back(self) -> int:
+        """As `back`, for results."""
+        return self.overlap * self.filters
+
+
 def takes_wide_weights(plane: Plane, groups: int, most: int) -> bool:
     """Whether weights are wide, of a window of `groups`: where they are few, and code is not to be small."""
     return most == UNROLLED and groups <= most and 4 * groups * plane.filters <= _WIDE

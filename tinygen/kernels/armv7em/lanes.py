@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EIGHT = tuple(f"r{register}" for register in range(4, 12))
+"""Registers of which words are copied or filled, where no lanes are in them."""
+
 
 @dataclass(frozen=True)
 class Lanes:
@@ -33,8 +36,7 @@ class Lanes:
     @staticmethod
     def of(count: int, packed: bool, wide: bool = False) -> Lanes:
         """One to four lanes."""
-        names = [f"r{index}" for index in range(4, 4 + 2 * count)]
-        return Lanes(("r0", "r1", "r2", "lr")[:count], tuple(names[:count]), tuple(names[count:]), packed, wide)
+        return Lanes(("r0", "r1", "r2", "lr")[:count], EIGHT[:count], EIGHT[count : 2 * count], packed, wide)
 
 
 @dataclass(frozen=True)

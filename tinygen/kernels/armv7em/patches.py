@@ -9,296 +9,32 @@ and a table in the data says where the windows of each block begin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
-from tinygen.access import Order, Spacing, spacing
-from tinygen.fixedpoint import IntArray
+from tinygen.access import Spacing, spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import filters
-from tinygen.kernels.armv7em.filters import (
-    COMPACT,
-    GROUP,
-    TABLE,
-    UNROLLED,
-    Filters,
-    Frame,
-    Layer,
-    Sums,
-    group_bytes,
-    lane_counts,
-)
-from tinygen.kernels.armv7em.gathering import FARTHEST, Gather, Window, block_cost, takes_wide_weights
+from tinygen.kernels.armv7em.filters import COMPACT, UNROLLED, Filters, Layer
+from tinygen.kernels.armv7em.frames import PatchesFrame
+from tinygen.kernels.armv7em.gathering import Blocks
 from tinygen.kernels.armv7em.lanes import Lanes, Zero
+from tinygen.kernels.armv7em.patch_bands import Copies
+from tinygen.kernels.armv7em.patch_shape import LARGE_BAND, Patches
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
 
-_LARGE_BAND, _SMALL_BAND = 4096, 512
+_SMALL_BAND = 512
 """Bytes of a band of more than the rows under one row of results, at most."""
-
-_MOST_PIXELS = 256
-"""In the table of blocks."""
-
-_EIGHT = tuple(f"r{register}" for register in range(4, 12))
-
-
-@dataclass(frozen=True)
-class PatchesFrame(Frame):
-    """Also: where the loops are."""
-
-    limit: int = 12
-    """Where the expansion of a window, or a copy, ends."""
-    inner: int = 16
-    """Where that of a window's row ends."""
-    x: int = 20
-    """The next row of the image to be copied; without copies the first under the next results."""
-    row: int = 24
-    """Its number; negative above the image."""
-    band: int = 28
-    """The band."""
-    bands: int = 32
-    """Rows, or groups of rows, of results to come."""
-    left: int = 36
-    """Blocks of the band to come."""
-    base: int = 40
-    """The first window of the block, or the table's next entry."""
-    copies: int = 44
-    """Rows to be copied into the band."""
-    entries: int = TABLE + 4
-    """The table of blocks."""
-
-    @property
-    def bytes(self) -> int:
-        """All words."""
-        return self.entries + 4
-
-
-@dataclass(frozen=True, eq=False)
-class Patches:
-    """All that the template and the stream need to know."""
-
-    plane: Plane
-    most: int
-    """Groups that are written out."""
-    largest_band: int = _LARGE_BAND
-    """Bytes of a band of more than the rows under one row of results, at most."""
-
-    @cached_property
-    def wide(self) -> bool:
-        """Whether weights are wide."""
-        return self.straight and takes_wide_weights(self.plane, self.window.groups, self.most)
-
-    @property
-    def run(self) -> int:
-        """Bytes of a window's row."""
-        return self.plane.columns.taps * self.plane.channels
-
-    @property
-    def within(self) -> bool:
-        """Whether no window reaches over the border."""
-        plane = self.plane
-        rows, columns = plane.in_rows, plane.in_columns
-        return bool(
-            rows.min() >= 0 and rows.max() < plane.height and columns.min() >= 0 and columns.max() < plane.width
-        )
-
-    @property
-    def _loose(self) -> Window:
-        return Window(self.plane.rows.taps, self.run, exact=False)
-
-    @cached_property
-    def straight(self) -> bool:
-        """Whether a window is gathered without a loop."""
-        few = min(self._loose.exact_groups, self._loose.loose_groups) <= self.most
-        return few and self.plane.rows.taps * max(self.copied_row, self.plane.width * self.plane.channels) <= FARTHEST
-
-    @cached_property
-    def direct(self) -> bool:
-        """Whether windows are read where they are, in the image."""
-        exact = self.run % GROUP == 0 or (self.straight and self._loose.exact_groups <= self._loose.loose_groups)
-        return self.within and exact
-
-    @cached_property
-    def window(self) -> Window:
-        """Its groups: exact where that takes fewer, or where what lies beyond may be none of the image's."""
-        fewer = self._loose.exact_groups < self._loose.loose_groups
-        return replace(self._loose, exact=self.straight and (fewer or self.direct))
-
-    @property
-    def gather(self) -> Gather:
-        """Of a block."""
-        return Gather(self.window, self.row_bytes, self.lanes, self.straight, self.wide)
-
-    @property
-    def lead(self) -> int:
-        """Bytes before a row in the band, so that what is copied begins at a word."""
-        return -self.plane.columns.before * self.plane.channels % 4
-
-    @property
-    def copied_row(self) -> int:
-        """Bytes of a row in the band."""
-        plane = self.plane
-        pixels = (plane.out_width - 1) * plane.columns.stride + plane.columns.taps
-        return -(-(self.lead + pixels * plane.channels) // 4) * 4
-
-    @property
-    def row_bytes(self) -> int:
-        """From a row under a window to the next."""
-        return self.plane.width * self.plane.channels if self.direct else self.copied_row
-
-    @cached_property
-    def shape(self) -> tuple[int, int]:
-        """Lanes, and rows of results over a band, that cost least, or hardly more with fewer rows."""
-        plane = self.plane
-
-        def cost(lanes: int, rows: int) -> float:
-            blocks = -(-rows * plane.out_width // lanes)
-            return plane.out_height // rows * blocks * block_cost(plane, lanes, self.window.groups, self.wide)
-
-        choices = [
-            (lanes, rows)
-            for rows in self._bands
-            for lanes in lane_counts(rows * plane.out_width, plane.weights, self.wide)
-        ]
-        least = min(cost(*choice) for choice in choices)
-        return min((choice for choice in choices if cost(*choice) <= 1.01 * least), key=lambda c: (c[1], cost(*c)))
-
-    @property
-    def _bands(self) -> Iterator[int]:
-        """Rows of results over a band that can be."""
-        plane = self.plane
-        yield 1
-        for rows in range(2, plane.out_height + 1):
-            size = (self._rows_under(rows)) * self.row_bytes
-            fits = size <= (0xFFFF if self.direct else self.largest_band) and rows * plane.out_width <= _MOST_PIXELS
-            if fits and plane.out_height % rows == 0:
-                yield rows
-
-    def _rows_under(self, rows: int) -> int:
-        return (rows - 1) * self.plane.rows.stride + self.plane.rows.taps
-
-    @property
-    def lanes(self) -> int:
-        """Pixels of a block."""
-        return self.shape[0]
-
-    @property
-    def band_results(self) -> int:
-        """Rows of results over a band."""
-        return self.shape[1]
-
-    @property
-    def band_rows(self) -> int:
-        """Rows of a band."""
-        return self._rows_under(self.band_results)
-
-    @property
-    def bands(self) -> int:
-        """How many there are."""
-        return self.plane.out_height // self.band_results
-
-    @property
-    def pixels(self) -> int:
-        """Results over a band, of each filter."""
-        return self.band_results * self.plane.out_width
-
-    @property
-    def blocks(self) -> int:
-        """Of a band."""
-        return -(-self.pixels // self.lanes)
-
-    @property
-    def overlap(self) -> int:
-        """Pixels that a band's last block computes again."""
-        return self.blocks * self.lanes - self.pixels
-
-    @property
-    def tabled(self) -> bool:
-        """Whether blocks have entries in a table."""
-        return self.band_results > 1
-
-    @cached_property
-    def sums(self) -> Sums:
-        """Over the one run."""
-        return Sums.of(1, self.window.groups, self.lanes, self.most)
-
-    @property
-    def window_bytes(self) -> int:
-        """The expanded windows of a block, with what the last chunk is filled up with."""
-        return self.sums.groups * group_bytes(self.lanes)
-
-    @property
-    def band_bytes(self) -> int:
-        """The band, and what is read beyond its end; a multiple of what is filled at a time."""
-        return 0 if self.direct else -(-(self.band_rows * self.row_bytes + GROUP) // 16) * 16
-
-    @property
-    def fills(self) -> int:
-        """Times that four words fill the band."""
-        return self.band_bytes // 16
-
-    @property
-    def step(self) -> int:
-        """Bytes from a window to the next in its row."""
-        return self.plane.columns.stride * self.plane.channels
-
-    @property
-    def table(self) -> npt.NDArray[np.uint32]:
-        """Where the windows of each block begin, from the band's first one, two to a word."""
-        if not self.tabled:
-            return np.zeros(0, np.uint32)
-        offsets = self._windows.reshape(-1)
-        even = np.append(offsets, np.zeros(len(offsets) % 2, np.int64)).reshape(-1, 2)
-        return np.asarray(even[:, 0] | even[:, 1] << 16).astype(np.uint32)
-
-    @property
-    def _first_pixels(self) -> IntArray:
-        """(blocks,): of each block in a band; the last one may begin within the one before."""
-        return np.asarray(np.minimum(np.arange(self.blocks) * self.lanes, self.pixels - self.lanes))
-
-    @property
-    def _windows(self) -> IntArray:
-        """(blocks, lanes): bytes from the band's first window to those of its blocks."""
-        y, x = np.divmod(self._first_pixels[:, None] + np.arange(self.lanes), self.plane.out_width)
-        return np.asarray(y * self.plane.rows.stride * self.row_bytes + x * self.step)
-
-    @property
-    def order(self) -> Order:
-        """Windows in the image are gathered block by block, before the block's first result is written."""
-        if not self.direct:
-            return self._order_of_bands
-        plane = self.plane
-        bands = np.arange(self.bands)[:, None]
-        at = bands * self.band_results * plane.rows.stride * self.row_bytes
-        window = (plane.rows.taps - 1) * self.row_bytes + self.run
-        first = (at + self._windows.min(axis=1)).reshape(-1)
-        last = (at + self._windows.max(axis=1) + window).reshape(-1)
-        written = (bands * self.pixels + self._first_pixels).reshape(-1) * plane.filters
-        return Order(first, last, written, written + self.lanes * plane.filters)
-
-    @property
-    def _order_of_bands(self) -> Order:
-        """Bands are filled before the first of their results is written, and no row is copied twice."""
-        plane = self.plane
-        row = plane.width * plane.channels
-        band = np.arange(self.bands)
-        advance = self.band_results * plane.rows.stride
-        ends = band * advance + self.band_rows - plane.rows.before
-        first = np.where(band == 0, 0, ends - min(advance, self.band_rows)).clip(0, plane.height)
-        written = self.pixels * plane.filters
-        return Order(first * row, ends.clip(0, plane.height) * row, band * written, (band + 1) * written)
 
 
 def _accepts(site: Site) -> bool:
     if not filters.takes(site):
         return False
     plane = Plane.of(site)
-    near = all(axis.dilation == 1 or axis.taps == 1 for axis in (plane.rows, plane.columns))
-    return near and Layer.of(site, Patches(plane, UNROLLED).window.weights(plane)) is not None
+    return plane.is_dense and Layer.of(site, Patches(plane, UNROLLED).window.weights(plane)) is not None
 
 
 def _accepts_small_band(site: Site) -> bool:
@@ -318,94 +54,13 @@ def _overlaps(most: int, largest_band: int, site: Site) -> Mapping[int, Spacing]
     return {0: spacing(Patches(Plane.of(site), most, largest_band).order)}
 
 
-@dataclass(frozen=True)
-class Copies:
-    """How rows get into the band."""
-
-    first: int
-    """Rows of the first band."""
-    next: int
-    """New rows of each further one."""
-    skipped: int
-    """Rows of the image between bands."""
-    total: int
-    inside: int
-    """Of all, those inside the image."""
-    outside: int
-    outside_words: int
-    """Of those outside."""
-    times: int
-    """How often eight words of a row are copied."""
-    whole: int
-    """Bytes of these."""
-    words: tuple[str, ...]
-    """Registers for further words."""
-    rest: int
-    """Further bytes."""
-    to: int
-    """Bytes from a row in the band to where they go."""
-    bands_after: int
-    """Bands after the first."""
-    moved: int
-    """Bytes that a band has in common with the next; a multiple of four."""
-    moved_from: int
-    """Where they are in the band."""
-    move_times: int
-    """How often eight words of them are moved."""
-    moved_blocks: int
-    """Bytes of these."""
-    moves: int
-    """How often that is in one call."""
-    move_rest: tuple[str, ...]
-    """Registers for further words."""
-    eight: tuple[str, ...] = _EIGHT
-
-    @staticmethod
-    def of(patches: Patches) -> Copies:
-        """For bands that are copied."""
-        plane = patches.plane
-        first = patches.band_rows
-        advance = patches.band_results * plane.rows.stride
-        following = min(advance, first)
-        rows = [
-            band * advance - plane.rows.before + row
-            for band in range(patches.bands)
-            for row in range(first - following if band else 0, first)
-        ]
-        inside = sum(0 <= row < plane.height for row in rows)
-        columns = (plane.out_width - 1) * plane.columns.stride + plane.columns.taps - plane.columns.before
-        words, rest = divmod(min(max(columns, 0), plane.width) * plane.channels, 4)
-        moved = (first - following) * patches.row_bytes
-        return Copies(
-            first=first,
-            next=following,
-            skipped=max(advance - first, 0),
-            total=len(rows),
-            inside=inside,
-            outside=len(rows) - inside,
-            outside_words=(len(rows) - inside) * patches.row_bytes // 4,
-            times=words // 8,
-            whole=words // 8 * 32,
-            words=_EIGHT[: words % 8],
-            rest=rest,
-            to=patches.lead + plane.columns.before * plane.channels,
-            bands_after=patches.bands - 1,
-            moved=moved,
-            moved_from=following * patches.row_bytes,
-            move_times=moved // 32,
-            moved_blocks=moved // 32 * 32,
-            moves=moved // 32 * (patches.bands - 1),
-            move_rest=_EIGHT[: moved % 32 // 4],
-        )
-
-
 def _prepare(most: int, largest_band: int, site: Site) -> Body:
     patches = Patches(Plane.of(site), most, largest_band)
     layer = Layer.of(site, patches.window.weights(patches.plane), patches.wide)
     assert layer is not None
     plane, lanes = patches.plane, patches.lanes
     count = patches.bands * patches.blocks
-    offsets = tuple(lane * plane.filters for lane in range(lanes))
+    blocks = Blocks(patches.blocks, lanes, patches.overlap, patches.step, plane.filters)
     row = plane.width * plane.channels
     copies = Copies.of(patches)
     values = {
@@ -413,7 +68,7 @@ def _prepare(most: int, largest_band: int, site: Site) -> Body:
         "patches": patches,
         "copies": copies,
         "frame": PatchesFrame(1),
-        "f": Filters.of(layer, patches.sums, offsets, count),
+        "f": Filters.of(layer, patches.sums, blocks.offsets, count),
         "lanes": Lanes.of(lanes, layer.packed, layer.wide),
         "zero": Zero.of(site.op.zero_point, layer.packed),
         "x_row": row,
@@ -421,28 +76,15 @@ def _prepare(most: int, largest_band: int, site: Site) -> Body:
         "x_skipped": copies.skipped * row,
         "x_band": patches.band_results * plane.rows.stride * row,
         "count": count,
-        "steps": tuple(lane * patches.step for lane in range(lanes)),
-        "advance": lanes * patches.step,
-        "back": patches.overlap * patches.step,
-        "y_advance": (lanes - 1) * plane.filters,
-        "y_back": patches.overlap * plane.filters,
+        "blocks": blocks,
         "table_bytes": patches.table.nbytes,
-        "entry": 2 * lanes,
         "gather": patches.gather,
     }
     data = np.concatenate([patches.table, layer.stream(patches.sums)])
-    shape = f"{plane.rows.taps}x{plane.columns.taps}x{plane.channels}"
-    return Body(
-        values,
-        {"data": data},
-        variant=f"{shape}_{plane.filters}_{plane.out_height}x{plane.out_width}",
-        proof=layer.form.describe(),
-    )
+    return Body(values, {"data": data}, variant=plane.variant, proof=layer.form.describe())
 
 
-def _kernel(
-    name: str, most: int, largest_band: int = _LARGE_BAND, accepts: Callable[[Site], bool] = _accepts
-) -> Kernel:
+def _kernel(name: str, most: int, largest_band: int = LARGE_BAND, accepts: Callable[[Site], bool] = _accepts) -> Kernel:
     return Kernel(
         name,
         Conv2D,

@@ -44,6 +44,17 @@ class Plane:
         return len(self.weights)
 
     @property
+    def is_dense(self) -> bool:
+        """Whether taps are neighbours, down and across."""
+        return all(axis.dilation == 1 or axis.taps == 1 for axis in (self.rows, self.columns))
+
+    @property
+    def variant(self) -> str:
+        """For names of functions."""
+        window = f"{self.rows.taps}x{self.columns.taps}x{self.channels}"
+        return f"{window}_{self.filters}_{self.out_height}x{self.out_width}"
+
+    @property
     def in_rows(self) -> IntArray:
         """(output rows, taps): the input row of each tap; outside the image, too."""
         return _positions(self.rows, self.out_height)

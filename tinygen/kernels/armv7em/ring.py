@@ -25,12 +25,12 @@ from tinygen.kernels.armv7em.filters import (
     GROUP,
     UNROLLED,
     Filters,
-    Frame,
     Layer,
     Sums,
     group_bytes,
     lane_counts,
 )
+from tinygen.kernels.armv7em.frames import RingFrame
 from tinygen.kernels.armv7em.lanes import Lanes, Zero
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
@@ -40,40 +40,6 @@ _MOST_ADDRESSES = 128
 
 _UNROLLED = 4
 """Groups of a position that are written out."""
-
-
-@dataclass(frozen=True)
-class RingFrame(Frame):
-    """Also: where the loops are."""
-
-    limit: int = 12
-    """Where the expansion of a stretch ends."""
-    inner: int = 16
-    """Where that of a pixel's whole words ends."""
-    x: int = 20
-    """The next row of the image."""
-    row: int = 24
-    """Its number; negative above the image."""
-    wanted: int = 28
-    """Number of the row after the window's last one."""
-    rows: int = 32
-    """Rows of results to come."""
-    positions: int = 36
-    """Pixels of each lane to come."""
-
-    span: int = 1
-    """Rows of the ring."""
-
-    @property
-    def slots(self) -> tuple[int, ...]:
-        """Their addresses, the oldest first."""
-        first = self.table[-1] + 4
-        return tuple(range(first, first + 4 * self.span, 4))
-
-    @property
-    def bytes(self) -> int:
-        """All words."""
-        return self.slots[-1] + 4
 
 
 @dataclass(frozen=True)
@@ -268,10 +234,7 @@ def _prepare(most: int, site: Site) -> Body:
         "step": plane.columns.stride * ring.pixel * group_bytes(lanes),
         "beyond": (plane.out_width - ring.length) * plane.filters,
     }
-    variant = (
-        f"{plane.rows.taps}x{plane.columns.taps}x{plane.channels}_{plane.filters}_{plane.out_height}x{plane.out_width}"
-    )
-    return Body(values, {"data": layer.stream(ring.sums)}, variant=variant, proof=layer.form.describe())
+    return Body(values, {"data": layer.stream(ring.sums)}, variant=plane.variant, proof=layer.form.describe())
 
 
 def _kernel(name: str, most: int) -> Kernel:

@@ -22,6 +22,7 @@ from tinygen.access import Order, Spacing, spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import finishing, matrix, packing
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, Step
+from tinygen.kernels.armv7em.matrix_shape import Geometry, geometry
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
@@ -210,7 +211,7 @@ def accepts(site: Site) -> bool:
     """As `matrix` does, of rows of few values that follow one after the other."""
     if not matrix.is_plain(site):
         return False
-    sizes = matrix.geometry(site)
+    sizes = geometry(site)
     if sizes is None or sizes.steps is not None or sizes.depth > _MOST_DEPTH or sizes.rows < 2:
         return False
     form = _form(site)
@@ -226,8 +227,8 @@ def _accepts_short(site: Site) -> bool:
     return accepts(site) and scratch(_LONG, site) > _SHORT
 
 
-def _tile(most_bytes: int, site: Site) -> tuple[matrix.Geometry, Tile]:
-    sizes = matrix.geometry(site)
+def _tile(most_bytes: int, site: Site) -> tuple[Geometry, Tile]:
+    sizes = geometry(site)
     assert sizes is not None
     return sizes, Tile.of(sizes.rows, sizes.depth, sizes.filters, most_bytes)
 

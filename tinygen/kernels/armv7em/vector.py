@@ -29,7 +29,8 @@ from tinygen.access import Order, Spacing, spacing
 from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
 from tinygen.kernels.armv7em import finishing, matrix, packing
 from tinygen.kernels.armv7em.crossed import Crossed
-from tinygen.kernels.armv7em.matrix import FilterGroup, Frame, Walk
+from tinygen.kernels.armv7em.matrix_blocks import FilterGroup, Frame, Walk
+from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct
@@ -77,7 +78,9 @@ class Vector:
         """In their order: the last results take the last of the words' memory alone, which is what the row takes."""
         if not self.both:
             return (_ONE(self.filters),)
-        first = _first_results(self.filters - self.depth)
+        fours = range((self.filters - self.depth) // 4 * 4, 0, -4)
+        # The last ones are few; what is left over of them would be as much code.
+        first = next((four for four in fours if (self.filters - four) % 5 == 0), max(fours, default=0))
         return (_BOTH(first), _LAST(self.filters - first))
 
     @property
@@ -149,13 +152,8 @@ class Vector:
         return Order(first, np.full_like(first, self.scratch), ends - filters, ends)
 
 
-def _first_results(most: int) -> int:
-    """In fours, and so that, of the results after them, few groups are left over."""
-    return most // 4 * 4
-
-
 def _vector(both: bool, site: Site) -> Vector:
-    sizes = matrix.geometry(site)
+    sizes = geometry(site)
     assert sizes is not None
     return Vector(sizes.depth, sizes.filters, both)
 
@@ -164,7 +162,7 @@ def _accepts(site: Site) -> bool:
     """int8, a single row of whole words, crossed weights, and a proved requantisation."""
     if not matrix.accepts(site) or not packing.crosses(_weights(site)):
         return False
-    sizes = matrix.geometry(site)
+    sizes = geometry(site)
     return sizes is not None and sizes.rows == 1 and sizes.depth % 4 == 0
 
 
