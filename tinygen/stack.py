@@ -102,8 +102,10 @@ class _Calls:
                 continue
             try:
                 depth = max(0, depth + _moved(instruction))
-                called = self._called(entry, instruction)
-                waiting += [(target, depth) for target in self._successors(address, instruction) if target != called]
+                veneer = self._veneer(address, instruction)
+                called = self._called(entry, instruction) if veneer is None else veneer
+                following = self._successors(address, instruction) if veneer is None else ()
+                waiting += [(target, depth) for target in following if target != called]
             except ValueError as error:
                 raise self._boundless(f"{error}, at {address:#x}", path) from None
             size = depth
@@ -132,6 +134,13 @@ class _Calls:
         if _BRANCH.fullmatch(mnemonic) and (target := _target(instruction)) in self._names and target != entry:
             return target
         return None
+
+    def _veneer(self, address: int, instruction: Instruction) -> int | None:
+        """The function that a linker's veneer goes to, for one that a branch does not reach: its address follows."""
+        if (_bare(instruction), instruction.operands) != ("ldr", "pc, [pc]"):
+            return None
+        literal = self._code.get((address + 4) & ~3)
+        return int(literal.operands, 16) & ~1 if literal and literal.mnemonic == ".word" else None
 
     def _successors(self, address: int, instruction: Instruction) -> Iterator[int]:
         """Where execution goes on in the same function. Raises ValueError where that cannot be told."""
