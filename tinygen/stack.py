@@ -11,7 +11,7 @@ points to, or where functions call each other in a circle: generated code does n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +23,8 @@ _CALL = re.compile(f"blx?{_CONDITION}")
 _JUMP_TABLE = re.compile("tb[bh]")
 _COMPUTED_JUMP = re.compile("mov pc, r[0-7]")
 """How compilers jump by a table of addresses on Armv6-M: always within the function, never to call another."""
+_TABLE_CALL = "__gnu_thumb1_case_"
+"""Functions of the compiler's library that do the same: the table follows the call, to which they do not return."""
 _PUSH = re.compile(f"v?push{_CONDITION}|v?stmdb{_CONDITION}|v?stmfd{_CONDITION}")
 _POP = re.compile(f"v?pop{_CONDITION}|v?ldm(?:ia|fd)?{_CONDITION}")
 _ADD_OR_SUBTRACT = re.compile(f"(add|sub)[sw]?{_CONDITION}")
@@ -104,7 +106,11 @@ class _Calls:
                 depth = max(0, depth + _moved(instruction))
                 veneer = self._veneer(address, instruction)
                 called = self._called(entry, instruction) if veneer is None else veneer
-                following = self._successors(address, instruction) if veneer is None else ()
+                if called is not None and self._name(called).startswith(_TABLE_CALL):
+                    table = max(depth, table or 0)
+                    following: Iterable[int] = ()
+                else:
+                    following = self._successors(address, instruction) if veneer is None else ()
                 waiting += [(target, depth) for target in following if target != called]
             except ValueError as error:
                 raise self._boundless(f"{error}, at {address:#x}", path) from None
@@ -122,9 +128,16 @@ class _Calls:
         end = min((start for start in self._names if start > entry), default=0)
         for address in range(entry, end, 2):
             found = self._code.get(address)
-            if found is not None and address not in depths and not found.mnemonic.startswith("."):
+            if found is not None and address not in depths and not self._is_data(address):
                 return [(address, depth)]
         return []
+
+    def _is_data(self, address: int) -> bool:
+        """Whether there are literals, or what aligns the literals behind it."""
+        mnemonic = self._code[address].mnemonic
+        following = self._code.get(self._next.get(address, address))
+        aligns = mnemonic == "nop" and following is not None and following.mnemonic.startswith(".")
+        return aligns or mnemonic.startswith(".")
 
     def _called(self, entry: int, instruction: Instruction) -> int | None:
         """The function that a call, or a jump out of the one at `entry`, goes to. Raises ValueError as _target."""
