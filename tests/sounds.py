@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tinygen import audio
-from tinygen.audio import FilterBank, FrontEnd, LogMelFrontEnd, MfccFrontEnd, MicroFrontEnd
+from tinygen.audio import FilterBank, FrontEnd, LogMelFrontEnd, LogScale, MfccFrontEnd, MicroFrontEnd, Pcan
 from tinygen.ir import Array
 
 MICRO, DECIBELS, MFCC = (audio.load(name) for name in ("micro", "logmel-mlperf-sww", "mfcc-mlperf-kws"))
@@ -17,8 +17,7 @@ RAW = dataclasses.replace(MICRO, quantisation=None)
 """The values that the original yields."""
 
 FRONT_ENDS: Mapping[str, FrontEnd] = {
-    "micro": MICRO,
-    "micro-20ms": audio.load("micro-20ms"),
+    **{name: audio.load(name) for name in audio.names()},
     "raw": RAW,
     "without gain": dataclasses.replace(RAW, pcan=None),
     "without logarithm": dataclasses.replace(RAW, pcan=None, log=None),
@@ -34,8 +33,6 @@ FRONT_ENDS: Mapping[str, FrontEnd] = {
     "small, channels without frequencies": dataclasses.replace(
         RAW, window_ms=5, step_ms=3, filter_bank=FilterBank(30, 0, 6000)
     ),
-    "decibels": DECIBELS,
-    "mfcc": MFCC,
     "mfcc, 8 kHz, as many coefficients as channels": dataclasses.replace(
         MFCC,
         sample_rate=8000,
@@ -47,6 +44,15 @@ FRONT_ENDS: Mapping[str, FrontEnd] = {
     ),
     "decibels, odd window, step and FFT": dataclasses.replace(
         DECIBELS, sample_rate=11_025, window_ms=29, step_ms=11, filter_bank=FilterBank(20, 100, 5000), zero_point=-100
+    ),
+    "smallest FFT, no shifts": dataclasses.replace(
+        RAW,
+        window_ms=4,
+        step_ms=1,
+        filter_bank=FilterBank(5, 300, 7000),
+        noise_reduction=dataclasses.replace(RAW.noise_reduction, smoothing_bits=0),
+        pcan=Pcan(0.5, 80, 12),
+        log=LogScale(0),
     ),
     "low frequencies only": dataclasses.replace(RAW, filter_bank=FilterBank(10, 300, 2000)),
 }

@@ -25,12 +25,17 @@ def recording(name: str) -> Path:
     return models.parent / "data" / "speech" / f"{name}.wav"
 
 
-def features(path: Path) -> Array:
-    """int8 (frames, 40), a frame every FRAME_S: what microWakeWord models are trained on, quantised as ESPHome does."""
+def samples_of(path: Path) -> Array:
+    """int16 (samples,): a recording's first channel."""
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getsampwidth()) == (_RATE, 2)
         both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
-    audio = both[:, 0].tobytes()
+    return both[:, 0].copy()
+
+
+def features(path: Path) -> Array:
+    """int8 (frames, 40), a frame every FRAME_S: what microWakeWord models are trained on, quantised as ESPHome does."""
+    audio = samples_of(path).tobytes()
     front_end = MicroFrontend()
     frames = []
     for start in range(0, len(audio) - _BYTES_PER_FRAME + 1, _BYTES_PER_FRAME):

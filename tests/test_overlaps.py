@@ -98,7 +98,7 @@ class Toys:
         name = f"t{len(self.steps)}"
         self.sizes[name] = size
         node = Node(f"step {len(self.steps)}", Toy(), tuple(inputs), (name,))
-        site = Site(Toy(), [_tensor(x, self.sizes[x]) for x in inputs], [_tensor(name, size)], "balanced")
+        site = Site(Toy(), tuple(_tensor(x, self.sizes[x]) for x in inputs), (_tensor(name, size),), "balanced")
         self.steps.append(Step(node, site, candidate(kernel, scratch)))
         self.orders.append(orders)
         return name

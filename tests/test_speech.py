@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from building import Built, assert_exact, build_file
 from shared import needs_shared_models, shared_models
-from speech import FRAME_S, recording, steps
+from speech import FRAME_S, recording, samples_of, steps
 
-from tinygen import reference
+from tinygen import audio, pipeline, reference
 from tinygen.ir import Array
 from tinygen.samples import Sample
 
@@ -72,3 +72,20 @@ def test_words_other_than_the_wake_word_do_not_wake(tmp_path: Path) -> None:
     built = build("okay_nabu_v2", tmp_path)
     for name in ("marvin_10s", "yes_1000ms", "no_1000ms", "noise_1000ms", "silence_1000ms"):
         assert probabilities(built, steps(name, FRAMES)).max() < LIKELY / 2
+
+
+def test_the_streaming_wake_word_is_heard_at_its_times_through_our_front_end() -> None:
+    models = shared_models()
+    assert models is not None
+    graph = pipeline.read(models / "mlperf" / "sww_streaming_wakeword.tflite").graph
+    front_end = audio.load("logmel-mlperf-sww")
+    frames = graph.tensors[graph.inputs[0]].shape[1]
+    found = audio.features(front_end, samples_of(recording("marvin_10s")))
+    starts = range(0, len(found) - frames + 1, 3)
+    windows = [found[start : start + frames].reshape(1, frames, 1, -1) for start in starts]
+    heard = np.array([reference.outputs(graph, [window])[0].flat[0] > 64 for window in windows])
+    ends = np.array([((i + frames - 1) * front_end.step + front_end.window) / front_end.sample_rate for i in starts])
+    (expected,) = json.loads(recording("marvin_10s").with_name("marvin_10s_expected.json").read_text())
+    near = [(ends > start) & (ends < end + 0.6) for start, end in expected["detection_windows"]]
+    assert len(near) == 3 and all(np.any(heard & window) for window in near)
+    assert not np.any(heard & ~np.any(near, axis=0))

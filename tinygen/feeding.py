@@ -22,7 +22,10 @@ from tinygen.target import Core
 _REMEDY = "build it without --input-rows; with --input external, the input takes no memory of the library's either"
 
 _SHORT = 4
-"""Nodes of groups that are all planned; longer ones, which take more time to plan, if they may need less RAM."""
+"""Nodes of groups that are all planned. Longer ones take more time to plan."""
+
+_LONG = 3
+"""Of longer groups, so many that may need the least RAM."""
 
 
 def is_fed(graph: Graph) -> bool:
@@ -46,14 +49,16 @@ def fed(graph: Graph, options: Sequence[Step], core: Core, goal: Goal, ram_bytes
         for run in _runs(graph)
     }
     least = {run: least_bytes(grouped.nodes[0], core, goal, portable, known) for run, grouped in fused.items()}
-    for run in sorted(fused, key=lambda run: (len(run) > _SHORT, least[run])):
+    short = [run for run in fused if len(run) <= _SHORT]
+    for run in (*short, *sorted(fused.keys() - set(short), key=lambda run: least[run])[:_LONG]):
         beaten = any(plan.layout.ram_bytes <= least[run] for plan in found)
-        if len(run) > _SHORT and (beaten or not saves_ram(goal)):
+        if run not in short and (beaten or not saves_ram(goal)):
             continue
-        grouped = fused[run]
-        first = group_step(grouped, grouped.nodes[0], core, goal, portable, known)
+        first = group_step(fused[run], fused[run].nodes[0], core, goal, portable, known)
+        ways = [first, *options[run.stop :]]
+        base: Sequence[Step] = unfed if saves_ram(goal) and affords(goal, unfed, choose(ways, goal)) else ()
         try:
-            found.append(planned(grouped, [first, *options[run.stop :]], goal, ram_bytes))
+            found.append(planned(fused[run], ways, goal, ram_bytes, base))
         except DoesNotFit as error:
             refused.append(error)
     if not found:
@@ -61,9 +66,9 @@ def fed(graph: Graph, options: Sequence[Step], core: Core, goal: Goal, ram_bytes
     fastest = min(found, key=_time)
     if not saves_ram(goal):
         return fastest
-    base = unfed if affords(goal, unfed, fastest.steps) else fastest.steps
+    allowed: Sequence[Step] = unfed if affords(goal, unfed, fastest.steps) else fastest.steps
     return min(
-        (plan for plan in found if affords(goal, base, plan.steps)),
+        (plan for plan in found if affords(goal, allowed, plan.steps)),
         key=lambda plan: (plan.layout.ram_bytes, _time(plan)),
     )
 

@@ -86,7 +86,8 @@ def pack(sizes: Sequence[int], apart: Apart, bound: int, unit: int, effort: int 
 
     Several greedy orders are tried, each block going to the lowest offset that is free. Where none reaches the bound,
     an exhaustive search looks for a packing at the bound itself, then by bisection above it. It ends after a certain
-    effort, so that the result depends on nothing but the blocks; what it has refuted until then raises the bound.
+    effort, of which `share` can be had, so that the result depends on nothing but the blocks; what it has refuted until
+    then raises the bound.
     """
     gaps = _gaps(len(sizes), apart)
     best = min((_greedy(gaps, order) for order in _orders(sizes, gaps)), key=lambda at: _height(sizes, at))

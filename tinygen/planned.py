@@ -67,9 +67,10 @@ class _Slack(NamedTuple):
     instructions: float
     time: float
     """As `Estimate.time` has it: modelled cycles, too."""
+    flash: float
 
 
-_SLACK = {"balanced": _Slack(0.02, 0.03), "ram": _Slack(0.25, 0.4)}
+_SLACK = {"balanced": _Slack(0.02, 0.03, 0.1), "ram": _Slack(0.25, 0.4, math.inf)}
 
 
 def saves_ram(goal: Goal) -> bool:
@@ -80,7 +81,11 @@ def saves_ram(goal: Goal) -> bool:
 def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
     """Whether kernels cost no more than the objective allows, given the best ones where RAM is free."""
     slack = _SLACK[goal.objective]
-    return _is_short(goal, base, steps) and instructions(steps) <= (1 + slack.instructions) * instructions(base)
+    return (
+        _is_short(goal, base, steps)
+        and instructions(steps) <= (1 + slack.instructions) * instructions(base)
+        and flash_bytes(steps) <= (1 + slack.flash) * flash_bytes(base)
+    )
 
 
 def _is_short(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:

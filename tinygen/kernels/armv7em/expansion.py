@@ -14,6 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
+from tinygen.access import Order
+
 _VALUES = 8
 _TURN = 4
 """Groups, of all lanes, that a loop's turn takes at least."""
@@ -86,6 +90,21 @@ class Expansion:
         if self.depth % 4 == 0:
             return whole
         return (*whole, self._store(1, "last" if self.depth > 4 else str(self.depth)))
+
+    @property
+    def order(self) -> Order:
+        """What is read of lanes that follow one after the other, and which words are written, by each store."""
+        stores = (*self.turn * self.turns, *self.rest)
+        ends = np.array([len(store.groups) for store in stores], np.int64).cumsum()
+        first = np.append(0, ends[:-1])
+        at_end = np.array([store.load == "last" for store in stores])
+        beyond = (self.lanes - 1) * self.depth
+        return Order(
+            np.where(at_end, self.depth - 4, 4 * first),
+            beyond + np.minimum(4 * ends, self.depth),
+            8 * self.lanes * first,
+            8 * self.lanes * ends,
+        )
 
     @property
     def left(self) -> int:

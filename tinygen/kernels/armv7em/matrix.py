@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygen.access import Spacing, spacing
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block
 from tinygen.kernels.armv7em.expansion import Expansion
@@ -108,6 +108,16 @@ def overlaps(unrolling: Unrolling, site: Site) -> Mapping[int, Spacing]:
     sizes = unrolling.geometry(site)
     assert sizes is not None
     return {0: spacing(sizes.order)}
+
+
+def scratch_overlaps(unrolling: Unrolling, site: Site) -> ScratchOverlaps:
+    """Where there is only one block, its rows may lie at the end of what they are expanded to."""
+    sizes = unrolling.geometry(site)
+    assert sizes is not None
+    (lanes, count), *others = sizes.blocks
+    if count > 1 or others or sizes.steps:
+        return ScratchOverlaps()
+    return ScratchOverlaps({0: spacing(Expansion(lanes, sizes.depth, _packed(site)).order)})
 
 
 def prepare(unrolling: Unrolling, site: Site) -> Body:
@@ -223,6 +233,7 @@ def _kernel(name: str, op: type[Weighted], unrolling: Unrolling, accepts: Callab
         overlaps=partial(overlaps, unrolling),
         assembly=True,
         scratch=memory,
+        scratch_overlaps=partial(scratch_overlaps, unrolling),
     )
 
 
