@@ -105,8 +105,8 @@ class _Trials:
             budget = self.finish(planned(graph, options, goal, ram_bytes=0)).layout.ram_bytes
             within = dataclasses.replace(goal, ram_budget=budget)
             yield from self._planned(f"--ram-budget {budget}", graph, options, within)
-        if chosen.steps:
-            peak = chosen.steps[chosen.layout.plan.peak_step]
+        peak = chosen.steps[chosen.layout.plan.peak_step] if chosen.steps else None
+        if peak and not peak.chosen.parts:
             for other in sorted(peak.rejected, key=lambda other: other.estimate.scratch)[:_MOST_KERNELS]:
                 name = other.kernel.name
                 other_goal = dataclasses.replace(goal, prefer=goal.prefer | {name})
