@@ -23,6 +23,7 @@ from tinygen.report.progress import Report, progress_on
 from tinygen.version import VERSION
 
 if TYPE_CHECKING:
+    from tinygen.listening.hearing import Hearing
     from tinygen.pipeline import Model
 
 DEFAULT_BOARD = "qemu-mps2-an386"
@@ -123,6 +124,17 @@ _HOT = click.option(
     help="What --place hot=REGION is about: so many bytes of code, or layer_02,layer_05; by default what fits.",
 )
 _OF = click.option("--model", "of", metavar="NAME", help="Which of the models that OUT was built from.")
+_FRONT_END = click.option(
+    "--frontend",
+    metavar="NAME|FILE.toml",
+    help="Take samples: with this audio front end before the model, from samples to results.",
+)
+_HOP = click.option(
+    "--hop",
+    type=int,
+    metavar="FRAMES",
+    help="For --frontend before a model of whole windows: new frames for each result; by default 1.",
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
 
@@ -169,6 +181,8 @@ def app() -> None:
 @_INPUT
 @_OUTPUT
 @_ROWS
+@_FRONT_END
+@_HOP
 @_JSON
 def build(
     models: tuple[Path, ...],
@@ -190,6 +204,8 @@ def build(
     input_memory: str,
     output_memory: str,
     input_rows: bool,
+    frontend: str | None,
+    hop: int | None,
     as_json: bool,
 ) -> None:
     """Generate C and a PlatformIO project from a model.
@@ -205,6 +221,7 @@ def build(
     tinygen build kws.tflite -o out --optimize ram --input-rows
     tinygen build kws.tflite -o out --place scratch=dtcm --place hot=itcm --hot 8000
     tinygen build wakeword.tflite -o out --streaming
+    tinygen build wakeword.tflite -o out --frontend micro
     tinygen build kws.tflite vww.tflite -o out
     """
     from tinygen import manifest, output, pipeline
@@ -214,8 +231,9 @@ def build(
     goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels), hot=hot)
     options = Options(profile, batch, io, _streaming(streaming, time_axis))
     interface = _interface(arena, input_memory, output_memory, input_rows)
+    hearing = _hearing(frontend, hop)
     read = [pipeline.read(model, options) for model in models]
-    built = pipeline.build_together(read, board, names, goal, interface)
+    built = pipeline.build_together(read, board, names, goal, interface, hearing)
     output.write(built[0].files, out)
     content = manifest.to_json([part.manifest for part in built])
     if as_json:
@@ -284,6 +302,9 @@ def verify(
     from tinygen import host, manifest
     from tinygen import samples as sampling
     from tinygen import verify as verification
+    from tinygen.listening import verify as listening
+    from tinygen.listening.peers import host_listener
+    from tinygen.listening.recordings import recordings
     from tinygen.report import tables
     from tinygen.report.stack_text import stack_text
     from tinygen.runtimes import RUNTIMES
@@ -322,6 +343,15 @@ def verify(
         reports = verification.verify(
             model, content, chosen, peers, lambda done, total: report.count("comparing samples", done, total)
         )
+        if content.front_end is not None:
+            reports += listening.verify(
+                listening.listener(out, content, model.graph),
+                content,
+                recordings(listening.enough(content, count), seed),
+                [host_listener(out, content)],
+                seed,
+                lambda done, total: report.count("comparing recordings", done, total),
+            )
     stack = stack_use(out, content, reports[-1].stack_bytes) if on != "host" else None
     equal = all(found.equal for found in reports)
     explained = all(found.equal or found.explained for found in reports)
@@ -577,6 +607,15 @@ def _streaming(hop: int | None, axis: int | None) -> Streaming | None:
     if hop is None and axis is not None:
         raise UsageError("--time-axis is for --streaming", "Add --streaming, or leave it out.")
     return None if hop is None else Streaming(hop or None, axis)
+
+
+def _hearing(front_end: str | None, hop: int | None) -> Hearing | None:
+    """What --frontend and --hop mean."""
+    from tinygen.listening.hearing import hear_with
+
+    if front_end is None and hop is not None:
+        raise UsageError("--hop is for --frontend", "Add --frontend, or leave it out.")
+    return None if front_end is None else hear_with(front_end, hop)
 
 
 def _interface(arena: str, input_memory: str, output_memory: str, input_rows: bool) -> Interface:
