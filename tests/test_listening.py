@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from building import BOARD
+from building import BOARD, Built
+from emulated_bench import Bench
 from stream_nets import StreamNet
 from tflite_builder import build_case, build_model
 
-from tinygen import audio, cli, output, pipeline, reference
-from tinygen.errors import FrontEndError, UsageError
+from tinygen import audio, cli, output, pipeline, reference, samples, verify
+from tinygen.errors import BoardFault, FrontEndError, UsageError
 from tinygen.interface import EXTERNAL, ROWS, Interface
 from tinygen.ir import Array, Tensor
 from tinygen.listening import verify as listening
@@ -154,6 +156,27 @@ def test_generated_c_is_exact_for_samples_cut_anywhere(
     reports = listening.verify(listening.listener(out, content, model.graph), content, sounds, peers)
     assert [report.differences for report in reports] == [(), ()]
     assert all(report.samples >= 12 * len(sounds) for report in reports)
+
+
+@pytest.mark.parametrize("board", [BOARD, "microbit"])
+def test_boards_hear_the_same(board: str, tmp_path: Path) -> None:
+    model = decoded(window_model())
+    build = pipeline.build(model, board, "net", hearing=hearing_for(model, tmp_path, 2))
+    output.write(build.files, tmp_path / "out")
+    content = build.manifest
+    sounds = recordings(listening.enough(content, 6), 0)
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    with Bench(board, folder).running(Built(model, tmp_path / "out", content)) as peer:
+        reference_ = listening.listener(tmp_path / "out", content, model.graph)
+        (report,) = listening.verify(reference_, content, sounds, [contextlib.nullcontext(peer)])
+        assert (report.differences, report.samples >= 6 * len(sounds)) == ((), True)
+        # Layers are looked into as ever, and what was heard is over then.
+        given = samples.generated(content.inputs, 2, 0)
+        assert verify.verify(model, content, given, [contextlib.nullcontext(peer)])[0].equal
+        assert not peer.session.listen(bytes(2)).due
+        with pytest.raises(BoardFault, match="order"):
+            peer.session.outputs()
 
 
 def test_other_results_are_found(tmp_path: Path) -> None:

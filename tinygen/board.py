@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tinygen import firmware
+from tinygen.ir import Array
 from tinygen.link import open_link
 from tinygen.manifest import Manifest
 from tinygen.peer import Answer
@@ -45,6 +46,21 @@ class BoardPeer:
             return data
 
         return Answer(outputs, crcs, layer)
+
+    def listen(self, samples: Array, reset: bool) -> list[list[bytes]]:
+        """All outputs of each result that is due with int16 (samples,); `reset` forgets earlier ones."""
+        if reset:
+            self.session.reset()
+        return [outputs for _, outputs in self.heard(samples)]
+
+    def heard(self, samples: Array) -> Iterator[tuple[int, list[bytes]]]:
+        """Each result that is due with int16 (samples,): after how many of them, and all outputs."""
+        data, taken = samples.astype("<i2").tobytes(), 0
+        while taken < len(samples):
+            heard = self.session.listen(data[2 * taken :])
+            taken += heard.samples
+            if heard.due:
+                yield taken, self.session.outputs()
 
     def invoke(self, inputs: Sequence[bytes]) -> tuple[list[bytes], int | None]:
         """The outputs' bytes, and the ticks that the invoke took."""

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -323,8 +323,9 @@ def verify(
     if not chosen:
         raise UsageError("there is nothing to verify with: no samples and no inputs", "Use --samples 20, or --inputs.")
     model = verification.model_of(out, content)
-    with _progress() as report:
+    with _progress() as report, ExitStack() as stays:
         peers: list[Any] = [host.host_peer(out, content)]
+        listeners: list[Any] = [host_listener(out, content)] if content.front_end is not None else []
         if model.stream is not None:
             peers.append(nullcontext(WindowPeer(model.graph, model.stream, content)))
         original = RUNTIMES[against or content.profile]
@@ -338,21 +339,25 @@ def verify(
                     raise
                 silent = f"Not compared with {original.title}: {reason}."
         if on != "host":
-            peers.append(boards.flashed(out, content, port, report.line(f"building and flashing {content.board}")))
+            line = report.line(f"building and flashing {content.board}")
+            board = stays.enter_context(boards.flashed(out, content, port, line))
+            peers.append(nullcontext(board))
+            listeners += [nullcontext(board)] if content.front_end is not None else []
         report.stage("compiling the generated C")
         reports = verification.verify(
             model, content, chosen, peers, lambda done, total: report.count("comparing samples", done, total)
         )
-        if content.front_end is not None:
+        used = reports[-1].stack_bytes
+        if listeners:
             reports += listening.verify(
                 listening.listener(out, content, model.graph),
                 content,
                 recordings(listening.enough(content, count), seed),
-                [host_listener(out, content)],
+                listeners,
                 seed,
                 lambda done, total: report.count("comparing recordings", done, total),
             )
-    stack = stack_use(out, content, reports[-1].stack_bytes) if on != "host" else None
+    stack = stack_use(out, content, used) if on != "host" else None
     equal = all(found.equal for found in reports)
     explained = all(found.equal or found.explained for found in reports)
     if as_json:

@@ -77,6 +77,7 @@ def _runner_model(model: Manifest) -> dict[str, object]:
         "prepared": model.set_arena or any(port.memory == EXTERNAL for port in (*model.inputs, *model.outputs)),
         "begin": model.begin,
         "reset": model.reset,
+        "front_end": model.front_end,
     }
 
 

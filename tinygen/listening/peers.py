@@ -59,6 +59,6 @@ def host_listener(
     )
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
         program = compile_around(text, out, manifest, Path(folder), compiler, flags)
-        name = f"host C ({' '.join([compiler, *flags])}, sanitized), from samples"
+        name = f"host C ({' '.join([compiler, *flags])}, sanitized)"
         with pipe_to(name, [str(program)]) as pipe:
             yield HostListener(pipe, manifest)

@@ -63,7 +63,7 @@ def verify(
             progress(done, len(recordings))
     size = sum(port.bytes for port in content.outputs)
     return [
-        PeerReport(peer.name, results, 0, results * size, len(differences), tuple(differences[:20]))
+        PeerReport(f"{peer.name}, from samples", results, 0, results * size, len(differences), tuple(differences[:20]))
         for peer, differences in zip(opened, found, strict=True)
     ]
 

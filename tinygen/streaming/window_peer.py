@@ -21,6 +21,7 @@ class WindowPeer:
     def __init__(self, graph: Graph, stream: Stream, manifest: Manifest) -> None:
         self.name = f"reference, whole windows of {stream.frames} frames"
         self.profile = None
+        self.stack_bytes = None
         self._graph = graph
         self._whole = stream.window
         self._manifest = manifest
