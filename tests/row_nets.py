@@ -51,7 +51,7 @@ class RowNet(Net):
             int(rng.integers(1, 7)),
             kernel=tuple(int(taps) for taps in rng.integers(1, 5, 2)),
             stride=(1, 1) if rng.random() < 0.6 else tuple(int(step) for step in rng.integers(1, 4, 2)),
-            dilation=(2, 1) if rng.random() < 0.2 else (1, 1),
+            dilation=(2, 1) if rng.random() < 0.2 and "POOL" not in op else (1, 1),
             padding=str(rng.choice(["SAME", "SAME", "VALID"])),
         )
 
@@ -65,6 +65,22 @@ class RowNet(Net):
             y = self.windowed(y, "CONV_2D", x.shape[3], kernel=(int(self.rng.integers(1, 4)), 3))
         z = self.value(x.shape, scale=0.4)
         return self.append("ADD", [x.id, y.id], z, fused_activation_function="NONE")
+
+    def halved(self, x: Value) -> Value:
+        """A longer and a shorter way to half as many pixels, after which they are added."""
+        x = self.windowed(x, "CONV_2D", 8)
+        y = self.windowed(x, "CONV_2D", 8, stride=(2, 2))
+        y = self.windowed(y, "CONV_2D", 8)
+        x = self.windowed(x, "CONV_2D", 8, kernel=(1, 1), stride=(2, 2))
+        z = self.value(x.shape, scale=0.4)
+        return self.append("ADD", [x.id, y.id], z, fused_activation_function="NONE")
+
+
+def shortcut(seed: int) -> bytes:
+    """A model with two ways to half as many pixels: five layers, the last of which adds the two."""
+    net = RowNet(np.random.default_rng([32, seed]), "int8", "int8")
+    first = net.value((1, 14, 9, 3))
+    return build_model(net.tensors, net.operators, [first.id], [net.halved(first).id])
 
 
 def random_chains(seed: int, chains: int) -> bytes:

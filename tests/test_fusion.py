@@ -11,7 +11,7 @@ import pytest
 from accesses import allowed_by
 from building import BOARD, Built, differences, host, varied
 from emulated_bench import Bench
-from row_nets import random_chains
+from row_nets import random_chains, shortcut
 
 from tinygen import output, pipeline
 from tinygen.fit import room
@@ -63,6 +63,14 @@ def test_groups_compute_what_their_nodes_do(tmp_path: Path, seed: int) -> None:
     assert sum(layer.op == "ROW_GROUP" for layer in found.manifest.layers) >= CHAINS // 2
     original = dataclasses.replace(found, model=model)
     assert differences(original, varied(found, 6), host(found)) == []
+
+
+def test_a_shortcut_may_go_ahead_of_the_longer_way(tmp_path: Path) -> None:
+    model = pipeline.decode(shortcut(0), "shortcut.tflite", Options())
+    grouped = dataclasses.replace(model, graph=fuse(model.graph, [range(len(model.graph.nodes))]))
+    found = built(grouped, tmp_path / "out", "ram")
+    assert [layer.op for layer in found.manifest.layers] == ["ROW_GROUP"]
+    assert differences(dataclasses.replace(found, model=model), varied(found, 6), host(found)) == []
 
 
 def test_groups_on_the_board_keep_to_their_memory(tmp_path: Path) -> None:
@@ -193,6 +201,24 @@ def check_uses(stages: list[Stage], found: Schedule) -> None:
             assert all(rows[event.rows[0] : event.rows[0] + count])
         if stage.output in memory:
             rows[start : start + count] = [True] * count
+
+
+def test_what_goes_ahead_leaves_fewer_rows_to_wait_for_it() -> None:
+    """Two ways to every other row: three rows of each, one of these three again; and one row alone."""
+
+    def rows_kept(early: bool) -> int:
+        stages = [
+            Stage(("x",), "a", 20, 1, 1, 1, 0),
+            Stage(("a",), "long", 10, 1, 3, 2, 1),
+            Stage(("long",), "longer", 10, 1, 3, 1, 1),
+            Stage(("a",), "short", 10, 1, 1, 2, 0, place="y", early=early),
+            Stage(("longer", "short"), "y", 10, 1, 1, 1, 0),
+        ]
+        found = schedule(stages)
+        check_rows(stages, found)
+        return found.lines["a"].rows
+
+    assert rows_kept(early=True) < rows_kept(early=False)
 
 
 def test_what_a_later_node_reads_stays_whole() -> None:

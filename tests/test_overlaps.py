@@ -20,7 +20,8 @@ from tinygen.ir import Array, Graph, Node, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
 from tinygen.layout import Layout, StepBytes, lay_out
 from tinygen.memory import ALIGNMENT
-from tinygen.plan import planned
+from tinygen.plan import Plan, planned
+from tinygen.planned import is_better
 from tinygen.select import Candidate, Step
 
 
@@ -98,7 +99,7 @@ class Toys:
         name = f"t{len(self.steps)}"
         self.sizes[name] = size
         node = Node(f"step {len(self.steps)}", Toy(), tuple(inputs), (name,))
-        site = Site(Toy(), [_tensor(x, self.sizes[x]) for x in inputs], [_tensor(name, size)], "balanced")
+        site = Site(Toy(), tuple(_tensor(x, self.sizes[x]) for x in inputs), (_tensor(name, size),), "balanced")
         self.steps.append(Step(node, site, candidate(kernel, scratch)))
         self.orders.append(orders)
         return name
@@ -412,6 +413,21 @@ def test_steps_that_want_a_tensor_in_different_places_are_chosen_together() -> N
     found = planned(toys.graph(), options, Goal("ram"))
     assert [step.kernel.name for step in found.steps] == ["toy", "up", "toy"]
     assert found.layout.plan.bytes == 400
+
+
+def test_less_memory_has_to_be_worth_its_cost_unless_it_is_all_that_counts() -> None:
+    def plan(size: int, instructions: int) -> Plan:
+        toys = Toys({"x": size})
+        toys.outputs = [toys.run(["x"], 4, {})]
+        (step,) = toys.steps
+        estimate = Estimate(instructions, None, 100, 0, 0)
+        steps = [dataclasses.replace(step, chosen=dataclasses.replace(step.chosen, estimate=estimate))]
+        return Plan(toys.graph(), steps, toys.layout())
+
+    whole = plan(996, 1000)
+    for size, cost, worth in ((796, 1010, True), (988, 1010, False), (996, 900, False), (1196, 500, False)):
+        assert is_better(Goal("balanced"), plan(size, cost), whole) == worth
+        assert is_better(Goal("ram"), plan(size, cost), whole) == (size < 996)
 
 
 @pytest.mark.parametrize("seed", range(40))

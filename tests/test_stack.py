@@ -100,6 +100,16 @@ def test_where_there_is_no_bound_it_says_why(layer: str, reason: str) -> None:
     assert reason in none.reason
 
 
+def test_veneers_lead_to_what_a_branch_does_not_reach() -> None:
+    far = found(
+        invoke="push {lr}\nbl 300\npop {pc}",
+        helper="ldr.w pc, [pc]\nnop\n.word 0x00000201",
+        layer="push {r4, lr}\nbx lr",
+    )
+    assert far == Bound(4 + 8, ("invoke", "helper", "layer"))
+    assert found(invoke="ldr.w pc, [pc]").bytes is None
+
+
 @pytest.mark.parametrize(
     ("used", "bound", "has_interrupts", "exceeds"),
     [

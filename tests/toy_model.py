@@ -107,7 +107,7 @@ def example(seed: int = 0) -> bytes:
 
 
 def port(name: str, symbol: str) -> Port:
-    return Port(name, symbol, "int8", (1, BYTES), 0.5, 0, BYTES)
+    return Port(name, symbol, "static", "int8", (1, BYTES), 0.5, 0, BYTES)
 
 
 def manifest(board: str) -> Manifest:
@@ -134,6 +134,7 @@ def manifest(board: str) -> Manifest:
         host_sources=(),
         inputs=(port("in", "toy_input"),),
         outputs=(port("out", "toy_output"),),
+        begin=None,
         invoke="toy_invoke",
         reset="toy_reset",
         arena_bytes=BYTES,

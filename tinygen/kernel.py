@@ -130,7 +130,11 @@ class Kernel:
         return [(name, index) for index, name in enumerate(names[: len(inputs)])]
 
 
-@lru_cache(maxsize=1024)
 def overlaps(kernel: Kernel, site: Site) -> Mapping[int, Spacing]:
     """As `Kernel.overlaps`, which follows from the order of all accesses: found once."""
+    return _overlaps(kernel, site._replace(inputs=tuple(site.inputs), outputs=tuple(site.outputs)))
+
+
+@lru_cache(maxsize=1024)
+def _overlaps(kernel: Kernel, site: Site) -> Mapping[int, Spacing]:
     return kernel.overlaps(site)

@@ -84,7 +84,7 @@ def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
     return (
         _is_short(goal, base, steps)
         and instructions(steps) <= (1 + slack.instructions) * instructions(base)
-        and flash_bytes(steps) <= (1 + slack.flash) * flash_bytes(base)
+        and flash_bytes(steps) <= (1 + slack.flash) * max(flash_bytes(base), 1)
     )
 
 
@@ -101,8 +101,8 @@ def is_better(goal: Goal, found: Plan, than: Plan) -> bool:
 
 _MOST_TRIALS = 8
 
-_REGARDS = (1.0, 0.5, 0.25, 0.0)
-"""Less and less for flash, where what has little of it takes too long."""
+_REGARDS = {"balanced": (1.0,), "ram": (1.0, 0.5, 0.25, 0.0)}
+"""For flash: where RAM is all that counts, less and less of it if what has little flash takes too long."""
 
 
 def _smallest(
@@ -167,7 +167,7 @@ def _under_the_lowest_limit(
         fastest = within_ram(options, limit, needs)
         if not _is_short(goal, base, fastest):
             return False
-        chosen = (choose(fastest, goal, regard) for regard in _REGARDS)
+        chosen = (choose(fastest, goal, regard) for regard in _REGARDS[goal.objective])
         found = next((steps for steps in chosen if affords(goal, base, steps)), None)
         if found is not None:
             within.append(found)

@@ -102,14 +102,16 @@ class _Trials:
                 yield from self._planned(f"--optimize {objective}", graph, others, other_goal)
         if not self.interface.by_rows:
             # Room for nothing: kernels that need less memory are taken as long as there are any.
-            least = self.finish(planned(graph, options, goal, ram_bytes=0))
-            yield Saving(f"--ram-budget {least.layout.ram_bytes}", Figures.of(least))
-        if chosen.steps:
-            peak = chosen.steps[chosen.layout.plan.peak_step]
+            budget = self.finish(planned(graph, options, goal, ram_bytes=0)).layout.ram_bytes
+            within = dataclasses.replace(goal, ram_budget=budget)
+            yield from self._planned(f"--ram-budget {budget}", graph, options, within)
+        peak = chosen.steps[chosen.layout.plan.peak_step] if chosen.steps else None
+        if peak and not peak.chosen.parts:
             for other in sorted(peak.rejected, key=lambda other: other.estimate.scratch)[:_MOST_KERNELS]:
                 name = other.kernel.name
-                preferred = preferring(options, goal.prefer | {name}, core)
-                yield from self._planned(f"--kernel {name}", graph, preferred, goal)
+                other_goal = dataclasses.replace(goal, prefer=goal.prefer | {name})
+                preferred = preferring(options, other_goal.prefer, core)
+                yield from self._planned(f"--kernel {name}", graph, preferred, other_goal)
         yield from self._with_other_ports()
 
     def _with_other_ports(self) -> Iterator[Saving]:

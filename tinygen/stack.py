@@ -11,7 +11,7 @@ points to, or where functions call each other in a circle: generated code does n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +23,8 @@ _CALL = re.compile(f"blx?{_CONDITION}")
 _JUMP_TABLE = re.compile("tb[bh]")
 _COMPUTED_JUMP = re.compile("mov pc, r[0-7]")
 """How compilers jump by a table of addresses on Armv6-M: always within the function, never to call another."""
+_TABLE_CALL = "__gnu_thumb1_case_"
+"""Functions of the compiler's library that do the same: the table follows the call, to which they do not return."""
 _PUSH = re.compile(f"v?push{_CONDITION}|v?stmdb{_CONDITION}|v?stmfd{_CONDITION}")
 _POP = re.compile(f"v?pop{_CONDITION}|v?ldm(?:ia|fd)?{_CONDITION}")
 _ADD_OR_SUBTRACT = re.compile(f"(add|sub)[sw]?{_CONDITION}")
@@ -102,8 +104,14 @@ class _Calls:
                 continue
             try:
                 depth = max(0, depth + _moved(instruction))
-                called = self._called(entry, instruction)
-                waiting += [(target, depth) for target in self._successors(address, instruction) if target != called]
+                veneer = self._veneer(address, instruction)
+                called = self._called(entry, instruction) if veneer is None else veneer
+                if called is not None and self._name(called).startswith(_TABLE_CALL):
+                    table = max(depth, table or 0)
+                    following: Iterable[int] = ()
+                else:
+                    following = self._successors(address, instruction) if veneer is None else ()
+                waiting += [(target, depth) for target in following if target != called]
             except ValueError as error:
                 raise self._boundless(f"{error}, at {address:#x}", path) from None
             size = depth
@@ -120,9 +128,16 @@ class _Calls:
         end = min((start for start in self._names if start > entry), default=0)
         for address in range(entry, end, 2):
             found = self._code.get(address)
-            if found is not None and address not in depths and not found.mnemonic.startswith("."):
+            if found is not None and address not in depths and not self._is_data(address):
                 return [(address, depth)]
         return []
+
+    def _is_data(self, address: int) -> bool:
+        """Whether there are literals, or what aligns the literals behind it."""
+        mnemonic = self._code[address].mnemonic
+        following = self._code.get(self._next.get(address, address))
+        aligns = mnemonic == "nop" and following is not None and following.mnemonic.startswith(".")
+        return aligns or mnemonic.startswith(".")
 
     def _called(self, entry: int, instruction: Instruction) -> int | None:
         """The function that a call, or a jump out of the one at `entry`, goes to. Raises ValueError as _target."""
@@ -132,6 +147,13 @@ class _Calls:
         if _BRANCH.fullmatch(mnemonic) and (target := _target(instruction)) in self._names and target != entry:
             return target
         return None
+
+    def _veneer(self, address: int, instruction: Instruction) -> int | None:
+        """The function that a linker's veneer goes to, for one that a branch does not reach: its address follows."""
+        if (_bare(instruction), instruction.operands) != ("ldr", "pc, [pc]"):
+            return None
+        literal = self._code.get((address + 4) & ~3)
+        return int(literal.operands, 16) & ~1 if literal and literal.mnemonic == ".word" else None
 
     def _successors(self, address: int, instruction: Instruction) -> Iterator[int]:
         """Where execution goes on in the same function. Raises ValueError where that cannot be told."""
