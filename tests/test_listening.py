@@ -94,8 +94,8 @@ def built(model: pipeline.Model, hearing: Hearing, out: Path, interface: Interfa
 
 def results_of(reference_: listening.Listener, samples: Array, seed: int) -> Array:
     reference_.reset()
-    found = [result for piece in cut(samples, seed) for (result,) in reference_.feed(piece)]
-    return np.array(found)
+    found = [result.outputs[0] for piece in cut(samples, seed) for result in reference_.feed(piece)]
+    return np.array([np.frombuffer(data, np.int8) for data in found])
 
 
 # --- the reference ----------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_results_are_those_of_windows_that_move_on(hop: int, tmp_path: Path) -> 
     before = np.full((FRAMES - hop, FEATURES), x.quant.zero_point[0], np.int8)
     heard = np.concatenate([before, frames])
     expected = [
-        reference.outputs(model.graph, [heard[start : start + FRAMES].reshape(x.shape)])[0]
+        reference.outputs(model.graph, [heard[start : start + FRAMES].reshape(x.shape)])[0].reshape(-1)
         for start in range(0, len(heard) - FRAMES + 1, hop)
     ]
     found = results_of(listening.listener(tmp_path / "out", content, model.graph), samples, hop)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tinygen import firmware
 from tinygen.ir import Array
 from tinygen.link import open_link
+from tinygen.listening.heard import Heard
 from tinygen.manifest import Manifest
 from tinygen.peer import Answer
 from tinygen.session import Session
@@ -23,6 +24,7 @@ class BoardPeer:
         self.stack_bytes: int | None = None
         self.session = session
         self._state_bytes = manifest.state_bytes
+        self._taken = 0
 
     def run(self, inputs: Sequence[bytes], reset: bool) -> Answer:
         """Every layer by itself for the checksums, then from the same state one invoke for the outputs."""
@@ -47,20 +49,19 @@ class BoardPeer:
 
         return Answer(outputs, crcs, layer)
 
-    def listen(self, samples: Array, reset: bool) -> list[list[bytes]]:
-        """All outputs of each result that is due with int16 (samples,); `reset` forgets earlier ones."""
+    def listen(self, samples: Array, reset: bool) -> list[Heard]:
+        """Each result that is due with int16 (samples,); `reset` forgets earlier ones."""
         if reset:
             self.session.reset()
-        return [outputs for _, outputs in self.heard(samples)]
-
-    def heard(self, samples: Array) -> Iterator[tuple[int, list[bytes]]]:
-        """Each result that is due with int16 (samples,): after how many of them, and all outputs."""
-        data, taken = samples.astype("<i2").tobytes(), 0
+            self._taken = 0
+        data, taken, found = samples.astype("<i2").tobytes(), 0, []
         while taken < len(samples):
-            heard = self.session.listen(data[2 * taken :])
-            taken += heard.samples
-            if heard.due:
-                yield taken, self.session.outputs()
+            answer = self.session.listen(data[2 * taken :])
+            taken += answer.samples
+            if answer.due:
+                found.append(Heard(self.session.outputs(), answer.word, self._taken + taken))
+        self._taken += taken
+        return found
 
     def invoke(self, inputs: Sequence[bytes]) -> tuple[list[bytes], int | None]:
         """The outputs' bytes, and the ticks that the invoke took."""

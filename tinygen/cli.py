@@ -24,6 +24,7 @@ from tinygen.version import VERSION
 
 if TYPE_CHECKING:
     from tinygen.listening.hearing import Hearing
+    from tinygen.manifest import Manifest
     from tinygen.pipeline import Model
 
 DEFAULT_BOARD = "qemu-mps2-an386"
@@ -135,6 +136,16 @@ _HOP = click.option(
     metavar="FRAMES",
     help="For --frontend before a model of whole windows: new frames for each result; by default 1.",
 )
+_DETECTOR = click.option(
+    "--detector",
+    metavar="FILE",
+    help="For --frontend: hear words in results, as this TOML file says, or the JSON that a wake word came with.",
+)
+_LABELS = click.option(
+    "--labels",
+    metavar="A,B,...|FILE",
+    help="For --frontend: the words that the model's outputs stand for; - for one that is no word.",
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
 
@@ -183,6 +194,8 @@ def app() -> None:
 @_ROWS
 @_FRONT_END
 @_HOP
+@_DETECTOR
+@_LABELS
 @_JSON
 def build(
     models: tuple[Path, ...],
@@ -206,6 +219,8 @@ def build(
     input_rows: bool,
     frontend: str | None,
     hop: int | None,
+    detector: str | None,
+    labels: str | None,
     as_json: bool,
 ) -> None:
     """Generate C and a PlatformIO project from a model.
@@ -231,7 +246,7 @@ def build(
     goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels), hot=hot)
     options = Options(profile, batch, io, _streaming(streaming, time_axis))
     interface = _interface(arena, input_memory, output_memory, input_rows)
-    hearing = _hearing(frontend, hop)
+    hearing = _hearing(frontend, hop, detector, labels)
     read = [pipeline.read(model, options) for model in models]
     built = pipeline.build_together(read, board, names, goal, interface, hearing)
     output.write(built[0].files, out)
@@ -422,7 +437,14 @@ def flash(out: Path, port: str | None, stop: bool, as_json: bool) -> None:
 
 @app.command()
 @_OUT
-@click.option("--input", "-i", "file", required=True, type=_PATH, help="Inputs, .npz or .npy: one sample or many.")
+@click.option(
+    "--input",
+    "-i",
+    "file",
+    required=True,
+    type=_PATH,
+    help="Inputs, .npz or .npy: one sample or many. With a front end, a recording, .wav.",
+)
 @_PORT
 @_OF
 @_JSON
@@ -432,6 +454,7 @@ def run(out: Path, file: Path, port: str | None, of: str | None, as_json: bool) 
     \b
     tinygen flash out
     tinygen run out --input samples.npz
+    tinygen run out --input speech.wav        # built with --frontend
     """
     from tinygen import board as boards
     from tinygen import manifest, results
@@ -439,6 +462,9 @@ def run(out: Path, file: Path, port: str | None, of: str | None, as_json: bool) 
     from tinygen.report import answers
 
     content = manifest.load(out, of)
+    if file.suffix.lower() == ".wav":
+        _run_recording(out, content, file, port, as_json)
+        return
     chosen = sampling.from_file(file, content.inputs)
     labels = sampling.read_labels(file, len(chosen))
     found = []
@@ -455,6 +481,43 @@ def run(out: Path, file: Path, port: str | None, of: str | None, as_json: bool) 
         return
     _print(answers.run_table(found, labels, content))
     _print(f"\n{answers.footnote(stack, hello)}")
+
+
+def _run_recording(out: Path, content: Manifest, file: Path, port: str | None, as_json: bool) -> None:
+    """Play a recording to the board, and print what it heard."""
+    from tinygen import board as boards
+    from tinygen import results
+    from tinygen.listening.wav import read_wav
+    from tinygen.report import answers, heard_tables
+
+    front_end = content.front_end
+    if front_end is None:
+        raise UsageError(
+            f"{out} takes no recordings: it was built without a front end", "Build it with --frontend, or give .npz."
+        )
+    samples = read_wav(file, front_end.sample_rate)
+    chunk = front_end.sample_rate // 10
+    found = []
+    with _progress() as report, boards.connected(out, content, port) as peer:
+        for start in range(0, len(samples), chunk):
+            heard = peer.listen(samples[start : start + chunk], start == 0)
+            found += [results.heard_result(each, content) for each in heard]
+            report.count(peer.name, min(start + chunk, len(samples)), len(samples))
+        stack = peer.session.stack()
+        hello = peer.session.hello()
+    if as_json:
+        words = [{"seconds": each.seconds, "word": each.word} for each in found if each.word is not None]
+        shown = {"words": words, "results": plain(found), "stack_bytes": stack, "tick_hz": hello.tick_hz}
+        _print_json(shown)
+        return
+    if front_end.detector is None:
+        _print(heard_tables.heard_table(found))
+    else:
+        _print(heard_tables.words_table(found, front_end.detector.words))
+    seconds = len(samples) / front_end.sample_rate
+    count = sum(each.word is not None for each in found)
+    heard_text = "" if front_end.detector is None else f"{count} word{'s' if count != 1 else ''} in "
+    _print(f"\n{heard_text}{len(found):,} results of {seconds:.1f} s. {answers.footnote(stack, hello)}")
 
 
 @app.command()
@@ -614,13 +677,21 @@ def _streaming(hop: int | None, axis: int | None) -> Streaming | None:
     return None if hop is None else Streaming(hop or None, axis)
 
 
-def _hearing(front_end: str | None, hop: int | None) -> Hearing | None:
-    """What --frontend and --hop mean."""
+def _hearing(front_end: str | None, hop: int | None, detector: str | None, labels: str | None) -> Hearing | None:
+    """What --frontend, --hop, --detector and --labels mean."""
+    from tinygen.listening.detector import labels_of
+    from tinygen.listening.detector_file import detector_wish
     from tinygen.listening.hearing import hear_with
 
-    if front_end is None and hop is not None:
-        raise UsageError("--hop is for --frontend", "Add --frontend, or leave it out.")
-    return None if front_end is None else hear_with(front_end, hop)
+    if front_end is None:
+        for option, value in (("--hop", hop), ("--detector", detector), ("--labels", labels)):
+            if value is not None:
+                raise UsageError(f"{option} is for --frontend", "Add --frontend, or leave it out.")
+        return None
+    wish = None
+    if detector is not None or labels is not None:
+        wish = detector_wish(detector, () if labels is None else labels_of(labels))
+    return hear_with(front_end, hop, wish)
 
 
 def _interface(arena: str, input_memory: str, output_memory: str, input_rows: bool) -> Interface:

@@ -94,7 +94,7 @@ class Origin:
         file = c_text.comment_text(self.file, 200)
         files = " ".join(c_text.comment_text(other, 200) for other, _ in models)
         names = (word for _, other in models for word in ("--name", other))
-        hearing = self.hearing.words if self.hearing is not None else ()
+        hearing = [c_text.comment_text(word, 200) for word in (self.hearing.words if self.hearing else ())]
         choices = (*self.options.words, *names, *self.goal.words, *self.interface.words, *hearing)
         words = " ".join((f"--board {self.board}", *choices))
         return (

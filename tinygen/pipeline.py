@@ -22,6 +22,7 @@ from tinygen.interface import Interface, shared_by
 from tinygen.ir import Graph
 from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
+from tinygen.listening.detector_for import detector_for
 from tinygen.listening.frames import frames_of
 from tinygen.listening.hearing import Hearing
 from tinygen.listening.joining import join, listening_interface
@@ -196,7 +197,10 @@ def _part(
         _, host = portable_c(dataclasses.replace(model, graph=chosen.graph), prefix, core, plain)
     joined = None
     if hearing is not None:
-        joined = join(hearing, frames_of(model.graph, model.stream, hearing), library, host, prefix, origin, core)
+        frames = frames_of(model.graph, model.stream, hearing)
+        wish = hearing.detector
+        detector = None if wish is None else detector_for(model.graph, hearing.front_end, frames, wish)
+        joined = join(hearing, frames, detector, library, host, prefix, origin, core)
         library, host = joined.library, joined.host
     report = fit(placed, library.const_bytes, board, model.file, joined.sizes if joined is not None else (0, 0))
     drawn = memory_map(chosen.graph, chosen)

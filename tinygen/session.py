@@ -20,7 +20,8 @@ _SELECT, _LISTEN = 12, 13
 
 _NONCE_AND_VERSION = struct.Struct("<IB")
 _HELLO_ANSWER = struct.Struct("<IBBHIIIBB32s")
-_HEARD = struct.Struct("<IIB")
+_HEARD = struct.Struct("<IIBB")
+_NO_WORD = 0xFF
 _EMULATED_TICKS = 0x01
 _UNKNOWN = 0xFFFFFFFF
 
@@ -45,12 +46,13 @@ class Hello:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Taken:
     """What samples brought."""
 
     samples: int  # that were taken
     ticks: int | None  # None: too many to count
     due: bool  # a result, of which outputs() has the bytes
+    word: int  # the index of the one that was heard; -1 for none
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Session:
         answer = self._link.request(_INVOKE, b"", "running the model", self._link.patience.invoke)
         return _ticks(self._number(answer, "running the model"))
 
-    def listen(self, samples: bytes) -> Heard:
+    def listen(self, samples: bytes) -> Taken:
         """Give samples, int16 and little-endian, to a model with a front end: as many as a request has room for.
 
         It takes those up to the next result, and goes on where the last call ended.
@@ -163,8 +165,8 @@ class Session:
         answer = self._link.request(_LISTEN, samples[:room], what, self._link.patience.invoke)
         if len(answer) != _HEARD.size:
             raise self._odd(what)
-        taken, ticks, due = _HEARD.unpack(answer)
-        return Heard(taken, _ticks(ticks), bool(due))
+        taken, ticks, due, word = _HEARD.unpack(answer)
+        return Taken(taken, _ticks(ticks), bool(due), -1 if word == _NO_WORD else word)
 
     def outputs(self) -> list[bytes]:
         """The bytes of every output, after invoke() or the last layer, or when a result is due."""

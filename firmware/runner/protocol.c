@@ -339,8 +339,9 @@ static protocol_error_t listen(const uint8_t *request, uint16_t length)
     }
     stage = due ? DONE : IDLE;
     frame_put_u32(PAYLOAD, taken);
-    PAYLOAD[8] = (uint8_t)due;
-    answer_length += 9u;
+    PAYLOAD[8] = (uint8_t)(due != 0);
+    PAYLOAD[9] = (uint8_t)(due && model->detect != NULL ? model->detect() : -1);
+    answer_length += 10u;
     return PROTOCOL_OK;
 }
 

@@ -24,7 +24,8 @@
  *   0x0B WRITE_STATE  offset u32, data, the rest                -
  *   0x0C SELECT       name, the rest                            -, and all else is about the model of that name
  *   0x0D LISTEN       samples s16, the rest                     samples u32 that were taken, ticks u32, due u8: 1 when
- *                                                               they brought a result, 0 when all were taken
+ *                                                               they brought a result, 0 when all were taken;
+ *                                                               word u8: which was heard with it, 0xFF for none
  *
  *   0xE0 ERROR        instead of an answer:                     request type u8, error u8 (see below)
  *   0xE1 NAK          seq 0: a damaged frame arrived            -

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tinygen.audio import FrontEnd, load
 from tinygen.audio.files import path_of
 from tinygen.errors import UsageError
+from tinygen.listening.detector import DetectorWish
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Hearing:
     front_end: FrontEnd
     hop: int | None = None
     """New frames for each result; None: what the model takes, or, of one that takes whole windows, one."""
+    detector: DetectorWish | None = None
+    """From results to words."""
 
     def __post_init__(self) -> None:
         if self.hop is not None and self.hop < 1:
@@ -28,10 +31,11 @@ class Hearing:
     @property
     def words(self) -> tuple[str, ...]:
         """The command line's words."""
-        return ("--frontend", self.source, *(() if self.hop is None else ("--hop", str(self.hop))))
+        hop = () if self.hop is None else ("--hop", str(self.hop))
+        return ("--frontend", self.source, *hop, *(() if self.detector is None else self.detector.words))
 
 
-def hear_with(source: str, hop: int | None = None) -> Hearing:
+def hear_with(source: str, hop: int | None = None, detector: DetectorWish | None = None) -> Hearing:
     """With the front end of that name, or in that TOML file. Raises FrontEndError and UsageError."""
     front_end = load(source)
-    return Hearing(source, path_of(source).read_bytes(), front_end, hop)
+    return Hearing(source, path_of(source).read_bytes(), front_end, hop, detector)

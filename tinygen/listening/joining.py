@@ -11,6 +11,7 @@ from tinygen import manifest
 from tinygen.errors import UsageError
 from tinygen.interface import EXTERNAL, STATIC, Interface
 from tinygen.library import Library, Origin
+from tinygen.listening.detector import Detector
 from tinygen.listening.frames import Frames, frames_of
 from tinygen.listening.hearing import Hearing
 from tinygen.listening.library import ListeningLibrary, listening_library
@@ -57,14 +58,21 @@ def listening_interface(models: Sequence[Model], hearing: Hearing, interface: In
 
 
 def join(
-    hearing: Hearing, frames: Frames, library: Library, host: Library, name: str, origin: Origin, core: Core
+    hearing: Hearing,
+    frames: Frames,
+    detector: Detector | None,
+    library: Library,
+    host: Library,
+    name: str,
+    origin: Origin,
+    core: Core,
 ) -> Joined:
     """The library with its front end; on the host it is portable."""
 
     def files(target: Core) -> ListeningLibrary:
         ports = (library.inputs, library.outputs)
         return listening_library(
-            hearing.front_end, frames, name, origin.text(name), ports, bool(library.state_bytes), target
+            hearing.front_end, frames, detector, name, origin.text(name), ports, bool(library.state_bytes), target
         )
 
     ours, theirs = files(core), files(HOST)
@@ -86,6 +94,8 @@ def join(
             new=frames.new,
             feed=f"{name}_feed",
             restart=f"{name}_restart",
+            detect=None if detector is None else f"{name}_detect",
+            detector=detector,
             ram_bytes=ours.ram_bytes,
             const_bytes=ours.const_bytes,
         ),

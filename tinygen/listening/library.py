@@ -6,11 +6,15 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from tinygen import c_text
 from tinygen.audio import FrontEnd
 from tinygen.audio.library import library as front_end_library
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
 from tinygen.interface import EXTERNAL
+from tinygen.listening.detector import Detector
 from tinygen.listening.frames import Frames
 from tinygen.manifest import Port
 from tinygen.target import Core
@@ -30,6 +34,7 @@ class ListeningLibrary:
 def listening_library(
     front_end: FrontEnd,
     frames: Frames,
+    detector: Detector | None,
     name: str,
     origin: str,
     ports: tuple[tuple[Port, ...], tuple[Port, ...]],
@@ -45,7 +50,7 @@ def listening_library(
     part = front_end_library(front_end, f"{name}_front_end", core, given=True)
     window_bytes = -(-frames.elements // 4) * 4 if is_own else 0
     counters = (frames.new > 1) + (frames.kept > 0)
-    ram_bytes = part.ram_bytes + window_bytes + counters * _COUNTER_BYTES
+    ram_bytes, const_bytes = part.ram_bytes + window_bytes + counters * _COUNTER_BYTES, part.const_bytes
     values = {
         "name": name,
         "prefix_upper": name.upper(),
@@ -57,6 +62,7 @@ def listening_library(
         "output_type": C_TYPES[outputs[0].dtype],
         "has_state": has_state,
         "is_own": is_own,
+        "has_words": detector is not None,
         "sample_rate": front_end.sample_rate,
         "first": front_end.window + (frames.new - 1) * front_end.step,
         "step": frames.new * front_end.step,
@@ -66,15 +72,50 @@ def listening_library(
         "elements": frames.elements,
         "words": window_bytes // 4,
         "zero_point": frames.zero_point,
-        "ram_bytes": ram_bytes,
-        "const_bytes": part.const_bytes,
     }
+    words = None if detector is None else _detector(detector, name, origin, outputs[0])
+    if words is not None:
+        ram_bytes, const_bytes = ram_bytes + words.ram_bytes, const_bytes + words.const_bytes
     files = {
         **{f"src/{path}": text for path, text in part.files.items()},
-        f"src/{name}_audio.h": render("listening/audio.h.j2", **values),
-        f"src/{name}_audio.c": render("listening/audio.c.j2", **values),
+        f"src/{name}_audio.h": render("listening/audio.h.j2", **values, ram_bytes=ram_bytes, const_bytes=const_bytes),
+        f"src/{name}_audio.c": render("listening/audio.c.j2", **values, ram_bytes=ram_bytes, const_bytes=const_bytes),
+        **(words.files if words is not None else {}),
     }
-    return ListeningLibrary(files, ram_bytes, part.const_bytes)
+    return ListeningLibrary(files, ram_bytes, const_bytes)
+
+
+def _detector(detector: Detector, name: str, origin: str, output: Port) -> ListeningLibrary:
+    """Its files, and their sizes."""
+    zero_point, words = output.zero_point or 0, detector.words
+    outputs = [word.output for word in words]
+    values = {
+        "name": name,
+        "prefix_upper": name.upper(),
+        "origin": origin,
+        "output_type": C_TYPES[output.dtype],
+        "zero_point": zero_point,
+        "window": detector.window,
+        "pause": detector.pause,
+        "indices": c_text.array_lines(np.array(outputs, np.uint16)) if outputs != list(range(len(words))) else [],
+        "words": [
+            {
+                "literal": c_text.string_literal(word.label),
+                "comment": c_text.comment_text(word.label),
+                "threshold": word.threshold + zero_point * detector.window,
+            }
+            for word in words
+        ],
+    }
+    recent_bytes = detector.window * len(words) * np.dtype(output.dtype).itemsize
+    # A pointer and a threshold for each word, and its index where that is not its place.
+    table_bytes = sum(8 + len(word.label.encode()) + 1 for word in words) + (2 * len(words) if values["indices"] else 0)
+    counters = 2 + bool(zero_point)
+    return ListeningLibrary(
+        {f"src/{name}_detector.{end}": render(f"listening/detector.{end}.j2", **values) for end in ("h", "c")},
+        -(-recent_bytes // 4) * 4 + 4 * len(words) + counters * _COUNTER_BYTES,
+        table_bytes,
+    )
 
 
 def _summary(front_end: FrontEnd, frames: Frames) -> str:

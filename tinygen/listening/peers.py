@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Protocol
 from tinygen.emit import render
 from tinygen.host import compile_around, find_compiler
 from tinygen.ir import Array
+from tinygen.listening.heard import Heard
 from tinygen.manifest import Manifest
 from tinygen.peer import Pipe, pipe_to
 
@@ -21,8 +23,8 @@ class ListeningPeer(Protocol):
 
     name: str
 
-    def listen(self, samples: Array, reset: bool) -> list[list[bytes]]:
-        """All outputs of each result that is due with int16 (samples,); `reset` forgets earlier ones."""
+    def listen(self, samples: Array, reset: bool) -> list[Heard]:
+        """Each result that is due with int16 (samples,); `reset` forgets earlier ones."""
         ...
 
 
@@ -34,12 +36,13 @@ class HostListener:
         self._pipe = pipe
         self._outputs = [port.bytes for port in manifest.outputs]
 
-    def listen(self, samples: Array, reset: bool) -> list[list[bytes]]:
+    def listen(self, samples: Array, reset: bool) -> list[Heard]:
         """Raises ToolFailed when the process ends instead of answering, with what it said."""
         found = []
         with self._pipe.asked(struct.pack("=BI", reset, len(samples)) + samples.tobytes()):
             while self._pipe.read(1) != b"\0":
-                found.append([self._pipe.read(size) for size in self._outputs])
+                outputs = [self._pipe.read(size) for size in self._outputs]
+                found.append(Heard(outputs, int.from_bytes(self._pipe.read(4), sys.byteorder, signed=True)))
         return found
 
 
@@ -55,6 +58,7 @@ def host_listener(
         name=manifest.name,
         feed=manifest.front_end.feed,
         restart=manifest.front_end.restart,
+        detect=manifest.front_end.detect,
         outputs=manifest.outputs,
     )
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:

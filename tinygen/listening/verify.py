@@ -12,6 +12,7 @@ import numpy as np
 from tinygen.audio import load
 from tinygen.ir import Array, Graph
 from tinygen.listening.frames import Frames
+from tinygen.listening.heard import Heard
 from tinygen.listening.listener import Listener
 from tinygen.listening.peers import ListeningPeer
 from tinygen.listening.recordings import cut
@@ -24,7 +25,7 @@ def listener(out: Path, content: Manifest, graph: Graph) -> Listener:
     found, (given,) = content.front_end, content.inputs
     assert found is not None
     frames = Frames(found.features, found.kept, found.new, given.zero_point or 0)
-    return Listener(graph, load(out / found.path), frames)
+    return Listener(graph, load(out / found.path), frames, found.detector)
 
 
 def enough(content: Manifest, results: int) -> int:
@@ -71,18 +72,22 @@ def verify(
 def _differences(
     recording: str,
     heard: int,
-    expected: Sequence[Sequence[Array]],
-    answers: Sequence[Sequence[bytes]],
+    expected: Sequence[Heard],
+    answers: Sequence[Heard],
     content: Manifest,
 ) -> list[Difference]:
     """One for each result that differs, and one for results that are missing or that nobody expected."""
     differences = []
-    for index, (arrays, answer) in enumerate(zip(expected, answers, strict=False), heard):
-        for port, array, data in zip(content.outputs, arrays, answer, strict=True):
-            if array.tobytes() != data:
-                place = f"output {port.name!r} of result {index}"
-                differences.append(first_difference(recording, place, np.asarray(array), data))
+    for index, (ours, theirs) in enumerate(zip(expected, answers, strict=False), heard):
+        for port, want, data in zip(content.outputs, ours.outputs, theirs.outputs, strict=True):
+            if want != data:
+                array = np.frombuffer(want, port.dtype).reshape(port.shape)
+                differences.append(first_difference(recording, f"output {port.name!r} of result {index}", array, data))
                 break
+        else:
+            if ours.word != theirs.word:
+                place = f"word of result {index}"
+                differences.append(Difference(recording, place, (), ours.word, theirs.word, 1, 1))
     if len(expected) != len(answers):
         place = f"number of results behind result {heard}"
         differences.append(Difference(recording, place, (), len(expected), len(answers), 1, 1))
