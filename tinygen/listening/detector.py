@@ -113,7 +113,14 @@ def _within(what: str, value: float, low: int, high: int) -> None:
 
 
 def labels_of(text: str) -> tuple[str, ...]:
-    """Labels from a list with commas, or from a file with one in each line; "-" stands for none."""
-    path = Path(text)
-    words = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    """Labels from a list with commas, or from a file with one in each line; "-" stands for none.
+
+    Raises UsageError for a file that is no text.
+    """
+    words = text.split(",")
+    if len(words) == 1 and Path(text).is_file():
+        try:
+            words = Path(text).read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as wrong:
+            raise UsageError(f"cannot read {text}: {wrong}", "Labels are text, one in each line.") from None
     return tuple("" if word.strip() == "-" else word.strip() for word in words)

@@ -14,7 +14,8 @@ from tinygen.library import Library, Origin
 from tinygen.listening.detector import Detector
 from tinygen.listening.frames import Frames, frames_of
 from tinygen.listening.hearing import Hearing
-from tinygen.listening.library import ListeningLibrary, listening_library
+from tinygen.listening.library import listening_library
+from tinygen.listening.part import LibraryPart
 from tinygen.target import HOST, Core
 
 if TYPE_CHECKING:  # the pipeline imports this module
@@ -69,7 +70,7 @@ def join(
 ) -> Joined:
     """The library with its front end; on the host it is portable."""
 
-    def files(target: Core) -> ListeningLibrary:
+    def files(target: Core) -> LibraryPart:
         ports = (library.inputs, library.outputs)
         return listening_library(
             hearing.front_end, frames, detector, name, origin.text(name), ports, bool(library.state_bytes), target

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass
 
-import numpy as np
-
-from tinygen import c_text
 from tinygen.audio import FrontEnd
 from tinygen.audio.library import library as front_end_library
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
 from tinygen.interface import EXTERNAL
 from tinygen.listening.detector import Detector
+from tinygen.listening.detector_library import detector_library
 from tinygen.listening.frames import Frames
+from tinygen.listening.part import COUNTER_BYTES, LibraryPart
 from tinygen.manifest import Port
 from tinygen.target import Core
-
-_COUNTER_BYTES = 4
-
-
-@dataclass(frozen=True)
-class ListeningLibrary:
-    """Files beside the model's in its library, by path; static RAM and tables in bytes, the model's not included."""
-
-    files: Mapping[str, str]
-    ram_bytes: int
-    const_bytes: int
 
 
 def listening_library(
@@ -40,7 +26,7 @@ def listening_library(
     ports: tuple[tuple[Port, ...], tuple[Port, ...]],
     has_state: bool,
     core: Core,
-) -> ListeningLibrary:
+) -> LibraryPart:
     """For the model's library `name` with these inputs and outputs, on a core.
 
     Frames go to the model's input, where that is its own; else to a window that it reads in place.
@@ -50,7 +36,7 @@ def listening_library(
     part = front_end_library(front_end, f"{name}_front_end", core, given=True)
     window_bytes = -(-frames.elements // 4) * 4 if is_own else 0
     counters = (frames.new > 1) + (frames.kept > 0)
-    ram_bytes, const_bytes = part.ram_bytes + window_bytes + counters * _COUNTER_BYTES, part.const_bytes
+    ram_bytes, const_bytes = part.ram_bytes + window_bytes + counters * COUNTER_BYTES, part.const_bytes
     values = {
         "name": name,
         "prefix_upper": name.upper(),
@@ -73,7 +59,7 @@ def listening_library(
         "words": window_bytes // 4,
         "zero_point": frames.zero_point,
     }
-    words = None if detector is None else _detector(detector, name, origin, outputs[0])
+    words = None if detector is None else detector_library(detector, name, origin, outputs[0])
     if words is not None:
         ram_bytes, const_bytes = ram_bytes + words.ram_bytes, const_bytes + words.const_bytes
     files = {
@@ -82,40 +68,7 @@ def listening_library(
         f"src/{name}_audio.c": render("listening/audio.c.j2", **values, ram_bytes=ram_bytes, const_bytes=const_bytes),
         **(words.files if words is not None else {}),
     }
-    return ListeningLibrary(files, ram_bytes, const_bytes)
-
-
-def _detector(detector: Detector, name: str, origin: str, output: Port) -> ListeningLibrary:
-    """Its files, and their sizes."""
-    zero_point, words = output.zero_point or 0, detector.words
-    outputs = [word.output for word in words]
-    values = {
-        "name": name,
-        "prefix_upper": name.upper(),
-        "origin": origin,
-        "output_type": C_TYPES[output.dtype],
-        "zero_point": zero_point,
-        "window": detector.window,
-        "pause": detector.pause,
-        "indices": c_text.array_lines(np.array(outputs, np.uint16)) if outputs != list(range(len(words))) else [],
-        "words": [
-            {
-                "literal": c_text.string_literal(word.label),
-                "comment": c_text.comment_text(word.label),
-                "threshold": word.threshold + zero_point * detector.window,
-            }
-            for word in words
-        ],
-    }
-    recent_bytes = detector.window * len(words) * np.dtype(output.dtype).itemsize
-    # A pointer and a threshold for each word, and its index where that is not its place.
-    table_bytes = sum(8 + len(word.label.encode()) + 1 for word in words) + (2 * len(words) if values["indices"] else 0)
-    counters = 2 + bool(zero_point)
-    return ListeningLibrary(
-        {f"src/{name}_detector.{end}": render(f"listening/detector.{end}.j2", **values) for end in ("h", "c")},
-        -(-recent_bytes // 4) * 4 + 4 * len(words) + counters * _COUNTER_BYTES,
-        table_bytes,
-    )
+    return LibraryPart(files, ram_bytes, const_bytes)
 
 
 def _summary(front_end: FrontEnd, frames: Frames) -> str:
