@@ -510,12 +510,12 @@ def _run_recording(out: Path, content: Manifest, file: Path, port: str | None, a
         shown = {"words": words, "results": plain(found), "stack_bytes": stack, "tick_hz": hello.tick_hz}
         _print_json(shown)
         return
+    count = sum(each.word is not None for each in found)
     if front_end.detector is None:
         _print(heard_tables.heard_table(found))
-    else:
+    elif count:
         _print(heard_tables.words_table(found, front_end.detector.words))
     seconds = len(samples) / front_end.sample_rate
-    count = sum(each.word is not None for each in found)
     heard_text = "" if front_end.detector is None else f"{count} word{'s' if count != 1 else ''} in "
     _print(f"\n{heard_text}{len(found):,} results of {seconds:.1f} s. {answers.footnote(stack, hello)}")
 
