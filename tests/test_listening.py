@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import subprocess
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ from tinygen.listening.wav import read_wav
 from tinygen.manifest import Manifest
 from tinygen.ops import svdf
 from tinygen.options import Options, Streaming
+from tinygen.target import load_core
 
 FRAMES, WIDTH, CHANNELS = 9, 2, 3
 FEATURES = WIDTH * CHANNELS
@@ -215,6 +217,31 @@ def test_other_results_are_found(tmp_path: Path) -> None:
         (report,) = listening.verify(reference_, content, sounds, [host_listener(out, content)])
         source.write_text(text)
         assert any(expected in str(difference) for difference in report.differences)
+
+
+@pytest.mark.parametrize("hop", [1, 4])
+def test_memory_is_what_the_header_says(hop: int, tmp_path: Path) -> None:
+    model = decoded(window_model())
+    fitting = hearing_for(model, tmp_path)
+    wish = DetectorWish("", ("low", "high"), (0.5, 0.25))
+    content = built(model, Hearing(fitting.source, fitting.text, fitting.front_end, hop, wish), tmp_path / "out")
+    core = load_core(content.core)
+    sizes = {"bss": 0, "rodata": 0, "data": 0}
+    folder = tmp_path / "out" / content.include_dirs[0]
+    for part in ("audio", "front_end", "detector"):
+        compiler = (f"{core.toolchain}gcc", *core.flags, "-std=c99", "-Os", "-Werror", "-Wall", "-Wconversion", "-c")
+        subprocess.run([*compiler, folder / f"net_{part}.c", "-o", tmp_path / "part.o"], check=True)
+        said = subprocess.check_output([f"{core.toolchain}size", "-A", tmp_path / "part.o"], text=True)
+        for name, size in re.findall(r"^\.(bss|rodata|data)\S*\s+(\d+)", said, re.MULTILINE):
+            sizes[name] += int(size)
+    header = (folder / "net_audio.h").read_text()
+    found = {name: int(value) for name, value in re.findall(r"#define NET_AUDIO_(\w+)_BYTES (\d+)", header)}
+    assert 0 <= sizes["bss"] - found["RAM"] < 16  # alignment
+    assert abs(sizes["rodata"] - found["CONST"]) < 24  # alignment; compilers may have thresholds in code
+    assert sizes["data"] == 0
+    front_end = content.front_end
+    assert front_end is not None
+    assert (front_end.ram_bytes, front_end.const_bytes) == (found["RAM"], found["CONST"])
 
 
 # --- recordings -------------------------------------------------------------------------------------------------------
