@@ -685,9 +685,9 @@ def test_nothing_that_is_still_read_is_overwritten(seed: int, tmp_path: Path) ->
         model = pipeline.read(path)
         chosen = plan(model.graph, load_core("cortex-m4"), Goal())
         layout = chosen.layout
-        assert clobbered(model.graph, chosen.steps, layout) == [], f"seed {1000 + seed + offset}"
+        assert clobbered(chosen.graph, chosen.steps, layout) == [], f"seed {1000 + seed + offset}"
         for name, (memory, start) in layout.places.items():
-            tensor = model.graph.tensors[name]
+            tensor = chosen.graph.tensors[name]
             end = layout.plan.bytes if memory == "arena" else layout.state_bytes
             assert start % tensor.dtype.itemsize == 0 and 0 <= start <= end - tensor.bytes
 

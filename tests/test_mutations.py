@@ -98,7 +98,7 @@ C = {
     "phase": ("space_to_batch-space_to_batch_nd_plain", CODE, r"oy \* 2 \+ dy", "oy * 2 + 1 - dy"),
     "first of equals": ("arg_extremum-arg_max_classes", CODE, r"> x\[first\]", ">= x[first]"),
     "second matrix": ("batch_matmul-int8_batch", CODE, r"\] \+ 7\)", "] + 6)"),
-    "order": ("cast-int8_to_int8", CODE, r"y\[i\] = x\[i\]", "y[i] = x[258 - i]"),
+    "order": ("cast-int8_to_int16", CODE, r"x\[i\];", "x[258 - i];"),
     "one of a curve": ("float_curves-elu", CONSTANTS, r"(table\[256\] = \{\s+)-?\d+", r"\g<1>77"),
     "one term": ("add_n-three", CODE, r"sum \+= x2\[i\]", "sum += x1[i]"),
     "sign of a quotient": ("div-negative_divisors", CODE, r"dividend = -dividend", "dividend = dividend"),

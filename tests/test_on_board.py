@@ -63,16 +63,17 @@ def test_a_difference_on_the_board_is_found_and_named(tmp_path: Path, board: str
     out, model, content = make(tmp_path, resource("examples", "digits", "digits.tflite"), board, "digits")
     source = out / "lib" / "digits" / "src" / "digits_constants.inc"
     text = source.read_text()
+    layer = next(layer.index for layer in reversed(content.layers) if layer.op == "CONV_2D")
     # The first weight of the C, the first start value of the assembly.
-    broken = re.sub(r"(int8_t layer_05_weights\[\d+\] = \{\s+)-?\d+", r"\g<1>99", text)
-    broken = re.sub(r"(uint32_t layer_05_data\[\d+\] = \{\s+)\d+", r"\g<1>1000000000", broken)
+    broken = re.sub(rf"(int8_t layer_{layer:02}_weights\[\d+\] = \{{\s+)-?\d+", r"\g<1>99", text)
+    broken = re.sub(rf"(uint32_t layer_{layer:02}_data\[\d+\] = \{{\s+)\d+", r"\g<1>1000000000", broken)
     assert broken != text
     source.write_text(broken)
     (report,) = verify.verify(
         model, content, samples.generated(content.inputs, 3, 0)[2:], [boards.flashed(out, content)]
     )
     (difference,) = report.differences
-    assert difference.place.startswith("layer 5 CONV_2D")
+    assert difference.place.startswith(f"layer {layer} CONV_2D")
     assert difference.element[-1] == 0  # the filter whose constants were changed
 
 
