@@ -184,6 +184,7 @@ def test_data_arrive_intact_or_an_error_is_raised(runner, plan, seed):
         (0x0C, b"", "no such .* model"),
         (0x0C, b"to", "no such .* model"),
         (0x0C, b"toys", "no such .* model"),
+        (0x0D, b"\x00", "wrong length"),
         (0x0D, b"", "does not know this request"),
         (0x7F, b"x" * 240, "does not know this request"),
     ],

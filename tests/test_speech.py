@@ -8,12 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from building import Built, assert_exact, build_file
+from building import BOARD, Built, assert_exact, build_file, tflm
 from shared import needs_shared_models, shared_models
 from speech import FRAME_S, recording, samples_of, steps
 
-from tinygen import audio, pipeline, reference
+from tinygen import audio, output, pipeline, reference
 from tinygen.ir import Array
+from tinygen.listening.detector import DetectorWish
+from tinygen.listening.heard import Heard
+from tinygen.listening.hearing import Hearing, hear_with
+from tinygen.listening.peers import host_listener
+from tinygen.listening.recordings import cut
+from tinygen.options import Options, Streaming
 from tinygen.samples import Sample
 
 pytestmark = needs_shared_models
@@ -89,3 +95,44 @@ def test_the_streaming_wake_word_is_heard_at_its_times_through_our_front_end() -
     near = [(ends > start) & (ends < end + 0.6) for start, end in expected["detection_windows"]]
     assert len(near) == 3 and all(np.any(heard & window) for window in near)
     assert not np.any(heard & ~np.any(near, axis=0))
+
+
+# --- from samples -----------------------------------------------------------------------------------------------------
+
+
+def hearing_library(name: str, hearing: Hearing, out: Path, options: Options | None = None) -> Built:
+    models = shared_models()
+    assert models is not None
+    model = pipeline.read(models / f"{name}.tflite", options)
+    found = pipeline.build(model, BOARD, "net", hearing=hearing)
+    output.write(found.files, out)
+    return Built(model, out, found.manifest)
+
+
+def heard_by_host(built: Built, samples: Array) -> list[Heard]:
+    with host_listener(built.out, built.manifest) as peer:
+        return [heard for index, piece in enumerate(cut(samples, 1)) for heard in peer.listen(piece, index == 0)]
+
+
+@pytest.mark.parametrize("name", ["okay_nabu_v2", "vad_v2"])
+def test_library_hears_what_the_public_front_end_and_the_runtime_do(name: str, tmp_path: Path) -> None:
+    built = hearing_library(f"esphome/{name}", hear_with("micro"), tmp_path / "out")
+    found = [heard.outputs for heard in heard_by_host(built, samples_of(recording("marvin_10s")))]
+    with tflm(built) as runtime:
+        expected = [runtime.run(sample.bytes, sample.reset).outputs for sample in steps("marvin_10s", FRAMES)]
+    assert len(found) == 332
+    assert found == expected
+
+
+def test_words_are_heard_at_their_times_from_samples(tmp_path: Path) -> None:
+    wish = DetectorWish("", ("marvin", "", ""), (0.6, 0.6, 0.6), window=3, pause_ms=1000)
+    hearing = hear_with("logmel-mlperf-sww", detector=wish)
+    built = hearing_library("mlperf/sww_streaming_wakeword", hearing, tmp_path / "out", Options(streaming=Streaming()))
+    front_end = built.manifest.front_end
+    assert front_end is not None
+    found = heard_by_host(built, samples_of(recording("marvin_10s")))
+    times = [(front_end.first + i * front_end.step) / 16_000 for i, heard in enumerate(found) if heard.word == 0]
+    (expected,) = json.loads(recording("marvin_10s").with_name("marvin_10s_expected.json").read_text())
+    windows = expected["detection_windows"]
+    assert len(times) == len(windows) == 3
+    assert all(start < time < end + 0.6 for time, (start, end) in zip(times, windows, strict=True))

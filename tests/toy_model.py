@@ -121,6 +121,7 @@ def manifest(board: str) -> Manifest:
         profile="tflm",
         batch=None,
         streaming=None,
+        front_end=None,
         io="model",
         notes=(),
         optimize="balanced",

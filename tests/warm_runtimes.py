@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from tinygen.manifest import Manifest
-from tinygen.peer import PipePeer
+from tinygen.peer import Pipe, PipePeer
 from tinygen.runtimes import RUNTIMES, serve
 
 _SLOW_IMPORT = {"tflm": "tflite_micro.python.tflite_micro.runtime", "litert": "ai_edge_litert.interpreter"}
@@ -36,7 +36,7 @@ def warm_peer(profile: str, out: Path, manifest: Manifest) -> Iterator[PipePeer]
     with tempfile.TemporaryFile() as errors:
         process = warm.fork(out, manifest.name, errors)
         try:
-            yield PipePeer(runtime.interpreter, process, errors, manifest, asked.lacks, profile)
+            yield PipePeer(Pipe(runtime.interpreter, process, errors), manifest, asked.lacks, profile)
         finally:
             process.kill()
             process.wait()

@@ -13,6 +13,7 @@ from tinygen.fit import FitReport, room
 from tinygen.goal import Goal
 from tinygen.interface import SharedArena
 from tinygen.library import Library
+from tinygen.listening.joining import Joined
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap
 from tinygen.output import sealed
@@ -50,6 +51,8 @@ class Part:
     """The same in portable C, or `library` itself."""
     fit: FitReport
     memory: MemoryMap
+    joined: Joined | None = None
+    """Of a library that takes samples: with its front end."""
 
 
 def assemble(
@@ -80,6 +83,7 @@ def assemble(
         **{path: _bytes(text) for path, text in project_files(board, core, contents).items()},
         **{f"{folder}/{path}": _bytes(text) for folder, texts in libraries.items() for path, text in texts.items()},
         **{content.model.path: part.model.data for content, part in zip(contents, parts, strict=True)},
+        **{part.joined.manifest.path: part.joined.hearing.text for part in parts if part.joined is not None},
     }
     hashes = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
     contents = [dataclasses.replace(content, files=hashes) for content in contents]
@@ -124,6 +128,7 @@ def _content(
         profile=model.options.profile,
         batch=model.options.batch,
         streaming=_streaming(model),
+        front_end=part.joined.manifest if part.joined is not None else None,
         io=model.options.io,
         notes=model.graph.notes,
         optimize=part.goal.objective,

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tinygen import firmware
+from tinygen.ir import Array
 from tinygen.link import open_link
+from tinygen.listening.heard import Heard
 from tinygen.manifest import Manifest
 from tinygen.peer import Answer
 from tinygen.session import Session
@@ -22,6 +24,7 @@ class BoardPeer:
         self.stack_bytes: int | None = None
         self.session = session
         self._state_bytes = manifest.state_bytes
+        self._taken = 0
 
     def run(self, inputs: Sequence[bytes], reset: bool) -> Answer:
         """Every layer by itself for the checksums, then from the same state one invoke for the outputs."""
@@ -45,6 +48,20 @@ class BoardPeer:
             return data
 
         return Answer(outputs, crcs, layer)
+
+    def listen(self, samples: Array, reset: bool) -> list[Heard]:
+        """Each result that is due with int16 (samples,); `reset` forgets earlier ones."""
+        if reset:
+            self.session.reset()
+            self._taken = 0
+        data, taken, found = samples.astype("<i2").tobytes(), 0, []
+        while taken < len(samples):
+            answer = self.session.listen(data[2 * taken :])
+            taken += answer.samples
+            if answer.due:
+                found.append(Heard(self.session.outputs(), answer.word, self._taken + taken))
+        self._taken += taken
+        return found
 
     def invoke(self, inputs: Sequence[bytes]) -> tuple[list[bytes], int | None]:
         """The outputs' bytes, and the ticks that the invoke took."""

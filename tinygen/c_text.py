@@ -77,6 +77,13 @@ def float_literal(value: float) -> str:
     return f"{float(str(np.float32(value)))!r}f"
 
 
+def string_literal(text: str) -> str:
+    """A text, in UTF-8, as a C literal."""
+    harmless = re.compile(r"[A-Za-z0-9 _.,;:!()/'-]")
+    letters = (chr(byte) if harmless.match(chr(byte)) else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(letters)}"'
+
+
 _INT8_TEXT = tuple(str(value) for value in range(-128, 128))
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ from tinygen.report.progress import Report, progress_on
 from tinygen.version import VERSION
 
 if TYPE_CHECKING:
+    from tinygen.listening.hearing import Hearing
+    from tinygen.manifest import Manifest
     from tinygen.pipeline import Model
 
 DEFAULT_BOARD = "qemu-mps2-an386"
@@ -123,6 +125,27 @@ _HOT = click.option(
     help="What --place hot=REGION is about: so many bytes of code, or layer_02,layer_05; by default what fits.",
 )
 _OF = click.option("--model", "of", metavar="NAME", help="Which of the models that OUT was built from.")
+_FRONT_END = click.option(
+    "--frontend",
+    metavar="NAME|FILE.toml",
+    help="Take samples: with this audio front end before the model, from samples to results.",
+)
+_HOP = click.option(
+    "--hop",
+    type=int,
+    metavar="FRAMES",
+    help="For --frontend before a model of whole windows: new frames for each result; by default 1.",
+)
+_DETECTOR = click.option(
+    "--detector",
+    metavar="FILE",
+    help="For --frontend: hear words in results, as this TOML file says, or the JSON that a wake word came with.",
+)
+_LABELS = click.option(
+    "--labels",
+    metavar="A,B,...|FILE",
+    help="For --frontend: the words that the model's outputs stand for; - for one that is no word.",
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
 
@@ -169,6 +192,10 @@ def app() -> None:
 @_INPUT
 @_OUTPUT
 @_ROWS
+@_FRONT_END
+@_HOP
+@_DETECTOR
+@_LABELS
 @_JSON
 def build(
     models: tuple[Path, ...],
@@ -190,6 +217,10 @@ def build(
     input_memory: str,
     output_memory: str,
     input_rows: bool,
+    frontend: str | None,
+    hop: int | None,
+    detector: str | None,
+    labels: str | None,
     as_json: bool,
 ) -> None:
     """Generate C and a PlatformIO project from a model.
@@ -205,6 +236,7 @@ def build(
     tinygen build kws.tflite -o out --optimize ram --input-rows
     tinygen build kws.tflite -o out --place scratch=dtcm --place hot=itcm --hot 8000
     tinygen build wakeword.tflite -o out --streaming
+    tinygen build wakeword.tflite -o out --frontend micro
     tinygen build kws.tflite vww.tflite -o out
     """
     from tinygen import manifest, output, pipeline
@@ -214,8 +246,9 @@ def build(
     goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels), hot=hot)
     options = Options(profile, batch, io, _streaming(streaming, time_axis))
     interface = _interface(arena, input_memory, output_memory, input_rows)
+    hearing = _hearing(frontend, hop, detector, labels)
     read = [pipeline.read(model, options) for model in models]
-    built = pipeline.build_together(read, board, names, goal, interface)
+    built = pipeline.build_together(read, board, names, goal, interface, hearing)
     output.write(built[0].files, out)
     content = manifest.to_json([part.manifest for part in built])
     if as_json:
@@ -284,6 +317,9 @@ def verify(
     from tinygen import host, manifest
     from tinygen import samples as sampling
     from tinygen import verify as verification
+    from tinygen.listening import verify as listening
+    from tinygen.listening.peers import host_listener
+    from tinygen.listening.recordings import recordings
     from tinygen.report import tables
     from tinygen.report.stack_text import stack_text
     from tinygen.runtimes import RUNTIMES
@@ -302,8 +338,9 @@ def verify(
     if not chosen:
         raise UsageError("there is nothing to verify with: no samples and no inputs", "Use --samples 20, or --inputs.")
     model = verification.model_of(out, content)
-    with _progress() as report:
+    with _progress() as report, ExitStack() as stays:
         peers: list[Any] = [host.host_peer(out, content)]
+        listeners: list[Any] = [host_listener(out, content)] if content.front_end is not None else []
         if model.stream is not None:
             peers.append(nullcontext(WindowPeer(model.graph, model.stream, content)))
         original = RUNTIMES[against or content.profile]
@@ -317,12 +354,25 @@ def verify(
                     raise
                 silent = f"Not compared with {original.title}: {reason}."
         if on != "host":
-            peers.append(boards.flashed(out, content, port, report.line(f"building and flashing {content.board}")))
+            line = report.line(f"building and flashing {content.board}")
+            board = stays.enter_context(boards.flashed(out, content, port, line))
+            peers.append(nullcontext(board))
+            listeners += [nullcontext(board)] if content.front_end is not None else []
         report.stage("compiling the generated C")
         reports = verification.verify(
             model, content, chosen, peers, lambda done, total: report.count("comparing samples", done, total)
         )
-    stack = stack_use(out, content, reports[-1].stack_bytes) if on != "host" else None
+        used = reports[-1].stack_bytes
+        if listeners:
+            reports += listening.verify(
+                listening.listener(out, content, model.graph),
+                content,
+                recordings(listening.enough(content, count), seed),
+                listeners,
+                seed,
+                lambda done, total: report.count("comparing recordings", done, total),
+            )
+    stack = stack_use(out, content, used) if on != "host" else None
     equal = all(found.equal for found in reports)
     explained = all(found.equal or found.explained for found in reports)
     if as_json:
@@ -387,7 +437,14 @@ def flash(out: Path, port: str | None, stop: bool, as_json: bool) -> None:
 
 @app.command()
 @_OUT
-@click.option("--input", "-i", "file", required=True, type=_PATH, help="Inputs, .npz or .npy: one sample or many.")
+@click.option(
+    "--input",
+    "-i",
+    "file",
+    required=True,
+    type=_PATH,
+    help="Inputs, .npz or .npy: one sample or many. With a front end, a recording, .wav.",
+)
 @_PORT
 @_OF
 @_JSON
@@ -397,6 +454,7 @@ def run(out: Path, file: Path, port: str | None, of: str | None, as_json: bool) 
     \b
     tinygen flash out
     tinygen run out --input samples.npz
+    tinygen run out --input speech.wav        # built with --frontend
     """
     from tinygen import board as boards
     from tinygen import manifest, results
@@ -404,6 +462,9 @@ def run(out: Path, file: Path, port: str | None, of: str | None, as_json: bool) 
     from tinygen.report import answers
 
     content = manifest.load(out, of)
+    if file.suffix.lower() == ".wav":
+        _run_recording(out, content, file, port, as_json)
+        return
     chosen = sampling.from_file(file, content.inputs)
     labels = sampling.read_labels(file, len(chosen))
     found = []
@@ -420,6 +481,43 @@ def run(out: Path, file: Path, port: str | None, of: str | None, as_json: bool) 
         return
     _print(answers.run_table(found, labels, content))
     _print(f"\n{answers.footnote(stack, hello)}")
+
+
+def _run_recording(out: Path, content: Manifest, file: Path, port: str | None, as_json: bool) -> None:
+    """Play a recording to the board, and print what it heard."""
+    from tinygen import board as boards
+    from tinygen import results
+    from tinygen.listening.wav import read_wav
+    from tinygen.report import answers, heard_tables
+
+    front_end = content.front_end
+    if front_end is None:
+        raise UsageError(
+            f"{out} takes no recordings: it was built without a front end", "Build it with --frontend, or give .npz."
+        )
+    samples = read_wav(file, front_end.sample_rate)
+    chunk = front_end.sample_rate // 10
+    found = []
+    with _progress() as report, boards.connected(out, content, port) as peer:
+        for start in range(0, len(samples), chunk):
+            heard = peer.listen(samples[start : start + chunk], start == 0)
+            found += [results.heard_result(each, content) for each in heard]
+            report.count(peer.name, min(start + chunk, len(samples)), len(samples))
+        stack = peer.session.stack()
+        hello = peer.session.hello()
+    if as_json:
+        words = [{"seconds": each.seconds, "word": each.word} for each in found if each.word is not None]
+        shown = {"words": words, "results": plain(found), "stack_bytes": stack, "tick_hz": hello.tick_hz}
+        _print_json(shown)
+        return
+    count = sum(each.word is not None for each in found)
+    if front_end.detector is None:
+        _print(heard_tables.heard_table(found))
+    elif count:
+        _print(heard_tables.words_table(found, front_end.detector.words))
+    seconds = len(samples) / front_end.sample_rate
+    heard_text = "" if front_end.detector is None else f"{count} word{'s' if count != 1 else ''} in "
+    _print(f"\n{heard_text}{len(found):,} results of {seconds:.1f} s. {answers.footnote(stack, hello)}")
 
 
 @app.command()
@@ -577,6 +675,23 @@ def _streaming(hop: int | None, axis: int | None) -> Streaming | None:
     if hop is None and axis is not None:
         raise UsageError("--time-axis is for --streaming", "Add --streaming, or leave it out.")
     return None if hop is None else Streaming(hop or None, axis)
+
+
+def _hearing(front_end: str | None, hop: int | None, detector: str | None, labels: str | None) -> Hearing | None:
+    """What --frontend, --hop, --detector and --labels mean."""
+    from tinygen.listening.detector import labels_of
+    from tinygen.listening.detector_file import detector_wish
+    from tinygen.listening.hearing import hear_with
+
+    if front_end is None:
+        for option, value in (("--hop", hop), ("--detector", detector), ("--labels", labels)):
+            if value is not None:
+                raise UsageError(f"{option} is for --frontend", "Add --frontend, or leave it out.")
+        return None
+    wish = None
+    if detector is not None or labels is not None:
+        wish = detector_wish(detector, () if labels is None else labels_of(labels))
+    return hear_with(front_end, hop, wish)
 
 
 def _interface(arena: str, input_memory: str, output_memory: str, input_rows: bool) -> Interface:

@@ -58,10 +58,11 @@ def room(board: Board, places: Sequence[tuple[str, str]] = ()) -> int:
     return rooms.get(wanted, max(rooms.values()))
 
 
-def measure(placed: Placed, const_bytes: int, board: Board) -> FitReport:
+def measure(placed: Placed, const_bytes: int, board: Board, front_end: tuple[int, int] = (0, 0)) -> FitReport:
     """What is needed, with the library's parts where they are placed, and what the board has.
 
-    `const_bytes`: those of the library, of which plans have an estimate only.
+    `const_bytes`: those of the library, of which plans have an estimate only. `front_end`: bytes of RAM and tables of
+    what takes samples, where there is such.
     """
     sizes = {**placed.sizes, "weights": const_bytes}
     places = dict(placed.places)
@@ -75,6 +76,8 @@ def measure(placed: Placed, const_bytes: int, board: Board) -> FitReport:
                 code[name] += sizes[part]
             else:
                 parts[name][part] = sizes[part]
+    if any(front_end):
+        parts[RAM]["front end"], parts[FLASH]["front end"] = front_end
     parts[RAM] |= {"stack": board.stack_bytes, "runner": RUNNER_FOOTPRINT.ram_bytes}
     parts[FLASH]["runner"] = RUNNER_FOOTPRINT.flash_bytes
     needs = {
@@ -96,9 +99,9 @@ _ALWAYS = ("weights", "arena", "state")
 """Parts that are shown even where there are none of their bytes."""
 
 
-def fit(placed: Placed, const_bytes: int, board: Board, source: str) -> FitReport:
+def fit(placed: Placed, const_bytes: int, board: Board, source: str, front_end: tuple[int, int] = (0, 0)) -> FitReport:
     """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
-    report = measure(placed, const_bytes, board)
+    report = measure(placed, const_bytes, board, front_end)
     names = {RAM: "RAM"}
     notes = {RAM: "", FLASH: "; the layers' code comes on top"}
     causes = {RAM: f"; the peak is {report.peak}", FLASH: _largest_layer(placed.chosen.steps)}

@@ -38,21 +38,27 @@ def compile_host(out: Path, manifest: Manifest, folder: Path, compiler: str, fla
 
     Raises ToolFailed when the compiler does, ToolMissing when it is not there.
     """
-    harness = folder / "harness.c"
-    harness.write_text(
-        render(
-            "host/harness.c.j2",
-            name=manifest.name,
-            begin=manifest.begin,
-            invoke=manifest.invoke,
-            reset=manifest.reset,
-            set_arena=manifest.set_arena,
-            state_bytes=manifest.state_bytes,
-            inputs=manifest.inputs,
-            outputs=manifest.outputs,
-            layer_bytes=[layer.output.bytes for layer in manifest.layers],
-        )
+    harness = render(
+        "host/harness.c.j2",
+        name=manifest.name,
+        begin=manifest.begin,
+        invoke=manifest.invoke,
+        reset=manifest.reset,
+        set_arena=manifest.set_arena,
+        state_bytes=manifest.state_bytes,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        layer_bytes=[layer.output.bytes for layer in manifest.layers],
     )
+    return compile_around(harness, out, manifest, folder, compiler, flags)
+
+
+def compile_around(
+    text: str, out: Path, manifest: Manifest, folder: Path, compiler: str, flags: Sequence[str] = ()
+) -> Path:
+    """The same for any harness, given its text."""
+    harness = folder / "harness.c"
+    harness.write_text(text)
     program = folder / "model"
     includes = [f"-I{out / path}" for path in manifest.host_include_dirs]
     sources = [str(out / path) for path in manifest.host_sources]

@@ -3,9 +3,9 @@
 Of several models that were built together, it is {schema, models, files}: `models` has an object of the following
 fields for each, with empty `files`, and `files` those of the whole folder.
 
-Schema 4. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
+Schema 5. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
 
-    schema            4
+    schema            5
     tinygen           version that wrote it
     name              C prefix and library name
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
@@ -15,6 +15,17 @@ Schema 4. All paths are relative to the folder that holds manifest.json, with fo
                       follow each other along `axis` of the input, and answers as the model in the file does for the
                       last `frames` of them, which takes `window_macs` at once; after `full_after` invokes, all of those
                       were given, before, they begin with zeros. Or null for a model that takes what the file says
+    front_end         {file, path, sample_rate, first, step, features, kept, new, feed, restart, detect, detector,
+                      ram_bytes, const_bytes}: the front end that the library takes samples with, or null; `file` as the
+                      user named it, and the copy of it in this folder. After the `first` samples there is a result,
+                      after `step` more another one, for `new` more frames of `features`, behind `kept` earlier ones;
+                      frames before the first are of zeros. `feed` is the C symbol, const T *(const int16_t **samples,
+                      uint32_t *count), T the first output's type; `restart`, void (void), forgets all. Both are
+                      declared in NAME_audio.h. Sizes are those besides the model's. `detect`, int32_t (const T *),
+                      declared in NAME_detector.h, takes each result and returns the index of the word that is heard, or
+                      -1; it is null without a `detector`, {words: [{label, output, threshold}], window, pause}: a word
+                      is heard when the sum of that element of the last `window` results, less their zero points,
+                      exceeds the threshold, and then none for `pause` results
     io                "model": inputs and outputs of the file; "int8": the integers behind float32 and uint8 ones
     notes             what to know about how the model was read, in words
     optimize          objective, e.g. "balanced"
@@ -71,8 +82,9 @@ import numpy as np
 from tinygen.errors import OutputError, UsageError
 from tinygen.interface import ROWS
 from tinygen.ir import Removed
+from tinygen.listening.detector import Detector, Word
 
-SCHEMA = 4
+SCHEMA = 5
 FILE_NAME = "manifest.json"
 
 
@@ -185,6 +197,26 @@ class Streaming:
 
 
 @dataclass(frozen=True)
+class FrontEnd:
+    """How the library takes samples."""
+
+    file: str
+    path: str
+    sample_rate: int
+    first: int
+    step: int
+    features: int
+    kept: int
+    new: int
+    feed: str
+    restart: str
+    detect: str | None
+    detector: Detector | None
+    ram_bytes: int
+    const_bytes: int
+
+
+@dataclass(frozen=True)
 class SharedArena:
     """An arena of several models, of which one runs at a time."""
 
@@ -204,6 +236,7 @@ class Manifest:
     profile: str
     batch: int | None
     streaming: Streaming | None
+    front_end: FrontEnd | None
     io: str
     notes: tuple[str, ...]
     optimize: str
@@ -315,8 +348,17 @@ def _decode(fields: dict[str, Any]) -> Manifest:
     shared = fields["shared_arena"]
     values["shared_arena"] = shared and SharedArena(**{**shared, "models": tuple(shared["models"])})
     values["streaming"] = Streaming(**fields["streaming"]) if fields["streaming"] else None
+    values["front_end"] = _decode_front_end(fields["front_end"]) if fields["front_end"] else None
     values["removed"] = tuple(RemovedChannels(**part) for part in fields["removed"])
     return Manifest(**values)
+
+
+def _decode_front_end(fields: dict[str, Any]) -> FrontEnd:
+    detector = fields["detector"]
+    if detector:
+        words = tuple(Word(**word) for word in detector["words"])
+        return FrontEnd(**{**fields, "detector": Detector(**{**detector, "words": words})})
+    return FrontEnd(**fields)
 
 
 def _decode_layer(fields: dict[str, Any]) -> Layer:

@@ -43,47 +43,31 @@ class Peer(Protocol):
         ...
 
 
-class PipePeer:
-    """A process that reads whether to reset and the bytes of all inputs, and writes every layer's and every output's.
+class Pipe:
+    """A process that is asked on its standard input and answers on its standard output."""
 
-    It does not write the layers (by index) that it `lacks`.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        process: subprocess.Popen[bytes],
-        errors: IO[bytes],
-        manifest: Manifest,
-        lacks: Collection[int] = (),
-        profile: str | None = None,
-    ) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         self.name = name
-        self.profile = profile
-        self.stack_bytes: int | None = None
         self._process = process
         self._errors = errors
-        self._layers = [None if layer.index in lacks else layer.output.bytes for layer in manifest.layers]
-        self._outputs = [port.bytes for port in manifest.outputs]
 
-    def run(self, inputs: Sequence[bytes], reset: bool) -> Answer:
-        """Raises ToolFailed when the process ends instead of answering, with what it said."""
+    @contextlib.contextmanager
+    def asked(self, data: bytes) -> Iterator[None]:
+        """Send this, and read the answer within. Raises ToolFailed when the process ends, with what it said."""
         assert self._process.stdin is not None
         watchdog = threading.Timer(_PATIENCE_S, self._process.kill)
         watchdog.start()
         try:
-            self._process.stdin.write(bytes([reset]) + b"".join(inputs))
+            self._process.stdin.write(data)
             self._process.stdin.flush()
-            layers = [b"" if size is None else self._read(size) for size in self._layers]
-            outputs = [self._read(size) for size in self._outputs]
+            yield
         except BrokenPipeError:
             raise self._failure() from None
         finally:
             watchdog.cancel()
-        crcs = [None if size is None else zlib.crc32(layer) for size, layer in zip(self._layers, layers, strict=True)]
-        return Answer(outputs, crcs, layers.__getitem__)
 
-    def _read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes:
+        """The next bytes of the answer. Raises ToolFailed when there are fewer."""
         assert self._process.stdout is not None
         data = self._process.stdout.read(size)
         if len(data) < size:
@@ -99,6 +83,41 @@ class PipePeer:
         return ToolFailed(f"{self.name} {how}" + (f":\n{said[-4000:]}" if said else ""))
 
 
+class PipePeer:
+    """A process that reads whether to reset and the bytes of all inputs, and writes every layer's and every output's.
+
+    It does not write the layers (by index) that it `lacks`.
+    """
+
+    def __init__(self, pipe: Pipe, manifest: Manifest, lacks: Collection[int] = (), profile: str | None = None) -> None:
+        self.name = pipe.name
+        self.profile = profile
+        self.stack_bytes: int | None = None
+        self._pipe = pipe
+        self._layers = [None if layer.index in lacks else layer.output.bytes for layer in manifest.layers]
+        self._outputs = [port.bytes for port in manifest.outputs]
+
+    def run(self, inputs: Sequence[bytes], reset: bool) -> Answer:
+        """Raises ToolFailed when the process ends instead of answering, with what it said."""
+        with self._pipe.asked(bytes([reset]) + b"".join(inputs)):
+            layers = [b"" if size is None else self._pipe.read(size) for size in self._layers]
+            outputs = [self._pipe.read(size) for size in self._outputs]
+        crcs = [None if size is None else zlib.crc32(layer) for size, layer in zip(self._layers, layers, strict=True)]
+        return Answer(outputs, crcs, layers.__getitem__)
+
+
+@contextlib.contextmanager
+def pipe_to(name: str, command: Sequence[str]) -> Iterator[Pipe]:
+    """Start a process; it is ended on leaving."""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        try:
+            yield Pipe(name, process, errors)
+        finally:
+            process.kill()
+            process.communicate()
+
+
 @contextlib.contextmanager
 def pipe_peer(
     name: str,
@@ -108,10 +127,5 @@ def pipe_peer(
     profile: str | None = None,
 ) -> Iterator[PipePeer]:
     """Start a process that answers on its pipes, except for the layers that it lacks; it is ended on leaving."""
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        try:
-            yield PipePeer(name, process, errors, manifest, lacks, profile)
-        finally:
-            process.kill()
-            process.communicate()
+    with pipe_to(name, command) as pipe:
+        yield PipePeer(pipe, manifest, lacks, profile)

@@ -22,6 +22,10 @@ from tinygen.interface import Interface, shared_by
 from tinygen.ir import Graph
 from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
+from tinygen.listening.detector_for import detector_for
+from tinygen.listening.frames import frames_of
+from tinygen.listening.hearing import Hearing
+from tinygen.listening.joining import join, listening_interface
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap, memory_map
 from tinygen.options import Options
@@ -110,12 +114,13 @@ def build(
     name: str | None = None,
     goal: Goal | None = None,
     interface: Interface | None = None,
+    hearing: Hearing | None = None,
 ) -> Build:
     """Generate library and project for a board.
 
-    Raises UsageError for a name or a place that cannot be, BoardError, and DoesNotFit.
+    Raises UsageError for a name or a place that cannot be, BoardError, FrontEndError, and DoesNotFit.
     """
-    return build_together([model], board_name, [name], goal, interface)[0]
+    return build_together([model], board_name, [name], goal, interface, hearing)[0]
 
 
 def build_together(
@@ -124,14 +129,18 @@ def build_together(
     names: Sequence[str | None] = (),
     goal: Goal | None = None,
     interface: Interface | None = None,
+    hearing: Hearing | None = None,
 ) -> tuple[Build, ...]:
     """Libraries of models of which one runs at a time, in one arena, and a project for all of them.
 
     `names` are for the models in their order, or left out; the goal is each one's. Every build has all files. Raises
-    UsageError for names or places that cannot be, BoardError, and DoesNotFit.
+    UsageError for names or places that cannot be, BoardError, FrontEndError, and DoesNotFit. `hearing` is for a single
+    model.
     """
     goal = goal or Goal()
     interface = interface or Interface()
+    if hearing is not None:
+        interface = listening_interface(models, hearing, interface)
     board = load_board(board_name)
     core = load_core(board.core)
     prefixes = _prefixes(models, names)
@@ -140,7 +149,7 @@ def build_together(
     together = tuple((model.file, prefix) for model, prefix in zip(models, prefixes, strict=True))
     placed = place([board_plan(model, board, core, goal, interface) for model in models], board, goal, interface)
     parts = [
-        _part(model, prefix, each, board, core, goal, interface, together if len(models) > 1 else ())
+        _part(model, prefix, each, board, core, goal, interface, together if len(models) > 1 else (), hearing)
         for model, prefix, each in zip(models, prefixes, placed, strict=True)
     ]
     fit_together([part.fit for part in parts], board)
@@ -177,16 +186,25 @@ def _part(
     goal: Goal,
     interface: Interface,
     together: tuple[tuple[str, str], ...],
+    hearing: Hearing | None,
 ) -> Part:
     chosen = placed.chosen
-    library, origin = board_c(model, prefix, placed, board, goal, interface, together)
+    library, origin = board_c(model, prefix, placed, board, goal, interface, together, hearing)
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
         plain = dataclasses.replace(origin, goal=Goal(goal.objective))
         # Of the graph with its groups: layers are compared one by one.
         _, host = portable_c(dataclasses.replace(model, graph=chosen.graph), prefix, core, plain)
-    report = fit(placed, library.const_bytes, board, model.file)
-    return Part(model, prefix, origin.goal, placed, library, host, report, memory_map(chosen.graph, chosen))
+    joined = None
+    if hearing is not None:
+        frames = frames_of(model.graph, model.stream, hearing)
+        wish = hearing.detector
+        detector = None if wish is None else detector_for(model.graph, hearing.front_end, frames, wish)
+        joined = join(hearing, frames, detector, library, host, prefix, origin, core)
+        library, host = joined.library, joined.host
+    report = fit(placed, library.const_bytes, board, model.file, joined.sizes if joined is not None else (0, 0))
+    drawn = memory_map(chosen.graph, chosen)
+    return Part(model, prefix, origin.goal, placed, library, host, report, drawn, joined)
 
 
 def board_plan(model: Model, board: Board, core: Core, goal: Goal, interface: Interface) -> Plan:
@@ -207,10 +225,13 @@ def board_c(
     goal: Goal,
     interface: Interface,
     together: tuple[tuple[str, str], ...] = (),
+    hearing: Hearing | None = None,
 ) -> tuple[Library, Origin]:
     """The library for a board, and where it comes from, with the regions of its parts."""
     goal = dataclasses.replace(goal, places=placed.places)
-    origin = Origin(model.file, model.sha256, model.options, board.name, goal, interface, together, model.stream)
+    origin = Origin(
+        model.file, model.sha256, model.options, board.name, goal, interface, together, model.stream, hearing
+    )
     return generate(placed.chosen.graph, placed.chosen, prefix, origin, placed.hot.layers), origin
 
 

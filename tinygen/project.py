@@ -27,7 +27,7 @@ class Footprint:
 
 # Runner, start-up code and drivers of an emulated board: what to count before anything is compiled. Upper bounds that
 # the tests hold against the linked firmware; the stack is not in here (Board.stack_bytes).
-RUNNER_FOOTPRINT = Footprint(flash_bytes=4736, ram_bytes=768)
+RUNNER_FOOTPRINT = Footprint(flash_bytes=4864, ram_bytes=768)
 
 
 def project_files(board: Board, core: Core, models: Sequence[Manifest]) -> dict[str, str | bytes]:
@@ -77,6 +77,7 @@ def _runner_model(model: Manifest) -> dict[str, object]:
         "prepared": model.set_arena or any(port.memory == EXTERNAL for port in (*model.inputs, *model.outputs)),
         "begin": model.begin,
         "reset": model.reset,
+        "front_end": model.front_end,
     }
 
 

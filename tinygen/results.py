@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen.ir import Array
+from tinygen.listening.heard import Heard
 from tinygen.manifest import Manifest, Port
 
 
@@ -40,6 +41,27 @@ def result(sample: str, data: Sequence[bytes], ticks: int | None, manifest: Mani
         {name: [round(float(value), 6) for value in values] for name, values in real.items()},
         ticks,
     )
+
+
+@dataclass(frozen=True)
+class HeardResult:
+    """A result of a library that takes samples."""
+
+    seconds: float
+    """From the beginning of the recording."""
+    word: str | None
+    """That was heard with it."""
+    result: Result
+
+
+def heard_result(heard: Heard, manifest: Manifest) -> HeardResult:
+    """Decode it, and say when it was."""
+    front_end = manifest.front_end
+    assert front_end is not None and heard.after is not None
+    words = front_end.detector.words if front_end.detector is not None else ()
+    seconds = heard.after / front_end.sample_rate
+    found = result(f"{seconds:.3f} s", heard.outputs, None, manifest)
+    return HeardResult(seconds, None if heard.word < 0 else words[heard.word].label, found)
 
 
 def real_values(array: Array, port: Port) -> Array:

@@ -16,10 +16,12 @@ from tinygen.manifest import Manifest
 PROTOCOL_VERSION = 1
 
 _HELLO, _PORT, _LOAD, _INVOKE, _READ, _RUN_LAYER, _READ_LAYER, _RESET, _STACK, _READ_STATE, _WRITE_STATE = range(1, 12)
-_SELECT = 12
+_SELECT, _LISTEN = 12, 13
 
 _NONCE_AND_VERSION = struct.Struct("<IB")
 _HELLO_ANSWER = struct.Struct("<IBBHIIIBB32s")
+_HEARD = struct.Struct("<IIBB")
+_NO_WORD = 0xFF
 _EMULATED_TICKS = 0x01
 _UNKNOWN = 0xFFFFFFFF
 
@@ -41,6 +43,16 @@ class Hello:
     max_payload: int
     tick_hz: int | None  # None where ticks are not time
     emulated_ticks: bool
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What samples brought."""
+
+    samples: int  # that were taken
+    ticks: int | None  # None: too many to count
+    due: bool  # a result, of which outputs() has the bytes
+    word: int  # the index of the one that was heard; -1 for none
 
 
 @dataclass(frozen=True)
@@ -143,8 +155,21 @@ class Session:
         answer = self._link.request(_INVOKE, b"", "running the model", self._link.patience.invoke)
         return _ticks(self._number(answer, "running the model"))
 
+    def listen(self, samples: bytes) -> Taken:
+        """Give samples, int16 and little-endian, to a model with a front end: as many as a request has room for.
+
+        It takes those up to the next result, and goes on where the last call ended.
+        """
+        what = "listening"
+        room = self._greeted().max_payload // 2 * 2
+        answer = self._link.request(_LISTEN, samples[:room], what, self._link.patience.invoke)
+        if len(answer) != _HEARD.size:
+            raise self._odd(what)
+        taken, ticks, due, word = _HEARD.unpack(answer)
+        return Taken(taken, _ticks(ticks), bool(due), -1 if word == _NO_WORD else word)
+
     def outputs(self) -> list[bytes]:
-        """The bytes of every output, after invoke() or the last layer."""
+        """The bytes of every output, after invoke() or the last layer, or when a result is due."""
         sizes = self._greeted().output_bytes
         total, before, read = sum(sizes), 0, []
         for index, size in enumerate(sizes):

@@ -184,10 +184,10 @@ def compare(
     for layer, crc in zip(manifest.layers, answer.layer_crcs, strict=True):
         expected = values[layer.output.tensor]
         if crc is not None and zlib.crc32(expected.tobytes()) != crc:
-            return _first(sample, _label(layer), expected, answer.layer(layer.index))
+            return first_difference(sample, _label(layer), expected, answer.layer(layer.index))
     for index, (name, data) in enumerate(zip(graph.outputs, answer.outputs, strict=True)):
         if values[name].tobytes() != data:
-            return _first(sample, f"output {index} ({name}) of the whole model", values[name], data)
+            return first_difference(sample, f"output {index} ({name}) of the whole model", values[name], data)
     return None
 
 
@@ -195,7 +195,8 @@ def _label(layer: Layer) -> str:
     return f"layer {layer.index} {layer.op} ({layer.symbol}, {layer.name})"
 
 
-def _first(sample: str, place: str, expected: Array, data: bytes) -> Difference:
+def first_difference(sample: str, place: str, expected: Array, data: bytes) -> Difference:
+    """The first element that differs from what is expected, given the bytes that were found."""
     found = np.frombuffer(data, expected.dtype).reshape(expected.shape)
     # Compared as bits, so that NaN equals NaN and -0 differs from 0.
     bits = f"u{expected.dtype.itemsize}"

@@ -32,6 +32,8 @@ typedef struct {
     void *(*state)(uint32_t *bytes); /* what goes from one invoke to the next */
     void (*run_layer)(uint32_t layer);
     const void *(*layer_output)(uint32_t layer, uint32_t *bytes);
+    int (*listen)(const int16_t **samples, uint32_t *count); /* not 0: a result is due; NULL without a front end */
+    int32_t (*detect)(void); /* the word that is heard with that result, or -1; NULL without a detector */
 } model_t;
 
 extern const model_t *const runner_models[];

@@ -12,6 +12,7 @@
 #endif
 
 #define HELLO_FIXED 54u
+#define LISTEN_PIECE 32u
 
 typedef enum {
     IDLE,    /* nothing that may run or be read */
@@ -309,6 +310,41 @@ static protocol_error_t select_model(const uint8_t *request, uint16_t length)
     return PROTOCOL_BAD_INDEX;
 }
 
+/* Samples come at any address: they are fed in aligned pieces. */
+static protocol_error_t listen(const uint8_t *request, uint16_t length)
+{
+    const uint32_t all = length / 2u;
+    uint32_t taken = 0;
+    int due = 0;
+    if (model->listen == NULL) {
+        return PROTOCOL_UNKNOWN_REQUEST;
+    }
+    forget_run();
+    stage = IDLE;
+    stack_paint((uint8_t *)__builtin_frame_address(0));
+    port_ticks_start();
+    while (taken < all && !due) {
+        int16_t piece[LISTEN_PIECE];
+        const int16_t *samples = piece;
+        const uint32_t given = all - taken < LISTEN_PIECE ? all - taken : LISTEN_PIECE;
+        uint32_t left = given;
+        memcpy(piece, request + 2u * taken, 2u * given);
+        due = model->listen(&samples, &left);
+        taken += given - left;
+    }
+    frame_put_u32(PAYLOAD + 4, port_ticks());
+    stack_mark = stack_used();
+    if (stack_overflowed()) {
+        return PROTOCOL_STACK_OVERFLOW;
+    }
+    stage = due ? DONE : IDLE;
+    frame_put_u32(PAYLOAD, taken);
+    PAYLOAD[8] = (uint8_t)(due != 0);
+    PAYLOAD[9] = (uint8_t)(due && model->detect != NULL ? model->detect() : -1);
+    answer_length += 10u;
+    return PROTOCOL_OK;
+}
+
 static protocol_error_t report_stack(void)
 {
     frame_put_u32(PAYLOAD, stack_mark);
@@ -355,6 +391,8 @@ static protocol_error_t execute(uint8_t type, const uint8_t *request, uint16_t l
         return length < 4u ? PROTOCOL_BAD_LENGTH : write_state(request, length);
     case PROTOCOL_SELECT:
         return select_model(request, length);
+    case PROTOCOL_LISTEN:
+        return length % 2u ? PROTOCOL_BAD_LENGTH : listen(request, length);
     default:
         return PROTOCOL_UNKNOWN_REQUEST;
     }

@@ -23,6 +23,9 @@
  *   0x0A READ_STATE   offset u32, length u16                    data, of what goes from one INVOKE to the next
  *   0x0B WRITE_STATE  offset u32, data, the rest                -
  *   0x0C SELECT       name, the rest                            -, and all else is about the model of that name
+ *   0x0D LISTEN       samples s16, the rest                     samples u32 that were taken, ticks u32, due u8: 1 when
+ *                                                               they brought a result, 0 when all were taken;
+ *                                                               word u8: which was heard with it, 0xFF for none
  *
  *   0xE0 ERROR        instead of an answer:                     request type u8, error u8 (see below)
  *   0xE1 NAK          seq 0: a damaged frame arrived            -
@@ -32,7 +35,8 @@
  * Order: inputs are loaded front to back, input 0 first; LOAD of input 0 at offset 0 starts over. With all of them
  * loaded, either INVOKE or RUN_LAYER 0, 1, 2 ... may follow, once. READ is for after INVOKE or the last layer. An input
  * that comes in rows is fed to the model as LOAD brings them; the ticks of INVOKE, and of layer 0, are those of it, too.
- * READ_LAYER is for after RUN_LAYER. RESET, WRITE_STATE and SELECT forget loaded inputs and outputs. Everything else is
+ * READ_LAYER is for after RUN_LAYER. LISTEN is for models with a front end, and goes on where the last one ended; a
+ * result that is due can be READ. It forgets loaded inputs, and LOAD what was heard, so RESET comes between them. RESET, WRITE_STATE and SELECT forget loaded inputs and outputs. Everything else is
  * BAD_STATE.
  *
  * HELLO keeps its number and its payload up to `version` in all versions to come. */
@@ -57,6 +61,7 @@
 #define PROTOCOL_READ_STATE 0x0Au
 #define PROTOCOL_WRITE_STATE 0x0Bu
 #define PROTOCOL_SELECT 0x0Cu
+#define PROTOCOL_LISTEN 0x0Du
 #define PROTOCOL_ANSWER 0x80u
 #define PROTOCOL_ERROR 0xE0u
 #define PROTOCOL_NAK 0xE1u

@@ -12,6 +12,8 @@ _FILTER_BITS = 12
 """Fraction bits of the filters' weights."""
 _SNR_BITS = 12
 """Fraction bits of the ratio of signal to noise."""
+_VALUE = 10 / 256
+"""What one of a value stands for, as trainings take the original's uint16."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,17 @@ class MicroFrontEnd(Timed):
     def dtype(self) -> str:
         """Of features."""
         return "uint16" if self.quantisation is None else "int8"
+
+    @property
+    def scale(self) -> float | None:
+        """Of features that are quantised."""
+        rule = self.quantisation
+        return None if rule is None else rule.divisor / rule.multiplier * _VALUE
+
+    @property
+    def zero_point(self) -> int | None:
+        """Of features that are quantised."""
+        return None if self.quantisation is None else self.quantisation.zero_point
 
     @property
     def features(self) -> int:

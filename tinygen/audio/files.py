@@ -33,15 +33,7 @@ def load(name_or_path: str | Path) -> FrontEnd:
 
     Raises FrontEndError for a name that is not known, and for a file that does not make sense.
     """
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise FrontEndError(f"there is no front end file {path}", known("front ends", names(), text))
-    elif text in names():
-        path = resource("front_ends", f"{text}.toml")
-    else:
-        raise FrontEndError(f"unknown front end {text!r}", known("front ends", names(), text))
+    path = path_of(name_or_path)
     table = Table.read(path, FrontEndError)
     try:
         return _front_end(table)
@@ -49,6 +41,19 @@ def load(name_or_path: str | Path) -> FrontEnd:
         if str(path) in error.message:
             raise
         raise FrontEndError(f"{path}: {error.message}", error.remedy) from None
+
+
+def path_of(name_or_path: str | Path) -> Path:
+    """The file of the front end of that name, or the path itself. Raises FrontEndError where there is none."""
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise FrontEndError(f"there is no front end file {path}", known("front ends", names(), text))
+        return path
+    if text in names():
+        return resource("front_ends", f"{text}.toml")
+    raise FrontEndError(f"unknown front end {text!r}", known("front ends", names(), text))
 
 
 def _front_end(table: Table) -> FrontEnd:

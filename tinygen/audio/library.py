@@ -16,6 +16,9 @@ from tinygen.c_text import C_TYPES
 from tinygen.emit import render
 from tinygen.target import HOST, Core
 
+_POINTER = 4
+"""Bytes, on a board."""
+
 
 @dataclass(frozen=True)
 class _Pass:
@@ -24,17 +27,30 @@ class _Pass:
     """From the factors of a value to those of the next, three each."""
 
 
+@dataclass(frozen=True)
+class Library:
+    """``<name>.h`` and ``<name>.c``, by path; static RAM and tables in bytes."""
+
+    files: Mapping[str, str]
+    ram_bytes: int
+    const_bytes: int
+
+
 def generate(front_end: FrontEnd, name: str, core: Core = HOST) -> Mapping[str, str]:
     """The library: ``<name>.h`` and ``<name>.c``, by path.
 
     `name` prefixes all that other files see. On a core with the DSP extension, the C takes its instructions.
     Raises UsageError for a name that C cannot have, FrontEndError for filters that the spectrum does not reach.
     """
-    name = c_text.library_name(name, name)
+    return library(front_end, c_text.library_name(name, name), core).files
+
+
+def library(front_end: FrontEnd, name: str, core: Core = HOST, given: bool = False) -> Library:
+    """The same for a name that C can have; where `given`, it writes features to memory that its caller gives it."""
     kind = kind_of(front_end, "dsp" in core.features)
     points, channels = front_end.fft_size // 2, front_end.filter_bank.channels
     recent_pairs = pairs(front_end) + kind.history
-    feature_bytes = front_end.features * np.dtype(front_end.dtype).itemsize
+    feature_bytes = _POINTER if given else front_end.features * np.dtype(front_end.dtype).itemsize
     count_bytes = 4
     ram_bytes = 4 * recent_pairs + kind.value_bytes * points + kind.state_bytes + feature_bytes + count_bytes
     const_bytes = sum(table.array.nbytes for table in kind.tables)
@@ -46,6 +62,8 @@ def generate(front_end: FrontEnd, name: str, core: Core = HOST) -> Mapping[str, 
         "channels": channels,
         "feature_count": front_end.features,
         "feature_type": C_TYPES[front_end.dtype],
+        "given": given,
+        "prototype": _prototype(front_end, name, given),
         "window": front_end.window,
         "step": front_end.step,
     }
@@ -69,7 +87,14 @@ def generate(front_end: FrontEnd, name: str, core: Core = HOST) -> Mapping[str, 
         **kind.values,
         **common,
     )
-    return {f"{name}.h": header, f"{name}.c": source}
+    return Library({f"{name}.h": header, f"{name}.c": source}, ram_bytes, const_bytes)
+
+
+def _prototype(front_end: FrontEnd, name: str, given: bool) -> str:
+    feature_type, taken = C_TYPES[front_end.dtype], "const int16_t **samples, uint32_t *count"
+    if given:
+        return f"int {name}_feed({taken}, {feature_type} *frame)"
+    return f"const {feature_type} *{name}_feed({taken})"
 
 
 def _summary(front_end: FrontEnd) -> str:

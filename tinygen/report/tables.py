@@ -11,7 +11,7 @@ from rich.text import Text
 from tinygen.attribution import Cause
 from tinygen.errors import Problem
 from tinygen.importers import OutlineRow
-from tinygen.manifest import Layer, Manifest, Port, Streaming
+from tinygen.manifest import FrontEnd, Layer, Manifest, Port, Streaming
 from tinygen.ops.common import shape_text
 from tinygen.pipeline import Build
 from tinygen.target import Board
@@ -50,6 +50,7 @@ def build_table(build: Build) -> Table:
         ("work", f"{content.macs:,} MACs in {len(content.layers)} layers, arithmetic of {content.profile}"),
         ("arena", f"{content.arena_bytes:,} bytes ({least}){given}, peak at {fit.peak}"),
         *([("stream", _stream(content.streaming))] if content.streaming else []),
+        *([("front end", _front_end(content.front_end))] if content.front_end else []),
         *([("state", f"{content.state_bytes:,} bytes, kept until {content.reset}()")] if content.reset else []),
         ("constants", f"{content.const_bytes:,} bytes"),
         *([("placed", _places_text(content))] if content.places else []),
@@ -87,6 +88,15 @@ def _stream(streaming: Streaming) -> str:
     return (
         f"{streaming.hop:,} new {frames} in an invoke, answers for the last {streaming.frames:,}, which take "
         f"{streaming.window_macs:,} MACs at once; all of them are given after {streaming.full_after:,} invokes"
+    )
+
+
+def _front_end(found: FrontEnd) -> str:
+    new = f"{found.new} new frame{'s' if found.new > 1 else ''} of {found.features} features"
+    kept = f" behind {found.kept} earlier ones" if found.kept else ""
+    return (
+        f"{found.file}: {found.feed}() takes samples of {found.sample_rate:,} Hz, and has a result each {found.step:,} "
+        f"of them, for {new}{kept}; {found.ram_bytes:,} bytes of RAM, {found.const_bytes:,} of tables"
     )
 
 
