@@ -38,7 +38,7 @@ def test_error_tree_is_the_one_that_is_drawn() -> None:
 
 def test_only_the_command_line_prints_and_exits() -> None:
     for path in sorted((ROOT / "tinygen").rglob("*.py")):
-        if path.name == "cli.py":
+        if path.parent.name == "cli":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):

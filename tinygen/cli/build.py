@@ -1,0 +1,115 @@
+"""tinygen build."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import click
+
+from tinygen.cli import options
+from tinygen.cli.console import show, show_json
+from tinygen.goal import Goal
+from tinygen.options import Options
+from tinygen.report.plain import plain
+
+
+@click.command()
+@click.argument("models", metavar="MODEL...", type=options.PATH, nargs=-1, required=True)
+@click.option("--out", "-o", required=True, type=options.PATH, help="Folder to write; made when it does not exist.")
+@options.BOARD
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    help="C prefix and library name, once for each model; by default made from the files' names.",
+)
+@options.OPTIMIZE
+@click.option("--flash-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's code and constants.")
+@click.option("--ram-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's arena and states.")
+@options.PLACE
+@options.HOT
+@options.KERNEL
+@options.PROFILE
+@options.IO
+@options.BATCH
+@options.STREAMING
+@options.TIME_AXIS
+@options.ARENA
+@options.INPUT
+@options.OUTPUT
+@options.INPUT_ROWS
+@options.FRONT_END
+@options.HOP
+@options.DETECTOR
+@options.LABELS
+@options.JSON
+def build(
+    models: tuple[Path, ...],
+    out: Path,
+    board: str,
+    names: tuple[str, ...],
+    optimize: str,
+    flash_budget: int | None,
+    ram_budget: int | None,
+    places: tuple[str, ...],
+    hot: str,
+    kernels: tuple[str, ...],
+    profile: str,
+    io: str,
+    batch: int | None,
+    streaming: int | None,
+    time_axis: int | None,
+    arena: str,
+    input_memory: str,
+    output_memory: str,
+    input_rows: bool,
+    frontend: str | None,
+    hop: int | None,
+    detector: str | None,
+    labels: str | None,
+    as_json: bool,
+) -> None:
+    """Generate C and a PlatformIO project from a model.
+
+    Several models become libraries of one firmware, which take turns in one arena.
+
+    \b
+    tinygen build kws.tflite --board qemu-mps2-an386 -o out
+    tinygen build kws.tflite -o out --name kws --optimize size
+    tinygen build kws.tflite -o out --io int8 --batch 4
+    tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
+    tinygen build kws.tflite -o out --arena external
+    tinygen build kws.tflite -o out --optimize ram --input-rows
+    tinygen build kws.tflite -o out --place scratch=dtcm --place hot=itcm --hot 8000
+    tinygen build wakeword.tflite -o out --streaming
+    tinygen build wakeword.tflite -o out --frontend micro
+    tinygen build kws.tflite vww.tflite -o out
+    """
+    from tinygen import manifest, output, pipeline
+    from tinygen.placement import parsed
+    from tinygen.report import tables
+
+    goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels), hot=hot)
+    reading = Options(profile, batch, io, options.streaming_of(streaming, time_axis))
+    interface = options.interface_of(arena, input_memory, output_memory, input_rows)
+    hearing = options.hearing_of(frontend, hop, detector, labels)
+    read = [pipeline.read(model, reading) for model in models]
+    built = pipeline.build_together(read, board, names, goal, interface, hearing)
+    output.write(built[0].files, out)
+    content = manifest.to_json([part.manifest for part in built])
+    if as_json:
+        fits = [plain(part.fit) for part in built]
+        show_json({"out": str(out), "manifest": json.loads(content), "fit": fits[0] if len(fits) == 1 else fits})
+        return
+    for part in built:
+        show(tables.build_table(part))
+        show("")
+    which = f" --model {built[0].manifest.name}" if len(built) > 1 else ""
+    quoted = shlex.quote(str(out))
+    used = f"{out}/lib/{built[0].manifest.name}" if len(built) == 1 else f"all of {out}/lib"
+    show(
+        f"Written to {out}, with a picture of the memory. Next: tinygen verify {quoted}{which}, "
+        f"tinygen flash {quoted}, or use {used}."
+    )

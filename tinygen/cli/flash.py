@@ -1,0 +1,44 @@
+"""tinygen flash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinygen.cli import options
+from tinygen.cli.console import progress, show, show_json
+from tinygen.report.plain import plain
+
+
+@click.command()
+@options.OUT
+@options.PORT
+@click.option("--stop", is_flag=True, help="End the emulator of an emulated board instead.")
+@options.JSON
+def flash(out: Path, port: str | None, stop: bool, as_json: bool) -> None:
+    """Compile the firmware and put it on the board, through PlatformIO.
+
+    An emulated board keeps running, like a real one, until --stop.
+
+    \b
+    tinygen flash out
+    tinygen flash out --port /dev/ttyACM0
+    tinygen flash out --stop
+    """
+    from tinygen import firmware, manifest
+
+    models = manifest.load_all(out)
+    if stop:
+        said = firmware.stop(out)
+        show_json({"stopped": said}) if as_json else show(said)
+        return
+    with progress() as report:
+        used = firmware.flash(out, port, report.line(f"building and flashing {models[0].board}"))
+    size = firmware.firmware_size(out)
+    if as_json:
+        show_json({"board": models[0].board, "port": used, **plain(size)})
+        return
+    names = " and ".join(content.name for content in models)
+    show(f"{names} {'runs' if len(models) == 1 else 'run'} on {models[0].board}, serial port {used}.")
+    show(f"Firmware: {size.flash_bytes:,} bytes of flash, {size.ram_bytes:,} bytes of static RAM.")

@@ -1,0 +1,166 @@
+"""Options that several commands have, and what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tinygen.errors import UsageError
+from tinygen.goal import OBJECTIVES
+from tinygen.interface import ARENAS, PORTS, ROWS, STATIC, Interface
+from tinygen.options import INTERFACES, PROFILES, Streaming
+
+if TYPE_CHECKING:
+    from tinygen.listening.hearing import Hearing
+
+DEFAULT_BOARD = "qemu-mps2-an386"
+
+PATH = click.Path(path_type=Path)
+OUT = click.argument("out", type=PATH)
+MODEL = click.argument("model", type=PATH)
+BOARD = click.option(
+    "--board", "-b", default=DEFAULT_BOARD, show_default=True, help="A board's name (tinygen boards), or a TOML file."
+)
+PORT = click.option(
+    "--port", metavar="PORT", help="Serial port or pyserial URL: /dev/ttyACM0, COM3, socket://127.0.0.1:4000."
+)
+PROFILE = click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    default=PROFILES[0],
+    show_default=True,
+    help="Whose arithmetic to follow, to the last bit.",
+)
+BATCH = click.option(
+    "--batch",
+    type=click.IntRange(1, 65_535),
+    help="Inferences in one invoke, for models whose batch is open; by default as many as the file says, which is one.",
+)
+IO = click.option(
+    "--io",
+    type=click.Choice(INTERFACES),
+    default=INTERFACES[0],
+    show_default=True,
+    help="int8: take the integers behind float32 and uint8 inputs and outputs, without QUANTIZE and DEQUANTIZE.",
+)
+STREAMING = click.option(
+    "--streaming",
+    is_flag=False,
+    flag_value="0",
+    type=click.IntRange(0),
+    metavar="[HOP]",
+    help="Take only HOP new frames in an invoke, where that gives what the whole window would; by default as few as "
+    "the model's strides allow.",
+)
+TIME_AXIS = click.option(
+    "--time-axis",
+    type=click.IntRange(0),
+    metavar="N",
+    help="For --streaming: the input's dimension of frames; by default the first after the batch that is not 1.",
+)
+OPTIMIZE = click.option(
+    "--optimize",
+    type=click.Choice(OBJECTIVES),
+    default=OBJECTIVES[0],
+    show_default=True,
+    help="What the kernels are chosen and written for.",
+)
+KERNEL = click.option(
+    "--kernel", "kernels", multiple=True, metavar="NAME", help="Take this kernel wherever it can be used."
+)
+ARENA = click.option(
+    "--arena",
+    type=click.Choice(ARENAS),
+    default=STATIC,
+    show_default=True,
+    help="external: the application gives the model its memory, and may use it for other things in between.",
+)
+INPUT = click.option(
+    "--input",
+    "input_memory",
+    type=click.Choice(PORTS),
+    default=STATIC,
+    show_default=True,
+    help="external: inputs are read where the application has them, and take no memory of the model's.",
+)
+OUTPUT = click.option(
+    "--output",
+    "output_memory",
+    type=click.Choice(PORTS),
+    default=STATIC,
+    show_default=True,
+    help="external: outputs are written where the application wants them, and take no memory of the model's.",
+)
+INPUT_ROWS = click.option(
+    "--input-rows", is_flag=True, help="The input is fed row by row, as it comes, and is never there whole."
+)
+PLACE = click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="PART=REGION",
+    help="Put weights, code, hot code, arena, scratch or state into a region of the board; REGION auto: the fastest "
+    "that has room.",
+)
+HOT = click.option(
+    "--hot",
+    metavar="BYTES|LAYERS",
+    default="",
+    help="What --place hot=REGION is about: so many bytes of code, or layer_02,layer_05; by default what fits.",
+)
+OF = click.option("--model", "of", metavar="NAME", help="Which of the models that OUT was built from.")
+FRONT_END = click.option(
+    "--frontend",
+    metavar="NAME|FILE.toml",
+    help="Take samples: with this audio front end before the model, from samples to results.",
+)
+HOP = click.option(
+    "--hop",
+    type=int,
+    metavar="FRAMES",
+    help="For --frontend before a model of whole windows: new frames for each result; by default 1.",
+)
+DETECTOR = click.option(
+    "--detector",
+    metavar="FILE",
+    help="For --frontend: hear words in results, as this TOML file says, or the JSON that a wake word came with.",
+)
+LABELS = click.option(
+    "--labels",
+    metavar="A,B,...|FILE",
+    help="For --frontend: the words that the model's outputs stand for; - for one that is no word.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
+
+
+def streaming_of(hop: int | None, axis: int | None) -> Streaming | None:
+    """What --streaming and --time-axis mean; a hop of 0 is the least."""
+    if hop is None and axis is not None:
+        raise UsageError("--time-axis is for --streaming", "Add --streaming, or leave it out.")
+    return None if hop is None else Streaming(hop or None, axis)
+
+
+def hearing_of(front_end: str | None, hop: int | None, detector: str | None, labels: str | None) -> Hearing | None:
+    """What --frontend, --hop, --detector and --labels mean."""
+    from tinygen.listening.detector import labels_of
+    from tinygen.listening.detector_file import detector_wish
+    from tinygen.listening.hearing import hear_with
+
+    if front_end is None:
+        for option, value in (("--hop", hop), ("--detector", detector), ("--labels", labels)):
+            if value is not None:
+                raise UsageError(f"{option} is for --frontend", "Add --frontend, or leave it out.")
+        return None
+    wish = None
+    if detector is not None or labels is not None:
+        wish = detector_wish(detector, () if labels is None else labels_of(labels))
+    return hear_with(front_end, hop, wish)
+
+
+def interface_of(arena: str, input_memory: str, output_memory: str, input_rows: bool) -> Interface:
+    """What --arena, --input, --output and --input-rows mean."""
+    if input_rows and input_memory != STATIC:
+        raise UsageError("--input-rows and --input external are two ways to give the input", "Choose one of them.")
+    return Interface(arena, input=ROWS if input_rows else input_memory, output=output_memory)

@@ -1,0 +1,150 @@
+"""tinygen verify."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinygen.cli import options
+from tinygen.cli.console import progress, show, show_json
+from tinygen.errors import CannotCompare, UsageError
+from tinygen.options import PROFILES
+from tinygen.report.plain import plain
+
+
+@click.command()
+@options.OUT
+@click.option("--inputs", type=options.PATH, help="Inputs of your own, .npz or .npy, besides the generated ones.")
+@click.option(
+    "--samples",
+    type=click.IntRange(0, 1_000_000),
+    help="How many generated inputs: all minimum, all maximum, then random ones; by default 20, of a --streaming "
+    "model as many as make three windows before a reset, and three after it.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random inputs.")
+@click.option(
+    "--on",
+    default="host",
+    show_default=True,
+    metavar="host|BOARD",
+    help="With the board that OUT was built for, it is flashed and compared, too.",
+)
+@click.option(
+    "--against",
+    type=click.Choice(PROFILES),
+    help="Insist on comparing with this runtime; that of the model's profile is compared when it is installed.",
+)
+@options.PORT
+@options.OF
+@options.JSON
+def verify(
+    out: Path,
+    inputs: Path | None,
+    samples: int | None,
+    seed: int,
+    on: str,
+    against: str | None,
+    port: str | None,
+    of: str | None,
+    as_json: bool,
+) -> None:
+    """Compare the generated C with the numpy reference: every byte of every layer.
+
+    The C is compiled for this machine with address and undefined-behaviour sanitizers. The first layer that differs is
+    named, with the element and both values.
+
+    \b
+    tinygen verify out
+    tinygen verify out --inputs recordings.npz --samples 100 --seed 7
+    tinygen verify out --on qemu-mps2-an386 --against tflm
+    """
+    from tinygen import board as boards
+    from tinygen import host, manifest
+    from tinygen import samples as sampling
+    from tinygen import verify as verification
+    from tinygen.listening import verify as listening
+    from tinygen.listening.peers import host_listener
+    from tinygen.listening.recordings import recordings
+    from tinygen.report import tables
+    from tinygen.report.stack_text import stack_text
+    from tinygen.runtimes import RUNTIMES
+    from tinygen.stack_use import stack_use
+    from tinygen.streaming.window_peer import WindowPeer
+
+    content = manifest.load(out, of)
+    if on not in ("host", content.board):
+        raise UsageError(
+            f"{out} was built for {content.board}, not for {on}",
+            f"Use --on {content.board}, or build again with --board {on}.",
+        )
+    count = sampling.enough(content.streaming) if samples is None else samples
+    chosen = sampling.generated(content.inputs, count, seed)
+    chosen += sampling.from_file(inputs, content.inputs) if inputs else []
+    if not chosen:
+        raise UsageError("there is nothing to verify with: no samples and no inputs", "Use --samples 20, or --inputs.")
+    model = verification.model_of(out, content)
+    with progress() as report, ExitStack() as stays:
+        peers: list[Any] = [host.host_peer(out, content)]
+        listeners: list[Any] = [host_listener(out, content)] if content.front_end is not None else []
+        if model.stream is not None:
+            peers.append(nullcontext(WindowPeer(model.graph, model.stream, content)))
+        original = RUNTIMES[against or content.profile]
+        silent = None
+        if against or original.is_installed:
+            try:
+                original.ask(out, content)
+                peers.append(original.peer(out, content))
+            except CannotCompare as reason:
+                if against:
+                    raise
+                silent = f"Not compared with {original.title}: {reason}."
+        if on != "host":
+            line = report.line(f"building and flashing {content.board}")
+            board = stays.enter_context(boards.flashed(out, content, port, line))
+            peers.append(nullcontext(board))
+            listeners += [nullcontext(board)] if content.front_end is not None else []
+        report.stage("compiling the generated C")
+        reports = verification.verify(
+            model, content, chosen, peers, lambda done, total: report.count("comparing samples", done, total)
+        )
+        used = reports[-1].stack_bytes
+        if listeners:
+            reports += listening.verify(
+                listening.listener(out, content, model.graph),
+                content,
+                recordings(listening.enough(content, count), seed),
+                listeners,
+                seed,
+                lambda done, total: report.count("comparing recordings", done, total),
+            )
+    stack = stack_use(out, content, used) if on != "host" else None
+    equal = all(found.equal for found in reports)
+    explained = all(found.equal or found.explained for found in reports)
+    if as_json:
+        if stack:
+            stack.check()
+        verdicts = [plain(found) | {"equal": found.equal, "explained": found.explained} for found in reports]
+        shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent}
+        show_json(shown | {"stack": plain(stack)})
+    else:
+        show(tables.verify_table(reports))
+        for found in reports:
+            for difference in [] if found.explained else found.differences[:3]:
+                show(f"\n{found.peer}: {difference}")
+            if found.causes:
+                show(f"\nWhere the {found.peer} begins to differ, and why:\n")
+                show(tables.causes_table(found.causes))
+        if content.removed:
+            show(f"\n{tables.partial_text(content)}")
+        if silent:
+            show(f"\n{silent}")
+        if stack:
+            show(f"\n{stack_text(stack)}")
+        show(f"\n{tables.verify_verdict(equal, explained, content.profile)}")
+    if stack:
+        stack.check()
+    if not explained:
+        raise click.exceptions.Exit(1)
