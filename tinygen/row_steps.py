@@ -57,13 +57,8 @@ def group_step(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool,
     assert isinstance(node.op, RowGroup)
     whole = _whole(node.op)
     site = site_of(graph, node, core, goal.style)
-    style = Goal(goal.objective, prefer=goal.prefer)
-
-    def step_for(inner: Node, rows: int) -> Step:
-        if (inner, rows) not in known:
-            known[inner, rows] = _row_step(whole, inner, rows, core, style, portable)
-        return known[inner, rows]
-
+    style = _style(goal)
+    step_for = partial(_known_row_step, known, whole, core, style, portable)
     ways: list[_Way] = []
     for rows in _row_counts(whole, step_for):
         steps = [step_for(inner, count) for inner, count in zip(whole.nodes, rows, strict=True)]
@@ -76,12 +71,23 @@ def least_bytes(node: Node, core: Core, goal: Goal, portable: bool, known: RowSt
     """About what a group needs at least of memory, its inputs and output included; much faster than to plan it."""
     assert isinstance(node.op, RowGroup)
     whole = _whole(node.op)
-    for inner in whole.nodes:
-        if (inner, 1) not in known:
-            known[inner, 1] = _row_step(whole, inner, 1, core, Goal(goal.objective, prefer=goal.prefer), portable)
-    rows = [1] * len(whole.nodes)
-    _, stages = _with_early(whole, [known[inner, 1] for inner in whole.nodes], rows)
+    steps = [_known_row_step(known, whole, core, _style(goal), portable, inner, 1) for inner in whole.nodes]
+    _, stages = _with_early(whole, steps, [1] * len(steps))
     return _least(stages)
+
+
+def _style(goal: Goal) -> Goal:
+    """What counts for a group's nodes: budgets are the whole model's."""
+    return Goal(goal.objective, prefer=goal.prefer)
+
+
+def _known_row_step(
+    known: RowSteps, graph: Graph, core: Core, goal: Goal, portable: bool, node: Node, rows: int
+) -> Step:
+    """As `_row_step`, found once."""
+    if (node, rows) not in known:
+        known[node, rows] = _row_step(graph, node, rows, core, goal, portable)
+    return known[node, rows]
 
 
 def _whole(op: RowGroup) -> Graph:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,10 @@ from tinygen.cli.console import progress, show, show_json
 from tinygen.errors import CannotCompare, UsageError
 from tinygen.options import PROFILES
 from tinygen.report.plain import plain
+
+if TYPE_CHECKING:
+    from tinygen.manifest import Manifest
+    from tinygen.verify import PeerReport
 
 
 @click.command()
@@ -130,17 +135,7 @@ def verify(
         shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent}
         show_json(shown | {"stack": plain(stack)})
     else:
-        show(tables.verify_table(reports))
-        for found in reports:
-            for difference in [] if found.explained else found.differences[:3]:
-                show(f"\n{found.peer}: {difference}")
-            if found.causes:
-                show(f"\nWhere the {found.peer} begins to differ, and why:\n")
-                show(tables.causes_table(found.causes))
-        if content.removed:
-            show(f"\n{tables.partial_text(content)}")
-        if silent:
-            show(f"\n{silent}")
+        _show_reports(reports, content, silent)
         if stack:
             show(f"\n{stack_text(stack)}")
         show(f"\n{tables.verify_verdict(equal, explained, content.profile)}")
@@ -148,3 +143,20 @@ def verify(
         stack.check()
     if not explained:
         raise click.exceptions.Exit(1)
+
+
+def _show_reports(reports: Sequence[PeerReport], content: Manifest, silent: str | None) -> None:
+    """What was compared, the first differences of each peer and their causes, and why a runtime was not asked."""
+    from tinygen.report import tables
+
+    show(tables.verify_table(reports))
+    for found in reports:
+        for difference in [] if found.explained else found.differences[:3]:
+            show(f"\n{found.peer}: {difference}")
+        if found.causes:
+            show(f"\nWhere the {found.peer} begins to differ, and why:\n")
+            show(tables.causes_table(found.causes))
+    if content.removed:
+        show(f"\n{tables.partial_text(content)}")
+    if silent:
+        show(f"\n{silent}")
