@@ -25,7 +25,7 @@ from features import Part
 from vocabulary import CLASSES
 from windows import FRAMES, augmented, epoch, middle
 
-CHANNELS = 48
+CHANNELS = 64
 KERNELS = (5, 7, 9, 11)
 """Frames that the filters of each depthwise layer see."""
 BATCH_SIZE = 128

@@ -26,8 +26,8 @@ from tinygen import audio
 from tinygen.listening.detector import DetectorWish
 
 SEED = 7
-CLIPS = {"train": 80_000, "validation": 2_000, "test": 4_000}
-EPOCHS = 30
+CLIPS = {"train": 48_000, "validation": 2_000, "test": 4_000}
+EPOCHS = 40
 CALIBRATION_WINDOWS = 500
 LONG_MINUTES = 60
 CHOOSING_MINUTES = 12

@@ -47,7 +47,7 @@ def augmented(windows: Windows, rng: np.random.Generator) -> Windows:
     moves = rng.integers(-1, 2, len(windows))
     moved[moves > 0, :, 1:] = windows[moves > 0, :, :-1]
     moved[moves < 0, :, :-1] = windows[moves < 0, :, 1:]
-    for axis, most in ((1, 8), (2, 6)):
+    for axis, most in ((1, 6), (2, 5)):
         places = np.arange(windows.shape[axis])
         size = rng.integers(0, most + 1, (len(windows), 1))
         start = rng.integers(0, windows.shape[axis], (len(windows), 1))
