@@ -16,8 +16,9 @@ import numpy as np
 
 from tinygen.errors import Problem, UnsupportedModel
 from tinygen.importers import OutlineRow, tflite_variables
+from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused, as_parts
 from tinygen.importers.tflite_batch import file_batch, open_dimensions, with_batch
-from tinygen.importers.tflite_call import LARGEST_TENSOR, QUANTISE, Call, Converted, Refused
+from tinygen.importers.tflite_call import QUANTISE, Call
 from tinygen.importers.tflite_file import (
     ABSENT,
     RawModel,
@@ -201,7 +202,7 @@ class _Importer:
                 self._options.profile,
                 any(self._subgraph.tensors[i].was_uint8 for i in raw.outputs),
             )
-            parts = _parts(convert(call))
+            parts = as_parts(convert(call))
             self._check_states(raw, {state.read for part in parts for state in part.states})
         except Refused as refused:
             self._refuse(place, raw.op, refused.reason, refused.remedy)
@@ -282,10 +283,6 @@ class _Importer:
         for tensor in outputs:
             self._tensors.setdefault(tensor.name, tensor)
         return Node(place, converted.op, tuple(t.name for t in inputs), tuple(t.name for t in outputs))
-
-
-def _parts(converted: Converted | Sequence[Converted]) -> Sequence[Converted]:
-    return [converted] if isinstance(converted, Converted) else converted
 
 
 @dataclass(frozen=True)
