@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from tinygen.access import Spacing
-from tinygen.fixedpoint import Requant
+from tinygen.fixedpoint import Rescaling
 from tinygen.interval import IntArray
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
@@ -52,7 +52,7 @@ class _Total(_Reduction):
     dtypes = (INT8, INT16)
     zero_point: int
     output_zero_point: int
-    requant: Requant
+    requant: Rescaling
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and the sum's bound, with the zero point in every term or subtracted at the end."""
