@@ -9,18 +9,18 @@ from __future__ import annotations
 import dataclasses
 import graphlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import google.protobuf.message
 import numpy as np
 import onnx
 import onnx.checker
 import onnx.defs
 import onnx.helper
 import onnx.numpy_helper
+from google.protobuf.message import DecodeError
 
 from tinygen.errors import InvalidModel
 from tinygen.ir import Array, read_only
@@ -37,9 +37,10 @@ _TYPES: Mapping[int, np.dtype[Any]] = {
     int(onnx.TensorProto.DOUBLE): np.dtype(np.float64),
     int(onnx.TensorProto.FLOAT16): np.dtype(np.float16),
     int(onnx.TensorProto.BOOL): np.dtype(np.bool_),
-    **{int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name))): np.dtype(name) for name in (
-        *("int8", "uint8", "int16", "uint16", "int32", "int64"),
-    )},
+    **{
+        int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name))): np.dtype(name)
+        for name in (*("int8", "uint8", "int16", "uint16", "int32", "int64"),)
+    },
 }
 """The types of tensors that are read, by their number in the file."""
 
@@ -98,7 +99,7 @@ def read_onnx(data: bytes, source: str) -> RawModel:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
-    except google.protobuf.message.DecodeError:
+    except DecodeError:
         raise InvalidModel(f"{source} is not an ONNX file, or is cut off", "Export the model again.") from None
     if not model.HasField("graph") or not model.graph.node:
         raise InvalidModel(f"{source} holds no graph of ONNX operators", "Is it the right file?")
@@ -148,7 +149,7 @@ class _Reader:
                 f"its operators are those of opset {versions['']}, supported are {OLDEST_OPSET} to {newest}",
                 "Export it with an opset_version in this range, or convert it: onnx.version_converter.",
             )
-        return versions[""]
+        return int(versions[""])
 
     def _node(self, index: int, node: onnx.NodeProto, opset: int) -> RawNode:
         domain = "" if node.domain in _STANDARD else node.domain
@@ -248,7 +249,11 @@ class _Reader:
         return list(nodes)
 
     def _check_interface(
-        self, inputs: Sequence[RawValue], outputs: Sequence[str], nodes: Sequence[RawNode], constants: Mapping[str, Array]
+        self,
+        inputs: Sequence[RawValue],
+        outputs: Sequence[str],
+        nodes: Sequence[RawNode],
+        constants: Collection[str],
     ) -> None:
         names = [value.name for value in inputs]
         if not outputs:

@@ -1,13 +1,13 @@
 """Operators that compute on integers, as ONNX Runtime writes them, taken apart into what they stand for.
 
-QLinearConv, and its like of the domain com.microsoft, become DequantizeLinear, Conv and QuantizeLinear: one form for all
-that follows, whose shapes `onnx` can infer.
+QLinearConv, and its like of the domain com.microsoft, become DequantizeLinear, Conv and QuantizeLinear: one form for
+all that follows, whose shapes `onnx` can infer.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -44,7 +44,7 @@ _BINARY = ((0, 1, 2), (3, 4, 5))
 _FORMS: Mapping[str, _Form] = {
     "QLinearConv": _Form("Conv", _BINARY, (6, 7), bias=8, axes=(None, 0)),
     "QLinearMatMul": _Form("MatMul", _BINARY, (6, 7), axes=(-2, -1)),
-    "QGemm": _Form("Gemm", _BINARY, (7, 8), bias=6, axes=(None, -1)),
+    "QGemm": _Form("Gemm", _BINARY, (7, 8), bias=6, axes=(None, 1)),
     "QLinearAdd": _Form("Add", _BINARY, (6, 7)),
     "QLinearMul": _Form("Mul", _BINARY, (6, 7)),
     "QLinearAveragePool": _unary("AveragePool", "channels_last"),
@@ -74,6 +74,7 @@ class _Apart:
         self._taken = taken
 
     def of(self, node: RawNode) -> Iterator[RawNode]:
+        node = dataclasses.replace(node, name=node.name or next(iter(node.outputs), ""))
         if node.op == "QLinearConcat":
             yield from self._concat(node)
         elif node.op in _FORMS:
@@ -93,6 +94,8 @@ class _Apart:
         reals = []
         for position, indices in enumerate(form.reals):
             axis = form.axes[position] if form.axes else None
+            if node.op == "QGemm" and node.attributes.get("transB"):
+                axis = 0 if axis == 1 else axis
             dequantize = self._dequantize(node, indices, axis)
             yield dequantize
             reals.append(dequantize.outputs[0])
@@ -143,12 +146,11 @@ class _Apart:
     def _bias(self, node: RawNode, form: _Form) -> RawNode:
         """An int32 bias counts in the product of the operands' scales."""
         assert form.bias is not None
-        scales = [self._constants.get(_input(node, indices[1])) for indices in form.reals]
-        product = np.float32(1)
-        for scale in scales:
-            product = product * (np.ones(1, np.float32) if scale is None else scale.astype(np.float32))
+        flat = np.ones(1, np.float32)
+        for _, index, _ in form.reals:
+            found = self._constants.get(_input(node, index))  # what is no constant is refused later
+            flat = flat * (np.float32(1) if found is None else found.astype(np.float32).reshape(-1))
         scale = self._name(f"{node.outputs[0]}/bias_scale")
-        flat = np.asarray(product, np.float32).reshape(-1)
         self._constants[scale] = read_only(flat if flat.size > 1 else flat.reshape(()))
         inputs = (_input(node, form.bias), scale, "")
         return self._node(node, DEQUANTIZE, inputs, (self._name(f"{inputs[0]}/real"),), 0 if flat.size > 1 else None)
@@ -165,5 +167,3 @@ class _Apart:
 
 def _input(node: RawNode, index: int) -> str:
     return node.inputs[index] if index < len(node.inputs) else ""
-
-
