@@ -40,6 +40,8 @@ class Call:
     alike: bool = True
     """Whether integer operands and results are of one type where ONNX Runtime computes, which on x86 makes uint8 of
     int8 between QuantizeLinear and DequantizeLinear, but not of constants. It fuses Add, Mul and Concat only then."""
+    on_uint8: bool = False
+    """Whether ONNX Runtime computes on uint8, where all are of one type: then zero points are 128 more there."""
     was_uint8: bool = False
     """Whether the first output is uint8 in the file."""
 

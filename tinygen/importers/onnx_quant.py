@@ -102,7 +102,8 @@ class Matcher:
         outputs = tuple(tensor for tensor, _, _ in results)
         kinds = {self._kinds.get(t.name) for t in (*inputs, *outputs) if t is not None and t.dtype == INT8}
         bounds, was_uint8 = (results[0][1], results[0][2]) if results else (UNBOUNDED, False)
-        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, was_uint8)]
+        alike = node.in_integers or len(kinds) == 1
+        return [Call(node, inputs, outputs, bounds, alike, kinds == {np.dtype(np.uint8)}, was_uint8)]
 
     def _operand(self, name: str) -> Tensor:
         if name in self._values:

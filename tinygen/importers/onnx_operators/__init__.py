@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tinygen.importers.onnx_call import Converter
-from tinygen.importers.onnx_operators import activations, convolutions, edges, matmuls, moves, pools
+from tinygen.importers.onnx_operators import (
+    arithmetic,
+    averages,
+    convolutions,
+    curves,
+    edges,
+    joins,
+    matmuls,
+    moves,
+    pools,
+    softmax,
+)
 
 CONVERTERS: Mapping[str, Converter] = {
-    **activations.CONVERTERS,
+    **arithmetic.CONVERTERS,
+    **averages.CONVERTERS,
     **convolutions.CONVERTERS,
+    **curves.CONVERTERS,
     **edges.CONVERTERS,
+    **joins.CONVERTERS,
     **matmuls.CONVERTERS,
     **moves.CONVERTERS,
     **pools.CONVERTERS,
+    **softmax.CONVERTERS,
 }
 
 INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"
