@@ -5,26 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tinygen.importers.onnx_call import Converter
-from tinygen.importers.onnx_operators import (
-    arithmetic,
-    averages,
-    convolutions,
-    curves,
-    edges,
-    joins,
-    matmuls,
-    moves,
-    pools,
-    softmax,
-)
+from tinygen.importers.onnx_operators import convolutions, curves, edges, elementwise, matmuls, moves, pools, softmax
 
 CONVERTERS: Mapping[str, Converter] = {
-    **arithmetic.CONVERTERS,
-    **averages.CONVERTERS,
     **convolutions.CONVERTERS,
     **curves.CONVERTERS,
     **edges.CONVERTERS,
-    **joins.CONVERTERS,
+    **elementwise.CONVERTERS,
     **matmuls.CONVERTERS,
     **moves.CONVERTERS,
     **pools.CONVERTERS,

@@ -1,113 +1,122 @@
-"""Functions of one value, which ONNX Runtime computes in float32 for every value; here, for all 256 of them."""
+"""Functions of one value: ONNX Runtime computes them in float32, between DequantizeLinear and QuantizeLinear."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tinygen.float32 import FloatArray, dequantize, hard_sigmoid, leaky_relu, logistic, quantize, tanh
+from tinygen import float32
+from tinygen.float32 import FloatArray, dequantize
 from tinygen.importers.converted import Converted, Refused
-from tinygen.importers.onnx_call import Call, Converter, constant, scale_and_zero_point
-from tinygen.importers.onnx_operators.layouts import channels_last
+from tinygen.importers.onnx_call import (
+    Call,
+    Converter,
+    clamp,
+    constant,
+    from_nhwc,
+    scale_and_zero_point,
+    to_nhwc,
+)
 from tinygen.ir import Tensor
-from tinygen.ops.common import full_range
+from tinygen.ops.common import FLOAT32, full_range
 from tinygen.ops.curve import CODES, ChannelCurves, Curve
 
-_Function = Callable[[Call, FloatArray], FloatArray]
+
+def requantised(x: Tensor, y: Tensor) -> Converted:
+    """The same numbers in another scale."""
+    scale, zero_point = scale_and_zero_point(y, "output")
+    return Converted(Curve.of("QuantizeLinear", reals(x), float(scale), zero_point, full_range(y.dtype)), (x,), (y,))
 
 
-def rescaled(x: Tensor, y: Tensor, bounds: tuple[float, float], function: str) -> Curve:
-    """The same real value, within bounds, as an integer of y's scale."""
-    return _curve(dequantize(CODES, *_real(x, "input")), y, bounds, function)
+def reals(x: Tensor) -> FloatArray:
+    """(256,): what the values of x stand for, from -128 on."""
+    scale, zero_point = scale_and_zero_point(x, "input")
+    return dequantize(CODES, float(scale), zero_point)
 
 
-def _curve(results: FloatArray, y: Tensor, bounds: tuple[float, float], function: str) -> Curve:
-    scale, zero_point = _real(y, "output")
-    bounded = np.clip(results, np.float32(bounds[0]), np.float32(bounds[1]))
-    return Curve(function, tuple(quantize(bounded, scale, zero_point, *full_range(y.dtype)).tolist()))
+def _curve(call: Call, function: Callable[[FloatArray], FloatArray]) -> Converted:
+    x = call.input(0, "input")
+    scale, zero_point = scale_and_zero_point(call.output, "output")
+    return Converted(Curve.of(call.op, function(reals(x)), float(scale), zero_point, clamp(call)), (x,))
 
 
-def _real(tensor: Tensor, role: str) -> tuple[float, int]:
-    scale, zero_point = scale_and_zero_point(tensor, role)
-    return float(scale), zero_point
+def _relu(call: Call) -> Converted:
+    return _curve(call, lambda x: np.maximum(x, np.float32(0)))
 
 
-def _converter(function: _Function) -> Converter:
-    def convert(call: Call) -> Converted:
-        x = call.input(0, "input")
-        results = function(call, dequantize(CODES, *_real(x, "input")))
-        return Converted(_curve(results, call.output, call.bounds, call.op), (x,))
-
-    return convert
-
-
-def _clip(call: Call, x: FloatArray) -> FloatArray:
-    limits = [call.attribute("min", -np.inf), call.attribute("max", np.inf)]
-    for place, index in enumerate((1, 2)):
+def _clip(call: Call) -> Converted:
+    low, high = (
+        np.float32(given.data.reshape(-1)[0])
+        if (given := call.optional(index)) is not None and given.data is not None
+        else np.float32(call.attribute(name, default))
+        for index, name, default in ((1, "min", -np.inf), (2, "max", np.inf))
+    )
+    for index in (1, 2):
         if call.optional(index) is not None:
-            given = call.constant(index, "limit")
-            if given.size != 1:
-                raise Refused(f"its limit has {given.size} values, expected is one")
-            limits[place] = given.reshape(-1)[0]
-    low, high = (np.float32(limit) for limit in limits)
-    return np.asarray(np.minimum(np.maximum(x, low), high))
+            call.constant(index, "bound")
+    return _curve(call, lambda x: np.minimum(np.maximum(x, low), high))
 
 
-def _hard_sigmoid(call: Call, x: FloatArray) -> FloatArray:
-    return hard_sigmoid(x, float(call.attribute("alpha", 0.2)), float(call.attribute("beta", 0.5)))
+def _leaky_relu(call: Call) -> Converted:
+    alpha = float(call.attribute("alpha", 0.01))
+    return _curve(call, lambda x: float32.leaky_relu(x, alpha))
 
 
-def _hard_swish(call: Call, x: FloatArray) -> FloatArray:
-    return np.asarray(x * hard_sigmoid(x, 1 / 6, 0.5))
+def _sigmoid(call: Call) -> Converted:
+    return _curve(call, float32.logistic)
 
 
-def _leaky_relu(call: Call, x: FloatArray) -> FloatArray:
-    return leaky_relu(x, float(call.attribute("alpha", 0.01)))
+def _tanh(call: Call) -> Converted:
+    return _curve(call, float32.tanh)
 
 
-def _prelu(call: Call) -> Converted | list[Converted]:
-    """One slope for all values, or one for each channel (c, 1, 1)."""
-    x, slope = call.input(0, "input"), call.constant(1, "slope")
-    if call.input(1, "slope").quant is not None:
-        slope = dequantize(slope, *_real(call.input(1, "slope"), "slope"))
-    elif slope.dtype != np.float32:
-        raise Refused(f"its slope is {slope.dtype}, expected is float32 or quantised int8")
-    reals = dequantize(CODES, *_real(x, "input"))
-    if slope.size == 1:
-        results = leaky_relu(reals, float(slope.reshape(-1)[0]))
-        return Converted(_curve(results, call.output, call.bounds, call.op), (x,))
-    return _by_channel(call, x, slope, np.stack([leaky_relu(reals, alpha) for alpha in slope.reshape(-1)]))
+def _hard_sigmoid(call: Call) -> Converted:
+    alpha, beta = float(call.attribute("alpha", 0.2)), float(call.attribute("beta", 0.5))
+    return _curve(call, lambda x: float32.hard_sigmoid(x, alpha, beta))
 
 
-def _by_channel(call: Call, x: Tensor, given: FloatArray, results: FloatArray) -> list[Converted]:
-    """`results` (channels, 256) of a constant with a value for each channel, dimension 1."""
-    channels = x.shape[1] if len(x.shape) > 1 else 0
-    padded = (1,) * (len(x.shape) - given.ndim) + given.shape
-    if padded != (1, channels, *[1] * (len(x.shape) - 2)):
-        raise Refused(f"its constant of the shape {given.shape} has no value for each of {channels} channels")
-    tables = np.array([_curve(row, call.output, call.bounds, call.op).table for row in results], np.int8)
-    image, result, before, after = channels_last(x, call.output)
-    kept = constant(f"{call.output.name}/tables", tables)
-    return [*before, Converted(ChannelCurves(call.op), (image, kept), (result,)), *after]
+def _hard_swish(call: Call) -> Converted:
+    """x times HardSigmoid of alpha 1/6 and beta 1/2, as the standard has it."""
+    return _curve(call, lambda x: x * float32.hard_sigmoid(x, 1 / 6, 0.5))
 
 
-FUNCTIONS: Mapping[str, _Function] = {
-    "Abs": lambda _, x: np.abs(x),
-    "Ceil": lambda _, x: np.ceil(x),
+def _prelu(call: Call) -> Converted | Sequence[Converted]:
+    """Slopes for all, or one for each channel (c, 1, ..., 1)."""
+    x, y = call.input(0, "input"), call.output
+    slopes = _real(call.input(1, "slope"), call)
+    if slopes.size == 1:
+        return _curve(call, lambda values: float32.leaky_relu(values, float(slopes.reshape(-1)[0])))
+    rank = len(x.shape)
+    aligned = slopes.reshape((1,) * (rank - slopes.ndim) + slopes.shape) if slopes.ndim <= rank else slopes
+    if rank not in (3, 4) or aligned.shape != (1, x.shape[1], *(1,) * (rank - 2)):
+        raise Refused(f"its slope has the shape {slopes.shape}, supported are one value, and one for each channel")
+    scale, zero_point = scale_and_zero_point(y, "output")
+    results = float32.leaky_relu(reals(x), slopes.reshape(-1, 1))
+    tables = float32.quantize(results, float(scale), zero_point, *clamp(call)).astype(np.int8)
+    image, before = to_nhwc(x)
+    result, after = from_nhwc(y)
+    operands = (image, constant(f"{y.name}/tables", tables))
+    return [*before, Converted(ChannelCurves(call.op), operands, (result,)), *after]
+
+
+def _real(tensor: Tensor, call: Call) -> FloatArray:
+    """The real values of a constant."""
+    if tensor.data is None:
+        raise Refused(f"its slope {tensor.name!r} is computed at run time, supported is a constant")
+    if tensor.dtype == FLOAT32:
+        return np.asarray(tensor.data, np.float32)
+    scale, zero_point = scale_and_zero_point(tensor, "slope")
+    return dequantize(tensor.data.astype(np.int64), float(scale), zero_point)
+
+
+CONVERTERS: Mapping[str, Converter] = {
     "Clip": _clip,
-    "Floor": lambda _, x: np.floor(x),
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _hard_swish,
     "LeakyRelu": _leaky_relu,
-    "Neg": lambda _, x: -x,
-    "Relu": lambda _, x: np.maximum(x, np.float32(0)),
-    "Sigmoid": lambda _, x: logistic(x),
-    "Tanh": lambda _, x: tanh(x),
-}
-"""Of 256 real values, by the operator."""
-
-CONVERTERS: Mapping[str, Converter] = {
-    **{name: _converter(function) for name, function in FUNCTIONS.items()},
     "PRelu": _prelu,
+    "Relu": _relu,
+    "Sigmoid": _sigmoid,
+    "Tanh": _tanh,
 }

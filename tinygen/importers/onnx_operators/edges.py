@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tinygen.fixedpoint import Requant
 from tinygen.importers.converted import Converted
 from tinygen.importers.onnx_call import Call, Converter, scale_and_zero_point
-from tinygen.importers.onnx_operators.curves import rescaled
+from tinygen.importers.onnx_operators.curves import requantised
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_quant import TO_INT8, TO_UINT8
 from tinygen.ops.common import FLOAT32, INT8, UINT8
@@ -21,7 +21,7 @@ def _quantize(call: Call) -> Converted:
     scale, zero_point = scale_and_zero_point(y, "output")
     if x.dtype == FLOAT32:
         return Converted(Quantize(float(scale), zero_point, y.dtype, to_even=True), (x,))
-    return Converted(rescaled(x, y, call.bounds, "Rescale"), (x,))
+    return requantised(x, y)
 
 
 def _dequantize(call: Call) -> Converted:
