@@ -10,7 +10,7 @@ from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, codes_offset, scale_and_zero_point
 from tinygen.importers.onnx_operators.curves import requantised
 from tinygen.importers.onnx_operators.weights import expect_finite
-from tinygen.ir import Tensor
+from tinygen.ir import Shape, Tensor
 from tinygen.ops.concatenation import Concatenation
 from tinygen.ops.float_add import FloatAdd
 from tinygen.ops.float_pair import FloatPair
@@ -41,9 +41,19 @@ def _add(call: Call) -> Converted:
     a_scale, a_zero = scale_and_zero_point(a, "first input")
     b_scale, b_zero = scale_and_zero_point(b, "second input")
     y_scale, y_zero = scale_and_zero_point(call.output, "output")
-    offset = codes_offset(call)
-    op = FloatAdd(float(a_scale), a_zero, float(b_scale), b_zero, float(y_scale), y_zero, clamp(call), offset)
+    of_a, of_b = (float(a_scale), a_zero), (float(b_scale), b_zero)
+    if _is_one_for_many(a.shape, b.shape):  # it exchanges them
+        a, b, of_a, of_b = b, a, of_b, of_a
+    op = FloatAdd(*of_a, *of_b, float(y_scale), y_zero, clamp(call), codes_offset(call))
+    expect_finite(op.gains)
     return Converted(op, (a, b))
+
+
+def _is_one_for_many(a: Shape, b: Shape) -> bool:
+    """Whether each value of `a` meets several of `b` in a row: `a` is one in the innermost dimension that counts."""
+    rank = max(len(a), len(b))
+    pairs = zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)
+    return next((pair[0] == 1 for pair in reversed(list(pairs)) if pair != (1, 1)), False)
 
 
 def _mul(call: Call) -> Converted:
