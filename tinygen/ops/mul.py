@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
+from tinygen.fixedpoint import Rescaling
 from tinygen.interval import Interval
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
@@ -35,7 +35,7 @@ class Mul(Elementwise):
     a_zero_point: int
     b_zero_point: int
     output_zero_point: int
-    requant: Requant
+    requant: Rescaling
     clamp: Clamp
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, Requant, quantize_f32
+from tinygen.float32 import quantize
 from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -42,12 +43,16 @@ def _target_problems(x: Tensor, to: DType) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Quantize(Elementwise):
-    """y = clamp(round(x / scale) + zero_point): float32 to int8 or int16, a float32 quotient, ties away from zero."""
+    """y = clamp(round(x / scale) + zero_point): float32 to int8 or int16, a float32 quotient.
+
+    Ties go away from zero, or `to_even`.
+    """
 
     name: ClassVar[str] = "QUANTIZE"
     scale: float  # a float32 value
     zero_point: int
     to: DType
+    to_even: bool = False
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes."""
@@ -60,7 +65,8 @@ class Quantize(Elementwise):
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Float32 division, exact rounding."""
-        y = quantize_f32(inputs[0], np.float32(self.scale), self.zero_point, *full_range(self.to))
+        rule = quantize if self.to_even else quantize_f32
+        y = rule(inputs[0], np.float32(self.scale), self.zero_point, *full_range(self.to))
         return (y.astype(self.to),)
 
     def describe(self) -> str:
@@ -144,8 +150,9 @@ def _prepare_quantize(site: Site) -> Body:
         "high": high,
         # Whatever the zero point, quotients beyond twice the range are saturated.
         "bound": 2 * (high - low + 1),
+        "to_even": op.to_even,
     }
-    return Body(values, helpers=frozenset({"clamp"}))
+    return Body(values, helpers=frozenset({"clamp", "round_float"} if op.to_even else {"clamp"}))
 
 
 def _prepare_requantize(site: Site) -> Body:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygen.access import Spacing
 from tinygen.arrangement import Axes, along_axes, permuted
-from tinygen.fixedpoint import Requant
+from tinygen.fixedpoint import Rescaling
 from tinygen.interval import IntArray
 from tinygen.ir import Arranged, Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
@@ -64,7 +64,7 @@ class _Total(_Reduction):
     dtypes = (INT8, INT16)
     zero_point: int
     output_zero_point: int
-    requant: Requant
+    requant: Rescaling
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and the sum's bound, with the zero point in every term or subtracted at the end."""

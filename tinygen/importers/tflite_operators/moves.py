@@ -8,17 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.importers.tflite_call import (
-    LARGEST_TENSOR,
-    Call,
-    Converted,
-    Converter,
-    Refused,
-    input_and_output,
-    integers,
-    picked,
-    scale_and_zero_point,
-)
+from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused
+from tinygen.importers.tflite_call import Call, Converter, input_and_output, integers, picked, scale_and_zero_point
 from tinygen.ir import Tensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, INT64
 from tinygen.ops.gather import Gather, IrregularGather, RegularGather
