@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinygen.importers import OutlineRow
+from tinygen.importers import FileView, OutlineRow
 from tinygen.ir import Graph
 from tinygen.options import ONNXRUNTIME, Options
 
@@ -26,3 +26,10 @@ def outline(data: bytes, source: str) -> list[OutlineRow]:
     from tinygen.importers import onnx_import
 
     return onnx_import.outline(data, source)
+
+
+def view(data: bytes, source: str) -> FileView:
+    """Inputs and outputs of the file itself. Raises InvalidModel and UnsupportedModel."""
+    from tinygen.importers import onnx_view
+
+    return onnx_view.view(data, source)

@@ -40,8 +40,8 @@ class Call:
     alike: bool = True
     """Whether integer operands and results are of one type where ONNX Runtime computes, which on x86 makes uint8 of
     int8 between QuantizeLinear and DequantizeLinear, but not of constants. It fuses Add, Mul and Concat only then."""
-    was_uint8: bool = False
-    """Whether the first output is uint8 in the file."""
+    unsigned: bool = False
+    """Whether the first output is uint8 where ONNX Runtime computes."""
 
     @property
     def op(self) -> str:
@@ -106,6 +106,11 @@ def clamp(call: Call) -> Clamp:
         return int(np.clip(np.rint(np.float32(bound) / scale) + zero_point, low, high))
 
     return quantised(call.bounds[0]), quantised(call.bounds[1])
+
+
+def codes_offset(call: Call) -> int:
+    """How much larger the integers are that ONNX Runtime computes with."""
+    return 128 if call.unsigned else 0
 
 
 def constant(name: str, values: Array, quant: Quant | None = None) -> Tensor:

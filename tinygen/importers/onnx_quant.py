@@ -97,12 +97,13 @@ class Matcher:
         first = inputs[0] if inputs else None
         if first is not None and first.dtype == INT8 and (node.op in FOLLOWING or self._is_integer(node.outputs[0])):
             outputs = tuple(self._follower(name, first) for name in node.outputs)
-            return [*early, Call(node, inputs, outputs, was_uint8=self._kinds.get(first.name) == UINT8)]
+            return [*early, Call(node, inputs, outputs)]
         results = [self._result(name) for name in node.outputs]
-        outputs = tuple(tensor for tensor, _, _ in results)
+        outputs = tuple(tensor for tensor, _ in results)
         kinds = {self._kinds.get(t.name) for t in (*inputs, *outputs) if t is not None and t.dtype == INT8}
-        bounds, was_uint8 = (results[0][1], results[0][2]) if results else (UNBOUNDED, False)
-        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, was_uint8)]
+        bounds = results[0][1] if results else UNBOUNDED
+        unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
+        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned)]
 
     def _operand(self, name: str) -> Tensor:
         if name in self._values:
@@ -186,7 +187,7 @@ class Matcher:
             self._values[name] = self._quantised[key]
             return []
         self._quantised[key] = self._values[name] = y
-        return [Call(node, (x,), (y,), was_uint8=self._graph.types[name].dtype == UINT8)]
+        return [Call(node, (x,), (y,))]
 
     def _integers(self, name: str, quant: Quant, node: RawNode) -> Tensor:
         """The tensor for the result `name` of QuantizeLinear."""
@@ -216,8 +217,8 @@ class Matcher:
             self._values[same.outputs[0]] = tensor
             self._done.update(same.outputs)
 
-    def _result(self, name: str) -> tuple[Tensor, tuple[float, float], bool]:
-        """The tensor for a result, the bounds of Relu and Clip behind it, and whether it is uint8 in the file."""
+    def _result(self, name: str) -> tuple[Tensor, tuple[float, float]]:
+        """The tensor for a result, and the bounds of Relu and Clip behind it."""
         bounds, absorbed, last = UNBOUNDED, [], name
         while (quantiser := self._quantiser(last)) is None:
             readers = self._readers.get(last, [])
@@ -225,7 +226,7 @@ class Matcher:
             if limits is None:
                 shape, dtype = self._graph.types[name]
                 self._values[name] = Tensor(name, shape, dtype)
-                return self._values[name], UNBOUNDED, False
+                return self._values[name], UNBOUNDED
             bounds = (min(max(bounds[0], limits[0]), limits[1]), min(max(bounds[1], limits[0]), limits[1]))
             last = readers[0].outputs[0]
             absorbed.append(last)
@@ -234,7 +235,7 @@ class Matcher:
         tensor = self._integers(quantiser.outputs[0], quant, quantiser)
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
-        return tensor, bounds, dtype == UINT8
+        return tensor, bounds
 
     def _limits(self, node: RawNode) -> tuple[float, float] | None:
         """What Relu or Clip leaves; None for others, and where it is not constant."""
@@ -290,7 +291,7 @@ class Matcher:
             return []
         y = Tensor(f"{x.name}/int8", x.shape, INT8, quant)
         self._kinds[y.name] = np.dtype(np.uint8)
-        return [Call(quantiser, (x,), (y,), was_uint8=dtype == UINT8)]
+        return [Call(quantiser, (x,), (y,))]
 
 
 def _same(a: Quant, b: Quant) -> bool:

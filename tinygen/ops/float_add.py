@@ -61,7 +61,8 @@ class FloatAdd(Increasing, Channelwise):
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, shapes, and scales so far apart that a step of one operand is nothing beside the other."""
-        yield from operand_problems(*inputs, INT8)
+        a, b = inputs
+        yield from operand_problems(a, b, INT8)
         exact = self.exact
         if 256 * exact.factor + int(np.abs(exact.table.astype(np.float64)).max()) > _LARGEST_SUM:
             yield f"the scales {self.a_scale:g}, {self.b_scale:g} and {self.output_scale:g} are too far apart"

@@ -71,7 +71,8 @@ class FloatPair(Channelwise):
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes and shapes."""
-        yield from operand_problems(*inputs, INT8)
+        a, b = inputs
+        yield from operand_problems(a, b, INT8)
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The broadcast shape."""

@@ -28,10 +28,10 @@ _LARGEST_QUOTIENT = 2.0**30
 
 @dataclass(frozen=True)
 class FloatAveragePool(Increasing, Channelwise):
-    """y = clamp(rint(sum of (x - zero_point) * scale / count / output_scale + output_zero_point)), each step in float32.
+    """y = clamp(rint(sum of (x - zero_point) * scale / count / output_scale + output_zero_point)).
 
-    `count` is of the taps inside the image, or, with `counts_border`, of all. Where the runtime computes on codes
-    without sign, `offset` is 128: the zero point that is added before rounding is so much larger.
+    Each step is in float32. `count` is of the taps inside the image, or, with `counts_border`, of all. Where the
+    runtime computes on codes without sign, `offset` is 128: the zero point that is added before rounding is larger.
     """
 
     name: ClassVar[str] = "AVERAGE_POOL_2D"

@@ -57,7 +57,7 @@ class FloatSoftmax(Op):
     def exponentials(self, length: int) -> FloatArray:
         """(256,): of max - x = 0, 1, ... in rows of `length`, computed in double."""
         room = max(0.0, math.log(np.float32(_LARGEST) / np.float32(length)) - 5) / self.scale
-        return np.exp((room - np.arange(256)) * self.scale).astype(np.float32)
+        return np.asarray(np.exp((room - np.arange(256)) * self.scale).astype(np.float32))
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """In float32, element by element."""

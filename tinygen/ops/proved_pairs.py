@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Protocol
 
@@ -20,7 +21,7 @@ _LEAST_FRACTION, _LARGEST_FRACTION = 8, 22
 """With fewer bits of a fraction, halves are not told apart; more are not needed."""
 
 
-class PairOp(Protocol):
+class PairOp(Hashable, Protocol):
     """An operator on two int8 tensors, value by value."""
 
     @property

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tinygen.importers.onnx_call import Converter
-from tinygen.importers.onnx_operators import activations, convolutions, edges, matmuls, moves, pools
+from tinygen.importers.onnx_operators import convolutions, curves, edges, elementwise, matmuls, moves, pools, softmax
 
 CONVERTERS: Mapping[str, Converter] = {
-    **activations.CONVERTERS,
     **convolutions.CONVERTERS,
+    **curves.CONVERTERS,
     **edges.CONVERTERS,
+    **elementwise.CONVERTERS,
     **matmuls.CONVERTERS,
     **moves.CONVERTERS,
     **pools.CONVERTERS,
+    **softmax.CONVERTERS,
 }
 
 INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"

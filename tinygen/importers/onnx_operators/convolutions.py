@@ -42,7 +42,11 @@ def _conv(call: Call) -> Sequence[Converted]:
         taps = kept(weights, "ihwo", values.transpose(1, 2, 3, 0), 3, scales)
     else:
         taps = kept(weights, "ohwi", values.transpose(0, 2, 3, 1), 0, scales)
-    return [*before, Converted(converted, (image, taps, bias(call, 2, filters)), (result,)), *after]
+    return [
+        *before,
+        Converted(converted, (image, taps, bias(call, 2, x, weights, filters, in_scale=True)), (result,)),
+        *after,
+    ]
 
 
 def _is_depthwise(x: Tensor, depth: int) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tinygen.fixedpoint import Requant
 from tinygen.importers.converted import Converted
 from tinygen.importers.onnx_call import Call, Converter, scale_and_zero_point
+from tinygen.importers.onnx_operators.curves import requantised
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_quant import TO_INT8, TO_UINT8
 from tinygen.ops.common import FLOAT32, INT8, UINT8
@@ -19,9 +20,8 @@ def _quantize(call: Call) -> Converted:
     x, y = call.input(0, "input"), call.output
     scale, zero_point = scale_and_zero_point(y, "output")
     if x.dtype == FLOAT32:
-        return Converted(Quantize(float(scale), zero_point, y.dtype), (x,))
-    x_scale, x_zero = scale_and_zero_point(x, "input")
-    return Converted(Requantize(x_zero, zero_point, Requant.from_scales(float(x_scale) / float(scale)), INT8), (x,))
+        return Converted(Quantize(float(scale), zero_point, y.dtype, to_even=True), (x,))
+    return requantised(x, y)
 
 
 def _dequantize(call: Call) -> Converted:

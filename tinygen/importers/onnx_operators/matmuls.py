@@ -43,7 +43,7 @@ def _sides(call: Call) -> tuple[Tensor, Tensor]:
 def _matmul(call: Call) -> Sequence[Converted]:
     a, b = _sides(call)
     if b.data is not None and len(b.shape) == 2:
-        return [_product(call, a, b, call.output, 1, bias(call, 2, b.shape[1]))]
+        return [_product(call, a, b, call.output, 1, bias(call, 2, a, b, b.shape[1]))]
     if a.data is not None and len(a.shape) == 2 and len(b.shape) == 2:
         return _constant_first(call, a, b, 0, turn=True)
     raise Refused(
@@ -59,7 +59,7 @@ def _constant_first(
     columns, before = _turned(b) if turn else (b, [])
     y = call.output
     result = Tensor(f"{y.name}/turned", y.shape[::-1], y.dtype, y.quant)
-    biases = bias(call, 3, a.shape[axis])
+    biases = bias(call, 3, b, a, a.shape[axis])
     return [*before, _product(call, columns, a, result, axis, biases, alpha), transposed(result, (1, 0), y)]
 
 
@@ -73,14 +73,14 @@ def _gemm(call: Call) -> Sequence[Converted]:
     has_bias = call.optional(2) is not None
     if has_bias and beta != 1.0:
         raise Refused(f"its beta is {beta:g}, expected is 1", "multiply the bias by it before quantising")
-    if not alpha > 0:
-        raise Refused(f"its alpha is {alpha:g}, expected is a positive number")
+    if not alpha > 0 or (has_bias and alpha != 1.0 and not call.node.in_integers):
+        raise Refused(f"its alpha is {alpha:g}, expected is 1", "multiply the weights' scale by it")
     if b.data is not None:
         rows, before = _turned(a) if turned_a else (a, [])
         channels = 0 if turned_b else 1
         return [
             *before,
-            _product(call, rows, b, call.output, channels, bias(call, 2, b.shape[channels]), alpha),
+            _product(call, rows, b, call.output, channels, bias(call, 2, a, b, b.shape[channels]), alpha),
         ]
     if a.data is not None and not has_bias:
         return _constant_first(call, a, b, 1 if turned_a else 0, turn=not turned_b, alpha=alpha)

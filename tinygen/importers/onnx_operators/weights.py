@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import FloatRequant
+from tinygen.fixedpoint import INT32_MAX, FloatRequant
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, Call, constant, scale_and_zero_point
 from tinygen.importers.onnx_file import shortened
 from tinygen.ir import Array, Quant, Tensor
 from tinygen.ops.common import FLOAT32, INT8, INT32
+
+_BIAS_REMEDY = "quantise the bias as int32, in the product of the scales of input and weights, with zero point 0"
 
 
 def filter_values(weights: Tensor, role: str, axis: int) -> tuple[Array, npt.NDArray[np.float32], int]:
@@ -48,25 +50,40 @@ def kept(weights: Tensor, layout: str, values: Array, channels: int, scales: npt
     return constant(f"{weights.name}/{layout}", values, quant)
 
 
-def bias(call: Call, index: int, filters: int) -> Tensor:
-    """The bias that is given as an input, or zeros (filters,), int32."""
+_TOLERANCE = 0.01
+"""By how much the scale of a convolution's bias may be off, relatively, for ONNX Runtime to compute on integers."""
+
+
+def bias(call: Call, index: int, x: Tensor, weights: Tensor, filters: int, *, in_scale: bool = False) -> Tensor:
+    """The bias (filters,) that is given as an input, int32, or zeros. One of float32 is quantised as the runtime does.
+
+    `in_scale`: whether its scale has to be the product of those of x and weights.
+    """
     given = call.optional(index)
     if given is None:
         return constant(f"{call.output.name}/no_bias", np.zeros(filters, np.int32))
     name = shortened(given.name)
     if given.data is None:
         raise Refused(f"its bias {name!r} is computed at run time, supported is a constant")
-    if given.dtype != INT32:
-        raise Refused(
-            f"its bias {name!r} is {given.dtype}, expected is int32 behind DequantizeLinear",
-            "quantise the bias, too: as int32, in the product of the scales of input and weights",
-        )
-    if given.quant is not None and np.any(given.quant.zero_point):
-        raise Refused(f"its bias {name!r} has a zero point other than 0")
     flat = given.data.reshape(-1)
     if flat.size not in (1, filters) or given.data.shape[:-1] != (1,) * (given.data.ndim - 1):
         raise Refused(f"its bias {name!r} has the shape {given.shape}, expected is ({filters},)")
-    return constant(f"{given.name}/{filters}", np.broadcast_to(flat, (filters,)))
+    assert weights.quant is not None
+    unit = scale_and_zero_point(x, "input")[0] * weights.quant.scale
+    if given.dtype == FLOAT32:
+        steps = np.rint(flat / unit)
+        if not np.all(np.abs(steps) < INT32_MAX):
+            raise Refused(f"its bias {name!r} is beyond int32 in the product of the scales of input and weights")
+        flat = steps.astype(np.int32)
+    elif given.dtype != INT32:
+        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
+    elif given.quant is not None:
+        off = np.abs(given.quant.scale / unit - 1).max() > _TOLERANCE
+        if np.any(given.quant.zero_point) or (in_scale and off):
+            raise Refused(
+                f"its bias {name!r} does not count in the product of the scales of input and weights", _BIAS_REMEDY
+            )
+    return constant(f"{call.output.name}/bias", np.broadcast_to(flat, (filters,)))
 
 
 def requant(call: Call, x: Tensor, scales: npt.NDArray[np.float32], alpha: float = 1.0) -> FloatRequant:
