@@ -19,7 +19,7 @@ from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_pro
 from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
-from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.traits import Elementwise, Increasing
 from tinygen.ops.work import plane_work
 
 _LARGEST_SUM = 2**62
@@ -36,7 +36,7 @@ class Exact(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FloatAdd(Increasing, Channelwise):
+class FloatAdd(Increasing, Elementwise):
     """y = clamp(rint(fma(a, ra, fma(b, rb, fix)))), by ``MlasQLinearAdd``; shapes broadcast.
 
     ra and rb are the operands' scales by the output's, in float32. `fix` is what their zero points and the output's
