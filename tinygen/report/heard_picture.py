@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ _COLOURS = (
     *("#56b4e9", "#5d3a9b", "#7f3b08", "#1b7837", "#525252"),
 )
 """Told apart whatever the kind of colour vision, as far as ten can be."""
-_QUIET = "#9aa5b1"
+_QUIET, _TEXT = "#9aa5b1", "#4a5663"
 _MOST_NAMED = 10
 
 
@@ -42,11 +42,17 @@ def require() -> None:
 
 
 def heard_picture(
-    samples: Array, front_end: FrontEnd, results: Sequence[HeardResult], content: Manifest, title: str
+    samples: Array,
+    front_end: FrontEnd,
+    results: Sequence[HeardResult],
+    content: Manifest,
+    title: str,
+    spoken: Sequence[tuple[str, float, float]] = (),
 ) -> bytes:
     """A PNG file of int16 (samples,), of the front end's features, and of results with their words.
 
-    Raises ToolMissing without the extra `plot`.
+    `spoken`: what is said in truth, from when to when in seconds, where that is known. Raises ToolMissing without the
+    extra `plot`.
     """
     require()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -60,6 +66,10 @@ def heard_picture(
     wave, heat, values = figure.subplots(3, 1, sharex=True, height_ratios=[2, 3, 3])
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     _draw_waveform(wave, samples, rate)
+    for said, start, end in spoken:
+        if end <= seconds:
+            wave.axvspan(start, end, color="#faedc1", linewidth=0, zorder=0)
+            _note(wave, said, (start + end) / 2, 0.02, color=_TEXT, fontsize=9)
     _draw_features(heat, audio.features(front_end, samples), front_end)
     colours = _draw_results(values, results, content)
     for heard in results:
@@ -67,17 +77,7 @@ def heard_picture(
             colour = colours.get(heard.word, _COLOURS[0])
             for axes in (wave, heat, values):
                 axes.axvline(heard.seconds, color="white" if axes is heat else colour, linewidth=1.2, linestyle="--")
-            wave.annotate(
-                _plain(heard.word),
-                (heard.seconds, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 3),
-                textcoords="offset points",
-                ha="center",
-                color=colour,
-                fontsize=10,
-                fontweight="bold",
-            )
+            _note(wave, heard.word, heard.seconds, 1.02, color=colour, fontsize=10, fontweight="bold")
     values.set_xlim(0, seconds)
     values.set_xlabel("seconds")
     file = io.BytesIO()
@@ -120,7 +120,7 @@ def _draw_results(axes: Axes, results: Sequence[HeardResult], content: Manifest)
     table = np.array([heard.result.real[output.name] for heard in results])
     table = table.reshape(len(results), int(np.prod(output.shape)))
     labels = {word.output: word.label for word in detector.words} if detector else {}
-    heard_words = {heard.word for heard in results}
+    heard_words = {heard.word for heard in results} - {None}
     named = [column for column in range(table.shape[1]) if not detector or labels.get(column) in heard_words]
     if detector and not named:
         named = sorted(labels)
@@ -135,7 +135,7 @@ def _draw_results(axes: Axes, results: Sequence[HeardResult], content: Manifest)
     if detector:
         scale = output.scale or 1.0
         for threshold in sorted({word.threshold / detector.window * scale for word in detector.words}):
-            axes.axhline(threshold, color="#4a5663", linewidth=0.8, linestyle=":")
+            axes.axhline(threshold, color=_TEXT, linewidth=0.8, linestyle=":")
             axes.annotate(
                 f"mean of {detector.window} above {threshold:.2f}" if detector.window > 1 else f"above {threshold:.2f}",
                 (0, threshold),
@@ -143,13 +143,18 @@ def _draw_results(axes: Axes, results: Sequence[HeardResult], content: Manifest)
                 xytext=(4, 2),
                 textcoords="offset points",
                 fontsize=8,
-                color="#4a5663",
+                color=_TEXT,
             )
     if colours:
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9)
     axes.set_ylabel("the model's output")
     _tidy(axes)
     return {labels[column]: colour for column, colour in colours.items() if column in labels}
+
+
+def _note(axes: Axes, text: str, seconds: float, height: float, **look: Any) -> None:
+    """Above a time, at a height that is counted in the axes'."""
+    axes.annotate(_plain(text), (seconds, height), xycoords=("data", "axes fraction"), ha="center", **look)
 
 
 def _tidy(axes: Axes) -> None:
