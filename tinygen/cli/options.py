@@ -131,6 +131,12 @@ LABELS = click.option(
     metavar="A,B,...|FILE",
     help="For --frontend: the words that the model's outputs stand for; - for one that is no word.",
 )
+PLAY = click.option(
+    "--play",
+    type=PATH,
+    metavar="FILE.png",
+    help="Draw what was played, and what the board made of it: waveform, features, results and words over time.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
 
