@@ -15,6 +15,7 @@ from tinygen.cli.console import show_error, show_interrupted
 from tinygen.cli.demo import demo
 from tinygen.cli.flash import flash
 from tinygen.cli.inspect import inspect
+from tinygen.cli.quantize import quantize
 from tinygen.cli.run import run
 from tinygen.cli.verify import verify
 from tinygen.errors import TinygenError, UsageError
@@ -30,6 +31,7 @@ def app() -> None:
 
     \b
     tinygen demo                         the whole path, on an emulated board
+    tinygen quantize kws.keras ...       an int8 model of a float one, and what that costs
     tinygen inspect kws.tflite           what is in the model, and whether it can be built
     tinygen build kws.tflite -o out      C library and PlatformIO project
     tinygen verify out                   reference = generated C, every byte of every layer
@@ -39,7 +41,7 @@ def app() -> None:
     """
 
 
-for _command in (build, verify, flash, run, bench, boards, inspect, demo):
+for _command in (build, verify, flash, run, bench, boards, inspect, quantize, demo):
     app.add_command(_command)
 
 

@@ -1,0 +1,106 @@
+"""tinygen quantize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinygen.cli import options
+from tinygen.cli.console import progress, show, show_json
+from tinygen.errors import UsageError
+
+
+@click.command()
+@options.MODEL
+@click.option(
+    "--data",
+    required=True,
+    type=options.PATH,
+    help="Samples as the float model takes them, .npz or .npy; or a folder of images, with --frontend of .wav files.",
+)
+@click.option(
+    "--labels",
+    metavar="KEY|FILE|folders",
+    help="For accuracy: an array of the .npz, a file, or folders, where each class has one; by default the array "
+    "labels, if there is one.",
+)
+@click.option("--out", "-o", required=True, type=options.PATH, help="File to write, .tflite or .onnx like the source.")
+@click.option("--force", is_flag=True, help="Replace the file, if there is one.")
+@click.option(
+    "--samples",
+    type=click.IntRange(10),
+    default=300,
+    show_default=True,
+    help="How many of the samples set the ranges; all are compared.",
+)
+@click.option(
+    "--pixels",
+    metavar="LOW,HIGH",
+    default="0,1",
+    show_default=True,
+    help="For images: what the pixel values 0 and 255 become.",
+)
+@click.option(
+    "--frontend", metavar="NAME|FILE.toml", help="For recordings: the audio front end that the model was trained with."
+)
+@options.BOARD
+@click.option("--layers", "whole", is_flag=True, help="Show all layers, not only those that add most noise.")
+@options.JSON
+def quantize(
+    model: Path,
+    data: Path,
+    labels: str | None,
+    out: Path,
+    force: bool,
+    samples: int,
+    pixels: str,
+    frontend: str | None,
+    board: str,
+    whole: bool,
+    as_json: bool,
+) -> None:
+    """Quantise a float model to int8, and show what that costs, as a whole and layer by layer.
+
+    Keras models, SavedModels and float .tflite files become .tflite, float .onnx files .onnx.
+
+    \b
+    tinygen quantize kws.keras --data samples.npz -o kws.tflite
+    tinygen quantize digits.onnx --data digits.npz --labels labels -o digits_int8.onnx
+    tinygen quantize vww.h5 --data photos --labels folders --pixels -1,1 -o vww.tflite
+    tinygen quantize kws.tflite --data speech --labels folders --frontend micro -o kws_int8.tflite
+    """
+    from tinygen import audio, output
+    from tinygen.quantize import Progress, Wish, quantise
+    from tinygen.quantize.quantising import expect_source
+    from tinygen.report import quantize_tables as tables
+    from tinygen.target import load_board
+
+    expect_source(model, out)
+    if out.exists() and out.samefile(model):
+        raise UsageError(f"{out} is the model itself", "Choose another file with -o.")
+    output.expect_free(out, force)
+    load_board(board)
+    front_end = None if frontend is None else audio.load(frontend)
+    wish = Wish(data, labels, front_end, _pixels(pixels))
+    with progress() as report:
+        made = quantise(model, wish, out, board, samples, Progress(report.stage, report.count))
+    output.write_file(made.data, out, force)
+    if as_json:
+        show_json(tables.quantised_json(made, str(out)))
+        return
+    show(tables.summary_table(made, str(out)))
+    if whole or tables.worst_layers(made.figures.layers):
+        show("\nAll layers:\n" if whole else "\nThe layers that add most noise:\n")
+        show(tables.layers_table(made.figures, whole))
+    show("\n" + "\n".join(made.advice))
+    if not made.on_board.refusal:
+        show(f"\nWritten to {out}. Next: tinygen build {out} --board {board} -o {out.stem}")
+
+
+def _pixels(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--pixels {text!r} is not two numbers", "Write for example --pixels=-1,1.") from None
+    return low, high

@@ -1,0 +1,60 @@
+"""Float .tflite models through ai-edge-quantizer: the program behind EDGE_QUANTIZER.
+
+    python -m tinygen.quantize.with_edge_quantizer FLOAT.tflite INT8.tflite CALIBRATION.npz
+
+The data are arrays (samples, *shape), called "0", "1", ... in the order of the model's inputs.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.ir import Array
+from tinygen.quantize.programs import Program
+
+Ranges = Mapping[str, Mapping[str, Array]]
+
+EDGE_QUANTIZER = Program(
+    module="tinygen.quantize.with_edge_quantizer",
+    title="ai-edge-quantizer",
+    needs="ai_edge_quantizer",
+    extra="tflite",
+)
+
+
+def _main(source: Path, out: Path, calibration: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer import quantizer, recipe
+
+    arrays = np.load(calibration)
+    interpreter = Interpreter(model_path=str(source))
+    indices = [detail["index"] for detail in interpreter.get_input_details()]
+    key = next(iter(interpreter.get_signature_list()), None)
+    runner = interpreter.get_signature_runner(key)
+    names = {detail["index"]: name for name, detail in runner.get_input_details().items()}
+    columns = {names[index]: arrays[str(at)] for at, index in enumerate(indices)}
+    count = len(next(iter(columns.values())))
+    samples = [{name: array[index] for name, array in columns.items()} for index in range(count)]
+    made = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
+    # One by one, because over many it takes a moving average, which leaves out what is rare.
+    ranges = functools.reduce(_wider, (made.calibrate({key: [sample]}) for sample in samples))
+    out.write_bytes(bytes(made.quantize(ranges).quantized_model))
+
+
+def _wider(ranges: Ranges, other: Ranges) -> Ranges:
+    """What contains both: for each tensor the least "min" and the greatest "max"."""
+    return {
+        name: {"min": np.minimum(found["min"], other[name]["min"]), "max": np.maximum(found["max"], other[name]["max"])}
+        if {"min", "max"} <= found.keys() & other[name].keys()
+        else found
+        for name, found in ranges.items()
+    }
+
+
+if __name__ == "__main__":
+    _main(*map(Path, sys.argv[1:]))
