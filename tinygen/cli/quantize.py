@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -25,6 +26,7 @@ from tinygen.errors import UsageError
     help="For accuracy: an array of the .npz, a file, or folders, where each class has one; by default the array "
     "labels, if there is one.",
 )
+@click.option("--test", type=options.PATH, help="Other samples to compare with, labelled as --labels says.")
 @click.option("--out", "-o", required=True, type=options.PATH, help="File to write, .tflite or .onnx like the source.")
 @click.option("--force", is_flag=True, help="Replace the file, if there is one.")
 @click.option(
@@ -51,6 +53,7 @@ def quantize(
     model: Path,
     data: Path,
     labels: str | None,
+    test: Path | None,
     out: Path,
     force: bool,
     samples: int,
@@ -66,7 +69,7 @@ def quantize(
 
     \b
     tinygen quantize kws.keras --data samples.npz -o kws.tflite
-    tinygen quantize digits.onnx --data digits.npz --labels labels -o digits_int8.onnx
+    tinygen quantize digits.onnx --data train.npz --test test.npz --labels y -o digits_int8.onnx
     tinygen quantize vww.h5 --data photos --labels folders --pixels -1,1 -o vww.tflite
     tinygen quantize kws.tflite --data speech --labels folders --frontend micro -o kws_int8.tflite
     """
@@ -82,9 +85,10 @@ def quantize(
     output.expect_free(out, force)
     load_board(board)
     front_end = None if frontend is None else audio.load(frontend)
-    wish = Wish(data, labels, front_end, _pixels(pixels))
+    wish = Wish(data, None if test is not None else labels, front_end, _pixels(pixels))
+    other = None if test is None else replace(wish, path=test, labels=labels)
     with progress() as report:
-        made = quantise(model, wish, out, board, samples, Progress(report.stage, report.count))
+        made = quantise(model, wish, out, board, samples, other, Progress(report.stage, report.count))
     output.write_file(made.data, out, force)
     if as_json:
         show_json(tables.quantised_json(made, str(out)))

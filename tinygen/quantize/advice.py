@@ -15,13 +15,16 @@ _DOMINANT = 0.4
 _LARGE_HEADROOM = 4.0
 
 
-def advice(figures: Figures, calibrated: int, measured: int) -> tuple[str, ...]:
-    """Sentences, the most important first; at least one."""
+def advice(figures: Figures, calibrated: int, given: int, measured: int) -> tuple[str, ...]:
+    """Sentences, the most important first; at least one.
+
+    Of the samples `given` to calibrate with, so many did; so many were measured.
+    """
     good = _is_good(figures, measured)
     said = [_verdict(figures, measured, good)]
     saturated = [layer for layer in figures.layers if layer.saturated]
     if saturated:
-        said.append(_saturation(saturated, calibrated, measured))
+        said.append(_saturation(saturated, calibrated, given))
     elif calibrated < FEW_SAMPLES:
         said.append(
             f"{calibrated} samples set the ranges of all layers: calibrate with {FEW_SAMPLES} or more, of every kind "
@@ -67,16 +70,16 @@ def _verdict(figures: Figures, measured: int, good: bool) -> str:
     return f"Int8 is close to float: {size}." if good else f"Int8 is not close to float: {size}."
 
 
-def _saturation(saturated: Sequence[LayerFigures], calibrated: int, measured: int) -> str:
+def _saturation(saturated: Sequence[LayerFigures], calibrated: int, given: int) -> str:
     worst = max(saturated, key=lambda layer: layer.saturated / layer.channels)
     where = (
         f"{worst.saturated} of {worst.channels} channels of {worst.name}"
         + (f", and some of {len(saturated) - 1} other layers," if len(saturated) > 1 else "")
         + " leave the range that was calibrated"
     )
-    if calibrated < measured:
-        return f"{where}: calibrate with more of the {measured:,} samples: --samples {min(4 * calibrated, measured)}."
-    return f"{where}: give more samples, of the kinds that these come from."
+    if calibrated < given:
+        return f"{where}: calibrate with more of the {given:,} samples: --samples {min(4 * calibrated, given)}."
+    return f"{where}: calibrate with more samples, of the kinds that leave it."
 
 
 def _about_layers(layers: Sequence[LayerFigures]) -> list[str]:

@@ -81,18 +81,25 @@ def as_samples(array: Array, port: FloatPort, where: str) -> Array:
 
 
 def checked(data: Data) -> Data:
-    """The data, when they can calibrate a model. Raises InputError."""
+    """The data, when there are as many samples for each input, and any at all. Raises InputError."""
     counts = {name: len(array) for name, array in data.inputs.items()}
     if len(set(counts.values())) != 1:
         listed = ", ".join(f"{count} of {name!r}" for name, count in counts.items())
         raise InputError(f"{data.source}: the inputs have different numbers of samples: {listed}")
+    if not len(data):
+        raise InputError(f"{data.source} holds no sample", "Give some.")
+    return data
+
+
+def able_to_calibrate(data: Data) -> Data:
+    """The data, when ranges can be taken from them. Raises InputError."""
     if len(data) < FEWEST:
         raise InputError(
             f"{data.source}: {len(data)} sample{'s are' if len(data) != 1 else ' is'} too few, the least is {FEWEST}",
             "The ranges of all layers are taken from these samples: give 100 or more, of every kind that there is.",
         )
     for name, array in data.inputs.items():
-        if array.size and array.min() == array.max():
+        if array.min() == array.max():
             raise InputError(
                 f"{data.source}: every number for the input {name!r} is {array.flat[0]:g}, which has no range",
                 "Give samples as the model will meet them.",

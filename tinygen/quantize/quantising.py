@@ -11,7 +11,7 @@ from tinygen import pipeline
 from tinygen.errors import InvalidModel, TinygenError, UsageError
 from tinygen.quantize import reading
 from tinygen.quantize.advice import advice
-from tinygen.quantize.data import Data
+from tinygen.quantize.data import Data, able_to_calibrate
 from tinygen.quantize.job import Job, expect_file
 from tinygen.quantize.lite_job import LiteJob
 from tinygen.quantize.measure import Figures, compare
@@ -30,7 +30,7 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class InputRange:
-    """What the samples hold for one input."""
+    """What the samples that calibrated hold for one input."""
 
     name: str
     shape: tuple[int, ...]
@@ -59,7 +59,10 @@ class Quantised:
     quantiser: str
     data: bytes
     samples: int
+    """That were compared."""
     calibrated: int
+    are_others: bool
+    """Whether those that calibrated were not compared."""
     inputs: tuple[InputRange, ...]
     figures: Figures
     float_bytes: int
@@ -103,9 +106,12 @@ def quantise(
     out: Path,
     board: str,
     samples: int = SAMPLES,
+    test: reading.Wish | None = None,
     progress: Progress | None = None,
 ) -> Quantised:
-    """Quantise to int8, and measure. Nothing is written: `out` is for the name.
+    """Quantise to int8 with at most so many of the samples, and measure with those of `test`, or with all.
+
+    Nothing is written: `out` is for the name.
 
     Raises UsageError, ModelError, InputError, ToolError.
     """
@@ -114,8 +120,9 @@ def quantise(
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
         progress.stage(f"reading {source}")
         job: Job = kind(source, Path(folder))
-        data = reading.read(wish, job.inputs, job.outputs)
-        calibration = data.spread(samples)
+        given = reading.read(wish, job.inputs, job.outputs)
+        calibration = able_to_calibrate(given.spread(samples))
+        data = given if test is None else reading.read(test, job.inputs, job.outputs)
         progress.stage(f"quantising with {len(calibration)} samples")
         content = job.to_int8(calibration.inputs)
         figures = compare(
@@ -132,12 +139,13 @@ def quantise(
         data=content,
         samples=len(data),
         calibrated=len(calibration),
-        inputs=_ranges(data, job),
+        are_others=test is not None,
+        inputs=_ranges(calibration, job),
         figures=figures,
         float_bytes=job.float_bytes,
         int8_bytes=len(content),
         on_board=_on_board(content, out.name, board),
-        advice=advice(figures, len(calibration), len(data)),
+        advice=advice(figures, len(calibration), len(given), len(data)),
     )
 
 

@@ -87,8 +87,10 @@ def quantised_json(made: Quantised, out: str) -> dict[str, object]:
 
 
 def _samples(made: Quantised) -> str:
+    if made.are_others:
+        return f"{made.calibrated:,} calibrated, {made.samples:,} others compared"
     if made.calibrated == made.samples:
-        return f"{made.samples:,}, all of which calibrated: figures for others are rather worse"
+        return f"{made.samples:,}, all of which calibrated: with --test, others are compared"
     return f"{made.samples:,}, {made.calibrated:,} of which calibrated"
 
 
