@@ -11,6 +11,7 @@ import click
 from tinygen.cli.bench import bench
 from tinygen.cli.boards import boards
 from tinygen.cli.build import build
+from tinygen.cli.compare import compare
 from tinygen.cli.console import show_error, show_interrupted
 from tinygen.cli.demo import demo
 from tinygen.cli.flash import flash
@@ -37,11 +38,12 @@ def app() -> None:
     tinygen verify out                   reference = generated C, every byte of every layer
     tinygen flash out                    compile, and put it on the board
     tinygen run out --input x.npz        what the board answers
+    tinygen compare a.tflite b.tflite ...  accuracy against instructions, RAM and flash
     tinygen bench out                    instructions and cycles of every layer
     """
 
 
-for _command in (build, verify, flash, run, bench, boards, inspect, quantize, demo):
+for _command in (build, verify, flash, run, bench, boards, inspect, quantize, compare, demo):
     app.add_command(_command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,21 +15,11 @@ from tinygen.errors import UsageError
 
 @click.command()
 @options.MODEL
-@click.option(
-    "--data",
-    required=True,
-    type=options.PATH,
-    help="Samples as the float model takes them, .npz or .npy; or a folder of images, with --frontend of .wav files.",
-)
-@click.option(
-    "--labels",
-    metavar="KEY|FILE|folders",
-    help="For accuracy: an array of the .npz, a file, or folders, where each class has one; by default the array "
-    "labels, if there is one.",
-)
+@options.DATA
+@options.LABELLED
 @click.option("--test", type=options.PATH, help="Other samples to compare with, labelled as --labels says.")
 @click.option("--out", "-o", required=True, type=options.PATH, help="File to write, .tflite or .onnx like the source.")
-@click.option("--force", is_flag=True, help="Replace the file, if there is one.")
+@options.FORCE
 @click.option(
     "--samples",
     type=click.IntRange(10),
@@ -36,16 +27,8 @@ from tinygen.errors import UsageError
     show_default=True,
     help="How many of the samples set the ranges; all are compared.",
 )
-@click.option(
-    "--pixels",
-    metavar="LOW,HIGH",
-    default="0,1",
-    show_default=True,
-    help="For images: what the pixel values 0 and 255 become.",
-)
-@click.option(
-    "--frontend", metavar="NAME|FILE.toml", help="For recordings: the audio front end that the model was trained with."
-)
+@options.PIXELS
+@options.TRAINED_WITH
 @options.BOARD
 @click.option("--layers", "whole", is_flag=True, help="Show all layers, not only those that add most noise.")
 @options.JSON
@@ -73,8 +56,8 @@ def quantize(
     tinygen quantize vww.h5 --data photos --labels folders --pixels -1,1 -o vww.tflite
     tinygen quantize kws.tflite --data speech --labels folders --frontend micro -o kws_int8.tflite
     """
-    from tinygen import audio, output
-    from tinygen.quantize import Progress, Wish, quantise
+    from tinygen import output
+    from tinygen.quantize import Progress, quantise
     from tinygen.quantize.quantising import expect_source
     from tinygen.report import quantize_tables as tables
     from tinygen.target import load_board
@@ -84,8 +67,7 @@ def quantize(
         raise UsageError(f"{out} is the model itself", "Choose another file with -o.")
     output.expect_free(out, force)
     load_board(board)
-    front_end = None if frontend is None else audio.load(frontend)
-    wish = Wish(data, None if test is not None else labels, front_end, _pixels(pixels))
+    wish = options.samples_of(data, None if test is not None else labels, frontend, pixels)
     other = None if test is None else replace(wish, path=test, labels=labels)
     with progress() as report:
         made = quantise(model, wish, out, board, samples, other, Progress(report.stage, report.count))
@@ -98,13 +80,5 @@ def quantize(
         show("\nAll layers:\n" if whole else "\nThe layers that add most noise:\n")
         show(tables.layers_table(made.figures, whole))
     show("\n" + "\n".join(made.advice))
-    if not made.on_board.refusal:
-        show(f"\nWritten to {out}. Next: tinygen build {out} --board {board} -o {out.stem}")
-
-
-def _pixels(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--pixels {text!r} is not two numbers", "Write for example --pixels=-1,1.") from None
-    return low, high
+    following = f" Next: tinygen build {shlex.quote(str(out))} --board {board} -o {shlex.quote(out.stem)}"
+    show(f"\nWritten to {out}.{'' if made.on_board.refusal else following}")

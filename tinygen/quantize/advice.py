@@ -48,7 +48,7 @@ def _is_good(figures: Figures, measured: int) -> bool:
 
 def _drop(before: Score, after: Score) -> float:
     """How much worse."""
-    return before.value - after.value if before.kind == "accuracy" else after.value - before.value
+    return (before.value - after.value) * before.sign
 
 
 def _verdict(figures: Figures, measured: int, good: bool) -> str:
@@ -58,7 +58,9 @@ def _verdict(figures: Figures, measured: int, good: bool) -> str:
             lost = round(_drop(before, after) * measured)
             one = f"one sample is {100 / measured:.2g} percentage points"
             if good:
-                change = "no answer fewer is right" if lost <= 0 else f"{lost} of {measured:,} answers fewer are right"
+                change = (
+                    "no fewer answers are right" if lost <= 0 else f"of {measured:,} answers, {lost} fewer are right"
+                )
                 return f"Int8 does what float does: {change}. Nothing has to be done."
             return f"Int8 loses {lost} of {measured:,} right answers; {one}."
         worse = f"the mean absolute error is {after.value:.4g} instead of {before.value:.4g}"

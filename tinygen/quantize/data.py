@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ class Data:
     source: str
     inputs: Mapping[str, Array]
     labels: Array | None = None
+    integers: Mapping[str, str] = field(default_factory=dict)
+    """The dtypes of arrays that were given as integers, by input."""
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -55,11 +57,16 @@ class Data:
         return replace(self, inputs={name: array[chosen] for name, array in self.inputs.items()}, labels=labels)
 
 
-def as_samples(array: Array, port: FloatPort, where: str) -> Array:
-    """Numbers as float32 (samples, *shape) of an input. Raises InputError where they are not such."""
+def as_samples(array: Array, port: FloatPort, where: str, any_layout: bool = False) -> Array:
+    """Numbers as float32 (samples, *shape) of an input. Raises InputError where they are not such.
+
+    With `any_layout`, the channels of images may come first where the input has them last, and the other way round.
+    """
     if array.dtype.kind not in "fiub":
         raise InputError(f"{where}: the array for the input {port.name!r} holds {array.dtype}, not numbers")
     inner = port.shape[1:] if port.shape[:1] == (1,) else port.shape
+    if any_layout and array.ndim == 4 and array.shape[1:] != inner:
+        array = next((found for found in _with_other_layout(array) if found.shape[1:] == inner), array)
     if array.shape in (port.shape, inner) and array.shape != (len(array), *inner):
         array = array.reshape(1, *port.shape)
     if array.ndim == 0 or array.shape[1:] not in (inner, port.shape):
@@ -105,6 +112,11 @@ def able_to_calibrate(data: Data) -> Data:
                 "Give samples as the model will meet them.",
             )
     return data
+
+
+def _with_other_layout(array: Array) -> tuple[Array, Array]:
+    """Images (samples, height, width, channels) with channels first, and (samples, channels, ...) with them last."""
+    return np.moveaxis(array, -1, 1), np.moveaxis(array, 1, -1)
 
 
 def _layout_hint(found: Sequence[int], wanted: Sequence[int]) -> str:

@@ -18,6 +18,7 @@ SATURATED = 1e-3
 """A channel is saturated when more of its float values than this lie outside of what its int8 can stand for."""
 _BEYOND = 2
 """Steps beyond the int8 range that do not count: the fixed ranges of softmax and the like end a step short of one."""
+MEAN_ERROR = "mean absolute error"
 _OUTLIERS = 99.9
 _LEAST = 1e-30
 
@@ -53,10 +54,18 @@ class LayerFigures:
 
 @dataclass(frozen=True)
 class Score:
-    """How good a model's first output is: larger is better for "accuracy", smaller for "mean absolute error"."""
+    """How good a model's first output is: "accuracy", or another share, or MEAN_ERROR."""
 
     kind: str
     value: float
+
+    @property
+    def sign(self) -> int:
+        """1 where larger is better, -1 where smaller is."""
+        return -1 if self.kind == MEAN_ERROR else 1
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g}" if self.kind == MEAN_ERROR else f"{self.value:.2%}"
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ def score(outputs: Array, labels: Array) -> Score:
     if labels.ndim == 1:
         answers = outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
         return Score("accuracy", float(np.mean(answers == labels)))
-    return Score("mean absolute error", float(np.mean(np.abs(outputs - labels))))
+    return Score(MEAN_ERROR, float(np.mean(np.abs(outputs - labels))))
 
 
 def compare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,8 @@ class Wish:
     """For recordings: what makes features of them."""
     pixels: tuple[float, float] = (0.0, 1.0)
     """For images: what the pixel values 0 and 255 become."""
+    any_layout: bool = False
+    """Whether channels may come first in an array, and last in the model, and the other way round."""
 
 
 def read(wish: Wish, inputs: Sequence[FloatPort], outputs: Sequence[FloatPort]) -> Data:
@@ -49,7 +51,7 @@ def read(wish: Wish, inputs: Sequence[FloatPort], outputs: Sequence[FloatPort]) 
     else:
         raise InputError(f"there is no file or folder {path}", "Check the path.")
     if data.labels is not None:
-        data = Data(data.source, data.inputs, _fitting(data.labels, len(data), outputs[0], data.source))
+        data = replace(data, labels=_fitting(data.labels, len(data), outputs[0], data.source))
     return checked(data)
 
 
@@ -60,11 +62,13 @@ def _arrays(wish: Wish, inputs: Sequence[FloatPort]) -> Data:
     labels: Array | None = arrays.pop(wish.labels or _LABELS, None)
     if labels is None and wish.labels is not None:
         labels = _labels_file(wish, f"{wish.path} has no array {wish.labels!r}, it has {_listed(list(arrays))}")
-    found = {}
+    found, integers = {}, {}
     for port in inputs:
         array = _find(wish.path, arrays, port, len(inputs) == 1)
-        found[port.name] = as_samples(array, port, str(wish.path))
-    return Data(str(wish.path), found, labels)
+        found[port.name] = as_samples(array, port, str(wish.path), wish.any_layout)
+        if array.dtype.kind in "iu":
+            integers[port.name] = array.dtype.name
+    return Data(str(wish.path), found, labels, integers)
 
 
 def _find(path: Path, arrays: dict[str, Array], port: FloatPort, only: bool) -> Array:

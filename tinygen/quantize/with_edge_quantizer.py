@@ -27,23 +27,44 @@ EDGE_QUANTIZER = Program(
 )
 
 
+_KEY = "serving_default"
+
+
 def _main(source: Path, out: Path, calibration: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe
 
+    model = _signed(source)
+    interpreter = Interpreter(model_content=model)
+    key = next(iter(interpreter.get_signature_list()))
     arrays = np.load(calibration)
-    interpreter = Interpreter(model_path=str(source))
-    indices = [detail["index"] for detail in interpreter.get_input_details()]
-    key = next(iter(interpreter.get_signature_list()), None)
-    runner = interpreter.get_signature_runner(key)
-    names = {detail["index"]: name for name, detail in runner.get_input_details().items()}
-    columns = {names[index]: arrays[str(at)] for at, index in enumerate(indices)}
+    details = interpreter.get_signature_runner(key).get_input_details()
+    position = {detail["index"]: str(at) for at, detail in enumerate(interpreter.get_input_details())}
+    columns = {name: arrays[position[detail["index"]]] for name, detail in details.items()}
     count = len(next(iter(columns.values())))
-    samples = [{name: array[index] for name, array in columns.items()} for index in range(count)]
-    made = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
+    samples = ({name: array[index] for name, array in columns.items()} for index in range(count))
+    made = quantizer.Quantizer(model, recipe.static_wi8_ai8())
     # One by one, because over many it takes a moving average, which leaves out what is rare.
     ranges = functools.reduce(_wider, (made.calibrate({key: [sample]}) for sample in samples))
     out.write_bytes(bytes(made.quantize(ranges).quantized_model))
+
+
+def _signed(source: Path) -> bytes:
+    """The model with a signature, without which nothing is quantised: older converters write none."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(source)
+    if model.signatureDefs:
+        return source.read_bytes()
+    graph, signature = model.subgraphs[0], schema.SignatureDefT()
+    signature.signatureKey = _KEY
+    signature.inputs, signature.outputs = (
+        [schema.TensorMapT(name=f"{role}_{at}", tensorIndex=int(index)) for at, index in enumerate(indices)]
+        for role, indices in (("input", graph.inputs), ("output", graph.outputs))
+    )
+    model.signatureDefs = [signature]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _wider(ranges: Ranges, other: Ranges) -> Ranges:

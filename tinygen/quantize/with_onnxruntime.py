@@ -106,6 +106,9 @@ def int8_edges(model: Any) -> Any:
             _rename(graph, inner, value.name)
             value.type.tensor_type.elem_type = onnx.TensorProto.INT8
     del graph.value_info[:]  # of names and types that are gone
+    used = {node.domain or "" for node in graph.node}  # its optimiser lists every domain that it knows
+    for opset in [opset for opset in model.opset_import if opset.domain not in used]:
+        model.opset_import.remove(opset)
     return model
 
 

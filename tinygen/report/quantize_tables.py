@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygen.ops.common import shape_text
-from tinygen.quantize.measure import Figures, LayerFigures, Score
+from tinygen.quantize.measure import Figures, LayerFigures
 from tinygen.quantize.quantising import OnBoard, Quantised
 from tinygen.report.plain import plain
 from tinygen.report.tables import plain_table
@@ -28,8 +28,7 @@ def summary_table(made: Quantised, out: str) -> Table:
         )
     rows.append(("samples", _samples(made)))
     if figures.float_score is not None and figures.int8_score is not None:
-        before, after = _score_text(figures.float_score), _score_text(figures.int8_score)
-        rows.append((figures.float_score.kind, f"{before} in float, {after} in int8"))
+        rows.append((figures.float_score.kind, f"{figures.float_score} in float, {figures.int8_score} in int8"))
     if figures.agreement is not None:
         rows.append(("same answer", f"{figures.agreement:.2%} of the samples"))
     rows += [(f"SQNR of {name}", decibels_text(sqnr)) for name, sqnr in figures.sqnr_db.items()]
@@ -92,7 +91,3 @@ def _samples(made: Quantised) -> str:
     if made.calibrated == made.samples:
         return f"{made.samples:,}, all of which calibrated: with --test, others are compared"
     return f"{made.samples:,}, {made.calibrated:,} of which calibrated"
-
-
-def _score_text(score: Score) -> str:
-    return f"{score.value:.2%}" if score.kind == "accuracy" else f"{score.value:.4g}"
