@@ -81,6 +81,29 @@ def write_sealed(data: bytes, path: Path) -> None:
     Raises OutputError where `expect_replaceable` does, and when the disk does not take the file.
     """
     expect_replaceable(path)
+    _replace(data, path)
+
+
+def expect_free(path: Path, force: bool) -> None:
+    """Raises OutputError where a file is already and is not to be replaced, or where none can be."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder", "Name a file in it with -o.")
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists already", "Choose another file with -o, or replace it with --force.")
+    if not path.parent.is_dir():
+        raise OutputError(f"there is no folder {path.parent}", "Make it first, or choose another file with -o.")
+
+
+def write_file(data: bytes, path: Path, force: bool) -> None:
+    """Write one file, all of it or nothing.
+
+    Raises OutputError where `expect_free` does, and when the disk does not take the file.
+    """
+    expect_free(path, force)
+    _replace(data, path)
+
+
+def _replace(data: bytes, path: Path) -> None:
     try:
         handle, staging = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with contextlib.ExitStack() as undo:
