@@ -68,6 +68,45 @@ def write_sealed(data: bytes, path: Path) -> None:
     Raises OutputError where `expect_replaceable` does, and when the disk does not take the file.
     """
     expect_replaceable(path)
+    _replace(data, path)
+
+
+def write_file(data: bytes, path: Path, force: bool) -> None:
+    """Write a file, all of it or nothing; over another one only by `force`, or where it is the same.
+
+    Raises OutputError when there is another one, or when the disk does not take the file.
+    """
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder", "Name a file in it with -o.")
+        if path.exists():
+            if path.read_bytes() == data:
+                return
+            if not force:
+                raise OutputError(f"{path} is there already", "Add --force to replace it, or choose another with -o.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}", "Choose another file with -o.") from None
+    _replace(data, path)
+
+
+def write_package(files: Mapping[str, bytes], folder: Path, force: bool) -> None:
+    """Write a folder as `write` does; over an earlier one only by `force`, or where it is the same."""
+    try:
+        is_other = folder.is_dir() and any(folder.iterdir()) and not _holds(folder, files)
+    except OSError as error:
+        raise OutputError(f"cannot look into {folder}: {error.strerror}", _LEAVE) from None
+    if is_other and not force:
+        raise OutputError(f"{folder} is not empty", "Add --force to replace a package, or choose another with -o.")
+    write(files, folder)
+
+
+def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether all of the files are there, as they would be written."""
+    return all((folder / path).is_file() and (folder / path).read_bytes() == data for path, data in files.items())
+
+
+def _replace(data: bytes, path: Path) -> None:
     try:
         handle, staging = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with contextlib.ExitStack() as undo:

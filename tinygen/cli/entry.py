@@ -13,6 +13,7 @@ from tinygen.cli.boards import boards
 from tinygen.cli.build import build
 from tinygen.cli.console import show_error, show_interrupted
 from tinygen.cli.demo import demo
+from tinygen.cli.export import export
 from tinygen.cli.flash import flash
 from tinygen.cli.inspect import inspect
 from tinygen.cli.run import run
@@ -36,10 +37,11 @@ def app() -> None:
     tinygen flash out                    compile, and put it on the board
     tinygen run out --input x.npz        what the board answers
     tinygen bench out                    instructions and cycles of every layer
+    tinygen export out --as arduino      a package for the project that you have
     """
 
 
-for _command in (build, verify, flash, run, bench, boards, inspect, demo):
+for _command in (build, verify, flash, run, bench, export, boards, inspect, demo):
     app.add_command(_command)
 
 
