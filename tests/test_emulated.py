@@ -18,10 +18,10 @@ from tinygen.errors import BoardError, BoardFault, LinkLost, NoAnswer, OutputErr
 from tinygen.link import open_link
 from tinygen.project import RUNNER_FOOTPRINT, project_files
 from tinygen.session import Session
-from tinygen.target import load_board, load_core
+from tinygen.target import ARM, RISCV, load_board, load_core
 
 # One for each kind of UART and timer, and for the cores that start in a secure state; the others, by test_on_board.py.
-BOARDS = ("qemu-mps2-an386", "qemu-mps2-an505", "qemu-mps3-an547", "netduino2plus", "microbit")
+BOARDS = ("qemu-mps2-an386", "qemu-mps2-an505", "qemu-mps3-an547", "netduino2plus", "microbit", "qemu-riscv32-virt")
 BAUD = 115_200
 
 # Any download would fail at once instead of being made.
@@ -207,14 +207,18 @@ def test_flashing_again_replaces_the_emulator(project):
     assert emulators(out) == []
 
 
+UNDEFINED = {ARM: ("0xde00", "a HardFault"), RISCV: ("0", "an illegal instruction")}
+
+
 @pytest.mark.parametrize("board", BOARDS)
 def test_a_processor_fault_is_reported_every_time(tmp_path, board):
-    toy_model.write_project(tmp_path, board, trap='__asm volatile(".hword 0xde00");')
+    code, fault = UNDEFINED[load_core(load_board(board).core).architecture]
+    toy_model.write_project(tmp_path, board, trap=f'__asm volatile(".hword {code}");')
     (flash,) = (region for region in load_board(board).regions if region.name == "flash")
     try:
         port = firmware.flash(tmp_path)
         for _ in range(2):
-            with open_link(port, BAUD) as link, pytest.raises(BoardFault, match="HardFault") as caught:
+            with open_link(port, BAUD) as link, pytest.raises(BoardFault, match=fault) as caught:
                 talk = Session(link)
                 talk.load_inputs([toy_model.example()])
                 talk.invoke()

@@ -41,7 +41,21 @@ _ERRORS = {
     6: "the model used up all of the stack, so its results are worthless",
 }
 
-_FAULTS = {3: "HardFault", 4: "MemManage fault", 5: "BusFault", 6: "UsageFault"}
+_FAULTS = {
+    3: "a HardFault",
+    4: "a MemManage fault",
+    5: "a BusFault",
+    6: "a UsageFault",
+    # RISC-V's, with 0x100 added to tell them from Arm's.
+    0x100: "a misaligned instruction",
+    0x101: "an instruction access fault",
+    0x102: "an illegal instruction",
+    0x103: "a breakpoint",
+    0x104: "a misaligned load",
+    0x105: "a load access fault",
+    0x106: "a misaligned store",
+    0x107: "a store access fault",
+}
 
 
 class Transport(Protocol):
@@ -161,10 +175,10 @@ class Link:
         described = ", ".join(
             f"{field} 0x{value:08x}" for field, value in zip(_FAULT_FIELDS[1:], values[1:], strict=True)
         )
-        kind = _FAULTS.get(values[0], f"exception {values[0]}")
+        kind = _FAULTS.get(values[0], f"an exception with the number {values[0]}")
         return BoardFault(
-            f"{self.name}: the processor stopped on a {kind} ({described})",
-            "arm-none-eabi-addr2line -fe firmware.elf PC says where. `tinygen flash OUT` starts the board again.",
+            f"{self.name}: the processor stopped on {kind} ({described})",
+            "The compiler's addr2line -fe firmware.elf PC says where. `tinygen flash OUT` starts the board again.",
         )
 
 

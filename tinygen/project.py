@@ -101,14 +101,16 @@ def _board_json(board: Board, core: Core) -> str:
     manifest = {
         "name": board.title,
         "vendor": "tinygen",
-        "url": "https://www.qemu.org/docs/master/system/target-arm.html",
+        "url": "https://www.qemu.org/docs/master/system/targets.html",
         "build": {
             "mcu": core.name,
+            "architecture": core.architecture,
             "f_cpu": f"{board.clock_hz}L",
             "clock_hz": board.clock_hz,
             "baud": board.baud,
             "toolchain": core.toolchain,
             "flags": list(core.flags),
+            "libc": list(core.libc),
             "regions": {region.name: {"address": region.address, "bytes": region.bytes} for region in board.regions},
             "stack_bytes": board.stack_bytes,
             "emulator": asdict(board.emulator),

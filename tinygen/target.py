@@ -33,6 +33,9 @@ FEATURES: Mapping[str, str] = MappingProxyType(
 )
 """What a core file may claim, and kernels may require."""
 
+ARM, RISCV, XTENSA = ARCHITECTURES = ("arm", "riscv", "xtensa")
+"""Instruction sets. Kernels in assembly, and figures of executed instructions, are of certain ones."""
+
 FLASH, RAM = "flash", "ram"
 """Kinds of regions, and the names of those that every board has."""
 
@@ -42,6 +45,7 @@ EMULATED_PLATFORM = "tinygen_qemu"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _REGION = re.compile(r"[a-z][a-z0-9_]*")
 _PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MACHINE = re.compile(rf"{_PROGRAM.pattern}(,[a-z0-9-]+={_PROGRAM.pattern})*")  # with properties
 _ADDRESS_LIMIT = 2**32
 
 
@@ -60,13 +64,18 @@ class Core:
 
     name: str
     title: str
+    architecture: str
+    """One of ARCHITECTURES."""
     toolchain: str  # prefix of gcc, size and objcopy, e.g. "arm-none-eabi-"
     flags: tuple[str, ...]  # for compiler and linker
+    libc: tuple[str, ...]  # the same, of firmware that brings its own C library: with a framework, that decides
     features: frozenset[str]
     cost: CostTable
 
 
-HOST = Core("host", "the machine that tinygen runs on", "", (), frozenset(), CostTable("", (), MappingProxyType({})))
+HOST = Core(
+    "host", "the machine that tinygen runs on", "", "", (), (), frozenset(), CostTable("", (), MappingProxyType({}))
+)
 """Where generated C is compiled to be compared, or called from Python."""
 
 
@@ -94,7 +103,7 @@ class Emulator:
     uart_address: int
     uart_irq: int
     ticks: str
-    ticks_address: int
+    ticks_address: int  # 0 for a counter of the core's own
 
 
 @dataclass(frozen=True)
@@ -158,8 +167,10 @@ def load_core(name: str) -> Core:
     core = Core(
         name=path.stem,
         title=table.text("title"),
+        architecture=table.choice("architecture", ARCHITECTURES),
         toolchain=table.text("toolchain"),
         flags=table.texts("flags"),
+        libc=table.texts("libc"),
         features=frozenset(table.texts("features", FEATURES)),
         cost=_cost(table.table("cost")),
     )
@@ -222,7 +233,7 @@ def _regions(table: Table) -> tuple[Region, ...]:
         address = region.integer("address", 0, _ADDRESS_LIMIT - 1)
         size = region.integer("bytes", 1, _ADDRESS_LIMIT - address)
         kind = name if name in (FLASH, RAM) else region.choice("kind", (FLASH, RAM))
-        waits = region.integer("wait_states", 0, 10_000) if "wait_states" in region.keys() else 0  # noqa: SIM118
+        waits = region.integer("wait_states", 0, 10_000, default=0)
         regions.append(Region(name, address, size, kind, waits))
         region.finish()
     table.finish()
@@ -232,13 +243,13 @@ def _regions(table: Table) -> tuple[Region, ...]:
 def _emulator(table: Table) -> Emulator:
     emulator = Emulator(
         program=table.text("program", pattern=_PROGRAM),
-        machine=table.text("machine", pattern=_PROGRAM),
+        machine=table.text("machine", pattern=_MACHINE),
         icount_shift=table.integer("icount_shift", 0, 10),
         uart=table.choice("uart", _drivers("uart")),
         uart_address=table.integer("uart_address", 0, _ADDRESS_LIMIT - 1),
         uart_irq=table.integer("uart_irq", 0, 239),
         ticks=table.choice("ticks", _drivers("ticks")),
-        ticks_address=table.integer("ticks_address", 0, _ADDRESS_LIMIT - 1),
+        ticks_address=table.integer("ticks_address", 0, _ADDRESS_LIMIT - 1, default=0),
     )
     table.finish()
     return emulator

@@ -78,10 +78,10 @@ class Table:
                 raise self._wrong(key, item, expected)
         return tuple(value)
 
-    def integer(self, key: str, low: int, high: int) -> int:
-        """A whole number, both limits allowed."""
+    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
+        """A whole number, both limits allowed; the default, given one, where it is not there."""
         expected = f"a whole number from {low} to {high}"
-        value = self._get(key, expected)
+        value = self._get(key, expected, default)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self._wrong(key, value, expected)
         return value
