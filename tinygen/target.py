@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from tinygen.board_port import Port, read_port
 from tinygen.costs import CLASSES
 from tinygen.errors import BoardError
 from tinygen.resources import resource
@@ -38,6 +39,9 @@ ARM, RISCV, XTENSA = ARCHITECTURES = ("arm", "riscv", "xtensa")
 
 FLASH, RAM = "flash", "ram"
 """Kinds of regions, and the names of those that every board has."""
+
+EMULATED, COMPILED, HARDWARE, NEVER = TRIED = ("emulated", "compiled", "hardware", "never")
+"""What was done with a board's firmware: run in an emulator, compiled for its core, run on the board, or nothing."""
 
 # The PlatformIO platform that ships with tinygen: boards on it run in an emulator and need no download.
 EMULATED_PLATFORM = "tinygen_qemu"
@@ -118,7 +122,13 @@ class Board:
     platform: str  # PlatformIO's platform, with a version where it comes from the registry
     platformio_board: str
     framework: str | None
+    upload_protocol: str
+    """PlatformIO's name of how firmware gets onto the board; empty: as PlatformIO says for it."""
     emulator: Emulator | None
+    port: Port | None
+    """Of a board with a framework."""
+    tried: str
+    """One of TRIED."""
     baud: int
     stack_bytes: int  # reserved for the stack at the end of RAM
     notes: str
@@ -203,6 +213,8 @@ def _board(table: Table, path: Path) -> Board:
             + ("has an [emulator] table" if emulated else "has no [emulator] table"),
             f"Boards on the platform {EMULATED_PLATFORM!r} have one, and no others.",
         )
+    framework = platformio.text("framework", optional=True) or None
+    port = table.optional_table("port")
     regions = _regions(table.table("regions"))
     ram = next(region.bytes for region in regions if region.name == "ram")
     board = Board(
@@ -213,8 +225,11 @@ def _board(table: Table, path: Path) -> Board:
         regions=regions,
         platform=platform,
         platformio_board=platformio.text("board"),
-        framework=platformio.text("framework", optional=True) or None,
+        framework=framework,
+        upload_protocol=platformio.text("upload_protocol", optional=True),
         emulator=None if emulated is None else _emulator(emulated),
+        port=None if port is None else read_port(port, framework or ""),
+        tried=EMULATED if emulated else table.choice("tried", (COMPILED, HARDWARE, NEVER), default=NEVER),
         baud=table.integer("baud", 1_200, 10_000_000),
         stack_bytes=table.integer("stack_bytes", 256, ram),
         notes=table.text("notes", optional=True),
