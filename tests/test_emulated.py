@@ -315,21 +315,6 @@ def test_a_missing_python_package_names_the_extra(tmp_path, monkeypatch):
     assert "pip install 'tinygen[board]'" in caught.value.remedy
 
 
-def test_a_platform_to_download_without_a_network_is_said_at_once(tmp_path, monkeypatch):
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path / "core"))
-    monkeypatch.setattr(firmware, "_REGISTRY", ("127.0.0.1", 9))
-    (tmp_path / "platformio.ini").write_text(
-        "[platformio]\ndefault_envs = uno\n[env:uno]\nplatform = atmelavr@5.1.0\nboard = uno\nframework = arduino\n"
-        "monitor_speed = 115200\n"
-    )
-    started = time.monotonic()
-    with pytest.raises(ToolFailed, match="has to download the platform atmelavr@"):
-        firmware.build(tmp_path)
-    assert time.monotonic() - started < 30.0  # PlatformIO itself takes one to four minutes
-
-
 @pytest.mark.parametrize("ask", [firmware.build, firmware.flash, firmware.stop, firmware.serial_port])
 def test_a_folder_without_a_project_is_said_to_be_one(tmp_path, ask):
     with pytest.raises(OutputError, match="holds no project"):
