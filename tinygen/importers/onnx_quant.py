@@ -245,11 +245,16 @@ class Matcher:
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
         if absorbed and not self._is_implied(bounds, quant):
-            self.notes.append(
-                f"ONNX Runtime computes {shortened(name)!r} in float32, since Relu or Clip behind it cuts into the "
-                "range of QuantizeLinear: a value among many can differ by one step"
-            )
+            self._note_float(name, "Relu or Clip behind it cuts into the range of QuantizeLinear")
+        elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
+            self._note_float(name, "several QuantizeLinear with constants of their own read it")
         return tensor, bounds
+
+    def _note_float(self, name: str, reason: str) -> None:
+        self.notes.append(
+            f"ONNX Runtime computes {shortened(name)!r} in float32, since {reason}: a value among many can differ by "
+            "one step"
+        )
 
     def _is_implied(self, bounds: tuple[float, float], quant: Quant) -> bool:
         """Whether integers of that scale cannot be out of bounds anyway."""
