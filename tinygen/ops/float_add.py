@@ -21,7 +21,7 @@ from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
-from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.traits import Elementwise, Increasing
 from tinygen.ops.work import plane_work
 
 _LARGEST_SUM = 2**62
@@ -38,7 +38,7 @@ class Exact(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FloatAdd(Increasing, Channelwise):
+class FloatAdd(Increasing, Elementwise):
     """y = clamp(rint(fma(a, ra, fma(b, rb, fix)))), by ``MlasQLinearAdd``; shapes broadcast.
 
     ra and rb are the operands' scales by the output's, in float32. `fix` is what their zero points and the output's

@@ -22,7 +22,7 @@ from tinygen.ops.curve import CODES, FLOAT_TO_INT8
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
-from tinygen.ops.traits import Channelwise
+from tinygen.ops.traits import Elementwise
 from tinygen.ops.work import plane_work
 
 _LARGEST_QUOTIENT = 2.0**30
@@ -49,7 +49,7 @@ FUNCTIONS: Mapping[str, _Function] = {
 
 
 @dataclass(frozen=True)
-class FloatPair(Channelwise):
+class FloatPair(Elementwise):
     """y = clamp(rint(f(a, b) / output_scale) + output_zero_point), a and b dequantised, all in float32.
 
     Both inputs int8, of shapes that broadcast.

@@ -11,18 +11,19 @@ import numpy as np
 
 from tinygen.c_text import float_literal
 from tinygen.float32 import FloatArray
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.overlaps import side_by_side
+from tinygen.ops.traits import Rowwise
 
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
-class FloatSoftmax(Op):
+class FloatSoftmax(Rowwise):
     """y = clamp(rint(e * k / sum of e) + output_zero_point) with e = exp(scale * (x - max)) times a constant.
 
     Exponentials are made so large that their sum just fits float32; k is the whole part of 1 / output_scale, as the

@@ -19,7 +19,7 @@ from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, differences, 
 from tinygen.ops.lookup import lookup_kernels
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.proved_finish import finish_within
-from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.traits import Elementwise, Increasing
 
 DType = np.dtype[Any]
 
@@ -42,7 +42,7 @@ def _target_problems(x: Tensor, to: DType) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Quantize(Channelwise):
+class Quantize(Elementwise):
     """y = clamp(round(x / scale) + zero_point): float32 to int8 or int16, a float32 quotient.
 
     Ties go away from zero, or `to_even`.
@@ -75,7 +75,7 @@ class Quantize(Channelwise):
 
 
 @dataclass(frozen=True)
-class Requantize(Increasing, Channelwise):
+class Requantize(Increasing, Elementwise):
     """y = clamp(requant(x - zero_point) + output_zero_point): from int8, uint8, int16 or int32 to any of them."""
 
     name: ClassVar[str] = "QUANTIZE"
@@ -115,7 +115,7 @@ class Requantize(Increasing, Channelwise):
 
 
 @dataclass(frozen=True)
-class Dequantize(Channelwise):
+class Dequantize(Elementwise):
     """y = scale * (x - zero_point): int8, uint8 or int16 to float32."""
 
     name: ClassVar[str] = "DEQUANTIZE"
