@@ -172,7 +172,8 @@ class Matcher:
         if dtype not in (INT8, UINT8) and not (dtype == INT32 and x.data is not None):
             raise Refused(f"its input {shortened(name)!r} is {dtype}, supported are int8 and uint8", QUANTISE)
         quant = self._quant(node, dtype, len(x.shape))
-        if quant.scale.size > 1 and (quant.axis >= len(x.shape) or x.shape[quant.axis] != quant.scale.size):
+        is_axis = 0 <= quant.axis < len(x.shape) and x.shape[quant.axis] == quant.scale.size
+        if quant.scale.size > 1 and not is_axis:
             raise Refused(f"its {quant.scale.size} scales do not run along dimension {quant.axis} of {x.shape}")
         if x.data is None:
             return dataclasses.replace(x, quant=quant)
