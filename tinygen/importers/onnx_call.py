@@ -128,22 +128,22 @@ def spatial(x: Tensor) -> tuple[int, ...]:
 def to_nhwc(x: Tensor) -> tuple[Tensor, list[Converted]]:
     """An image (n, c, h, w), or (n, c, w), as (n, h, w, c), and what makes it that."""
     rank = len(x.shape)
-    channels_last = dataclasses.replace(x, name=f"{x.name}/nhwc", shape=(x.shape[0], *x.shape[2:], x.shape[1]))
+    channels_last = dataclasses.replace(x, name=f"{x.name}~nhwc", shape=(x.shape[0], *x.shape[2:], x.shape[1]))
     steps = [transposed(x, (0, *range(2, rank), 1), channels_last)]
     if rank == 4:
         return channels_last, steps
-    image = dataclasses.replace(x, name=f"{x.name}/image", shape=(x.shape[0], 1, x.shape[2], x.shape[1]))
+    image = dataclasses.replace(x, name=f"{x.name}~image", shape=(x.shape[0], 1, x.shape[2], x.shape[1]))
     return image, [*steps, Converted(Reshape.to(image.shape), (channels_last,), (image,))]
 
 
 def from_nhwc(y: Tensor) -> tuple[Tensor, list[Converted]]:
     """The image (n, h, w, c) that `y` (n, c, h, w), or (n, c, w), is made of, and what makes it that."""
     rank = len(y.shape)
-    channels_last = dataclasses.replace(y, name=f"{y.name}/nhwc", shape=(y.shape[0], *y.shape[2:], y.shape[1]))
+    channels_last = dataclasses.replace(y, name=f"{y.name}~nhwc", shape=(y.shape[0], *y.shape[2:], y.shape[1]))
     step = transposed(channels_last, (0, rank - 1, *range(1, rank - 1)), y)
     if rank == 4:
         return channels_last, [step]
-    image = dataclasses.replace(y, name=f"{y.name}/image", shape=(y.shape[0], 1, y.shape[2], y.shape[1]))
+    image = dataclasses.replace(y, name=f"{y.name}~image", shape=(y.shape[0], 1, y.shape[2], y.shape[1]))
     return image, [Converted(Reshape.to(channels_last.shape), (image,), (channels_last,)), step]
 
 

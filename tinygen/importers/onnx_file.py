@@ -101,6 +101,7 @@ def read_onnx(data: bytes, source: str) -> RawModel:
         model.ParseFromString(data)
     except DecodeError:
         raise InvalidModel(f"{source} is not an ONNX file, or is cut off", "Export the model again.") from None
+    _keep_names_free(model.graph)
     if not model.HasField("graph") or not model.graph.node:
         raise InvalidModel(f"{source} holds no graph of ONNX operators", "Is it the right file?")
     return _Reader(source).model(model)
@@ -277,6 +278,29 @@ class _Reader:
         except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
             first = str(error).strip().splitlines()[:1] or ["no reason given"]
             raise self._invalid(f"it breaks the rules of ONNX: {first[0]}", "Export the model again.") from None
+
+
+OURS = "~"
+"""What stands in names that the file does not have."""
+
+
+def _keep_names_free(graph: onnx.GraphProto) -> None:
+    """Take OURS out of the file's names; they stay different."""
+    given = {name for node in graph.node for name in (*node.input, *node.output)}
+    given.update(value.name for value in (*graph.initializer, *graph.input, *graph.output))
+    names: dict[str, str] = {}
+    for name in sorted(name for name in given if OURS in name):
+        free = name.replace(OURS, "-")
+        while free in given:
+            free += "'"
+        given.add(free)
+        names[name] = free
+    if names:
+        for value in (*graph.initializer, *graph.input, *graph.output):
+            value.name = names.get(value.name, value.name)
+        for node in graph.node:
+            node.input[:] = [names.get(name, name) for name in node.input]
+            node.output[:] = [names.get(name, name) for name in node.output]
 
 
 def _sizes(dims: Sequence[int | str]) -> Iterator[int]:

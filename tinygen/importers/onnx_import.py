@@ -18,6 +18,7 @@ from tinygen.importers.onnx_graph import RawGraph, resolved
 from tinygen.importers.onnx_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_quant import Lost, Matcher, edge_label
+from tinygen.importers.onnx_rewrites import rewritten
 from tinygen.importers.workshop import Workshop
 from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
@@ -29,7 +30,7 @@ _OUTLINED_TENSORS = 3
 
 def graph(data: bytes, source: str, options: Options) -> Graph:
     """The graph of a file; `source` is its name, for messages. Raises InvalidModel, and UnsupportedModel."""
-    raw = resolved(read_onnx(data, source), source, options.batch)
+    raw = rewritten(resolved(read_onnx(data, source), source, options.batch))
     return _Importer(source, raw).graph()
 
 
@@ -88,6 +89,7 @@ class _Importer:
             yield UINT8_NOTE
         if self._raw.has_open_batch:
             yield "the batch is open in the file"
+        yield from self._matcher.notes
         yield from self._workshop.notes
 
     def _interface(self, tensor: Tensor, role: str) -> str:

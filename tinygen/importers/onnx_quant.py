@@ -19,7 +19,7 @@ from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.ir import Array, Quant, Tensor, read_only
+from tinygen.ir import Array, Quant, Shape, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
 FOLLOWING = frozenset(
@@ -30,6 +30,7 @@ FOLLOWING = frozenset(
 )
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
 _MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"}
+_RENAMED = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 _BOUNDING = ("Relu", "Clip")
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
@@ -51,6 +52,7 @@ class Matcher:
         """What ONNX Runtime holds integers as, by the name of the tensor here."""
         self._done: set[str] = set()
         """Results of nodes that became part of an earlier one."""
+        self.notes: list[str] = []
         self._quantised: dict[tuple[str, float, int], Tensor] = {}
         """What float32 values were quantised to."""
         self._readers: dict[str, list[RawNode]] = {}
@@ -64,7 +66,7 @@ class Matcher:
             shape, dtype = self._graph.types[name]
             quant = self._quant_of_readers(name)
             outer = Tensor(name, shape, dtype, None if dtype == UINT8 else quant)
-            inner = outer if dtype != UINT8 else Tensor(f"{name}/int8", shape, INT8, quant)
+            inner = outer if dtype != UINT8 else Tensor(f"{name}~int8", shape, INT8, quant)
             self._values[name] = inner
             self._kinds[inner.name] = dtype
             yield outer, _edge(TO_INT8, outer, inner) if dtype == UINT8 else None
@@ -92,6 +94,11 @@ class Matcher:
         if node.op == QUANTIZE:
             return self._quantise(self._operand(node.inputs[0]), node)
         operands = [self._operand(name) if name else None for name in node.inputs]
+        if operands and operands[0] is not None and operands[0].quant is not None and operands[0].data is not None:
+            moved = moved_constant(node, operands[0], self._graph.types[node.outputs[0]].shape)
+            if moved is not None:
+                self._values[node.outputs[0]] = moved
+                return []
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
@@ -169,11 +176,9 @@ class Matcher:
             raise Refused(f"its {quant.scale.size} scales do not run along dimension {quant.axis} of {x.shape}")
         if x.data is None:
             return dataclasses.replace(x, quant=quant)
-        data, kept = x.data, name
-        if dtype == UINT8:
-            data, kept = read_only((data ^ np.uint8(128)).view(np.int8)), f"{name}/int8"
-        self._kinds[kept] = dtype
-        return Tensor(kept, data.shape, data.dtype, quant, data)
+        data = read_only((x.data ^ np.uint8(128)).view(np.int8)) if dtype == UINT8 else x.data
+        self._kinds[node.outputs[0]] = dtype
+        return Tensor(node.outputs[0], data.shape, data.dtype, quant, data)
 
     def _quantise(self, x: Tensor, node: RawNode) -> list[Call]:
         """What QuantizeLinear has to do: nothing, where its input stands for integers of that scale."""
@@ -197,7 +202,7 @@ class Matcher:
         if quant.scale.size > 1:
             raise Refused(f"it has {quant.scale.size} scales, supported is one for the whole tensor")
         is_outer = name in self._graph.outputs
-        tensor = Tensor(f"{name}/int8" if is_outer and dtype == UINT8 else name, shape, INT8, quant)
+        tensor = Tensor(f"{name}~int8" if is_outer and dtype == UINT8 else name, shape, INT8, quant)
         # On x86 uint8 takes the place of int8 between QuantizeLinear and DequantizeLinear.
         self._kinds[tensor.name] = dtype if is_outer or node.in_integers else np.dtype(np.uint8)
         return tensor
@@ -207,9 +212,12 @@ class Matcher:
         readers = self._readers.get(name, [])
         if name in self._graph.outputs or not readers or any(reader.op != QUANTIZE for reader in readers):
             return None
-        if len({reader.inputs[1:] for reader in readers}) > 1:
-            return None
-        return readers[0]
+        return readers[0] if len({self._parameters(reader) for reader in readers}) == 1 else None
+
+    def _parameters(self, node: RawNode) -> tuple[object, ...]:
+        """Scale and zero point: their values, where they are constant."""
+        given = [self._graph.constants.get(name, name) for name in node.inputs[1:]]
+        return tuple(x if isinstance(x, str) else (str(x.dtype), x.tobytes()) for x in given)
 
     def _claim(self, quantiser: RawNode, tensor: Tensor) -> None:
         """A quantiser's work, and that of its like, is done by who writes the tensor."""
@@ -235,7 +243,17 @@ class Matcher:
         tensor = self._integers(quantiser.outputs[0], quant, quantiser)
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
+        if absorbed and not self._is_implied(bounds, quant):
+            self.notes.append(
+                f"ONNX Runtime computes {shortened(name)!r} in float32, since Relu or Clip behind it cuts into the "
+                "range of QuantizeLinear: a value among many can differ by one step"
+            )
         return tensor, bounds
+
+    def _is_implied(self, bounds: tuple[float, float], quant: Quant) -> bool:
+        """Whether integers of that scale cannot be out of bounds anyway."""
+        low, high = ((end - int(quant.zero_point[0])) * float(quant.scale[0]) for end in (-128, 127))
+        return bounds[0] <= low and high <= bounds[1]
 
     def _limits(self, node: RawNode) -> tuple[float, float] | None:
         """What Relu or Clip leaves; None for others, and where it is not constant."""
@@ -255,13 +273,13 @@ class Matcher:
         """The tensor for a result that is some of the values of `x`."""
         shape, dtype = self._graph.types[name]
         quantiser = self._quantiser(name)
-        kept, is_claimed = name if dtype == INT8 else f"{name}/int8", False
+        kept, is_claimed = name if dtype == INT8 else f"{name}~int8", False
         if quantiser is not None and x.quant is not None:
             target = self._graph.types[quantiser.outputs[0]].dtype
             is_claimed = target in (INT8, UINT8) and _same(x.quant, self._quant(quantiser, target, len(shape)))
             is_outer = quantiser.outputs[0] in self._graph.outputs and target == UINT8
             if is_claimed:
-                kept = quantiser.outputs[0] + ("/int8" if is_outer else "")
+                kept = quantiser.outputs[0] + ("~int8" if is_outer else "")
         tensor = Tensor(kept, shape, INT8, x.quant)
         self._kinds[kept] = self._kinds.get(x.name, np.dtype(np.int8))
         self._values[name] = tensor
@@ -289,13 +307,37 @@ class Matcher:
         quant = self._quant(quantiser, dtype, len(x.shape))
         if quant.scale.size > 1 or dtype not in (INT8, UINT8):
             return []
-        y = Tensor(f"{x.name}/int8", x.shape, INT8, quant)
+        y = Tensor(f"{x.name}~int8", x.shape, INT8, quant)
         self._kinds[y.name] = np.dtype(np.uint8)
         return [Call(quantiser, (x,), (y,))]
 
 
 def _follows(node: RawNode) -> bool:
     return node.op in FOLLOWING or (node.op == "Resize" and node.attributes.get("mode", "nearest") == "nearest")
+
+
+def moved_constant(node: RawNode, x: Tensor, shape: Shape) -> Tensor | None:
+    """A quantised constant in another shape, or its dimensions in another order; None for other operators.
+
+    Raises Refused where the dimension is gone that scales run along.
+    """
+    assert x.data is not None and x.quant is not None
+    axis = x.quant.axis
+    if node.op == "Transpose":
+        order = [int(at) for at in node.attributes.get("perm", range(x.data.ndim)[::-1])]
+        data, axis = x.data.transpose(order), order.index(axis) if x.quant.scale.size > 1 else axis
+    elif node.op in _RENAMED:
+        data = x.data.reshape(shape)
+        if x.quant.scale.size > 1:
+            before = math.prod(x.shape[:axis])
+            found = [at for at in range(len(shape)) if math.prod(shape[:at]) == before and shape[at] == x.shape[axis]]
+            if not found:
+                raise Refused(f"it takes apart dimension {axis} of {x.shape}, which has a scale for each index")
+            axis = found[-1]
+    else:
+        return None
+    moved = dataclasses.replace(x.quant, axis=axis)
+    return dataclasses.replace(x, name=node.outputs[0], shape=data.shape, quant=moved, data=read_only(data))
 
 
 def _same(a: Quant, b: Quant) -> bool:

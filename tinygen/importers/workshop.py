@@ -9,6 +9,7 @@ from tinygen.errors import Problem
 from tinygen.importers.converted import Converted
 from tinygen.ir import Node, Tensor, read_only
 from tinygen.ops.common import FLOAT32
+from tinygen.ops.strided_copy import StridedCopy
 
 
 class Workshop:
@@ -27,8 +28,8 @@ class Workshop:
     def nodes(self, place: str, parts: Sequence[Converted], op: str, outputs: tuple[Tensor, ...]) -> list[Node]:
         """The nodes of an operator; those that read nothing but constants are evaluated here and now."""
         nodes = []
-        for part in parts:
-            node = self.node(place, part, op, outputs)
+        for name, part in zip(_names(place, parts), parts, strict=True):
+            node = self.node(name, part, op, outputs)
             constants = [data for name in node.inputs if (data := self.tensors[name].data) is not None]
             if len(constants) < len(node.inputs) or self.problems:
                 nodes.append(node)
@@ -58,3 +59,10 @@ class Workshop:
         for tensor in outputs:
             self.tensors.setdefault(tensor.name, tensor)
         return Node(place, converted.op, tuple(t.name for t in inputs), tuple(t.name for t in outputs))
+
+
+def _names(place: str, parts: Sequence[Converted]) -> list[str]:
+    """A name for each part of an operator: its own for what computes, numbers for what only moves values around it."""
+    computing = [index for index, part in enumerate(parts) if not isinstance(part.op, StridedCopy)]
+    main = computing[0] if computing else 0
+    return [place if index == main else f"{place}, part {index + 1}" for index in range(len(parts))]

@@ -97,7 +97,7 @@ def _prelu(call: Call) -> Converted | Sequence[Converted]:
     tables = float32.quantize(results, float(scale), zero_point, *clamp(call)).astype(np.int8)
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
-    operands = (image, constant(f"{y.name}/tables", tables))
+    operands = (image, constant(f"{y.name}~tables", tables))
     return [*before, Converted(ChannelCurves(call.op), operands, (result,)), *after]
 
 

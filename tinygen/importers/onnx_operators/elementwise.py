@@ -84,7 +84,7 @@ def _concat(call: Call) -> Sequence[Converted]:
         if scale_and_zero_point(x, f"input {index}") == scale_and_zero_point(y, "output"):
             joined.append(x)
             continue
-        same = Tensor(f"{y.name}/{index}", x.shape, y.dtype, y.quant)
+        same = Tensor(f"{y.name}~{index}", x.shape, y.dtype, y.quant)
         parts.append(requantised(x, same))
         joined.append(same)
     outer = math.prod(y.shape[: axis % len(y.shape)])

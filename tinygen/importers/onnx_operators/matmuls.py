@@ -13,7 +13,7 @@ from tinygen.ops.fully_connected import FullyConnected
 
 def _turned(x: Tensor) -> tuple[Tensor, list[Converted]]:
     """A matrix with rows and columns exchanged, and what exchanges them."""
-    turned = Tensor(f"{x.name}/turned", x.shape[::-1], x.dtype, x.quant)
+    turned = Tensor(f"{x.name}~turned", x.shape[::-1], x.dtype, x.quant)
     return turned, [transposed(x, (1, 0), turned)]
 
 
@@ -58,7 +58,7 @@ def _constant_first(
     """a b = (b' a')': the rows of the constant a are the output channels."""
     columns, before = _turned(b) if turn else (b, [])
     y = call.output
-    result = Tensor(f"{y.name}/turned", y.shape[::-1], y.dtype, y.quant)
+    result = Tensor(f"{y.name}~turned", y.shape[::-1], y.dtype, y.quant)
     biases = bias(call, 3, b, a, a.shape[axis])
     return [*before, _product(call, columns, a, result, axis, biases, alpha), transposed(result, (1, 0), y)]
 

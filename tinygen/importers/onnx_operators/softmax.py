@@ -44,7 +44,7 @@ def _softmax(call: Call) -> Sequence[Converted]:
 
 
 def _as(tensor: Tensor, suffix: str, shape: Shape) -> Tensor:
-    return Tensor(f"{tensor.name}/{suffix}", shape, tensor.dtype, tensor.quant)
+    return Tensor(f"{tensor.name}~{suffix}", shape, tensor.dtype, tensor.quant)
 
 
 CONVERTERS: Mapping[str, Converter] = {"Softmax": _softmax}

@@ -47,7 +47,7 @@ def filter_values(weights: Tensor, role: str, axis: int) -> tuple[Array, npt.NDA
 def kept(weights: Tensor, layout: str, values: Array, channels: int, scales: npt.NDArray[np.float32]) -> Tensor:
     """The filter in another layout, whose output channels are dimension `channels`."""
     quant = Quant(scales, np.zeros(scales.shape, np.int64), channels)
-    return constant(f"{weights.name}/{layout}", values, quant)
+    return constant(f"{weights.name}~{layout}", values, quant)
 
 
 _TOLERANCE = 0.01
@@ -61,7 +61,7 @@ def bias(call: Call, index: int, x: Tensor, weights: Tensor, filters: int, *, in
     """
     given = call.optional(index)
     if given is None:
-        return constant(f"{call.output.name}/no_bias", np.zeros(filters, np.int32))
+        return constant(f"{call.output.name}~no_bias", np.zeros(filters, np.int32))
     name = shortened(given.name)
     if given.data is None:
         raise Refused(f"its bias {name!r} is computed at run time, supported is a constant")
@@ -83,7 +83,7 @@ def bias(call: Call, index: int, x: Tensor, weights: Tensor, filters: int, *, in
             raise Refused(
                 f"its bias {name!r} does not count in the product of the scales of input and weights", _BIAS_REMEDY
             )
-    return constant(f"{call.output.name}/bias", np.broadcast_to(flat, (filters,)))
+    return constant(f"{call.output.name}~bias", np.broadcast_to(flat, (filters,)))
 
 
 def requant(call: Call, x: Tensor, scales: npt.NDArray[np.float32], alpha: float = 1.0) -> FloatRequant:
