@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tinygen.errors import DoesNotFit
 from tinygen.memory_map import covered
+from tinygen.part_sizes import NOTHING, PartSizes
 from tinygen.placed import Placed
 from tinygen.placement import PARTS, lies_in
 from tinygen.plan import Plan
@@ -58,11 +59,11 @@ def room(board: Board, places: Sequence[tuple[str, str]] = ()) -> int:
     return rooms.get(wanted, max(rooms.values()))
 
 
-def measure(placed: Placed, const_bytes: int, board: Board, front_end: tuple[int, int] = (0, 0)) -> FitReport:
+def measure(placed: Placed, const_bytes: int, board: Board, beside: PartSizes = NOTHING) -> FitReport:
     """What is needed, with the library's parts where they are placed, and what the board has.
 
-    `const_bytes`: those of the library, of which plans have an estimate only. `front_end`: bytes of RAM and tables of
-    what takes samples, where there is such.
+    `const_bytes`: those of the library, of which plans have an estimate only. `beside`: what takes samples, where there
+    is such.
     """
     sizes = {**placed.sizes, "weights": const_bytes}
     places = dict(placed.places)
@@ -76,8 +77,9 @@ def measure(placed: Placed, const_bytes: int, board: Board, front_end: tuple[int
                 code[name] += sizes[part]
             else:
                 parts[name][part] = sizes[part]
-    if any(front_end):
-        parts[RAM]["front end"], parts[FLASH]["front end"] = front_end
+    if beside != NOTHING:
+        parts[RAM]["front end"], parts[FLASH]["front end"] = beside.ram_bytes, beside.const_bytes
+        code[FLASH] += beside.code_bytes
     parts[RAM] |= {"stack": board.stack_bytes, "runner": RUNNER_FOOTPRINT.ram_bytes}
     parts[FLASH]["runner"] = RUNNER_FOOTPRINT.flash_bytes
     needs = {
@@ -99,9 +101,9 @@ _ALWAYS = ("weights", "arena", "state")
 """Parts that are shown even where there are none of their bytes."""
 
 
-def fit(placed: Placed, const_bytes: int, board: Board, source: str, front_end: tuple[int, int] = (0, 0)) -> FitReport:
+def fit(placed: Placed, const_bytes: int, board: Board, source: str, beside: PartSizes = NOTHING) -> FitReport:
     """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
-    report = measure(placed, const_bytes, board, front_end)
+    report = measure(placed, const_bytes, board, beside)
     names = {RAM: "RAM"}
     notes = {RAM: "", FLASH: "; the layers' code comes on top"}
     causes = {RAM: f"; the peak is {report.peak}", FLASH: _largest_layer(placed.chosen.steps)}
