@@ -137,7 +137,7 @@ def test_an_integer_factor_gives_the_same_results_for_every_accumulator(seed: in
     if seed < 8:
         factor = (0.5, 0.25, 1.0, 1.5, 1 / 3, 0.1, 2.0**-12, 3 * 2.0**-9)[seed]  # many ties
     bound, reach = int(rng.integers(1, 300_000)), (255, 128, 32768)[seed % 3]
-    found = integer_factor(factor, bound, reach)
+    found = integer_factor(RealRequant((factor,)), bound, reach)
     assert found is not None
     multiplier, shift = found
     acc = np.arange(-bound, bound + 1)
@@ -147,4 +147,4 @@ def test_an_integer_factor_gives_the_same_results_for_every_accumulator(seed: in
 
 
 def test_no_integer_factor_fits_64_bits() -> None:
-    assert integer_factor(0.123456789, 2**52, 32768) is None
+    assert integer_factor(RealRequant((0.123456789,)), 2**52, 32768) is None

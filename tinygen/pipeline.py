@@ -17,7 +17,7 @@ from tinygen.check import check
 from tinygen.errors import InvalidModel, UsageError
 from tinygen.fit import FitReport, fit, fit_together, room
 from tinygen.goal import Goal
-from tinygen.importers import OutlineRow, tflite
+from tinygen.importers import OutlineRow, onnx, tflite
 from tinygen.interface import Interface, shared_by
 from tinygen.ir import Graph
 from tinygen.layout import Layout
@@ -35,7 +35,7 @@ from tinygen.plan import Plan, plan
 from tinygen.ports import with_ports
 from tinygen.target import Board, Core, load_board, load_core
 
-IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
+IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite, ".onnx": onnx}
 """One importer for each file suffix."""
 
 _LARGEST_FILE = 2**30
@@ -81,8 +81,9 @@ def read(path: Path, options: Options | None = None) -> Model:
 
 def decode(data: bytes, name: str, options: Options | None = None) -> Model:
     """The same for the content of a file of this name."""
-    options = options or Options()
-    graph = check(_importer(Path(name)).read(data, name, options))
+    importer = _importer(Path(name))
+    options = (options or Options()).for_format(Path(name).suffix, importer.PROFILES)
+    graph = check(importer.read(data, name, options))
     for graph_pass in passes.wanted(options):
         graph = check(graph_pass(graph))
     whole = graph

@@ -10,7 +10,7 @@ import click
 from tinygen.errors import UsageError
 from tinygen.goal import OBJECTIVES
 from tinygen.interface import ARENAS, PORTS, ROWS, STATIC, Interface
-from tinygen.options import INTERFACES, PROFILES, Streaming
+from tinygen.options import INTERFACES, OF_FORMAT, PROFILES, Streaming
 
 if TYPE_CHECKING:
     from tinygen.listening.hearing import Hearing
@@ -30,9 +30,8 @@ PORT = click.option(
 PROFILE = click.option(
     "--profile",
     type=click.Choice(PROFILES),
-    default=PROFILES[0],
-    show_default=True,
-    help="Whose arithmetic to follow, to the last bit.",
+    callback=lambda _context, _parameter, chosen: chosen or OF_FORMAT,
+    help="Whose arithmetic to follow, to the last bit; by default tflm for .tflite, onnxruntime for .onnx.",
 )
 BATCH = click.option(
     "--batch",
