@@ -15,9 +15,9 @@ import pytest
 from accesses import Expected, expected, reads_the_overwritten, too_near
 from board_cases import those_that_fit
 from building import Built, differences, varied
+from case_files import case_file
 from emulated_bench import Bench
 from operator_cases import FAMILIES, NAMED, build, cases_of_each_kernel, named_cases
-from tflite_builder import build_case
 
 from tinygen import elf, output, pipeline
 from tinygen.counting.disassembly import disassemble
@@ -75,7 +75,8 @@ def test_no_random_case_wants_more_stack(tmp_path: Path) -> None:
         for family, module in FAMILIES.items()
         for index in range(RANDOM_CASES)
     }
-    models = [pipeline.decode(build_case(case), f"{name}.tflite") for name, case in cases.items()]
+    files = {name: case_file(case) for name, case in cases.items()}
+    models = [pipeline.decode(data, f"{name}{Path(file).suffix}") for name, (file, data) in files.items()]
     built = pipeline.build_together(models, board)
     output.write(built[0].files, tmp_path / "out")
     folder = tmp_path / "bench"

@@ -74,8 +74,9 @@ class BoardPeer:
 def connected(out: Path, manifest: Manifest, port: str | None = None) -> Iterator[BoardPeer]:
     """The board that already runs the firmware of `out`.
 
-    Raises LinkError when it does not answer, or runs another model.
+    Raises LinkError when it does not answer, or runs another model, UsageError when it is for somebody else.
     """
+    firmware.expect_runner(out)
     url = port or firmware.serial_port(out)
     with open_link(url, firmware.baud(out)) as link:
         session = Session(link)
@@ -88,6 +89,7 @@ def flashed(
     out: Path, manifest: Manifest, port: str | None = None, on_line: Callable[[str], None] | None = None
 ) -> Iterator[BoardPeer]:
     """Build and flash first; an emulated board is stopped again on leaving."""
+    firmware.expect_runner(out)
     try:
         url = firmware.flash(out, port, on_line)
         with connected(out, manifest, url) as peer:

@@ -24,7 +24,7 @@ from typing import IO, Any
 from serial.tools import list_ports
 
 from tinygen import elf
-from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing
+from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing, UsageError
 from tinygen.target import EMULATED_PLATFORM
 
 # Called with each line that a program prints.
@@ -57,6 +57,7 @@ class _Project:
     platform: str
     emulator: Mapping[str, Any] | None  # of an emulated board: its facts, as the board file has them
     baud: int
+    runner: str | None  # whose protocol the firmware speaks, where that is not the runner's own
     programs: tuple[str, ...]  # that must be on the PATH
 
     @property
@@ -130,6 +131,16 @@ def is_emulated(out: Path) -> bool:
     return _project(out).emulated
 
 
+def expect_runner(out: Path) -> None:
+    """Raises UsageError where the project's firmware speaks another protocol than the runner's own."""
+    runner = _project(out).runner
+    if runner is not None:
+        raise UsageError(
+            f"{out} was built with --runner {runner}: its firmware speaks another protocol",
+            f"Build it without --runner {runner}, into a folder of its own: the library is the same.",
+        )
+
+
 def baud(out: Path) -> int:
     """The speed of the firmware's serial port in baud. Raises OutputError when `out` holds no project."""
     return _project(out).baud
@@ -195,6 +206,7 @@ def _project(out: Path) -> _Project:
         platform = settings[f"env:{environment}"]["platform"]
         board = settings[f"env:{environment}"]["board"]
         baud = int(settings[f"env:{environment}"]["monitor_speed"])
+        runner = settings[f"env:{environment}"].get("custom_runner")
         programs: tuple[str, ...] = ()
         emulator = None
         if platform.endswith(f"/{EMULATED_PLATFORM}"):
@@ -206,7 +218,7 @@ def _project(out: Path) -> _Project:
             f"{out} holds no project that tinygen wrote: {type(error).__name__} {error}",
             f"Build it first: tinygen build MODEL.tflite -o {out}",
         ) from None
-    return _Project(out.resolve(), environment, platform, emulator, baud, programs)
+    return _Project(out.resolve(), environment, platform, emulator, baud, runner, programs)
 
 
 def _emulator(project: _Project, *command: str) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,7 @@ Importers evaluate the function, in the runtime's own arithmetic, for all 256 va
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,8 +15,8 @@ from tinygen.float32 import FloatArray, quantize
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
-from tinygen.ops.case import Case
-from tinygen.ops.common import INT8
+from tinygen.ops.case import ONNX, Case, CaseTensor
+from tinygen.ops.common import INT8, full_range
 from tinygen.ops.lookup import Lookup, lookup_kernels
 from tinygen.ops.overlaps import side_by_side
 
@@ -102,4 +102,58 @@ KERNELS = (
 
 def cases() -> tuple[Case, ...]:
     """Named edges, as single-operator models."""
-    return ()
+    slopes = CaseTensor((5, 1, 1), "float32", data=np.array([-0.3, 0.0, 0.25, 0.7, 1.9], np.float32).reshape(5, 1, 1))
+    bounds = tuple(CaseTensor((), "float32", data=np.array(bound, np.float32)) for bound in (0.0, 6.0))
+    return (
+        _case("Sigmoid"),
+        _case("Sigmoid", "steep", scale=0.9, output=(1 / 256, -128)),
+        _case("Sigmoid", "uint8", dtype="uint8", zero_point=131, output=(1 / 256, 0)),
+        _case("Tanh", output=(1 / 128, 0)),
+        _case("Tanh", "flat", scale=0.0004, output=(1 / 512, 3)),
+        _case("HardSigmoid", output=(1 / 256, -128), options={"alpha": 0.17, "beta": 0.4}),
+        _case("HardSwish", scale=0.07),
+        _case("LeakyRelu", options={"alpha": 0.1}),
+        _case("Relu"),
+        _case("Clip", operands=bounds),
+        _case("Identity", "rescale"),
+        _case("Identity", "finer", output=(0.0007, 90)),
+        _case("Identity", "ties", scale=0.5, zero_point=1, output=(1.0, 0)),
+        _case("PRelu", operands=(slopes,)),
+        _case("PRelu", "one_slope", operands=(CaseTensor((1,), "float32", data=np.full(1, 0.3, np.float32)),)),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random curve."""
+    dtype = str(rng.choice(["int8", "uint8"]))
+    scales = np.exp(rng.uniform(np.log(0.002), np.log(0.5), 2))
+    zeros = rng.integers(*full_range(np.dtype(dtype)), 2, endpoint=True)
+    return _case(
+        str(rng.choice(["Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Identity"])),
+        f"random_{rng.integers(1 << 30)}",
+        dtype,
+        float(scales[0]),
+        int(zeros[0]),
+        (float(scales[1]), int(zeros[1])),
+    )
+
+
+def _case(
+    op: str,
+    name: str = "",
+    dtype: str = "int8",
+    scale: float = 0.05,
+    zero_point: int = -7,
+    output: tuple[float, int] = (0.031, 5),
+    operands: tuple[CaseTensor, ...] = (),
+    options: Mapping[str, object] | None = None,
+) -> Case:
+    shape = (1, 5, 11, 37)
+    return Case(
+        f"{op.lower()}{'_' if name else ''}{name}",
+        op,
+        (CaseTensor(shape, dtype, scale, zero_point), *operands),
+        (CaseTensor(shape, dtype, *output),),
+        options or {},
+        suffix=ONNX,
+    )

@@ -6,17 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
 from tinygen.float32 import FloatArray, fused_multiply_add
-from tinygen.ir import Array, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
+from tinygen.ops.case import ONNX, Case
 from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
 from tinygen.ops.traits import Elementwise, Increasing
@@ -137,3 +139,42 @@ KERNELS = (
     ),
     Kernel("float_add.direct", FloatAdd, _prepare, parameters=("a", "b"), overlaps=by_broadcast),
 )
+
+
+def cases() -> tuple[Case, ...]:
+    """Named edges, as single-operator models."""
+    return (
+        _case("same_shape", (1, 4, 3, 5), (1, 4, 3, 5)),
+        _case("scalar", (1, 4, 3, 5), ()),
+        _case("first_is_scalar", (1,), (1, 4, 3, 5)),
+        _case("per_channel", (1, 4, 3, 5), (1, 4, 1, 1)),
+        _case("first_is_per_channel", (1, 4, 1, 1), (1, 4, 3, 5)),
+        _case("both_broadcast", (1, 4, 1, 5), (1, 1, 3, 1)),
+        _case("constant", (1, 4, 3, 5), (5,), constant=True),
+        _case("uint8", (1, 19, 19), (1, 19, 19), dtype="uint8", zero_points=(3, 250, 100)),
+        # Where sums end in ties, no line takes all steps.
+        _case("ties", (1, 40, 40), (1, 40, 40), a_scale=0.05, b_scale=0.1, output_scale=0.1),
+        _case(
+            "ties_uint8",
+            (1, 40, 40),
+            (1, 40, 40),
+            a_scale=0.5,
+            b_scale=0.25,
+            output_scale=1.0,
+            dtype="uint8",
+            zero_points=(0, 255, 3),
+        ),
+        _case("far_scales", (1, 33), (1, 33), a_scale=3.0, b_scale=0.00004, output_scale=2.9),
+        _case("fine_output", (1, 33), (1, 33), output_scale=0.0005),
+        _case("extreme_zero_points", (1, 33), (1, 33), zero_points=(-128, 127, -128)),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random sum."""
+    dtype = str(rng.choice(["int8", "uint8"]))
+    return random_operand_case(rng, "Add", dtype=dtype, suffix=ONNX)
+
+
+def _case(name: str, a: Shape, b: Shape, **arguments: Any) -> Case:
+    return operand_case("Add", name, a, b, suffix=ONNX, **arguments)

@@ -13,11 +13,13 @@ from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
 from tinygen.float32 import FloatArray, dequantize, quantize
 from tinygen.interval import Interval
-from tinygen.ir import Array, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
+from tinygen.ops.case import ONNX, Case
 from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.curve import CODES, FLOAT_TO_INT8
+from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
 from tinygen.ops.traits import Elementwise
@@ -152,3 +154,27 @@ KERNELS = (
     ),
     Kernel("float_pair.direct", FloatPair, _prepare, parameters=("a", "b"), overlaps=by_broadcast),
 )
+
+
+def cases() -> tuple[Case, ...]:
+    """Named edges, as single-operator models."""
+    return (
+        _case("Sub", "sub", (1, 4, 3, 5), (1, 4, 3, 5)),
+        _case("Sub", "sub_scalar", (1, 4, 3, 5), ()),
+        _case("Sub", "sub_both_broadcast", (1, 4, 1, 5), (1, 1, 3, 1)),
+        _case("Sub", "sub_uint8", (1, 19, 19), (1, 19, 19), dtype="uint8", zero_points=(3, 250, 100)),
+        _case("Sub", "sub_ties", (1, 40, 40), (1, 40, 40), a_scale=0.05, b_scale=0.1, output_scale=0.1),
+        _case("Sub", "sub_far", (1, 33), (1, 33), output_scale=1e-9),
+        _case("Max", "max", (1, 40, 40), (1, 40, 40)),
+        _case("Min", "min", (1, 4, 3, 5), (1, 4, 3, 1)),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random function."""
+    dtype = str(rng.choice(["int8", "uint8"]))
+    return random_operand_case(rng, str(rng.choice(["Sub", "Max", "Min"])), dtype=dtype, suffix=ONNX)
+
+
+def _case(op: str, name: str, a: Shape, b: Shape, **arguments: Any) -> Case:
+    return operand_case(op, name, a, b, suffix=ONNX, **arguments)

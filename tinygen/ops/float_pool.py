@@ -12,10 +12,11 @@ from tinygen.access import Spacing
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
 from tinygen.float32 import FloatArray, dequantize
-from tinygen.ir import Array, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
-from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.case import ONNX, Case, CaseTensor
+from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.curve import CODES
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.traits import Channelwise, Increasing
@@ -131,3 +132,64 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
 
 
 KERNELS = (Kernel("float_pool.direct", FloatAveragePool, _prepare, overlaps=_overlaps),)
+
+
+def cases() -> tuple[Case, ...]:
+    """Named edges, as single-operator models."""
+    return (
+        _case("2x2", (1, 5, 6, 4), (2, 2), (2, 2)),
+        _case("same_scale", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.031, zero_points=(5, 5)),
+        _case("exact_ties", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.5, output_scale=0.5),
+        _case("padded", (1, 3, 5, 6), (3, 2), pads=(1, 0, 1, 1)),
+        _case("counts_border", (1, 3, 5, 6), (3, 3), (2, 2), pads=(1, 1, 1, 1), options={"count_include_pad": 1}),
+        _case("large", (1, 3, 9, 7), (9, 7)),
+        _case("batch", (2, 3, 4, 4), (3, 3)),
+        _case("one_dimension", (1, 3, 17), (5,), (2,)),
+        _case("uint8", (1, 5, 6, 4), (3, 2), dtype="uint8", zero_points=(3, 250)),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random mean."""
+    kernel = (int(rng.integers(1, 5)), int(rng.integers(1, 5)))
+    scales = np.exp(rng.uniform(np.log(0.01), np.log(0.2), 2))
+    dtype = str(rng.choice(["int8", "uint8"]))
+    zeros = rng.integers(*full_range(np.dtype(dtype)), 2, endpoint=True)
+    return _case(
+        f"random_{rng.integers(1 << 30)}",
+        (1, int(rng.integers(1, 9)), int(rng.integers(kernel[0], 12)), int(rng.integers(kernel[1], 12))),
+        kernel,
+        (int(rng.integers(1, 4)), int(rng.integers(1, 4))),
+        tuple(int(rng.integers(0, taps)) for taps in (*kernel, *kernel)),
+        dtype=dtype,
+        scale=float(scales[0]),
+        output_scale=float(scales[int(rng.random() < 0.5)]),
+        zero_points=(int(zeros[0]), int(zeros[1])),
+        options={"count_include_pad": int(rng.integers(0, 2))},
+    )
+
+
+def _case(
+    name: str,
+    x: Shape,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...] = (1, 1),
+    pads: tuple[int, ...] = (0, 0, 0, 0),
+    *,
+    dtype: str = "int8",
+    scale: float = 0.05,
+    output_scale: float = 0.031,
+    zero_points: tuple[int, int] = (-11, 6),
+    options: Mapping[str, object] | None = None,
+) -> Case:
+    rank = len(kernel)
+    strides, pads = strides[:rank], pads[: 2 * rank]
+    sizes = ((x[2 + axis] + pads[axis] + pads[rank + axis] - kernel[axis]) // strides[axis] + 1 for axis in range(rank))
+    return Case(
+        name,
+        "AveragePool",
+        (CaseTensor(x, dtype, scale, zero_points[0]),),
+        (CaseTensor((*x[:2], *sizes), dtype, output_scale, zero_points[1]),),
+        {"kernel_shape": kernel, "strides": strides, "pads": pads, **(options or {})},
+        suffix=ONNX,
+    )

@@ -11,9 +11,10 @@ import numpy as np
 
 from tinygen.c_text import float_literal
 from tinygen.float32 import FloatArray
-from tinygen.ir import Array, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
+from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Rowwise
@@ -89,3 +90,38 @@ def _prepare(site: Site) -> Body:
 
 
 KERNELS = (Kernel("float_softmax.direct", FloatSoftmax, _prepare, overlaps=side_by_side),)
+
+
+def cases() -> tuple[Case, ...]:
+    """Named edges, as single-operator models."""
+    return (
+        _case("ten_classes", (1, 10), 0.1),
+        _case("two_classes", (1, 2), 0.004),
+        _case("rows", (3, 7), 0.05),
+        _case("channels", (1, 4, 2, 3), 0.05, axis=1),
+        _case("steep", (1, 10), 12.0),
+        _case("flat", (1, 10), 1e-5),
+        _case("long", (1, 600), 0.02),
+        _case("254_steps", (3, 10), 0.1, output=(1 / 255, -128)),
+        _case("coarse", (3, 10), 0.1, output=(0.013, 20)),
+        _case("uint8", (3, 10), 0.1, output=(1 / 256, 0), dtype="uint8"),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random softmax."""
+    shape = (int(rng.integers(1, 4)), int(rng.integers(2, 40)))
+    scale = float(np.exp(rng.uniform(np.log(1e-3), np.log(2.0))))
+    return _case(f"random_{rng.integers(1 << 30)}", shape, scale, output=(float(rng.choice([1 / 255, 1 / 256])), -128))
+
+
+def _case(
+    name: str,
+    shape: Shape,
+    scale: float,
+    output: tuple[float, int] = (1 / 256, -128),
+    axis: int = -1,
+    dtype: str = "int8",
+) -> Case:
+    x, y = CaseTensor(shape, dtype, scale, 4), CaseTensor(shape, dtype, *output)
+    return Case(name, "Softmax", (x,), (y,), {"axis": axis}, suffix=ONNX)
