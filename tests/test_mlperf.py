@@ -118,6 +118,16 @@ def test_raw_data_in_and_results_out(task: str, tmp_path: Path, kws: tuple[pipel
             assert bytes.fromhex(printed.replace("-", "")) == raw[4:24]
 
 
+def test_numbers_that_are_none_do_no_harm(tmp_path: Path) -> None:
+    # Of floats beyond everything, and of those that are no numbers: the input saturates, and the result says so.
+    built("ad", tmp_path)
+    program = compiled(tmp_path)
+    for value, result in ((np.inf, "inf"), (-1e30, "inf"), (np.nan, "nan")):
+        with running(program) as client:
+            client.load(np.full(640, value, "<f4").tobytes())
+            assert client.infer(1, 0)[1].removeprefix("m-results-[").removesuffix("]").lstrip("-") == result
+
+
 def test_what_is_left_out_has_a_default(client: Client) -> None:
     client.load(raw_data("kws", 1))
     said = client.ask("infer")
