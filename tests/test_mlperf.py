@@ -28,7 +28,7 @@ from tinygen.errors import DoesNotFit, UsageError
 from tinygen.interface import EXTERNAL, ROWS, Interface
 from tinygen.manifest import Port
 from tinygen.mlperf.pixels import pixel_table
-from tinygen.mlperf.task import TASKS, Wish, task_of
+from tinygen.mlperf.task import TASKS, TaskWish, task_of
 from tinygen.resources import resource
 from tinygen.target import load_board
 
@@ -42,7 +42,7 @@ BOARD = "qemu-mps2-an386"
 
 def built(task: str, out: Path, data: bytes | None = None) -> pipeline.Model:
     model = pipeline.decode(data or task_model(task), f"{task}.tflite")
-    output.write(pipeline.build(model, BOARD, mlperf=Wish()).files, out)
+    output.write(pipeline.build(model, BOARD, mlperf=TaskWish()).files, out)
     return model
 
 
@@ -266,7 +266,7 @@ def port(shape: tuple[int, ...], dtype: str = "int8", scale: float | None = 0.1,
 @pytest.mark.parametrize("task", TASKS)
 def test_shapes_tell_the_task(task: str) -> None:
     shape = SHAPES[task]
-    found = task_of("model", [port(shape.input)], [port((1, shape.outputs))], Wish())
+    found = task_of("model", [port(shape.input)], [port((1, shape.outputs))], TaskWish())
     assert found.kind is TASKS[task]
     assert found.raw_bytes == int(np.prod(shape.input)) * (4 if task == "ad" else 1)
 
@@ -309,22 +309,22 @@ REFUSALS: Mapping[str, tuple[list[Port], list[Port], str | None, str]] = {
 def test_what_fits_no_task_is_refused_in_words(which: str) -> None:
     inputs, outputs, task, words = REFUSALS[which]
     with pytest.raises(UsageError, match=words) as caught:
-        task_of("mine.tflite", inputs, outputs, Wish(task))
+        task_of("mine.tflite", inputs, outputs, TaskWish(task))
     assert caught.value.remedy and "mine.tflite" in caught.value.message
 
 
 def test_another_shape_can_be_said_to_be_a_task() -> None:
-    found = task_of("mine", [port((1, 64, 64, 1), zero_point=-128)], [port((1, 3))], Wish("vww"))
+    found = task_of("mine", [port((1, 64, 64, 1), zero_point=-128)], [port((1, 3))], TaskWish("vww"))
     assert (found.raw_bytes, found.results) == (4096, 3)
     with pytest.raises(UsageError, match="no task 'sww'"):
-        Wish("sww")
+        TaskWish("sww")
 
 
 def test_buffers_count_for_whether_it_fits(tmp_path: Path) -> None:
     model = pipeline.decode(task_model("vww"), "vww.tflite")
-    pipeline.build(model, "netduino2plus", mlperf=Wish())
+    pipeline.build(model, "netduino2plus", mlperf=TaskWish())
     with pytest.raises(DoesNotFit, match=r"RAM: .* 27,656 benchmark"):
-        pipeline.build(model, "microbit", mlperf=Wish())
+        pipeline.build(model, "microbit", mlperf=TaskWish())
 
 
 @pytest.mark.parametrize("which", ["rows", "two models"])
@@ -332,15 +332,15 @@ def test_libraries_that_the_benchmark_cannot_feed_are_refused(which: str) -> Non
     model = pipeline.decode(task_model("ic"), "ic.tflite")
     with pytest.raises(UsageError, match=r"row by row|one model"):
         if which == "rows":
-            pipeline.build(model, BOARD, interface=Interface(input=ROWS), mlperf=Wish())
+            pipeline.build(model, BOARD, interface=Interface(input=ROWS), mlperf=TaskWish())
         else:
-            pipeline.build_together([model, model], BOARD, ["a", "b"], mlperf=Wish())
+            pipeline.build_together([model, model], BOARD, ["a", "b"], mlperf=TaskWish())
 
 
 def test_memory_of_the_applications_is_given(tmp_path: Path) -> None:
     model = pipeline.decode(task_model("kws"), "kws.tflite")
     interface = Interface(arena=EXTERNAL, input=EXTERNAL, output=EXTERNAL)
-    output.write(pipeline.build(model, BOARD, interface=interface, mlperf=Wish()).files, tmp_path)
+    output.write(pipeline.build(model, BOARD, interface=interface, mlperf=TaskWish()).files, tmp_path)
     with running(compiled(tmp_path)) as client:
         client.load(raw_data("kws", 5))
         assert client.infer(2, 1)[1] == answer("kws", model, raw_data("kws", 5))
@@ -362,7 +362,7 @@ def flashed(out: Path) -> Iterator[Client]:
 @pytest.mark.parametrize(("board", "task"), [("qemu-mps2-an386", "ic"), ("netduino2plus", "ad")])
 def test_an_emulated_board_is_driven_as_a_real_one(board: str, task: str, tmp_path: Path) -> None:
     model = pipeline.decode(task_model(task), f"{task}.tflite")
-    build = pipeline.build(model, board, mlperf=Wish())
+    build = pipeline.build(model, board, mlperf=TaskWish())
     output.write(build.files, tmp_path)
     with flashed(tmp_path) as client:
         assert client.ask("profile")[1] == f"m-model-[{task}01]"

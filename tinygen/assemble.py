@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinygen import manifest
@@ -127,7 +128,7 @@ def _content(
         schema=manifest.SCHEMA,
         tinygen=VERSION,
         name=name,
-        model=manifest.Model(model.file, model.sha256, f"model/{name}.tflite"),
+        model=manifest.Model(model.file, model.sha256, f"model/{name}{Path(model.file).suffix.lower()}"),
         profile=model.options.profile,
         batch=model.options.batch,
         streaming=_streaming(model),

@@ -155,6 +155,7 @@ def watch(
         return record.Watch(
             root=image.symbol(content.invoke).address,
             parts=tuple(image.symbol(layer.symbol).address for layer in content.layers),
+            architecture=image.architecture,
             stack=(image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address),
             allowed=allowed,
             pairs=pairs,

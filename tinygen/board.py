@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tinygen import firmware
+from tinygen.greeting import greet
 from tinygen.ir import Array
 from tinygen.link import open_link
 from tinygen.listening.heard import Heard
 from tinygen.manifest import Manifest
 from tinygen.peer import Answer
 from tinygen.session import Session
+
+_RESTART_SECONDS = 6.0
+"""For a board whose port goes away with each reset."""
 
 
 class BoardPeer:
@@ -77,10 +81,10 @@ def connected(out: Path, manifest: Manifest, port: str | None = None) -> Iterato
     Raises LinkError when it does not answer, or runs another model, UsageError when it is for somebody else.
     """
     firmware.expect_runner(out)
-    url = port or firmware.serial_port(out)
-    with open_link(url, firmware.baud(out)) as link:
-        session = Session(link)
-        session.check_model(manifest)
+    baud = firmware.baud(out)
+    seconds = _RESTART_SECONDS if firmware.restarts(out) else 0.0
+    link, session = greet(lambda: firmware.current_port(out, port), lambda url: open_link(url, baud), manifest, seconds)
+    with link:
         yield BoardPeer(manifest, session)
 
 

@@ -17,7 +17,7 @@ from tinygen.check import check
 from tinygen.errors import InvalidModel, UsageError
 from tinygen.fit import FitReport, fit, fit_together, room
 from tinygen.goal import Goal
-from tinygen.importers import OutlineRow, tflite
+from tinygen.importers import OutlineRow, onnx, tflite
 from tinygen.interface import Interface, shared_by
 from tinygen.ir import Graph
 from tinygen.layout import Layout
@@ -28,7 +28,7 @@ from tinygen.listening.hearing import Hearing
 from tinygen.listening.joining import join, listening_interface
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap, memory_map
-from tinygen.mlperf.task import Wish, task_of
+from tinygen.mlperf.task import TaskWish, task_of
 from tinygen.options import Options
 from tinygen.passes.stream import Stream, stream
 from tinygen.placed import Placed, place
@@ -36,7 +36,7 @@ from tinygen.plan import Plan, plan
 from tinygen.ports import with_ports
 from tinygen.target import Board, Core, load_board, load_core
 
-IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
+IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite, ".onnx": onnx}
 """One importer for each file suffix."""
 
 _LARGEST_FILE = 2**30
@@ -82,8 +82,9 @@ def read(path: Path, options: Options | None = None) -> Model:
 
 def decode(data: bytes, name: str, options: Options | None = None) -> Model:
     """The same for the content of a file of this name."""
-    options = options or Options()
-    graph = check(_importer(Path(name)).read(data, name, options))
+    importer = _importer(Path(name))
+    options = (options or Options()).for_format(Path(name).suffix, importer.PROFILES)
+    graph = check(importer.read(data, name, options))
     for graph_pass in passes.wanted(options):
         graph = check(graph_pass(graph))
     whole = graph
@@ -116,7 +117,7 @@ def build(
     goal: Goal | None = None,
     interface: Interface | None = None,
     hearing: Hearing | None = None,
-    mlperf: Wish | None = None,
+    mlperf: TaskWish | None = None,
 ) -> Build:
     """Generate library and project for a board.
 
@@ -132,7 +133,7 @@ def build_together(
     goal: Goal | None = None,
     interface: Interface | None = None,
     hearing: Hearing | None = None,
-    mlperf: Wish | None = None,
+    mlperf: TaskWish | None = None,
 ) -> tuple[Build, ...]:
     """Libraries of models of which one runs at a time, in one arena, and a project for all of them.
 
@@ -195,7 +196,7 @@ def _part(
     interface: Interface,
     together: tuple[tuple[str, str], ...],
     hearing: Hearing | None,
-    mlperf: Wish | None,
+    mlperf: TaskWish | None,
 ) -> Part:
     chosen = placed.chosen
     library, origin = board_c(model, prefix, placed, board, goal, interface, together, hearing)

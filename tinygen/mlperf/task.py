@@ -41,7 +41,7 @@ TASKS: Mapping[str, Kind] = {
 
 
 @dataclass(frozen=True)
-class Wish:
+class TaskWish:
     """Firmware for MLPerf Tiny's runner, and for which task, None where the model's shapes tell.
 
     Raises UsageError for a task that there is not.
@@ -95,7 +95,7 @@ class Task:
         return _PROTOCOL_BYTES + (0 if self.pixels is None else self.pixels.nbytes)
 
 
-def task_of(name: str, inputs: Sequence[Port], outputs: Sequence[Port], wish: Wish) -> Task:
+def task_of(name: str, inputs: Sequence[Port], outputs: Sequence[Port], wish: TaskWish) -> Task:
     """The task that a model, `name` in messages, is for.
 
     Raises UsageError where it can be none, or not the one that is wished for, with the reason.
