@@ -16,15 +16,16 @@ import pytest
 from accesses import Expected, expected, reads_the_overwritten, too_near
 from board_cases import few_rows, those_that_fit
 from building import Built, differences, varied
+from case_files import case_file
 from emulated_bench import Bench
 from operator_cases import FAMILIES, NAMED, build, cases_of_each_kernel, kernels_of, named_cases
-from tflite_builder import build_case
 
 from tinygen import elf, manifest, output, pipeline
 from tinygen.board import BoardPeer
 from tinygen.counting.disassembly import disassemble
 from tinygen.goal import STYLES, Goal
 from tinygen.ops import registry
+from tinygen.ops.case import Case
 from tinygen.stack_use import stack_bound
 from tinygen.target import load_core
 
@@ -67,13 +68,19 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
         assert tried, f"{kernel} fits on {bench.board.name} in none of {', '.join(names)}: add a smaller case"
 
 
+def decoded(name: str, case: Case) -> pipeline.Model:
+    """A case's model, with few rows, called by its name."""
+    file, data = case_file(few_rows(case))
+    return pipeline.decode(data, f"{name}{Path(file).suffix}")
+
+
 def test_every_portable_kernel_gives_the_references_bytes_on_riscv(tmp_path: Path) -> None:
     board, core = "qemu-riscv32-virt", load_core("rv32imc")
     wanted = set(PORTABLE)
     chosen: dict[str, list[str]] = {}
     for name, case in NAMED.items():
         for objective in STYLES if wanted & kernels_of(name, core) else ():
-            model = pipeline.decode(build_case(few_rows(case)), f"{name}.tflite")
+            model = decoded(name, case)
             content = pipeline.build(model, board, "kernel", Goal(objective)).manifest
             used = {layer.kernel for layer in content.layers} & wanted
             if used:
@@ -81,7 +88,7 @@ def test_every_portable_kernel_gives_the_references_bytes_on_riscv(tmp_path: Pat
                 wanted -= used
     assert not wanted
     for objective, names in chosen.items():
-        models = [pipeline.decode(build_case(few_rows(NAMED[name])), f"{name}.tflite") for name in names]
+        models = [decoded(name, NAMED[name]) for name in names]
         out = tmp_path / objective
         output.write(pipeline.build_together(models, board, goal=Goal(objective))[0].files, out)
         (tmp_path / f"bench-{objective}").mkdir()
@@ -105,7 +112,8 @@ def test_no_random_case_wants_more_stack(tmp_path: Path) -> None:
         for family, module in FAMILIES.items()
         for index in range(RANDOM_CASES)
     }
-    models = [pipeline.decode(build_case(case), f"{name}.tflite") for name, case in cases.items()]
+    files = {name: case_file(case) for name, case in cases.items()}
+    models = [pipeline.decode(data, f"{name}{Path(file).suffix}") for name, (file, data) in files.items()]
     built = pipeline.build_together(models, board)
     output.write(built[0].files, tmp_path / "out")
     folder = tmp_path / "bench"

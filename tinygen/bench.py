@@ -220,8 +220,10 @@ def time(out: Path, content: Manifest, port: str | None = None, on_line: OnLine 
 def for_board(out: Path, content: Manifest, name: str) -> Iterator[tuple[Path, Manifest]]:
     """An output folder for a board: `out` itself, or the same library in a temporary project for one of its core.
 
-    Raises UsageError for a board with another core than the library was generated for.
+    Raises UsageError for a board with another core than the library was generated for, and for firmware that does not
+    talk to tinygen.
     """
+    firmware.expect_runner(out)
     if name == content.board:
         yield out, content
         return

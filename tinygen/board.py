@@ -78,8 +78,9 @@ class BoardPeer:
 def connected(out: Path, manifest: Manifest, port: str | None = None) -> Iterator[BoardPeer]:
     """The board that already runs the firmware of `out`.
 
-    Raises LinkError when it does not answer, or runs another model.
+    Raises LinkError when it does not answer, or runs another model, UsageError when it is for somebody else.
     """
+    firmware.expect_runner(out)
     baud = firmware.baud(out)
     seconds = _RESTART_SECONDS if firmware.restarts(out) else 0.0
     link, session = greet(lambda: firmware.current_port(out, port), lambda url: open_link(url, baud), manifest, seconds)
@@ -92,6 +93,7 @@ def flashed(
     out: Path, manifest: Manifest, port: str | None = None, on_line: Callable[[str], None] | None = None
 ) -> Iterator[BoardPeer]:
     """Build and flash first; an emulated board is stopped again on leaving."""
+    firmware.expect_runner(out)
     try:
         url = firmware.flash(out, port, on_line)
         with connected(out, manifest, url) as peer:

@@ -23,7 +23,7 @@ from threading import Thread
 from typing import IO, Any
 
 from tinygen import elf
-from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing
+from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing, UsageError
 from tinygen.platformio_storage import check_registry
 from tinygen.target import EMULATED_PLATFORM
 from tinygen.usb_ports import Choose, UsbPort, candidates, only_one, plugged_in, returned
@@ -60,6 +60,7 @@ class _Project:
     platform: str
     emulator: Mapping[str, Any] | None  # of an emulated board: its facts, as the board file has them
     baud: int
+    runner: str | None  # whose protocol the firmware speaks, where that is not the runner's own
     programs: tuple[str, ...]  # that must be on the PATH
     usb: tuple[str, ...]  # of a real board: devices that its port may belong to
     native_usb: bool  # whether its port goes away with each reset
@@ -168,6 +169,16 @@ def restarts(out: Path) -> bool:
     return _project(out).native_usb
 
 
+def expect_runner(out: Path) -> None:
+    """Raises UsageError where the project's firmware speaks another protocol than the runner's own."""
+    runner = _project(out).runner
+    if runner is not None:
+        raise UsageError(
+            f"{out} was built with --runner {runner}: its firmware speaks another protocol",
+            f"Build it without --runner {runner}, into a folder of its own: the library is the same.",
+        )
+
+
 def baud(out: Path) -> int:
     """The speed of the firmware's serial port in baud. Raises OutputError when `out` holds no project."""
     return _project(out).baud
@@ -234,6 +245,7 @@ def _project(out: Path) -> _Project:
         board = settings[f"env:{environment}"]["board"]
         section = settings[f"env:{environment}"]
         baud = int(section["monitor_speed"])
+        runner = section.get("custom_runner")
         programs: tuple[str, ...] = ()
         emulator = None
         if platform.endswith(f"/{EMULATED_PLATFORM}"):
@@ -251,6 +263,7 @@ def _project(out: Path) -> _Project:
         platform,
         emulator,
         baud,
+        runner,
         programs,
         usb=tuple(section.get("custom_usb", "").split()),
         native_usb=section.get("custom_native_usb") == "yes",

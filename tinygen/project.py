@@ -12,6 +12,9 @@ from tinygen.board_port import tick_sources
 from tinygen.errors import BoardError, Problem, UnsupportedModel, UsageError
 from tinygen.interface import EXTERNAL
 from tinygen.manifest import Manifest
+from tinygen.mlperf.firmware import RUNNER as MLPERF
+from tinygen.mlperf.firmware import mlperf_files
+from tinygen.mlperf.task import Task
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, FLASH, RAM, Board, Core
 
@@ -31,10 +34,13 @@ class Footprint:
 RUNNER_FOOTPRINT = Footprint(flash_bytes=4864, ram_bytes=768)
 
 
-def project_files(board: Board, core: Core, models: Sequence[Manifest]) -> dict[str, str | bytes]:
+def project_files(
+    board: Board, core: Core, models: Sequence[Manifest], task: Task | None = None
+) -> dict[str, str | bytes]:
     """All files of the project outside of lib/, model/ and manifest.json, by path relative to its folder, sorted.
 
-    `models` say what libraries it is for; they are compiled with the same flags. Raises BoardError for a board that
+    `models` say what libraries it is for; they are compiled with the same flags. `task`: the only model's, where the
+    firmware is for MLPerf Tiny's runner. Raises BoardError for a board that
     tinygen has no port for, UnsupportedModel for too many inputs or outputs, UsageError for too many models.
     """
     if len(models) > _MOST_PORTS:
@@ -46,7 +52,7 @@ def project_files(board: Board, core: Core, models: Sequence[Manifest]) -> dict[
             raise UnsupportedModel(model.name, [Problem("the model", "", reason, "")])
     names = " and ".join(model.name for model in models)
     files: dict[str, str | bytes] = {
-        "platformio.ini": _settings(board, core, names, models[0].cflags),
+        "platformio.ini": _settings(board, core, names, models[0].cflags, task),
         "src/runner_model.c": emit.render(
             "project/runner_model.c.j2",
             names=names,
@@ -54,14 +60,16 @@ def project_files(board: Board, core: Core, models: Sequence[Manifest]) -> dict[
             given_bytes=max(model.arena_bytes if model.set_arena else 0 for model in models),
         ),
     }
-    files |= _tree(resource("firmware", "runner"), "src/runner")
+    files |= _tree(resource("firmware", "runner"), "src/runner") if task is None else mlperf_files(names, task)
     if board.emulator is not None:
         files |= linker_files(board, f"platforms/{EMULATED_PLATFORM}/core")
         files[f"boards/{board.platformio_board}.json"] = _board_json(board, core)
         files |= _tree(resource("firmware", "platforms", EMULATED_PLATFORM), f"platforms/{EMULATED_PLATFORM}")
     else:
-        del files["src/runner/main.c"]  # a framework has its own main()
+        # A framework has its own main().
+        files = {path: text for path, text in files.items() if path not in ("src/runner/main.c", "src/mlperf/main.c")}
         files |= _framework_port(board)
+        files["src/port/main.cpp"] = emit.render("project/sketch.cpp.j2", names=names, mlperf=task is not None)
     return dict(sorted(files.items()))
 
 
@@ -83,12 +91,13 @@ def _runner_model(model: Manifest) -> dict[str, object]:
     }
 
 
-def _settings(board: Board, core: Core, name: str, cflags: Sequence[str]) -> str:
+def _settings(board: Board, core: Core, name: str, cflags: Sequence[str], task: Task | None) -> str:
     emulated = board.emulator is not None
     return emit.render(
         "project/platformio.ini.j2",
         name=name,
         board=board,
+        runner=None if task is None else MLPERF,
         emulated=emulated,
         # An absolute link: PlatformIO takes a relative one for the same platform in every project.
         platform=f"symlink://${{PROJECT_DIR}}/platforms/{board.platform}" if emulated else board.platform,

@@ -97,10 +97,11 @@ def verify(
         if model.stream is not None:
             peers.append(nullcontext(WindowPeer(model.graph, model.stream, content)))
         original = RUNTIMES[against or content.profile]
-        silent = None
+        silent, remark = None, ""
         if against or original.is_installed:
             try:
                 original.ask(out, content)
+                remark = original.remark
                 peers.append(original.peer(out, content))
             except CannotCompare as reason:
                 if against:
@@ -132,10 +133,10 @@ def verify(
         if stack:
             stack.check()
         verdicts = [plain(found) | {"equal": found.equal, "explained": found.explained} for found in reports]
-        shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent}
+        shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent, "remark": remark}
         show_json(shown | {"stack": plain(stack)})
     else:
-        _show_reports(reports, content, silent)
+        _show_reports(reports, content, silent or remark)
         if stack:
             show(f"\n{stack_text(stack)}")
         show(f"\n{tables.verify_verdict(equal, explained, content.profile)}")

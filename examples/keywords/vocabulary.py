@@ -1,0 +1,25 @@
+"""What the model tells apart: words, and two classes for all else."""
+
+WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+SILENCE, UNKNOWN = "silence", "unknown"
+CLASSES = (SILENCE, UNKNOWN, *WORDS)
+
+UNKNOWN_WORDS = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "hundred"),
+    *("house", "tree", "cat", "dog", "bird", "bed", "happy", "wow", "backward", "forward", "follow", "learn"),
+    *("hello", "please", "thanks", "music", "water", "window", "table", "robot", "maybe", "never", "always", "again"),
+    *("so", "toe", "low", "nope", "show", "yet", "yesterday", "guess", "less", "cup", "upper", "town", "dawn", "lift"),
+    *("laughed", "light", "ride", "an", "own", "of", "awful", "step", "top", "goal", "ghost", "open", "over", "shop"),
+)
+"""Spoken in training, as what is none of the words; some of them sound like one."""
+
+UNHEARD_WORDS = (
+    *("marvin", "sheila", "visual", "kitchen", "garden", "coffee", "switch", "morning", "letter", "bottle"),
+    *("note", "best", "drown", "bright", "stock", "cough", "gone", "apple", "seventy", "weather"),
+)
+"""Spoken by held-out voices only."""
+
+BEGINNINGS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "sh", "st", "t", "v", "w", "z")
+VOWELS = ("a", "e", "i", "o", "u", "ee", "oo", "ow", "ay", "ie")
+ENDINGS = ("", "b", "d", "f", "g", "k", "l", "m", "n", "p", "s", "sh", "t", "st", "ft")
+"""Syllables of words that mean nothing."""
