@@ -25,7 +25,6 @@ from tinygen.board import BoardPeer
 from tinygen.counting.disassembly import disassemble
 from tinygen.goal import STYLES, Goal
 from tinygen.ops import registry
-from tinygen.ops.case import Case
 from tinygen.stack_use import stack_bound
 from tinygen.target import load_core
 
@@ -68,19 +67,13 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
         assert tried, f"{kernel} fits on {bench.board.name} in none of {', '.join(names)}: add a smaller case"
 
 
-def decoded(name: str, case: Case) -> pipeline.Model:
-    """A case's model, with few rows, called by its name."""
-    file, data = case_file(few_rows(case))
-    return pipeline.decode(data, f"{name}{Path(file).suffix}")
-
-
 def test_every_portable_kernel_gives_the_references_bytes_on_riscv(tmp_path: Path) -> None:
     board, core = "qemu-riscv32-virt", load_core("rv32imc")
     wanted = set(PORTABLE)
     chosen: dict[str, list[str]] = {}
-    for name, case in NAMED.items():
+    for name in NAMED:
         for objective in STYLES if wanted & kernels_of(name, core) else ():
-            model = decoded(name, case)
+            model = _model(name)
             content = pipeline.build(model, board, "kernel", Goal(objective)).manifest
             used = {layer.kernel for layer in content.layers} & wanted
             if used:
@@ -88,7 +81,7 @@ def test_every_portable_kernel_gives_the_references_bytes_on_riscv(tmp_path: Pat
                 wanted -= used
     assert not wanted
     for objective, names in chosen.items():
-        models = [decoded(name, NAMED[name]) for name in names]
+        models = [_model(name) for name in names]
         out = tmp_path / objective
         output.write(pipeline.build_together(models, board, goal=Goal(objective))[0].files, out)
         (tmp_path / f"bench-{objective}").mkdir()
@@ -99,6 +92,11 @@ def test_every_portable_kernel_gives_the_references_bytes_on_riscv(tmp_path: Pat
                 peer.session.check_model(each.manifest)
                 one = nullcontext(BoardPeer(each.manifest, peer.session))
                 assert differences(each, varied(each, SAMPLES), one) == [], each.manifest.name
+
+
+def _model(name: str) -> pipeline.Model:
+    file, data = case_file(few_rows(NAMED[name]))
+    return pipeline.decode(data, f"{name}{Path(file).suffix}")
 
 
 RANDOM_CASES = 3  # of each family

@@ -164,11 +164,6 @@ def is_emulated(out: Path) -> bool:
     return _project(out).emulated
 
 
-def restarts(out: Path) -> bool:
-    """Whether the board's serial port goes away with each reset. Raises OutputError when `out` holds no project."""
-    return _project(out).native_usb
-
-
 def expect_runner(out: Path) -> None:
     """Raises UsageError where the project's firmware speaks another protocol than the runner's own."""
     runner = _project(out).runner
@@ -177,6 +172,11 @@ def expect_runner(out: Path) -> None:
             f"{out} was built with --runner {runner}: its firmware speaks another protocol",
             f"Build it without --runner {runner}, into a folder of its own: the library is the same.",
         )
+
+
+def restarts(out: Path) -> bool:
+    """Whether the board's serial port goes away with each reset. Raises OutputError when `out` holds no project."""
+    return _project(out).native_usb
 
 
 def baud(out: Path) -> int:
@@ -245,7 +245,6 @@ def _project(out: Path) -> _Project:
         board = settings[f"env:{environment}"]["board"]
         section = settings[f"env:{environment}"]
         baud = int(section["monitor_speed"])
-        runner = section.get("custom_runner")
         programs: tuple[str, ...] = ()
         emulator = None
         if platform.endswith(f"/{EMULATED_PLATFORM}"):
@@ -263,7 +262,7 @@ def _project(out: Path) -> _Project:
         platform,
         emulator,
         baud,
-        runner,
+        section.get("custom_runner"),
         programs,
         usb=tuple(section.get("custom_usb", "").split()),
         native_usb=section.get("custom_native_usb") == "yes",
