@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from tinygen.board_from_platformio import board_text
@@ -23,15 +22,15 @@ def add_board(board: str, out: Path | None = None, platform: str | None = None) 
         raise BoardError(f"{path}: a board's file is called NAME.toml", f"Name it: -o {path.stem}.toml")
     text = board_text(described.identity, described.platform, described.facts, frozenset(list_cores()))
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        file = path.open("x", encoding="utf-8")
     except FileExistsError:
         raise OutputError(f"{path} is there already", "Name another file with -o, or remove it.") from None
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from None
     try:
+        with file:
+            file.write(text)
         return path, load_board(path)
-    except BoardError:
-        with contextlib.suppress(OSError):
-            path.unlink()
+    except BaseException:
+        path.unlink(missing_ok=True)
         raise
