@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import wave
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -77,3 +79,13 @@ def sounds(length: int, seed: int = 0) -> Mapping[str, Array]:
         "growing noise": rng.normal(size=length) * np.exp(np.linspace(0, 10, length)),
     }
     return {name: np.clip(np.rint(values), -(2**15), 2**15 - 1).astype(np.int16) for name, values in wide.items()}
+
+
+def write_wav(path: Path, samples: Array, rate: int = 8000, channels: int = 1, width: int = 2) -> Path:
+    """A recording."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        file.writeframes(samples.tobytes())
+    return path

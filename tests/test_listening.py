@@ -6,19 +6,21 @@ import contextlib
 import json
 import re
 import subprocess
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from building import BOARD, Built
+from commands import Run
 from emulated_bench import Bench
+from sounds import write_wav
 from stream_nets import StreamNet
 from tflite_builder import build_case, build_model
 
-from tinygen import audio, board, cli, output, pipeline, reference, samples, verify
-from tinygen.errors import BoardFault, FrontEndError, InputError, UsageError
+from tinygen import audio, elf, output, pipeline, reference, samples, verify
+from tinygen.counting.disassembly import disassemble
+from tinygen.errors import BoardFault, FrontEndError, UsageError
 from tinygen.interface import EXTERNAL, ROWS, Interface
 from tinygen.ir import Array, Tensor
 from tinygen.listening import verify as listening
@@ -26,10 +28,10 @@ from tinygen.listening.detector import DetectorWish
 from tinygen.listening.hearing import Hearing, hear_with
 from tinygen.listening.peers import host_listener
 from tinygen.listening.recordings import cut, recordings
-from tinygen.listening.wav import read_wav
 from tinygen.manifest import Manifest
 from tinygen.ops import svdf
 from tinygen.options import Options, Streaming
+from tinygen.stack_use import UNPAINTED, feed_stack_bound, stack_bound
 from tinygen.target import load_core
 
 FRAMES, WIDTH, CHANNELS = 9, 2, 3
@@ -51,21 +53,6 @@ coefficients = {features}
 scale = {scale}
 zero_point = {zero_point}
 """
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    def called(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["tinygen", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0), *capfd.readouterr()
-
-    return called
 
 
 def window_model(dtype: str = "int8") -> bytes:
@@ -187,7 +174,8 @@ def test_boards_hear_the_same(name: str, tmp_path: Path) -> None:
     sounds = recordings(listening.enough(content, 6), 0)
     folder = tmp_path / "bench"
     folder.mkdir()
-    with Bench(name, folder).running(Built(model, tmp_path / "out", content)) as peer:
+    bench = Bench(name, folder)
+    with bench.running(Built(model, tmp_path / "out", content)) as peer:
         reference_ = listening.listener(tmp_path / "out", content, model.graph)
         (report,) = listening.verify(reference_, content, sounds, [contextlib.nullcontext(peer)])
         assert (report.differences, report.samples >= 6 * len(sounds)) == ((), True)
@@ -197,6 +185,14 @@ def test_boards_hear_the_same(name: str, tmp_path: Path) -> None:
         assert not peer.session.listen(bytes(2)).due
         with pytest.raises(BoardFault, match="order"):
             peer.session.outputs()
+    image = bench.link(tmp_path / "out", content)
+    code = disassemble(image, load_core(content.core).toolchain)
+    invoke, feed = (of(elf.read(image), code, content) for of in (stack_bound, feed_stack_bound))
+    assert feed is not None and feed.bytes is not None and invoke.bytes is not None
+    assert peer.feed_stack_bytes is not None
+    assert invoke.bytes < feed.bytes and feed.path[0] == "net_feed"
+    # The runner's function between is among what was used.
+    assert UNPAINTED < peer.feed_stack_bytes <= feed.bytes + 16 and feed.bytes <= peer.feed_stack_bytes
 
 
 def test_other_results_are_found(tmp_path: Path) -> None:
@@ -242,73 +238,6 @@ def test_memory_is_what_the_header_says(hop: int, tmp_path: Path) -> None:
     front_end = content.front_end
     assert front_end is not None
     assert (front_end.ram_bytes, front_end.const_bytes) == (found["RAM"], found["CONST"])
-
-
-# --- recordings -------------------------------------------------------------------------------------------------------
-
-
-def write_wav(path: Path, samples: Array, rate: int = 8000, channels: int = 1, width: int = 2) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(width)
-        file.setframerate(rate)
-        file.writeframes(samples.tobytes())
-    return path
-
-
-def test_recordings_are_played_to_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-    model = decoded(window_model())
-    out, folder = tmp_path / "out", tmp_path / "bench"
-    # Of two outputs, one is a word as soon as it is above its zero point, for two results.
-    wish = DetectorWish("", ("low", "high"), (0.5, 0.01), window=2, pause_ms=30)
-    fitting = hearing_for(model, tmp_path)
-    build = pipeline.build(
-        model, BOARD, "net", hearing=Hearing(fitting.source, fitting.text, fitting.front_end, 2, wish)
-    )
-    output.write(build.files, out)
-    content = build.manifest
-    samples_ = recordings(listening.enough(content, 20), 0)["noise in bursts"]
-    recording = write_wav(tmp_path / "speech.wav", samples_)
-    folder.mkdir()
-    with Bench(BOARD, folder).running(Built(model, out, content)) as peer:
-        monkeypatch.setattr(board, "connected", lambda *_: contextlib.nullcontext(peer))
-        code, said, _ = run("run", out, "--input", recording, "--json")
-        shown = run("run", out, "--input", recording)[1]
-    assert code == 0 and content.front_end is not None and content.front_end.detector is not None
-    expected = listening.listener(out, content, model.graph).feed(samples_)
-    labels = [word.label for word in content.front_end.detector.words]
-    found = json.loads(said)
-    assert [each["word"] for each in found["results"]] == [labels[x.word] if x.word >= 0 else None for x in expected]
-    first, step = content.front_end.first, content.front_end.step
-    assert [each["seconds"] for each in found["results"]] == [(first + i * step) / 8000 for i in range(len(expected))]
-    assert 0 < len(found["words"]) < len(expected)
-    for each in found["words"]:
-        assert f"{each['seconds']:.3f} s  {each['word']}" in shown
-    assert f"{len(found['words'])} word" in shown
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"rate": 16_000}, "has 1 channel of 16 bits at 16,000 Hz; the front end takes 1 of 16 bits at 8,000 Hz"),
-        ({"channels": 2}, "has 2 channels of 16 bits"),
-        ({"width": 1}, "has 1 channel of 8 bits"),
-    ],
-)
-def test_recordings_of_other_kinds(change: dict[str, int], expected: str, tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "x.wav", np.zeros(12, np.int16), **change)
-    with pytest.raises(InputError, match=f"{expected}(.|\n)*sox .* -r 8000"):
-        read_wav(path, 8000)
-
-
-def test_what_is_no_recording(tmp_path: Path) -> None:
-    path = tmp_path / "x.wav"
-    with pytest.raises(InputError, match="there is no file"):
-        read_wav(path, 8000)
-    for data in (b"", b"RIFF", b"no wave" * 100):
-        path.write_bytes(data)
-        with pytest.raises(InputError, match=r"cannot read .*x\.wav"):
-            read_wav(path, 8000)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from shared import needs_shared_models, shared_models
 from tinygen import board as boards
 from tinygen import firmware, manifest, output, pipeline, reference, samples, verify
 from tinygen.resources import resource
+from tinygen.stack_use import UNPAINTED, stack_uses
 from tinygen.target import list_boards, load_board
 
 EMULATED = [name for name in list_boards() if load_board(name).emulator is not None]
@@ -132,17 +133,44 @@ def test_another_model_on_the_board_is_noticed(flashed: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("board", EMULATED)
 def test_demo(tmp_path: Path, board: str) -> None:
     out = tmp_path / "with space" / "demo"
-    done = cli("demo", "-o", out, "--board", board, "--images", 4)
+    done = cli("demo", "-o", out, "--board", board, "--images", 4, "--example", "digits")
     assert done.returncode == 0, done.stderr
     assert f"SUCCESS: {board} answered 4 of 4 images" in done.stdout
     assert emulators(out) == []
+
+
+@pytest.mark.parametrize("board", ["qemu-mps2-an386", "microbit"])
+def test_demo_of_keywords(tmp_path: Path, board: str) -> None:
+    out, picture = tmp_path / "demo", tmp_path / "heard.png"
+    done = cli("demo", "-o", out, "--board", board, "--example", "keywords", "--seconds", 2.1, "--play", picture)
+    assert done.returncode == 0, done.stderr
+    assert f"SUCCESS: {board} answered 2.1 s of samples with exactly the reference's bytes" in done.stdout
+    spoken = json.loads(resource("examples", "keywords", "recordings", "spoken.json").read_text())["conversation.wav"]
+    content = manifest.load(out / "keywords")
+    assert content.front_end is not None and content.front_end.detector is not None
+    words = {word.label for word in content.front_end.detector.words}
+    said = [each for each in spoken if each["end"] < 2 and each["said"] in words]
+    assert said
+    for each in said:
+        assert re.search(
+            rf"{each['said']} +{each['start']:.2f} .* {each['said']} at [\d.]+ s +{each['said']} at", done.stdout
+        )
+    assert picture.is_file()
+    assert emulators(out) == []
+    # What was used by taking samples, but for the runner's own function, is within what the linked code can use.
+    used = re.search(r"Stack used by keywords_feed: (\d+) bytes", done.stdout)
+    assert used is not None
+    invoke, feed = stack_uses(out / "keywords", content, None, int(used[1]))
+    assert (invoke.invoke, feed.invoke) == ("keywords_invoke", "keywords_feed")
+    assert invoke.bound.bytes and feed.bound.bytes and feed.used and invoke.bound.bytes < feed.bound.bytes
+    assert UNPAINTED < feed.used <= feed.bound.bytes and not feed.exceeds
 
 
 def test_a_board_file_of_the_users_own(tmp_path: Path) -> None:
     mine = tmp_path / "my-board.toml"
     mine.write_text(resource("boards", "netduino2plus.toml").read_text().replace("115_200", "57_600"))
     out = tmp_path / "demo"
-    done = cli("demo", "-o", out, "--board", mine, "--images", 2)
+    done = cli("demo", "-o", out, "--board", mine, "--images", 2, "--example", "digits")
     assert done.returncode == 0, done.stderr
     assert "SUCCESS: my-board answered 2 of 2 images" in done.stdout
     assert firmware.baud(out) == 57_600

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tinygen import firmware
+from tinygen.greeting import greet
 from tinygen.ir import Array
 from tinygen.link import open_link
 from tinygen.listening.heard import Heard
 from tinygen.manifest import Manifest
 from tinygen.peer import Answer
 from tinygen.session import Session
+
+_RESTART_SECONDS = 6.0
+"""For a board whose port goes away with each reset."""
 
 
 class BoardPeer:
@@ -22,6 +26,8 @@ class BoardPeer:
         self.name = manifest.board
         self.profile = None
         self.stack_bytes: int | None = None
+        self.feed_stack_bytes: int | None = None
+        """Of stack that taking samples has used at most, results included, as the runner measures it."""
         self.session = session
         self._state_bytes = manifest.state_bytes
         self._taken = 0
@@ -59,6 +65,7 @@ class BoardPeer:
             answer = self.session.listen(data[2 * taken :])
             taken += answer.samples
             if answer.due:
+                self.feed_stack_bytes = max(self.feed_stack_bytes or 0, self.session.stack() or 0) or None
                 found.append(Heard(self.session.outputs(), answer.word, self._taken + taken))
         self._taken += taken
         return found
@@ -74,12 +81,13 @@ class BoardPeer:
 def connected(out: Path, manifest: Manifest, port: str | None = None) -> Iterator[BoardPeer]:
     """The board that already runs the firmware of `out`.
 
-    Raises LinkError when it does not answer, or runs another model.
+    Raises LinkError when it does not answer, or runs another model, UsageError when it is for somebody else.
     """
-    url = port or firmware.serial_port(out)
-    with open_link(url, firmware.baud(out)) as link:
-        session = Session(link)
-        session.check_model(manifest)
+    firmware.expect_runner(out)
+    baud = firmware.baud(out)
+    seconds = _RESTART_SECONDS if firmware.restarts(out) else 0.0
+    link, session = greet(lambda: firmware.current_port(out, port), lambda url: open_link(url, baud), manifest, seconds)
+    with link:
         yield BoardPeer(manifest, session)
 
 
@@ -88,6 +96,7 @@ def flashed(
     out: Path, manifest: Manifest, port: str | None = None, on_line: Callable[[str], None] | None = None
 ) -> Iterator[BoardPeer]:
     """Build and flash first; an emulated board is stopped again on leaving."""
+    firmware.expect_runner(out)
     try:
         url = firmware.flash(out, port, on_line)
         with connected(out, manifest, url) as peer:

@@ -48,6 +48,11 @@ def show_error(message: str, remedy: str, as_json: bool, kind: str) -> None:
         console.print(remedy, markup=False, highlight=False, soft_wrap=True)
 
 
+def note(text: str) -> None:
+    """Print to people what is not the answer: to the standard error."""
+    _stderr().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def show_interrupted() -> None:
     """Print that the user ended it."""
     _stderr().print("\nInterrupted.")

@@ -18,6 +18,8 @@ class Listener:
     def __init__(self, graph: Graph, front_end: FrontEnd, frames: Frames, detector: Detector | None = None) -> None:
         self._graph = graph
         self._frames = frames
+        self._first = front_end.window + (frames.new - 1) * front_end.step
+        self._step = frames.new * front_end.step
         self._stream = Stream(front_end)
         output = graph.tensors[graph.outputs[0]]
         zero_point = 0 if output.quant is None else int(output.quant.zero_point[0])
@@ -30,6 +32,7 @@ class Listener:
         self._states = reference.initial_states(self._graph)
         self._kept = np.full((self._frames.kept, self._frames.features), self._frames.zero_point, np.int8)
         self._pending = self._kept[:0]
+        self._results = 0
         if self._detecting is not None:
             self._detecting.reset()
 
@@ -48,4 +51,6 @@ class Listener:
         values = reference.evaluate(graph, [window.reshape(graph.tensors[graph.inputs[0]].shape)], self._states)
         self._states = reference.next_states(graph, values)
         word = NOTHING if self._detecting is None else self._detecting.take(values[graph.outputs[0]])
-        return Heard([values[name].tobytes() for name in graph.outputs], word)
+        after = self._first + self._results * self._step
+        self._results += 1
+        return Heard([values[name].tobytes() for name in graph.outputs], word, after)
