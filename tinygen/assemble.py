@@ -17,6 +17,7 @@ from tinygen.library import Library
 from tinygen.listening.joining import Joined
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap
+from tinygen.mlperf.task import Task
 from tinygen.output import sealed
 from tinygen.placed import Placed
 from tinygen.placement import sections
@@ -54,6 +55,8 @@ class Part:
     memory: MemoryMap
     joined: Joined | None = None
     """Of a library that takes samples: with its front end."""
+    task: Task | None = None
+    """Of a model whose firmware is for MLPerf Tiny's runner."""
 
 
 def assemble(
@@ -81,7 +84,7 @@ def assemble(
     ]
     files = {
         **_pictures(parts, board),
-        **{path: _bytes(text) for path, text in project_files(board, core, contents).items()},
+        **{path: _bytes(text) for path, text in project_files(board, core, contents, parts[0].task).items()},
         **{f"{folder}/{path}": _bytes(text) for folder, texts in libraries.items() for path, text in texts.items()},
         **{content.model.path: part.model.data for content, part in zip(contents, parts, strict=True)},
         **{part.joined.manifest.path: part.joined.hearing.text for part in parts if part.joined is not None},

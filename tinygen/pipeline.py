@@ -28,6 +28,7 @@ from tinygen.listening.hearing import Hearing
 from tinygen.listening.joining import join, listening_interface
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap, memory_map
+from tinygen.mlperf.task import TaskWish, task_of
 from tinygen.options import Options
 from tinygen.passes.stream import Stream, stream
 from tinygen.placed import Placed, place
@@ -116,12 +117,13 @@ def build(
     goal: Goal | None = None,
     interface: Interface | None = None,
     hearing: Hearing | None = None,
+    mlperf: TaskWish | None = None,
 ) -> Build:
     """Generate library and project for a board.
 
     Raises UsageError for a name or a place that cannot be, BoardError, FrontEndError, and DoesNotFit.
     """
-    return build_together([model], board_name, [name], goal, interface, hearing)[0]
+    return build_together([model], board_name, [name], goal, interface, hearing, mlperf)[0]
 
 
 def build_together(
@@ -131,15 +133,21 @@ def build_together(
     goal: Goal | None = None,
     interface: Interface | None = None,
     hearing: Hearing | None = None,
+    mlperf: TaskWish | None = None,
 ) -> tuple[Build, ...]:
     """Libraries of models of which one runs at a time, in one arena, and a project for all of them.
 
     `names` are for the models in their order, or left out; the goal is each one's. Every build has all files. Raises
-    UsageError for names or places that cannot be, BoardError, FrontEndError, and DoesNotFit. `hearing` is for a single
-    model.
+    UsageError for names or places that cannot be, BoardError, FrontEndError, and DoesNotFit. `hearing`, and
+    `mlperf`, firmware for MLPerf Tiny's runner, are for a single model.
     """
     goal = goal or Goal()
     interface = interface or Interface()
+    if mlperf is not None and (len(models) > 1 or hearing is not None):
+        raise UsageError(
+            "--runner mlperf is for one model that takes what the benchmark sends",
+            "Build it by itself, without --frontend.",
+        )
     if hearing is not None:
         interface = listening_interface(models, hearing, interface)
     board = load_board(board_name)
@@ -150,7 +158,7 @@ def build_together(
     together = tuple((model.file, prefix) for model, prefix in zip(models, prefixes, strict=True))
     placed = place([board_plan(model, board, core, goal, interface) for model in models], board, goal, interface)
     parts = [
-        _part(model, prefix, each, board, core, goal, interface, together if len(models) > 1 else (), hearing)
+        _part(model, prefix, each, board, core, goal, interface, together if len(models) > 1 else (), hearing, mlperf)
         for model, prefix, each in zip(models, prefixes, placed, strict=True)
     ]
     fit_together([part.fit for part in parts], board)
@@ -188,6 +196,7 @@ def _part(
     interface: Interface,
     together: tuple[tuple[str, str], ...],
     hearing: Hearing | None,
+    mlperf: TaskWish | None,
 ) -> Part:
     chosen = placed.chosen
     library, origin = board_c(model, prefix, placed, board, goal, interface, together, hearing)
@@ -203,9 +212,12 @@ def _part(
         detector = None if wish is None else detector_for(model.graph, hearing.front_end, frames, wish)
         joined = join(hearing, frames, detector, library, host, prefix, origin, core)
         library, host = joined.library, joined.host
-    report = fit(placed, library.const_bytes, board, model.file, joined.sizes if joined is not None else (0, 0))
+    task = None if mlperf is None else task_of(model.file, library.inputs, library.outputs, mlperf)
+    beside = {} if joined is None else {"front end": joined.sizes}
+    beside |= {} if task is None else {"benchmark": (task.ram_bytes, task.flash_bytes)}
+    report = fit(placed, library.const_bytes, board, model.file, beside)
     drawn = memory_map(chosen.graph, chosen)
-    return Part(model, prefix, origin.goal, placed, library, host, report, drawn, joined)
+    return Part(model, prefix, origin.goal, placed, library, host, report, drawn, joined, task)
 
 
 def board_plan(model: Model, board: Board, core: Core, goal: Goal, interface: Interface) -> Plan:

@@ -14,6 +14,7 @@ from tinygen.cli.build import build
 from tinygen.cli.compare import compare
 from tinygen.cli.console import show_error, show_interrupted
 from tinygen.cli.demo import demo
+from tinygen.cli.export import export
 from tinygen.cli.flash import flash
 from tinygen.cli.inspect import inspect
 from tinygen.cli.quantize import quantize
@@ -40,10 +41,11 @@ def app() -> None:
     tinygen run out --input x.npz        what the board answers
     tinygen compare a.tflite b.tflite ...  accuracy against instructions, RAM and flash
     tinygen bench out                    instructions and cycles of every layer
+    tinygen export out --as arduino      a package for the project that you have
     """
 
 
-for _command in (build, verify, flash, run, bench, boards, inspect, quantize, compare, demo):
+for _command in (build, verify, flash, run, bench, export, boards, inspect, quantize, compare, demo):
     app.add_command(_command)
 
 

@@ -14,6 +14,7 @@ from tinygen.options import INTERFACES, OF_FORMAT, PROFILES, Streaming
 
 if TYPE_CHECKING:
     from tinygen.listening.hearing import Hearing
+    from tinygen.mlperf.task import TaskWish
     from tinygen.quantize import Wish
 
 DEFAULT_BOARD = "qemu-mps2-an386"
@@ -161,6 +162,18 @@ TRAINED_WITH = click.option(
     "--frontend", metavar="NAME|FILE.toml", help="For recordings: the audio front end that models were trained with."
 )
 FORCE = click.option("--force", is_flag=True, help="Replace the file, if there is one.")
+RUNNER = click.option(
+    "--runner",
+    type=click.Choice(("tinygen", "mlperf")),
+    default="tinygen",
+    show_default=True,
+    help="Whose protocol the firmware speaks: mlperf, that of MLPerf Tiny's own runner.",
+)
+TASK = click.option(
+    "--task",
+    metavar="kws|vww|ic|ad",
+    help="For --runner mlperf: which of its tasks the model is for; by default as its shapes tell.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
 
@@ -186,6 +199,17 @@ def hearing_of(front_end: str | None, hop: int | None, detector: str | None, lab
     if detector is not None or labels is not None:
         wish = detector_wish(detector, () if labels is None else labels_of(labels))
     return hear_with(front_end, hop, wish)
+
+
+def mlperf_of(runner: str, task: str | None) -> TaskWish | None:
+    """What --runner and --task mean."""
+    from tinygen.mlperf.task import TaskWish
+
+    if runner != "mlperf":
+        if task is not None:
+            raise UsageError("--task is for --runner mlperf", "Add --runner mlperf, or leave it out.")
+        return None
+    return TaskWish(task)
 
 
 def interface_of(arena: str, input_memory: str, output_memory: str, input_rows: bool) -> Interface:
