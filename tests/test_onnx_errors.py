@@ -48,7 +48,7 @@ def integer_net() -> onnx.ModelProto:
     ]
     values = [
         helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 2, 4, 4]),
-        helper.make_empty_tensor_value_info("y"),
+        helper.make_tensor_value_info("y", TensorProto.UINT8, [1, 4, 4, 4]),
     ]
     tensors = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
     graph = helper.make_graph(nodes, "net", values[:1], values[1:], tensors)
