@@ -172,7 +172,8 @@ class Matcher:
         if dtype not in (INT8, UINT8) and not (dtype == INT32 and x.data is not None):
             raise Refused(f"its input {shortened(name)!r} is {dtype}, supported are int8 and uint8", QUANTISE)
         quant = self._quant(node, dtype, len(x.shape))
-        if quant.scale.size > 1 and (quant.axis >= len(x.shape) or x.shape[quant.axis] != quant.scale.size):
+        is_axis = 0 <= quant.axis < len(x.shape) and x.shape[quant.axis] == quant.scale.size
+        if quant.scale.size > 1 and not is_axis:
             raise Refused(f"its {quant.scale.size} scales do not run along dimension {quant.axis} of {x.shape}")
         if x.data is None:
             return dataclasses.replace(x, quant=quant)
@@ -244,11 +245,16 @@ class Matcher:
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
         if absorbed and not self._is_implied(bounds, quant):
-            self.notes.append(
-                f"ONNX Runtime computes {shortened(name)!r} in float32, since Relu or Clip behind it cuts into the "
-                "range of QuantizeLinear: a value among many can differ by one step"
-            )
+            self._note_float(name, "Relu or Clip behind it cuts into the range of QuantizeLinear")
+        elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
+            self._note_float(name, "several QuantizeLinear with constants of their own read it")
         return tensor, bounds
+
+    def _note_float(self, name: str, reason: str) -> None:
+        self.notes.append(
+            f"ONNX Runtime computes {shortened(name)!r} in float32, since {reason}: a value among many can differ by "
+            "one step"
+        )
 
     def _is_implied(self, bounds: tuple[float, float], quant: Quant) -> bool:
         """Whether integers of that scale cannot be out of bounds anyway."""
