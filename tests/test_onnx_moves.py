@@ -68,6 +68,7 @@ MOVES = (
     Move("squeeze_attribute", "Squeeze", [], {"axes": [2]}, (1, 6, 1, 5), opset=11),
     Move("unsqueeze", "Unsqueeze", [integers(1, -1)]),
     Move("unsqueeze_attribute", "Unsqueeze", [], {"axes": [0]}, opset=11),
+    Move("identity", "Identity"),
     Move("transpose", "Transpose", [], {"perm": [0, 3, 1, 2]}),
     Move("transpose_all", "Transpose"),
     sliced("box", (1, 2), (5, 4), (1, 3)),
@@ -256,3 +257,12 @@ def test_the_c_code_is_exact(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(net.bytes(head(net, body(net, net.input(1, 3, 8, 8), 3), "flat")))
     built = build_file(tmp_path / "net.onnx", tmp_path / "out", profile="onnxruntime")
     assert differences(built, varied(built, 4), host(built), *other_hosts(built)) == []
+
+
+def test_integers_behind_inputs_and_outputs_have_channels_last_too() -> None:
+    net = QdqNet()
+    data = net.bytes(net.convolution(net.input(1, 3, 4, 5), 3, 4))
+    graph = pipeline.decode(data, "net.onnx", Options(layout="nhwc", io="int8")).graph
+    assert [node.op.name for node in graph.nodes] == ["CONV_2D"]
+    assert [graph.tensors[name].shape for name in (*graph.inputs, *graph.outputs)] == [(1, 4, 5, 3), (1, 4, 5, 4)]
+    assert (graph.input_axes, graph.output_axes) == (((0, 2, 3, 1),), ((0, 2, 3, 1),))

@@ -6,6 +6,7 @@ A model that was made for channels first then transposes nothing: its caller has
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -61,15 +62,29 @@ def _turned(graph: Graph) -> Graph:
     tensors = dict(graph.tensors)
     for name, order in axes.items():
         tensors[name] = dataclasses.replace(tensors[name], shape=permuted(tensors[name].shape, order))
+    fixed = {*graph.inputs, *graph.outputs, *(name for state in graph.states for name in (state.read, state.written))}
+    same: dict[str, str] = {}
     for node in reshapes:
-        reshapes[node] = dataclasses.replace(node, op=Reshape.to(tensors[node.outputs[0]].shape))
+        ends = *node.inputs, *node.outputs
+        inner = [name for name in ends if name not in fixed and name not in same]
+        if inner and len({tensors[name].shape for name in ends}) == 1:
+            same[inner[0]] = ends[1 - ends.index(inner[0])]
+            del tensors[inner[0]]
+        else:
+            reshapes[node] = dataclasses.replace(node, op=Reshape.to(tensors[node.outputs[0]].shape))
+    renamed = (_named(reshapes.get(node, node), same) for node in graph.nodes)
     return dataclasses.replace(
         graph,
         tensors=tensors,
-        nodes=tuple(reshapes.get(node, node) for node in graph.nodes),
+        nodes=tuple(node for node in renamed if node.inputs != node.outputs),
         input_axes=tuple(axes.get(name) for name in graph.inputs),
         output_axes=tuple(axes.get(name) for name in graph.outputs),
     )
+
+
+def _named(node: Node, names: Mapping[str, str]) -> Node:
+    inputs, outputs = (tuple(names.get(name, name) for name in ends) for ends in (node.inputs, node.outputs))
+    return dataclasses.replace(node, inputs=inputs, outputs=outputs)
 
 
 def _turns(graph: Graph, node: Node, name: str) -> bool:
