@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @options.BOARD
 @options.PROFILE
 @options.IO
+@options.LAYOUT
 @options.BATCH
 @options.STREAMING
 @options.TIME_AXIS
@@ -47,6 +48,7 @@ def inspect(
     board: str,
     profile: str,
     io: str,
+    layout: str,
     batch: int | None,
     streaming: int | None,
     time_axis: int | None,
@@ -85,7 +87,7 @@ def inspect(
     goal = Goal(optimize, places=parsed(places), prefer=frozenset(kernels), hot=hot)
     interface = options.interface_of(arena, input_memory, output_memory, input_rows)
     try:
-        read = pipeline.read(model, Options(profile, batch, io, options.streaming_of(streaming, time_axis)))
+        read = pipeline.read(model, Options(profile, batch, io, layout, options.streaming_of(streaming, time_axis)))
         if memory:
             _inspect_memory(read, board, goal, interface, out, as_json)
             return

@@ -24,8 +24,8 @@ from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
 FOLLOWING = frozenset(
     (
-        *("DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"),
-        *("Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+        *("DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax"),
+        *("ReduceMin", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
     )
 )
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
