@@ -38,6 +38,7 @@ FAMILIES = (
     "pool_2d",
     "prelu",
     "quantize",
+    "real_softmax",
     "reduce",
     "reshape",
     "resize_bilinear",
