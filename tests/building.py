@@ -16,7 +16,7 @@ from tinygen.goal import Goal
 from tinygen.host import host_peer
 from tinygen.interface import Interface
 from tinygen.manifest import Manifest
-from tinygen.options import TFLM, Options
+from tinygen.options import OF_FORMAT, Options
 from tinygen.peer import Peer
 from tinygen.samples import Sample
 from tinygen.verify import verify
@@ -60,7 +60,7 @@ def build_file(
     name: str | None = None,
     objective: str = "balanced",
     board: str = BOARD,
-    profile: str = TFLM,
+    profile: str = OF_FORMAT,
     kernel: str | None = None,
     places: tuple[tuple[str, str], ...] = (),
     overlap: bool = True,
@@ -96,13 +96,14 @@ def build_bytes(
     name: str | None = "kws",
     objective: str = "balanced",
     board: str = BOARD,
-    profile: str = TFLM,
+    profile: str = OF_FORMAT,
     kernel: str | None = None,
     overlap: bool = True,
+    file: str = "case.tflite",
 ) -> Built:
     """The same for a model in memory; everything is written below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "case.tflite"
+    path = folder / file
     path.write_bytes(data)
     return build_file(path, folder / f"out-{objective}", name, objective, board, profile, kernel, (), overlap)
 
@@ -155,6 +156,11 @@ def litert(built: Built) -> AbstractContextManager[Peer]:
     return warm_peer("litert", built.out, built.manifest)
 
 
+def original(built: Built) -> AbstractContextManager[Peer]:
+    """The runtime whose arithmetic the model has."""
+    return warm_peer(built.manifest.profile, built.out, built.manifest)
+
+
 def assert_exact(
     built: Built,
     inputs: Sequence[Sample],
@@ -174,4 +180,4 @@ def assert_exact(
         ]
     assert theirs, "nothing is left to ask the original runtime about"
     assert differences(built, inputs, host(built), *others) == []
-    assert differences(built, theirs, tflm(built)) == []
+    assert differences(built, theirs, original(built)) == []

@@ -48,7 +48,8 @@ class Bench:
         drivers = (f"uart_{emulator.uart}.c", f"ticks_{emulator.ticks}.c")
         sources = [
             *sorted(resource("firmware", "runner").glob("*.c")),
-            *(core / name for name in ("startup.c", "port.c", *drivers)),
+            *(core / self._core.architecture / name for name in ("startup.c", "port.c")),
+            *(core / name for name in drivers),
         ]
         defines = (
             f"-DBOARD_CLOCK_HZ={self.board.clock_hz}u",
@@ -118,9 +119,12 @@ class Bench:
             *dict.fromkeys(str(out / path) for model in load_all(out) for path in model.sources),
             str(out / "src/runner_model.c"),
             *self._objects,
-            *("--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections", "-lm"),
+            *("-nostartfiles", "-Wl,--gc-sections", "-lm"),
             f"-L{self._folder}",
-            *(f"-T{resource(*_PLATFORM, 'core', 'link.ld')}", f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}"),
+            *(
+                f"-T{resource(*_PLATFORM, 'core', self._core.architecture, 'link.ld')}",
+                f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}",
+            ),
             *places,
             *("-o", str(self._image)),
         )
@@ -128,7 +132,7 @@ class Bench:
 
     def _gcc(self, *arguments: str) -> None:
         sections = ("-ffunction-sections", "-fdata-sections")
-        _run([f"{self._core.toolchain}gcc", *self._core.flags, *sections, *arguments], self._folder)
+        _run([f"{self._core.toolchain}gcc", *self._core.flags, *self._core.libc, *sections, *arguments], self._folder)
 
     def _control(self, state: Path, *arguments: str) -> str:
         tool = resource(*_PLATFORM, "tools", "emulator.py")

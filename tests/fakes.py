@@ -13,7 +13,7 @@ from tinygen.frame import Broken, Decoder, Frame, encode
 from tinygen.link import Patience, Transport
 
 # Short waits: what the tests provoke is over in milliseconds.
-IMPATIENT = Patience(repeat=0.02, damaged=0.01, answer=1.5, invoke=3.0, attempts=12)
+IMPATIENT = Patience(repeat=0.02, damaged=0.01, answer=1.5, invoke=3.0, attempts=12, boot=0.5)
 
 FAULTS = ("corrupt", "drop", "duplicate", "truncate", "noise")
 
@@ -113,6 +113,56 @@ class FakeBoard:
 
     def _crc(self, layer: int) -> int:
         return toy_model.layer_crcs_of(self._layers)[layer]
+
+
+class StartingBoard:
+    """A board that starts when its port is opened: for a while it says what makes no sense, and hears nothing."""
+
+    def __init__(
+        self, inner: Transport, seconds: float, says: bytes = b"ets Jun  8 2016\r\nrst:0x1\0\xfe\0\xff"
+    ) -> None:
+        self._inner = inner
+        self._says = says
+        self._runs = time.monotonic() + seconds
+
+    def write(self, data: bytes, /) -> None:
+        if time.monotonic() >= self._runs:
+            self._inner.write(data)
+
+    def read(self, size: int) -> bytes:
+        if time.monotonic() >= self._runs:
+            return self._inner.read(size)
+        time.sleep(0.002)
+        return self._says[:size]
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class SlowLine:
+    """A transport that takes its time for every byte, in both directions, as a UART does."""
+
+    def __init__(self, inner: Transport, baud: int) -> None:
+        self.sent = 0
+        self._inner = inner
+        self._byte_seconds = 10 / baud
+        self._free = 0.0  # when the line has sent what it was given
+        self._waiting: list[tuple[float, bytes]] = []
+
+    def write(self, data: bytes, /) -> None:
+        self.sent += 1
+        self._free = max(self._free, time.monotonic()) + len(data) * self._byte_seconds
+        self._waiting.append((self._free, data))
+
+    def read(self, size: int) -> bytes:
+        while self._waiting and self._waiting[0][0] <= time.monotonic():
+            self._inner.write(self._waiting.pop(0)[1])
+        data = self._inner.read(min(size, 8))
+        time.sleep(len(data) * self._byte_seconds)
+        return data
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class LossyLine:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from building import BOARD, Built, build_bytes
-from tflite_builder import build_case
+from case_files import case_file
 
 from tinygen import pipeline
 from tinygen.goal import STYLES, Goal
@@ -17,7 +17,7 @@ from tinygen.ir import Graph, Node
 from tinygen.layout import lay_out
 from tinygen.ops import registry
 from tinygen.ops.case import Case
-from tinygen.options import TFLM
+from tinygen.options import OF_FORMAT
 from tinygen.select import candidates, site_of, usable, worthwhile
 from tinygen.target import HOST, Core
 
@@ -42,13 +42,14 @@ def build(
     folder: Path,
     objective: str = "balanced",
     board: str = BOARD,
-    profile: str = TFLM,
+    profile: str = OF_FORMAT,
     kernel: str | None = None,
     overlap: bool = True,
 ) -> Built:
     """The output folder of a case's model; with the kernel, wherever it can be used."""
+    name, data = case_file(case)
     return build_bytes(
-        build_case(case), folder, objective=objective, board=board, profile=profile, kernel=kernel, overlap=overlap
+        data, folder, objective=objective, board=board, profile=profile, kernel=kernel, overlap=overlap, file=name
     )
 
 
@@ -72,7 +73,8 @@ def _kernels_of(name: str, features: frozenset[str]) -> frozenset[str]:
 @cache
 def _graph(name: str) -> tuple[Graph, list[Node]]:
     """A named case, and those of its nodes that leave code."""
-    graph = pipeline.decode(build_case(NAMED[name]), "case.tflite").graph
+    file, data = case_file(NAMED[name])
+    graph = pipeline.decode(data, file).graph
     steps = candidates(graph, HOST, Goal(), portable=True)
     aliased = lay_out(graph, steps).aliased
     return graph, [step.node for index, step in enumerate(steps) if len(aliased[index]) < len(step.site.inputs)]

@@ -471,7 +471,7 @@ def test_a_folder(tmp_path: Path) -> None:
         pipeline.read(folder)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.h5", "model", "model.tflite.gz"])
+@pytest.mark.parametrize("name", ["model.pt", "model.h5", "model", "model.tflite.gz"])
 def test_another_suffix(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidModel) as caught:
         read(build_case(CONV), tmp_path, name)

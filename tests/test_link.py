@@ -5,13 +5,14 @@ import struct
 
 import pytest
 import toy_model
-from fakes import FAULTS, IMPATIENT, FakeBoard, LossyLine
+from fakes import FAULTS, IMPATIENT, FakeBoard, LossyLine, SlowLine, StartingBoard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygen.errors import BoardFault, InputError, LinkError, LinkLost, NoAnswer, WrongModel
 from tinygen.frame import Broken, Decoder, Frame, encode
-from tinygen.link import Link, open_link
+from tinygen.greeting import greet
+from tinygen.link import Link, Patience, open_link
 from tinygen.session import Session
 
 ONE_RUN = 20  # more frames than any single request of these tests, fewer than a whole run
@@ -87,6 +88,100 @@ def test_text_that_the_board_prints_at_start_is_skipped():
     assert session(board).hello().name == "toy"
 
 
+@pytest.mark.parametrize("says", [b"", b"text without end", b"\xff\0\x13\0\0"], ids=["nothing", "text", "garbage"])
+def test_a_board_that_starts_when_its_port_is_opened_is_waited_for(says):
+    # Garbage for longer than the attempts that damage gets elsewhere.
+    assert IMPATIENT.attempts * IMPATIENT.damaged < 0.4 < IMPATIENT.boot
+    board = FakeBoard()
+    data = toy_model.example(4)
+    talk = Session(Link(StartingBoard(board, 0.4, says), "fake port", IMPATIENT))
+    assert run_everything(talk, data) == expected(data)
+    assert board.executed.count(4) == 1
+
+
+def test_garbage_without_end_is_reported():
+    with pytest.raises(LinkError, match="damaged bytes"):
+        Session(Link(StartingBoard(FakeBoard(), 60.0), "fake port", IMPATIENT)).hello()
+
+
+@pytest.mark.parametrize("baud", [9_600, 57_600])
+def test_a_slow_line_is_not_asked_twice(baud):
+    line = SlowLine(FakeBoard(), baud)
+    ready = Patience.at(baud)
+    assert ready.repeat > 2 * 256 * 10 / baud
+    data = toy_model.example(5)
+    talk = Session(Link(line, "fake port", ready))
+    talk.load_inputs([data])
+    talk.invoke()
+    assert talk.outputs() == [toy_model.layers(data)[1]]
+    chunks = -(-toy_model.BYTES // 235) + -(-toy_model.BYTES // 240)
+    assert line.sent == 1 + 2 + chunks + 1  # the greeting, two sizes, data, the invoke
+
+
+class Ports:
+    """What a port is called, and what opening it brings, one time after the other."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.opened = []
+
+    def find(self):
+        if self.answers[0] == "gone":
+            self.answers.pop(0)
+            raise NoAnswer("no serial port of the board is plugged in")
+        return f"/dev/fake{len(self.answers)}"
+
+    def open(self, name):
+        self.opened.append(name)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer == "locked":
+            raise NoAnswer("cannot open the serial port: Permission denied")
+        return Link(LossyLine(FakeBoard(**answer[1]), answer[0]), name, IMPATIENT)
+
+
+WORKS = ((), {})
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (WORKS,),
+        ("gone", "gone", WORKS),
+        ("locked", WORKS),
+        ((["unplug"], {}), "gone", WORKS),
+        ((["none", "none", "none", "unplug"], {}), "locked", WORKS),
+        (([*["silent"] * 200], {}), WORKS),
+    ],
+    ids=["at once", "comes back", "permissions come later", "goes while opened", "goes while greeted", "old name"],
+)
+def test_a_port_that_goes_and_comes_back_is_greeted(answers):
+    ports = Ports(*answers)
+    link, talk = greet(ports.find, ports.open, toy_model.manifest("none"), 5.0)
+    with link:
+        talk.load_inputs([toy_model.example()])
+        talk.invoke()
+        assert talk.outputs() == [toy_model.layers(toy_model.example())[1]]
+    assert len(set(ports.opened)) == len(ports.opened)
+
+
+def test_a_port_that_stays_away_is_reported():
+    with pytest.raises(NoAnswer, match="plugged in"):
+        greet(Ports(*["gone"] * 9).find, open_link, toy_model.manifest("none"), 0.3)
+
+
+def test_a_port_that_never_restarts_is_tried_once():
+    ports = Ports("locked", WORKS)
+    with pytest.raises(NoAnswer, match="Permission denied"):
+        greet(ports.find, ports.open, toy_model.manifest("none"), 0.0)
+    assert len(ports.opened) == 1
+
+
+def test_another_model_is_not_waited_for():
+    ports = Ports(((), {"sha256": "ab" * 32, "name": "other"}), WORKS)
+    with pytest.raises(WrongModel):
+        greet(ports.find, ports.open, toy_model.manifest("none"), 5.0)
+
+
 def test_a_silent_board_is_reported_with_port_and_time():
     reported = r"fake port: no answer to the first greeting in 1\.\d s, nothing came"
     with pytest.raises(NoAnswer, match=reported) as caught:
@@ -105,8 +200,10 @@ def test_a_board_that_falls_silent_while_the_model_runs_is_reported():
 
 
 def test_damage_without_end_is_reported():
+    talk = session(FakeBoard(), itertools.chain(["none"] * 6, itertools.repeat("corrupt")))
+    talk.hello()
     with pytest.raises(LinkError, match="12 times in a row on damaged bytes"):
-        session(FakeBoard(), itertools.repeat("corrupt")).hello()
+        talk.stack()
 
 
 @pytest.mark.parametrize("frames", range(0, 24, 3))

@@ -19,7 +19,7 @@ from tflite_builder import OperatorSpec, build_model
 
 from tinygen.goal import Goal
 from tinygen.ops import registry
-from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.case import TFLITE, Case, CaseTensor
 from tinygen.plan import plan
 from tinygen.target import load_core
 
@@ -50,8 +50,13 @@ def test_tensors_may_begin_at_any_byte(bench: Bench, kernel: str, tmp_path: Path
 def is_simple(case: Case) -> bool:
     """Whether all that is computed is int8, and one tensor comes out."""
     computed = [tensor for tensor in (*case.inputs, *case.outputs) if tensor is not None and tensor.data is None]
-    return len(case.outputs) == 1 and all(
-        tensor.dtype == "int8" and not tensor.is_variable and not isinstance(tensor.scale, tuple) for tensor in computed
+    return (
+        case.suffix == TFLITE
+        and len(case.outputs) == 1
+        and all(
+            tensor.dtype == "int8" and not tensor.is_variable and not isinstance(tensor.scale, tuple)
+            for tensor in computed
+        )
     )
 
 

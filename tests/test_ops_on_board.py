@@ -7,20 +7,23 @@ The boards have different cores; the cases are too small to tell boards with the
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from accesses import Expected, expected, reads_the_overwritten, too_near
-from board_cases import those_that_fit
+from board_cases import few_rows, those_that_fit
 from building import Built, differences, varied
+from case_files import case_file
 from emulated_bench import Bench
-from operator_cases import FAMILIES, NAMED, build, cases_of_each_kernel, named_cases
-from tflite_builder import build_case
+from operator_cases import FAMILIES, NAMED, build, cases_of_each_kernel, kernels_of, named_cases
 
-from tinygen import elf, output, pipeline
+from tinygen import elf, manifest, output, pipeline
+from tinygen.board import BoardPeer
 from tinygen.counting.disassembly import disassemble
+from tinygen.goal import STYLES, Goal
 from tinygen.ops import registry
 from tinygen.stack_use import stack_bound
 from tinygen.target import load_core
@@ -64,6 +67,38 @@ def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, fami
         assert tried, f"{kernel} fits on {bench.board.name} in none of {', '.join(names)}: add a smaller case"
 
 
+def test_every_portable_kernel_gives_the_references_bytes_on_riscv(tmp_path: Path) -> None:
+    board, core = "qemu-riscv32-virt", load_core("rv32imc")
+    wanted = set(PORTABLE)
+    chosen: dict[str, list[str]] = {}
+    for name in NAMED:
+        for objective in STYLES if wanted & kernels_of(name, core) else ():
+            model = _model(name)
+            content = pipeline.build(model, board, "kernel", Goal(objective)).manifest
+            used = {layer.kernel for layer in content.layers} & wanted
+            if used:
+                chosen.setdefault(objective, []).append(name)
+                wanted -= used
+    assert not wanted
+    for objective, names in chosen.items():
+        models = [_model(name) for name in names]
+        out = tmp_path / objective
+        output.write(pipeline.build_together(models, board, goal=Goal(objective))[0].files, out)
+        (tmp_path / f"bench-{objective}").mkdir()
+        bench = Bench(board, tmp_path / f"bench-{objective}")
+        built = [Built(model, out, content) for model, content in zip(models, manifest.load_all(out), strict=True)]
+        with bench.running(built[0]) as peer:
+            for each in built:
+                peer.session.check_model(each.manifest)
+                one = nullcontext(BoardPeer(each.manifest, peer.session))
+                assert differences(each, varied(each, SAMPLES), one) == [], each.manifest.name
+
+
+def _model(name: str) -> pipeline.Model:
+    file, data = case_file(few_rows(NAMED[name]))
+    return pipeline.decode(data, f"{name}{Path(file).suffix}")
+
+
 RANDOM_CASES = 3  # of each family
 
 
@@ -75,7 +110,8 @@ def test_no_random_case_wants_more_stack(tmp_path: Path) -> None:
         for family, module in FAMILIES.items()
         for index in range(RANDOM_CASES)
     }
-    models = [pipeline.decode(build_case(case), f"{name}.tflite") for name, case in cases.items()]
+    files = {name: case_file(case) for name, case in cases.items()}
+    models = [pipeline.decode(data, f"{name}{Path(file).suffix}") for name, (file, data) in files.items()]
     built = pipeline.build_together(models, board)
     output.write(built[0].files, tmp_path / "out")
     folder = tmp_path / "bench"

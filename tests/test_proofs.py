@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygen.fixedpoint import IntArray, RealRequant, Requant, Rounding
+from tinygen.fixedpoint import FloatRequant, IntArray, RealRequant, Requant, Rescaling, Rounding, integer_factor
 from tinygen.ir import Tensor
 from tinygen.ops.add import Add, Sub
 from tinygen.ops.proved_finish import finish_within
@@ -26,7 +27,7 @@ AWKWARD = (2**30, 2**30 + 1, 2**31 - 1, 2**31 - 2, 3 << 29, (3 << 29) + 1, 0x555
 """Multipliers at powers of two, next to them, and such that products end in ties."""
 
 
-def exactly(requant: Requant | RealRequant, zero_point: int, clamp: tuple[int, int], acc: IntArray) -> IntArray:
+def exactly(requant: Rescaling, zero_point: int, clamp: tuple[int, int], acc: IntArray) -> IntArray:
     return np.asarray(np.clip(requant.apply(acc) + zero_point, *clamp))
 
 
@@ -44,13 +45,20 @@ def awkward(shift: int, rounding: Rounding = Rounding.DOUBLE) -> Requant:
 
 
 @st.composite
-def requantisations(draw: st.DrawFn) -> tuple[Requant | RealRequant, int, tuple[int, int], IntArray, IntArray]:
+def requantisations(draw: st.DrawFn) -> tuple[Rescaling, int, tuple[int, int], IntArray, IntArray]:
     """Requantisation of a few channels, zero point, clamp, ranges: any that a layer of int8 could have."""
     channels = draw(st.integers(1, 5))
     scales = [math.exp(draw(st.floats(math.log(1e-4), math.log(3.0)))) for _ in range(channels)]
     rounding = draw(st.sampled_from(Rounding))
-    requant = RealRequant(tuple(scales)) if rounding is Rounding.REAL else Requant.from_scales(scales, rounding)
     zero_point = draw(st.integers(-128, 127))
+    requant: Rescaling
+    if rounding is Rounding.REAL:
+        requant = RealRequant(tuple(scales))
+    elif rounding is Rounding.FLOAT:
+        factors = tuple(np.array(scales, np.float32).tolist())
+        requant = FloatRequant(factors, draw(st.sampled_from([0, zero_point, zero_point + 128])))
+    else:
+        requant = Requant.from_scales(scales, rounding)
     clamp = draw(st.sampled_from([INT8, (zero_point, 127), (zero_point, min(127, zero_point + 60))]))
     middle = np.array([draw(st.integers(-2 * RANGE, 2 * RANGE)) for _ in range(channels)])
     width = np.array([draw(st.integers(0, RANGE)) for _ in range(channels)])
@@ -63,7 +71,7 @@ def requantisations(draw: st.DrawFn) -> tuple[Requant | RealRequant, int, tuple[
 @settings(max_examples=60)
 @given(requantisations())
 def test_thresholds_are_where_the_output_first_becomes_a_value(
-    case: tuple[Requant | RealRequant, int, tuple[int, int], IntArray, IntArray],
+    case: tuple[Rescaling, int, tuple[int, int], IntArray, IntArray],
 ) -> None:
     requant, zero_point, clamp, low, high = case
     stairs = Staircases.of(*case)
@@ -89,7 +97,7 @@ def test_int16_has_too_many_steps() -> None:
 
 
 def assert_high_product(
-    product: HighProduct, requant: Requant | RealRequant, zero_point: int, clamp: tuple[int, int], acc: IntArray
+    product: HighProduct, requant: Rescaling, zero_point: int, clamp: tuple[int, int], acc: IntArray
 ) -> None:
     """The same at every accumulator, by the instructions, with registers of 32 bits."""
     register = (product.scale * acc + product.start).astype(np.int32)
@@ -109,7 +117,7 @@ def assert_high_product(
 @settings(max_examples=150)
 @given(requantisations(), st.sampled_from([1, 3, 64, 256, 257]))
 def test_a_high_product_is_the_same_everywhere(
-    case: tuple[Requant | RealRequant, int, tuple[int, int], IntArray, IntArray], scale: int
+    case: tuple[Rescaling, int, tuple[int, int], IntArray, IntArray], scale: int
 ) -> None:
     requant, zero_point, clamp, low, high = case
     product = prove_high_product(*case, scale=scale)
@@ -321,3 +329,52 @@ def test_a_step_without_bias_keeps_the_profile_where_nothing_is_proved() -> None
     assert narrow.finish.product is not None and "sums from -30,000 to 30,000" in narrow.proof
     same = finish_within(Requant((1 << 30,), (1,)), 3, INT8, np.dtype(np.int8), -100, 100)
     assert same.finish.helper == ""
+
+
+# --- float32 factors -------------------------------------------------------------------------------------------------
+
+TIES = tuple(np.ldexp(mantissa, exponent) for mantissa in (1.0, 1.5, 0.75 + 2.0**-23) for exponent in (-2, -5, -9))
+"""Factors for which products end in ties, or next to them."""
+
+
+@pytest.mark.parametrize("added", [0, -128, 77])
+@pytest.mark.parametrize("factor", [*TIES, 0.0123456789, 1 / 3])
+def test_float_factors_round_to_even(factor: float, added: int) -> None:
+    """By the definition, in exact rationals."""
+    (stored,) = np.array([factor], np.float32).tolist()
+    acc = np.concatenate([np.arange(-400, 400), np.arange(2**24 - 3, 2**24 + 9), np.arange(2**31 - 300, 2**31, 97)])
+
+    def float32(exact: Fraction) -> Fraction:
+        bits = abs(exact.numerator).bit_length() - exact.denominator.bit_length()
+        unit = Fraction(2) ** (bits - 23)  # of 24 bits or 25
+        unit = unit * 2 if abs(exact) / unit >= 2**24 else unit
+        unit = unit / 2 if 0 < abs(exact) / unit < 2**23 else unit
+        return round(exact / unit) * unit
+
+    expected = []
+    for value in acc.tolist():
+        product = float32(float32(Fraction(value)) * Fraction(stored))
+        expected.append(round(float32(product + added)) - added)
+    assert FloatRequant((stored,), added).apply(acc).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_integers_for_a_float_factor_give_the_same_results_for_every_accumulator(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    factor = float(np.float32(np.exp(rng.uniform(np.log(1e-5), np.log(2.0)))))
+    bound, reach = int(rng.integers(1, 300_000)), (255, 128)[seed % 2]
+    requant = FloatRequant((factor,))
+    found = integer_factor(requant, bound, reach)
+    if found is None:
+        return
+    multiplier, shift = found
+    acc = np.arange(-bound, bound + 1)
+    integers = (acc * multiplier + (1 << (shift - 1)) - (acc < 0)) >> shift
+    assert np.array_equal(np.clip(integers, -reach, reach), np.clip(requant.apply(acc), -reach, reach))
+
+
+def test_most_float_factors_have_integers_and_ties_have_none() -> None:
+    rng = np.random.default_rng(0)
+    factors = np.exp(rng.uniform(np.log(1e-5), np.log(0.1), 100)).astype(np.float32).tolist()
+    assert sum(integer_factor(FloatRequant((factor,)), 100_000, 255) is not None for factor in factors) > 95
+    assert integer_factor(FloatRequant((0.125,)), 1000, 255) is None

@@ -22,7 +22,11 @@ from tinygen.manifest import Manifest
 from tinygen.peer import Pipe, PipePeer
 from tinygen.runtimes import RUNTIMES, serve
 
-_SLOW_IMPORT = {"tflm": "tflite_micro.python.tflite_micro.runtime", "litert": "ai_edge_litert.interpreter"}
+_SLOW_IMPORT = {
+    "tflm": "tflite_micro.python.tflite_micro.runtime",
+    "litert": "ai_edge_litert.interpreter",
+    "onnxruntime": "onnxruntime",
+}
 
 _idle: dict[str, list[_Warm]] = {profile: [] for profile in RUNTIMES}
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinygen import manifest
@@ -16,6 +17,7 @@ from tinygen.library import Library
 from tinygen.listening.joining import Joined
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap
+from tinygen.mlperf.task import Task
 from tinygen.output import sealed
 from tinygen.placed import Placed
 from tinygen.placement import sections
@@ -53,6 +55,8 @@ class Part:
     memory: MemoryMap
     joined: Joined | None = None
     """Of a library that takes samples: with its front end."""
+    task: Task | None = None
+    """Of a model whose firmware is for MLPerf Tiny's runner."""
 
 
 def assemble(
@@ -80,7 +84,7 @@ def assemble(
     ]
     files = {
         **_pictures(parts, board),
-        **{path: _bytes(text) for path, text in project_files(board, core, contents).items()},
+        **{path: _bytes(text) for path, text in project_files(board, core, contents, parts[0].task).items()},
         **{f"{folder}/{path}": _bytes(text) for folder, texts in libraries.items() for path, text in texts.items()},
         **{content.model.path: part.model.data for content, part in zip(contents, parts, strict=True)},
         **{part.joined.manifest.path: part.joined.hearing.text for part in parts if part.joined is not None},
@@ -124,7 +128,7 @@ def _content(
         schema=manifest.SCHEMA,
         tinygen=VERSION,
         name=name,
-        model=manifest.Model(model.file, model.sha256, f"model/{name}.tflite"),
+        model=manifest.Model(model.file, model.sha256, f"model/{name}{Path(model.file).suffix.lower()}"),
         profile=model.options.profile,
         batch=model.options.batch,
         streaming=_streaming(model),

@@ -160,6 +160,7 @@ def watch(
         return record.Watch(
             root=image.symbol(content.invoke).address,
             parts=tuple(image.symbol(layer.symbol).address for layer in content.layers),
+            architecture=image.architecture,
             stack=(image.symbol("linker_bss_end").address, image.symbol("linker_stack_top").address),
             allowed=allowed,
             pairs=pairs,
@@ -227,8 +228,10 @@ def time(out: Path, content: Manifest, port: str | None = None, on_line: OnLine 
 def for_board(out: Path, content: Manifest, name: str) -> Iterator[tuple[Path, Manifest]]:
     """An output folder for a board: `out` itself, or the same library in a temporary project for one of its core.
 
-    Raises UsageError for a board with another core than the library was generated for.
+    Raises UsageError for a board with another core than the library was generated for, and for firmware that does not
+    talk to tinygen.
     """
+    firmware.expect_runner(out)
     if name == content.board:
         yield out, content
         return

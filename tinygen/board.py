@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tinygen import firmware
+from tinygen.greeting import greet
 from tinygen.ir import Array
 from tinygen.link import open_link
 from tinygen.listening.heard import Heard
 from tinygen.manifest import Manifest
 from tinygen.peer import Answer
 from tinygen.session import Session
+
+_RESTART_SECONDS = 6.0
+"""For a board whose port goes away with each reset."""
 
 
 class BoardPeer:
@@ -77,12 +81,13 @@ class BoardPeer:
 def connected(out: Path, manifest: Manifest, port: str | None = None) -> Iterator[BoardPeer]:
     """The board that already runs the firmware of `out`.
 
-    Raises LinkError when it does not answer, or runs another model.
+    Raises LinkError when it does not answer, or runs another model, UsageError when it is for somebody else.
     """
-    url = port or firmware.serial_port(out)
-    with open_link(url, firmware.baud(out)) as link:
-        session = Session(link)
-        session.check_model(manifest)
+    firmware.expect_runner(out)
+    baud = firmware.baud(out)
+    seconds = _RESTART_SECONDS if firmware.restarts(out) else 0.0
+    link, session = greet(lambda: firmware.current_port(out, port), lambda url: open_link(url, baud), manifest, seconds)
+    with link:
         yield BoardPeer(manifest, session)
 
 
@@ -91,6 +96,7 @@ def flashed(
     out: Path, manifest: Manifest, port: str | None = None, on_line: Callable[[str], None] | None = None
 ) -> Iterator[BoardPeer]:
     """Build and flash first; an emulated board is stopped again on leaving."""
+    firmware.expect_runner(out)
     try:
         url = firmware.flash(out, port, on_line)
         with connected(out, manifest, url) as peer:

@@ -13,30 +13,33 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import IO, Any
 
-from serial.tools import list_ports
-
 from tinygen import elf
-from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing
+from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing, UsageError
+from tinygen.platformio_storage import check_registry
 from tinygen.target import EMULATED_PLATFORM
+from tinygen.usb_ports import Choose, UsbPort, candidates, only_one, plugged_in, returned
 
 # Called with each line that a program prints.
 OnLine = Callable[[str], None]
 
-_REGISTRY = ("api.registry.platformio.org", 443)
-_REGISTRY_SECONDS = 2.5
 _LAST_LINES = 20
+_SILENT_SECONDS = 10.0
+_RESTART_SECONDS = 10.0
 
 _PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
+    "qemu-system-riscv32": "qemu-system-misc",
+    "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
 }
 
 
@@ -57,7 +60,12 @@ class _Project:
     platform: str
     emulator: Mapping[str, Any] | None  # of an emulated board: its facts, as the board file has them
     baud: int
+    runner: str | None  # whose protocol the firmware speaks, where that is not the runner's own
     programs: tuple[str, ...]  # that must be on the PATH
+    usb: tuple[str, ...]  # of a real board: devices that its port may belong to
+    native_usb: bool  # whether its port goes away with each reset
+    uploads: bool  # whether it is flashed over that port
+    bootloader: str  # what to do where that does not start
 
     @property
     def emulated(self) -> bool:
@@ -83,18 +91,36 @@ def build(out: Path, on_line: OnLine | None = None) -> Path:
     return project.elf
 
 
-def flash(out: Path, port: str | None = None, on_line: OnLine | None = None) -> str:
+def flash(out: Path, port: str | None = None, on_line: OnLine | None = None, choose: Choose | None = None) -> str:
     """Build the project in `out` and put it on the board, or start the emulator; the serial port to talk to.
 
-    `port` is where to flash a real board; without it PlatformIO looks for one. Raises like build(), and NoAnswer when
-    it is not clear which serial port the board has.
+    `port` is the real board's; without it, it is found by its USB device, and `choose` asked where there are several.
+    Raises like build(), and NoAnswer when it is not clear which serial port the board has, or it does not come back.
     """
     project = _project(out)
-    arguments = ["-t", "upload"]
-    if port is not None and not project.emulated:
-        arguments += ["--upload-port", port]
-    _run_platformio(project, "flash", arguments, on_line)
-    return port if port is not None and not project.emulated else serial_port(out)
+    if project.emulated:
+        _run_platformio(project, "flash", ["-t", "upload"], on_line)
+        return serial_port(out)
+    _check_tools(project)
+    ports = plugged_in()
+    before = next((each for each in ports if each.device == port), None)
+    # Other ports than these may be the board's in its boot loader, or none: PlatformIO knows how to look for it.
+    if port is None and (candidates(ports, project.usb) or (project.uploads and not project.native_usb)):
+        before = _only_one(project, ports, choose)
+    device = port or (before.device if before else None)
+    arguments = ["--upload-port", device] if project.uploads and device is not None else []
+    _run_platformio(project, "flash", ["-t", "upload", *arguments], on_line)
+    if device is not None and (before is None or not project.native_usb):
+        return device
+    if on_line is not None:
+        on_line("waiting for the board's serial port")
+    others = [each for each in ports if each != before]
+    found = returned(before, others, project.usb, _RESTART_SECONDS)
+    return (found or _only_one(project, plugged_in(), choose)).device
+
+
+def _only_one(project: _Project, ports: Sequence[UsbPort], choose: Choose | None = None) -> UsbPort:
+    return only_one(ports, project.environment, project.usb, project.bootloader, choose)
 
 
 def stop(out: Path) -> str:
@@ -106,7 +132,7 @@ def stop(out: Path) -> str:
 
 
 def serial_port(out: Path) -> str:
-    """The serial port of the running emulator, or of the only board that is plugged in.
+    """The serial port of the running emulator, or of the board, found by its USB device.
 
     Raises NoAnswer when there is none, or more than one.
     """
@@ -118,16 +144,39 @@ def serial_port(out: Path) -> str:
                 f"{out}: its emulated board does not run", f"Start it: tinygen flash {shlex.quote(str(out))}"
             )
         return found.stdout.strip()
-    ports = [port.device for port in list_ports.comports() if port.vid is not None]
-    if len(ports) != 1:
-        listed = ", ".join(ports) or "none is plugged in"
-        raise NoAnswer(f"cannot tell which serial port is the board's: {listed}", "Name it with --port.")
-    return str(ports[0])
+    return _only_one(project, plugged_in()).device
+
+
+def current_port(out: Path, port: str | None) -> str:
+    """The named port, or where the board has it by now: one with USB of its own may get another name with each reset.
+
+    Raises like serial_port().
+    """
+    project = _project(out)
+    stays = not project.native_usb or port is None or "://" in port
+    if port is not None and (stays or any(each.device == port for each in plugged_in())):
+        return port
+    return serial_port(out)
 
 
 def is_emulated(out: Path) -> bool:
     """Whether the project's board runs in an emulator. Raises OutputError when `out` holds no project."""
     return _project(out).emulated
+
+
+def expect_runner(out: Path) -> None:
+    """Raises UsageError where the project's firmware speaks another protocol than the runner's own."""
+    runner = _project(out).runner
+    if runner is not None:
+        raise UsageError(
+            f"{out} was built with --runner {runner}: its firmware speaks another protocol",
+            f"Build it without --runner {runner}, into a folder of its own: the library is the same.",
+        )
+
+
+def restarts(out: Path) -> bool:
+    """Whether the board's serial port goes away with each reset. Raises OutputError when `out` holds no project."""
+    return _project(out).native_usb
 
 
 def baud(out: Path) -> int:
@@ -194,7 +243,8 @@ def _project(out: Path) -> _Project:
         environment = settings["platformio"]["default_envs"]
         platform = settings[f"env:{environment}"]["platform"]
         board = settings[f"env:{environment}"]["board"]
-        baud = int(settings[f"env:{environment}"]["monitor_speed"])
+        section = settings[f"env:{environment}"]
+        baud = int(section["monitor_speed"])
         programs: tuple[str, ...] = ()
         emulator = None
         if platform.endswith(f"/{EMULATED_PLATFORM}"):
@@ -206,7 +256,19 @@ def _project(out: Path) -> _Project:
             f"{out} holds no project that tinygen wrote: {type(error).__name__} {error}",
             f"Build it first: tinygen build MODEL.tflite -o {out}",
         ) from None
-    return _Project(out.resolve(), environment, platform, emulator, baud, programs)
+    return _Project(
+        out.resolve(),
+        environment,
+        platform,
+        emulator,
+        baud,
+        section.get("custom_runner"),
+        programs,
+        usb=tuple(section.get("custom_usb", "").split()),
+        native_usb=section.get("custom_native_usb") == "yes",
+        uploads=section.get("custom_uploads", "yes") == "yes",
+        bootloader=section.get("custom_bootloader", ""),
+    )
 
 
 def _emulator(project: _Project, *command: str) -> subprocess.CompletedProcess[str]:
@@ -219,7 +281,7 @@ def _emulator(project: _Project, *command: str) -> subprocess.CompletedProcess[s
 def _run_platformio(project: _Project, name: str, arguments: list[str], on_line: OnLine | None) -> None:
     _check_tools(project)
     if not project.emulated:
-        _check_registry(project)
+        check_registry(project.platform)
     project.workspace.mkdir(parents=True, exist_ok=True)
     log = project.workspace / f"tinygen-{name}.log"
     command = [sys.executable, "-m", "platformio", "run", "-d", str(project.out), *arguments]
@@ -227,7 +289,10 @@ def _run_platformio(project: _Project, name: str, arguments: list[str], on_line:
         code = _run(command, _environment(project), output, on_line)
     if code != 0:
         said = log.read_text(encoding="utf-8").strip().splitlines()[-_LAST_LINES:]
-        raise ToolFailed(f"PlatformIO could not {name} {project.out}:\n" + "\n".join(said), f"All it said: {log}")
+        hint = f" {project.bootloader}" if name == "flash" and project.bootloader else ""
+        raise ToolFailed(
+            f"PlatformIO could not {name} {project.out}:\n" + "\n".join(said), f"All it said: {log}.{hint}"
+        )
 
 
 def _run(command: list[str], environment: Mapping[str, str], log: IO[str], on_line: OnLine | None) -> int:
@@ -244,16 +309,37 @@ def _run(command: list[str], environment: Mapping[str, str], log: IO[str], on_li
         start_new_session=os.name != "nt",
     )
     assert process.stdout is not None
+    lines: Queue[str | None] = Queue()
+    reader = Thread(target=_read_lines, args=(process.stdout, lines), daemon=True)
+    reader.start()
+    silent = 0.0
     try:
-        for line in process.stdout:
+        while True:
+            try:
+                line = lines.get(timeout=_SILENT_SECONDS)
+            except Empty:
+                silent += _SILENT_SECONDS
+                if on_line is not None:
+                    on_line(f"nothing new from PlatformIO for {silent:.0f} s, perhaps it downloads")
+                continue
+            if line is None:
+                return process.wait()
+            silent = 0.0
             log.write(line)
             if on_line is not None:
                 on_line(line.rstrip())
-        return process.wait()
     finally:
         if process.poll() is None:
             _end(process)
+        reader.join()
         process.stdout.close()
+
+
+def _read_lines(stream: IO[str], lines: Queue[str | None]) -> None:
+    """Pass lines on, and None after the last one."""
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -306,20 +392,3 @@ def _check_plugins(program: str) -> None:
             f"{program} takes no plugins, and one is needed to count instructions",
             "Debian's and Ubuntu's packages have them; a QEMU of your own needs configure --enable-plugins.",
         )
-
-
-def _check_registry(project: _Project) -> None:
-    """Say in words what PlatformIO takes minutes to fail on: a download without a network."""
-    name = project.platform.split("@")[0].strip()
-    core = Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio")
-    proxied = any(os.environ.get(variable) for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
-    if proxied or any((core / "platforms").glob(f"{name}*")):
-        return
-    try:
-        socket.create_connection(_REGISTRY, _REGISTRY_SECONDS).close()
-    except OSError as error:
-        raise ToolFailed(
-            f"PlatformIO has to download the platform {project.platform}, and its registry {_REGISTRY[0]} cannot be "
-            f"reached: {error}",
-            f"Go online, or install it from elsewhere: pio pkg install -g -p {name}. Emulated boards need no network.",
-        ) from None

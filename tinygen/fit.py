@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tinygen.errors import DoesNotFit
 from tinygen.memory_map import covered
-from tinygen.part_sizes import NOTHING, PartSizes
 from tinygen.placed import Placed
 from tinygen.placement import PARTS, lies_in
 from tinygen.plan import Plan
 from tinygen.project import RUNNER_FOOTPRINT
 from tinygen.select import Step
 from tinygen.target import FLASH, RAM, Board
+
+Beside = Mapping[str, tuple[int, int]]
+"""What there is besides the model's library and the runner: bytes of RAM and of flash, by what it is."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,10 @@ def room(board: Board, places: Sequence[tuple[str, str]] = ()) -> int:
     return rooms.get(wanted, max(rooms.values()))
 
 
-def measure(placed: Placed, const_bytes: int, board: Board, beside: PartSizes = NOTHING) -> FitReport:
+def measure(placed: Placed, const_bytes: int, board: Board, beside: Beside = MappingProxyType({})) -> FitReport:
     """What is needed, with the library's parts where they are placed, and what the board has.
 
-    `const_bytes`: those of the library, of which plans have an estimate only. `beside`: what takes samples, where there
-    is such.
+    `const_bytes`: those of the library, of which plans have an estimate only. `beside`: what else there is.
     """
     sizes = {**placed.sizes, "weights": const_bytes}
     places = dict(placed.places)
@@ -77,9 +79,8 @@ def measure(placed: Placed, const_bytes: int, board: Board, beside: PartSizes = 
                 code[name] += sizes[part]
             else:
                 parts[name][part] = sizes[part]
-    if beside != NOTHING:
-        parts[RAM]["front end"], parts[FLASH]["front end"] = beside.ram_bytes, beside.const_bytes
-        code[FLASH] += beside.code_bytes
+    for part, sizes_beside in beside.items():
+        parts[RAM][part], parts[FLASH][part] = sizes_beside
     parts[RAM] |= {"stack": board.stack_bytes, "runner": RUNNER_FOOTPRINT.ram_bytes}
     parts[FLASH]["runner"] = RUNNER_FOOTPRINT.flash_bytes
     needs = {
@@ -101,7 +102,9 @@ _ALWAYS = ("weights", "arena", "state")
 """Parts that are shown even where there are none of their bytes."""
 
 
-def fit(placed: Placed, const_bytes: int, board: Board, source: str, beside: PartSizes = NOTHING) -> FitReport:
+def fit(
+    placed: Placed, const_bytes: int, board: Board, source: str, beside: Beside = MappingProxyType({})
+) -> FitReport:
     """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
     report = measure(placed, const_bytes, board, beside)
     names = {RAM: "RAM"}

@@ -8,7 +8,7 @@ arithmetic, so that no intermediate can wrap here where it would not wrap there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -327,6 +327,8 @@ class Rounding(Enum):
     """``MultiplyByQuantizedMultiplier`` of an int64: a 16-bit multiplier, rounded once, half up."""
     REAL = "float64, single rounding"
     """The product with a float64 factor, rounded once, ties away from zero."""
+    FLOAT = "float32, ties to even"
+    """The product with a float32 factor, in float32, then rounded to an integer, both with ties to even."""
 
 
 @dataclass(frozen=True)
@@ -403,6 +405,7 @@ class RealRequant:
     factors: tuple[float, ...]
     wide: bool = False
     rounding: ClassVar[Rounding] = Rounding.REAL
+    error: ClassVar[float] = 0.0
     is_identity: ClassVar[bool] = False
 
     @property
@@ -437,33 +440,103 @@ class RealRequant:
 
         `bounds`: what each channel's |accumulator| can reach. None: for some factor there are none.
         """
-        largest = np.asarray(bounds) if self.per_channel else np.asarray(bounds).max(keepdims=True)
-        pairs = [integer_factor(factor, int(bound), reach) for factor, bound in zip(self.factors, largest, strict=True)]
-        found = [pair for pair in pairs if pair is not None]
-        if len(found) < len(pairs):
+        return _integer_factors([RealRequant((factor,)) for factor in self.factors], bounds, reach)
+
+
+@dataclass(frozen=True)
+class FloatRequant:
+    """Accumulator to output scale by float32 factors, per channel of the last axis or one for all: `Rounding.FLOAT`.
+
+    What ONNX Runtime does: rint(f32(f32(acc) * factor)), ties to even. Some of its operators add the output's zero
+    point before they round; then it is `added`, and the result is rint(f32(f32(f32(acc) * factor) + added)) - added.
+    """
+
+    factors: tuple[float, ...]
+    """float32 values"""
+    added: int = 0
+    rounding: ClassVar[Rounding] = Rounding.FLOAT
+    error: ClassVar[float] = 2.0**-21
+    """More than a product can be off, relatively, before it becomes an integer."""
+    is_identity: ClassVar[bool] = False
+
+    @staticmethod
+    def from_scales(x: np.float32, weights: npt.ArrayLike, y: np.float32) -> FloatRequant:
+        """The factors of a product of scales, in float32: x * weights / y."""
+        scales = np.atleast_1d(np.asarray(weights, np.float32))
+        return FloatRequant(tuple((np.float32(x) * scales / np.float32(y)).tolist()))
+
+    @property
+    def channels(self) -> int:
+        """How many factors there are; one stands for all channels."""
+        return len(self.factors)
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether channels differ in their scale."""
+        return self.channels > 1
+
+    def of_channels(self, kept: npt.NDArray[np.bool_]) -> FloatRequant:
+        """That of some channels."""
+        return FloatRequant(tuple(np.array(self.factors)[kept].tolist()), self.added) if self.per_channel else self
+
+    def apply(self, acc: IntArray) -> IntArray:
+        """Rescale int64 accumulators of shape (..., channels)."""
+        product = np.asarray(acc, np.int64).astype(np.float32) * np.array(self.factors, np.float32)
+        rounded = np.rint(product + np.float32(self.added) if self.added else product)
+        return np.asarray(np.clip(rounded, -_FAR, _FAR).astype(np.int64) - self.added)
+
+    def largest_accumulator(self) -> IntArray:
+        """The largest |accumulator| per channel that the rule is defined for: the result fits int32."""
+        results = np.floor((INT32_MAX - _ROOM_FOR_ZERO_POINT) / np.array(self.factors))
+        return np.minimum(results, INT32_MAX).astype(np.int64)
+
+    def in_integers(self, bounds: IntArray, reach: int) -> tuple[IntArray, IntArray] | None:
+        """Multipliers and shifts (int64, one per factor) that give the same results in integers, ties away from zero.
+
+        `bounds`: what each channel's |accumulator| can reach. None: for some factor there are none.
+        """
+        if self.added:
             return None
-        return np.array([m for m, _ in found], np.int64), np.array([s for _, s in found], np.int64)
+        return _integer_factors([FloatRequant((factor,)) for factor in self.factors], bounds, reach)
 
 
+Rescaling = Requant | RealRequant | FloatRequant
+"""How accumulators become results, by the rule of one runtime or another."""
+
+_FAR = 2.0**62
 _ROOM_FOR_ZERO_POINT = 1 << 16
 _LARGEST_EXACT_FLOAT64 = 2**53
 
 
-@lru_cache(maxsize=4096)
-def integer_factor(factor: float, bound: int, reach: int) -> tuple[int, int] | None:
-    """The smallest multiplier, and its shift, that stand for a float64 factor.
+def _integer_factors(
+    requants: Sequence[RealRequant | FloatRequant], bounds: IntArray, reach: int
+) -> tuple[IntArray, IntArray] | None:
+    """For each of one factor: multiplier and shift of `integer_factor`; None where some have none."""
+    bounds = np.asarray(bounds) if len(requants) > 1 else np.asarray(bounds).max(keepdims=True)
+    pairs = [integer_factor(requant, int(bound), reach) for requant, bound in zip(requants, bounds, strict=True)]
+    found = [pair for pair in pairs if pair is not None]
+    if len(found) < len(pairs):
+        return None
+    return np.array([m for m, _ in found], np.int64), np.array([s for _, s in found], np.int64)
 
-    For every |a| <= `bound`, a * multiplier * 2**-shift and the float64 product a * factor are the same when rounded
-    to integers, ties away from zero, as far as results of `reach` and beyond need not be told apart. The product with
-    the multiplier fits int64, with its rounding. None: there is no such multiplier.
+
+@lru_cache(maxsize=4096)
+def integer_factor(requant: RealRequant | FloatRequant, bound: int, reach: int) -> tuple[int, int] | None:
+    """The smallest multiplier, and its shift, that stand for the factor of a rule that is odd: f(-a) = -f(a).
+
+    For every |a| <= `bound`, a * multiplier * 2**-shift, rounded to integers with ties away from zero, is the rule's
+    result, as far as results of `reach` and beyond need not be told apart. The product with the multiplier fits int64,
+    with its rounding. None: there is no such multiplier.
 
     Rounding keeps the order, so that a rule is known by the least accumulator of each result. The factors that have
     the same ones form an interval, given exactly by its ends.
     """
-    largest = min(int(RealRequant((factor,)).apply(np.array([bound]))[0]), reach)
-    halves = np.arange(1, largest + 1) - 0.5  # where results 1, 2, ... begin
-    first = np.maximum(np.ceil(halves / factor) - 2, 0)
-    while (short := first * factor < halves).any():  # the quotient is off by little, this takes few steps
+    (factor,) = requant.factors
+    largest = min(int(requant.apply(np.array([bound]))[0]), reach)
+    results = np.arange(1, largest + 1)
+    halves = results - 0.5  # where results 1, 2, ... begin, nearly
+    first = np.maximum(np.ceil(halves / factor * (1 - requant.error)) - 2, 0).astype(np.int64)
+    while (short := requant.apply(first) < results).any():  # this takes few steps
         first += short
     least = _extreme_quotient(halves, first, max)
     before = first > 1
@@ -482,7 +555,7 @@ def integer_factor(factor: float, bound: int, reach: int) -> tuple[int, int] | N
 
 def _extreme_quotient(
     halves: npt.NDArray[np.floating[Any]],
-    accumulators: npt.NDArray[np.floating[Any]],
+    accumulators: IntArray,
     choose: Callable[[Iterable[Fraction]], Fraction],
 ) -> Fraction | None:
     """The largest or smallest of exact quotients; float64 ones say which of them to look at."""

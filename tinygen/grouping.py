@@ -24,13 +24,13 @@ def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal
     either side.
     """
     runs = list(fusible(graph))
-    singles = {step.node.name: step for step in options}
+    singles = {step.node: step for step in options}  # several nodes can be of one operator, and have its name
     known: dict[range, Step] = {}
     rows: RowSteps = {}
 
     def step_of(fused: Graph, node: Node, run: range) -> Step:
         if not isinstance(node.op, RowGroup):
-            return singles[node.name]
+            return singles[node]
         if run not in known:
             known[run] = group_step(fused, node, core, goal, False, rows)
         return known[run]

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.interval import BoolArray, Interval
+from tinygen.interval import BoolArray, IntArray, Interval
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -96,6 +96,21 @@ class Rescaling(Protocol):
         """Whether nothing is changed."""
 
 
+class Arranged(NamedTuple):
+    """An operator over tensors whose elements lie in another order, and are otherwise those of before.
+
+    An order is an array with the shape of the rearranged tensor: for each element, its number in the tensor of before.
+    """
+
+    op: Op
+    inputs: tuple[IntArray, ...]
+    output: IntArray
+
+
+OUTPUT = -1
+"""The place of an operator's output, beside the inputs' 0, 1, …"""
+
+
 class Op(ABC):
     """An operator with its attributes; subclasses are frozen dataclasses in `tinygen.ops`, one file each."""
 
@@ -146,6 +161,13 @@ class Op(ABC):
         Channels that are left out are unread, or constants, in `given`.
         """
         return self, tuple(x.cut(mask) for x, mask in zip(inputs, kept, strict=False))
+
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """What does the same where the tensor in this place (of an input, or OUTPUT) lies in this order.
+
+        None where there is no such operator.
+        """
+        return None
 
     def describe(self) -> str:
         """The attributes in a few words, for comments and reports."""

@@ -41,6 +41,9 @@ _HELPERS = (
     "requantise_once",
     "requantise_once_wide",
     "requantise_real",
+    "round_float",
+    "requantise_float",
+    "requantise_float_shifted",
     "high_product",
     "taps",
     "sources",
@@ -59,6 +62,8 @@ _HELPERS = (
 _HELPER_NEEDS = {
     "requantise": ("high_mul", "divide_by_pot"),
     "requantise_wide": ("high_mul", "divide_by_pot"),
+    "requantise_float": ("round_float",),
+    "requantise_float_shifted": ("round_float",),
     "reciprocal": ("high_mul",),
     "log": ("high_mul", "divide_by_pot", "reciprocal"),
     "inverse_root": ("high_mul",),

@@ -30,6 +30,8 @@ FAULT = 0xE2
 # pyserial lets the second one through.
 _PORT_ERRORS = (OSError, _termios_error)
 
+_LONGEST_FRAME = 256  # of frame.h's default: payload, header, CRC, what stuffing adds
+
 _FAULT_FIELDS = ("number", "pc", "status", "address")
 
 _ERRORS = {
@@ -41,7 +43,21 @@ _ERRORS = {
     6: "the model used up all of the stack, so its results are worthless",
 }
 
-_FAULTS = {3: "HardFault", 4: "MemManage fault", 5: "BusFault", 6: "UsageFault"}
+_FAULTS = {
+    3: "a HardFault",
+    4: "a MemManage fault",
+    5: "a BusFault",
+    6: "a UsageFault",
+    # RISC-V's, with 0x100 added to tell them from Arm's.
+    0x100: "a misaligned instruction",
+    0x101: "an instruction access fault",
+    0x102: "an illegal instruction",
+    0x103: "a breakpoint",
+    0x104: "a misaligned load",
+    0x105: "a load access fault",
+    0x106: "a misaligned store",
+    0x107: "a store access fault",
+}
 
 
 class Transport(Protocol):
@@ -66,6 +82,13 @@ class Patience:
     answer: float = 8.0  # until nobody is thought to be there
     invoke: float = 120.0  # the same while the model runs
     attempts: int = 12  # requests sent in vain because of damage
+    boot: float = 5.0  # while a board that starts may say anything, damaged or not
+
+    @classmethod
+    def at(cls, baud: int) -> Patience:
+        """With time for the longest request and its answer, at ten bits a byte."""
+        seconds = 2 * _LONGEST_FRAME * 10 / baud
+        return cls(repeat=cls.repeat + seconds, damaged=cls.damaged + seconds, answer=cls.answer + 4 * seconds)
 
 
 class Link:
@@ -89,8 +112,12 @@ class Link:
         """Let go of the port."""
         self._transport.close()
 
-    def request(self, type: int, payload: bytes = b"", what: str = "", seconds: float | None = None) -> bytes:
+    def request(
+        self, type: int, payload: bytes = b"", what: str = "", seconds: float | None = None, booting: bool = False
+    ) -> bytes:
         """The payload of the answer to a request; `what` names it in messages, `seconds` is how long to wait.
+
+        Of a board that may be `booting`, damaged bytes are nothing to worry about for a while.
 
         Raises NoAnswer, LinkLost, BoardFault, or LinkError when the line damages everything.
         """
@@ -109,7 +136,8 @@ class Link:
                     return answer.payload
                 heard = heard or noise
                 damaged += noise
-                if damaged >= self.patience.attempts:
+                calm = not booting or time.monotonic() - started >= self.patience.boot
+                if damaged >= self.patience.attempts and calm:
                     raise LinkError(
                         f"{self.name}: {what} failed {damaged} times in a row on damaged bytes",
                         "Check the cable and the baud rate; another program may be reading from the same port.",
@@ -161,10 +189,10 @@ class Link:
         described = ", ".join(
             f"{field} 0x{value:08x}" for field, value in zip(_FAULT_FIELDS[1:], values[1:], strict=True)
         )
-        kind = _FAULTS.get(values[0], f"exception {values[0]}")
+        kind = _FAULTS.get(values[0], f"an exception with the number {values[0]}")
         return BoardFault(
-            f"{self.name}: the processor stopped on a {kind} ({described})",
-            "arm-none-eabi-addr2line -fe firmware.elf PC says where. `tinygen flash OUT` starts the board again.",
+            f"{self.name}: the processor stopped on {kind} ({described})",
+            "The compiler's addr2line -fe firmware.elf PC says where. `tinygen flash OUT` starts the board again.",
         )
 
 
@@ -205,4 +233,4 @@ def open_link(port: str, baud: int, patience: Patience | None = None) -> Link:
     except _PORT_ERRORS as error:
         opened.close()
         raise LinkLost(f"{port}: the port went away while it was opened: {error}", "Plug the board in again.") from None
-    return Link(_SerialTransport(opened), f"{port} at {baud} baud", patience)
+    return Link(_SerialTransport(opened), f"{port} at {baud} baud", patience or Patience.at(baud))

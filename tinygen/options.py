@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from tinygen.errors import UsageError
@@ -10,8 +11,12 @@ TFLM = "tflm"
 """TensorFlow Lite Micro."""
 LITERT = "litert"
 """The reference kernels (BUILTIN_REF) of LiteRT from 1.3 on, once TensorFlow Lite."""
-PROFILES = (TFLM, LITERT)
+ONNXRUNTIME = "onnxruntime"
+"""ONNX Runtime's CPU provider on x86-64, with all optimisations of the graph."""
+PROFILES = (TFLM, LITERT, ONNXRUNTIME)
 """Whose arithmetic generated code follows."""
+OF_FORMAT = ""
+"""Not chosen: the first of the profiles that there are for the model's format."""
 
 INTERFACES = ("model", "int8")
 """Inputs and outputs as the file has them, or, where they are float32 or uint8, as the int8 or int16 behind them."""
@@ -49,8 +54,8 @@ class Options:
     Raises UsageError for what cannot be chosen.
     """
 
-    profile: str = TFLM
-    """One of PROFILES."""
+    profile: str = OF_FORMAT
+    """One of PROFILES, or OF_FORMAT."""
     batch: int | None = None
     """Inferences in one invoke; None: as many as the file fixes, or one."""
     io: str = "model"
@@ -59,15 +64,27 @@ class Options:
     """Frame by frame, where that gives the same; None: as the file has it."""
 
     def __post_init__(self) -> None:
-        _expect("profile", self.profile, PROFILES)
+        if self.profile != OF_FORMAT:
+            _expect("profile", self.profile, PROFILES)
         _expect("interface", self.io, INTERFACES)
         if self.batch is not None and self.batch < 1:
             raise UsageError(f"a batch of {self.batch} is no batch", "Choose 1 or more.")
 
+    def for_format(self, suffix: str, profiles: tuple[str, ...]) -> Options:
+        """These for a model of a format, whose profile is chosen. Raises UsageError where the format has it not."""
+        if self.profile == OF_FORMAT:
+            return dataclasses.replace(self, profile=profiles[0])
+        if self.profile not in profiles:
+            raise UsageError(
+                f"there is no profile {self.profile} for {suffix} models",
+                f"Choose {' or '.join(profiles)}, or leave --profile out.",
+            )
+        return self
+
     @property
     def words(self) -> tuple[str, ...]:
         """The command line's words for what is not the default."""
-        profile = ("--profile", self.profile) if self.profile != TFLM else ()
+        profile = ("--profile", self.profile) if self.profile == LITERT else ()
         batch = () if self.batch is None else ("--batch", str(self.batch))
         io = ("--io", self.io) if self.io != INTERFACES[0] else ()
         return (*profile, *batch, *io, *(self.streaming.words if self.streaming is not None else ()))

@@ -81,6 +81,47 @@ def write_sealed(data: bytes, path: Path) -> None:
     Raises OutputError where `expect_replaceable` does, and when the disk does not take the file.
     """
     expect_replaceable(path)
+    _replace(data, path)
+
+
+def expect_free(path: Path, force: bool) -> None:
+    """Raises OutputError where a file is already and is not to be replaced, or where none can be."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder", "Name a file in it with -o.")
+    if path.exists() and not force:
+        raise OutputError(f"{path} is there already", "Add --force to replace it, or choose another with -o.")
+    if not path.parent.is_dir():
+        raise OutputError(f"there is no folder {path.parent}", "Make it first, or choose another file with -o.")
+
+
+def write_file(data: bytes, path: Path, force: bool) -> None:
+    """Write one file, all of it or nothing; over another one only by `force`, or where it is the same.
+
+    Raises OutputError where `expect_free` does, and when the disk does not take the file.
+    """
+    if path.is_file() and path.read_bytes() == data:
+        return
+    expect_free(path, force)
+    _replace(data, path)
+
+
+def write_package(files: Mapping[str, bytes], folder: Path, force: bool) -> None:
+    """Write a folder as `write` does; over an earlier one only by `force`, or where it is the same."""
+    try:
+        is_other = folder.is_dir() and any(folder.iterdir()) and not _holds(folder, files)
+    except OSError as error:
+        raise OutputError(f"cannot look into {folder}: {error.strerror}", _LEAVE) from None
+    if is_other and not force:
+        raise OutputError(f"{folder} is not empty", "Add --force to replace a package, or choose another with -o.")
+    write(files, folder)
+
+
+def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether all of the files are there, as they would be written."""
+    return all((folder / path).is_file() and (folder / path).read_bytes() == data for path, data in files.items())
+
+
+def _replace(data: bytes, path: Path) -> None:
     try:
         handle, staging = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with contextlib.ExitStack() as undo:

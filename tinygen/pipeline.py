@@ -17,16 +17,17 @@ from tinygen.check import check
 from tinygen.errors import InvalidModel, UsageError
 from tinygen.fit import FitReport, fit, fit_together, room
 from tinygen.goal import Goal
-from tinygen.importers import OutlineRow, tflite
+from tinygen.importers import OutlineRow, onnx, tflite
 from tinygen.interface import Interface, shared_by
 from tinygen.ir import Graph
 from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
 from tinygen.listening.frames import frames_of
 from tinygen.listening.hearing import Hearing
-from tinygen.listening.joining import beside, detector_of, join, listening_interface, within
+from tinygen.listening.joining import detector_of, join, listening_interface, sizes_beside, within
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap, memory_map, with_front_end
+from tinygen.mlperf.task import TaskWish, task_of
 from tinygen.options import Options
 from tinygen.part_sizes import NOTHING, PartSizes
 from tinygen.passes.stream import Stream, stream
@@ -35,7 +36,7 @@ from tinygen.plan import Plan, plan
 from tinygen.ports import with_ports
 from tinygen.target import Board, Core, load_board, load_core
 
-IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite}
+IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite, ".onnx": onnx}
 """One importer for each file suffix."""
 
 _LARGEST_FILE = 2**30
@@ -83,8 +84,9 @@ def read(path: Path, options: Options | None = None) -> Model:
 
 def decode(data: bytes, name: str, options: Options | None = None) -> Model:
     """The same for the content of a file of this name."""
-    options = options or Options()
-    graph = check(_importer(Path(name)).read(data, name, options))
+    importer = _importer(Path(name))
+    options = (options or Options()).for_format(Path(name).suffix, importer.PROFILES)
+    graph = check(importer.read(data, name, options))
     for graph_pass in passes.wanted(options):
         graph = check(graph_pass(graph))
     whole = graph
@@ -117,12 +119,13 @@ def build(
     goal: Goal | None = None,
     interface: Interface | None = None,
     hearing: Hearing | None = None,
+    mlperf: TaskWish | None = None,
 ) -> Build:
     """Generate library and project for a board.
 
     Raises UsageError for a name or a place that cannot be, BoardError, FrontEndError, and DoesNotFit.
     """
-    return build_together([model], board_name, [name], goal, interface, hearing)[0]
+    return build_together([model], board_name, [name], goal, interface, hearing, mlperf)[0]
 
 
 def build_together(
@@ -132,15 +135,21 @@ def build_together(
     goal: Goal | None = None,
     interface: Interface | None = None,
     hearing: Hearing | None = None,
+    mlperf: TaskWish | None = None,
 ) -> tuple[Build, ...]:
     """Libraries of models of which one runs at a time, in one arena, and a project for all of them.
 
     `names` are for the models in their order, or left out; the goal is each one's. Every build has all files. Raises
-    UsageError for names or places that cannot be, BoardError, FrontEndError, and DoesNotFit. `hearing` is for a single
-    model.
+    UsageError for names or places that cannot be, BoardError, FrontEndError, and DoesNotFit. `hearing`, and
+    `mlperf`, firmware for MLPerf Tiny's runner, are for a single model.
     """
     goal = goal or Goal()
     interface = interface or Interface()
+    if mlperf is not None and (len(models) > 1 or hearing is not None):
+        raise UsageError(
+            "--runner mlperf is for one model that takes what the benchmark sends",
+            "Build it by itself, without --frontend.",
+        )
     if hearing is not None:
         interface = listening_interface(models, hearing, interface)
     board = load_board(board_name)
@@ -149,12 +158,12 @@ def build_together(
     if len(models) > 1 and not interface.is_external:
         interface = dataclasses.replace(interface, shared=shared_by(prefixes))
     together = tuple((model.file, prefix) for model, prefix in zip(models, prefixes, strict=True))
-    sizes = beside(models, hearing, interface, core)
+    sizes = sizes_beside(models, hearing, interface, core)
     with within(goal, sizes) as left:
         plans = [board_plan(model, board, core, left, interface, sizes.ram_bytes) for model in models]
         placed = place(plans, board, left, interface)
     parts = [
-        _part(model, prefix, each, board, core, goal, interface, together if len(models) > 1 else (), hearing)
+        _part(model, prefix, each, board, core, goal, interface, together if len(models) > 1 else (), hearing, mlperf)
         for model, prefix, each in zip(models, prefixes, placed, strict=True)
     ]
     fit_together([part.fit for part in parts], board)
@@ -192,6 +201,7 @@ def _part(
     interface: Interface,
     together: tuple[tuple[str, str], ...],
     hearing: Hearing | None,
+    mlperf: TaskWish | None,
 ) -> Part:
     chosen = placed.chosen
     library, origin = board_c(model, prefix, placed, board, goal, interface, together, hearing)
@@ -205,10 +215,13 @@ def _part(
         frames = frames_of(model.graph, model.stream, hearing)
         joined = join(hearing, frames, detector_of(model, hearing, frames), library, host, prefix, origin, core)
         library, host = joined.library, joined.host
+    task = None if mlperf is None else task_of(model.file, library.inputs, library.outputs, mlperf)
     sizes = NOTHING if joined is None else joined.sizes
-    report = fit(placed, library.const_bytes, board, model.file, sizes)
+    beside = {} if joined is None else {"front end": (sizes.ram_bytes, sizes.flash_bytes)}
+    beside |= {} if task is None else {"benchmark": (task.ram_bytes, task.flash_bytes)}
+    report = fit(placed, library.const_bytes, board, model.file, beside)
     drawn = with_front_end(memory_map(chosen.graph, chosen), sizes.ram)
-    return Part(model, prefix, origin.goal, placed, library, host, report, drawn, joined)
+    return Part(model, prefix, origin.goal, placed, library, host, report, drawn, joined, task)
 
 
 def board_plan(model: Model, board: Board, core: Core, goal: Goal, interface: Interface, beside_bytes: int = 0) -> Plan:

@@ -8,9 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tinygen import emit
+from tinygen.board_port import tick_sources
 from tinygen.errors import BoardError, Problem, UnsupportedModel, UsageError
 from tinygen.interface import EXTERNAL
 from tinygen.manifest import Manifest
+from tinygen.mlperf.firmware import RUNNER as MLPERF
+from tinygen.mlperf.firmware import mlperf_files
+from tinygen.mlperf.task import Task
 from tinygen.resources import resource
 from tinygen.target import EMULATED_PLATFORM, FLASH, RAM, Board, Core
 
@@ -30,10 +34,13 @@ class Footprint:
 RUNNER_FOOTPRINT = Footprint(flash_bytes=4864, ram_bytes=768)
 
 
-def project_files(board: Board, core: Core, models: Sequence[Manifest]) -> dict[str, str | bytes]:
+def project_files(
+    board: Board, core: Core, models: Sequence[Manifest], task: Task | None = None
+) -> dict[str, str | bytes]:
     """All files of the project outside of lib/, model/ and manifest.json, by path relative to its folder, sorted.
 
-    `models` say what libraries it is for; they are compiled with the same flags. Raises BoardError for a board that
+    `models` say what libraries it is for; they are compiled with the same flags. `task`: the only model's, where the
+    firmware is for MLPerf Tiny's runner. Raises BoardError for a board that
     tinygen has no port for, UnsupportedModel for too many inputs or outputs, UsageError for too many models.
     """
     if len(models) > _MOST_PORTS:
@@ -45,7 +52,7 @@ def project_files(board: Board, core: Core, models: Sequence[Manifest]) -> dict[
             raise UnsupportedModel(model.name, [Problem("the model", "", reason, "")])
     names = " and ".join(model.name for model in models)
     files: dict[str, str | bytes] = {
-        "platformio.ini": _settings(board, core, names, models[0].cflags),
+        "platformio.ini": _settings(board, core, names, models[0].cflags, task),
         "src/runner_model.c": emit.render(
             "project/runner_model.c.j2",
             names=names,
@@ -53,12 +60,13 @@ def project_files(board: Board, core: Core, models: Sequence[Manifest]) -> dict[
             given_bytes=max(model.arena_bytes if model.set_arena else 0 for model in models),
         ),
     }
-    files |= _tree(resource("firmware", "runner"), "src/runner")
+    files |= _tree(resource("firmware", "runner"), "src/runner") if task is None else mlperf_files(names, task)
     if board.emulator is not None:
         files |= linker_files(board, f"platforms/{EMULATED_PLATFORM}/core")
         files[f"boards/{board.platformio_board}.json"] = _board_json(board, core)
         files |= _tree(resource("firmware", "platforms", EMULATED_PLATFORM), f"platforms/{EMULATED_PLATFORM}")
     else:
+        del files["src/runner/main.c"]  # a framework has its own main()
         files |= _framework_port(board)
     return dict(sorted(files.items()))
 
@@ -81,17 +89,20 @@ def _runner_model(model: Manifest) -> dict[str, object]:
     }
 
 
-def _settings(board: Board, core: Core, name: str, cflags: Sequence[str]) -> str:
+def _settings(board: Board, core: Core, name: str, cflags: Sequence[str], task: Task | None) -> str:
     emulated = board.emulator is not None
     return emit.render(
         "project/platformio.ini.j2",
         name=name,
         board=board,
+        runner=None if task is None else MLPERF,
         emulated=emulated,
         # An absolute link: PlatformIO takes a relative one for the same platform in every project.
         platform=f"symlink://${{PROJECT_DIR}}/platforms/{board.platform}" if emulated else board.platform,
-        # The core's own flags come from the board: here they would be added a second time.
-        library_flags=[flag for flag in cflags if flag not in core.flags] or ["-O2"],
+        # The core's own flags come from the board: here they would be added a second time. A framework's sources,
+        # which get these flags, too, need the C that it chose.
+        library_flags=[flag for flag in cflags if flag not in core.flags and (emulated or not flag.startswith("-std="))]
+        or ["-O2"],
     )
 
 
@@ -101,14 +112,16 @@ def _board_json(board: Board, core: Core) -> str:
     manifest = {
         "name": board.title,
         "vendor": "tinygen",
-        "url": "https://www.qemu.org/docs/master/system/target-arm.html",
+        "url": "https://www.qemu.org/docs/master/system/targets.html",
         "build": {
             "mcu": core.name,
+            "architecture": core.architecture,
             "f_cpu": f"{board.clock_hz}L",
             "clock_hz": board.clock_hz,
             "baud": board.baud,
             "toolchain": core.toolchain,
             "flags": list(core.flags),
+            "libc": list(core.libc),
             "regions": {region.name: {"address": region.address, "bytes": region.bytes} for region in board.regions},
             "stack_bytes": board.stack_bytes,
             "emulator": asdict(board.emulator),
@@ -141,7 +154,16 @@ def _framework_port(board: Board) -> dict[str, str | bytes]:
             f"board {board.name}: tinygen has no port of its serial runner to the framework {board.framework!r}",
             f"Write one (firmware/runner/port.h says what it is) into {folder}.",
         )
-    return _tree(folder, "src/port")
+    if board.port is None:
+        raise BoardError(
+            f"board {board.name}: its file has no [port] table, which says how its serial port is reached",
+            "`tinygen boards --add` writes one; boards/nucleo_f446re.toml is an example.",
+        )
+    others = {f"src/port/ticks_{name}.cpp" for name in tick_sources(board.framework)} - {
+        f"src/port/ticks_{board.port.ticks}.cpp"
+    }
+    files = {path: text for path, text in _tree(folder, "src/port").items() if path not in others}
+    return files | {"src/port/board.h": emit.render("project/port_board.h.j2", board=board)}
 
 
 def _tree(folder: Path, prefix: str) -> dict[str, str | bytes]:

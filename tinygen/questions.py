@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.errors import CannotCompare
-from tinygen.importers.tflite import FileView, view
+from tinygen.importers import FileView
 from tinygen.ir import Array, Shape
 from tinygen.manifest import Manifest, Port
 from tinygen.ops.common import FLOAT32, UINT8
 from tinygen.ops.quantize import Dequantize
+from tinygen.pipeline import IMPORTERS
 from tinygen.streaming.window import in_window
 
 
@@ -81,7 +82,8 @@ class Questions:
 
 def questions(out: Path, manifest: Manifest) -> Questions:
     """What to ask about an output folder. Raises CannotCompare, with the reason."""
-    file = view((out / manifest.model.path).read_bytes(), manifest.model.file)
+    path = out / manifest.model.path
+    file: FileView = IMPORTERS[path.suffix.lower()].view(path.read_bytes(), manifest.model.file)
     runs, rest = divmod(manifest.batch, file.batch) if manifest.batch and file.batch else (1, 0)
     if rest:
         raise CannotCompare(f"the file has batches of {file.batch}, which a batch of {manifest.batch} is not made of")

@@ -15,7 +15,7 @@ from tinygen import manifest as manifests
 from tinygen.errors import CannotCompare, ToolMissing
 from tinygen.ir import Array
 from tinygen.manifest import Manifest
-from tinygen.options import LITERT, TFLM
+from tinygen.options import LITERT, ONNXRUNTIME, TFLM
 from tinygen.peer import PipePeer, pipe_peer
 from tinygen.questions import Questions, questions
 from tinygen.streaming.window import Window
@@ -23,15 +23,19 @@ from tinygen.streaming.window import Window
 
 @dataclass(frozen=True)
 class Runtime:
-    """An original runtime; its profile is also the extra that installs it, and the name of its module here."""
+    """An original runtime; its profile is also the name of its module here."""
 
     profile: str
     title: str
     interpreter: str
     """What its peer is called."""
     package: str
-    has_uint8: bool
+    extra: str
+    """What installs it."""
+    has_uint8: bool = True
     """Whether it still computes on uint8."""
+    remark: str = ""
+    """What it makes ambiguous, and which of the answers was taken."""
 
     @property
     def is_installed(self) -> bool:
@@ -45,7 +49,7 @@ class Runtime:
         """
         if not self.is_installed:
             raise ToolMissing(
-                f"{self.title}'s interpreter is not installed", f"Install it: pip install 'tinygen[{self.profile}]'"
+                f"{self.title}'s interpreter is not installed", f"Install it: pip install 'tinygen[{self.extra}]'"
             )
         asked = questions(out, manifest)
         if asked.on_uint8 and not self.has_uint8:
@@ -61,11 +65,17 @@ class Runtime:
             yield peer
 
 
+_FUSED = (
+    "ONNX Runtime's CPU provider, as on x86-64, with all graph optimisations: it was asked for the model's outputs "
+    "alone, as asking for others changes what it fuses. Without optimisations, or on ARM64, its own results differ."
+)
+
 RUNTIMES: Mapping[str, Runtime] = {
     runtime.profile: runtime
     for runtime in (
-        Runtime(TFLM, "TensorFlow Lite Micro", "TFLM interpreter", "tflite_micro", False),
-        Runtime(LITERT, "LiteRT", "LiteRT interpreter", "ai_edge_litert", True),
+        Runtime(TFLM, "TensorFlow Lite Micro", "TFLM interpreter", "tflite_micro", TFLM, has_uint8=False),
+        Runtime(LITERT, "LiteRT", "LiteRT interpreter", "ai_edge_litert", LITERT),
+        Runtime(ONNXRUNTIME, "ONNX Runtime", "ONNX Runtime", "onnxruntime", "onnx", remark=_FUSED),
     )
 }
 """By the profile whose arithmetic is theirs."""

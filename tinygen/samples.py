@@ -80,7 +80,7 @@ def from_file(path: Path, ports: Sequence[Port]) -> list[Sample]:
     InputError when a file cannot be read, or an array has another dtype or shape than the input. A model with state
     is reset before the first sample only.
     """
-    arrays = _load(path)
+    arrays = load_arrays(path)
     columns = []
     for port in ports:
         array = _find(path, arrays, port, len(ports) == 1)
@@ -94,7 +94,8 @@ def from_file(path: Path, ports: Sequence[Port]) -> list[Sample]:
     ]
 
 
-def _load(path: Path) -> dict[str, Array]:
+def load_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of an .npz by name, or that of an .npy under the empty name. Raises InputError."""
     try:
         loaded = np.load(path, allow_pickle=False)
         return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"": loaded}
@@ -153,5 +154,5 @@ def _text(shape: Sequence[int]) -> str:
 
 def read_labels(path: Path, count: int) -> Array | None:
     """The array "labels" of an .npz, when there is one with an entry for each sample."""
-    labels: Any = _load(path).get("labels")
+    labels: Any = load_arrays(path).get("labels")
     return labels.reshape(-1) if labels is not None and labels.size == count else None

@@ -79,7 +79,7 @@ class Session:
         Raises WrongModel when it speaks another version of the protocol, LinkError when nobody answers properly.
         """
         nonce = random.randrange(1 << 32)
-        answer = self._link.request(_HELLO, struct.pack("<I", nonce), "the first greeting")
+        answer = self._link.request(_HELLO, struct.pack("<I", nonce), "the first greeting", booting=True)
         if len(answer) < _NONCE_AND_VERSION.size:
             raise self._odd("the first greeting")
         echoed, version = _NONCE_AND_VERSION.unpack_from(answer)

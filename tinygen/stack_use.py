@@ -10,7 +10,7 @@ from tinygen import elf, firmware, stack
 from tinygen.counting.disassembly import Instruction, disassemble
 from tinygen.errors import ToolError, ToolFailed
 from tinygen.manifest import Manifest
-from tinygen.target import load_core
+from tinygen.target import ARM, load_core
 
 UNPAINTED = 64
 """Bytes below the invoke's caller that the runner does not paint (firmware/runner/stack.c): no use is less."""
@@ -90,5 +90,8 @@ def _between(image: elf.Image, code: Mapping[int, Instruction], content: Manifes
 
 
 def _bound(image: elf.Image, code: Mapping[int, Instruction], function: str) -> stack.Bound:
+    if image.architecture != ARM:
+        reason = f"no bound is looked for in the instructions of {image.architecture or 'this processor'}"
+        return stack.Bound(None, (function,), reason)
     names = {symbol.address: symbol.name for symbol in image.symbols if symbol.kind == "function"}
     return stack.bound(code, names, image.symbol(function).address)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from tinygen.board_port import Port, read_port
 from tinygen.costs import CLASSES
 from tinygen.errors import BoardError
 from tinygen.resources import resource
@@ -33,8 +34,14 @@ FEATURES: Mapping[str, str] = MappingProxyType(
 )
 """What a core file may claim, and kernels may require."""
 
+ARM, RISCV, XTENSA = ARCHITECTURES = ("arm", "riscv", "xtensa")
+"""Instruction sets. Kernels in assembly, and figures of executed instructions, are of certain ones."""
+
 FLASH, RAM = "flash", "ram"
 """Kinds of regions, and the names of those that every board has."""
+
+EMULATED, COMPILED, HARDWARE, NEVER = TRIED = ("emulated", "compiled", "hardware", "never")
+"""What was done with a board's firmware: run in an emulator, compiled for its core, run on the board, or nothing."""
 
 # The PlatformIO platform that ships with tinygen: boards on it run in an emulator and need no download.
 EMULATED_PLATFORM = "tinygen_qemu"
@@ -42,6 +49,7 @@ EMULATED_PLATFORM = "tinygen_qemu"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _REGION = re.compile(r"[a-z][a-z0-9_]*")
 _PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MACHINE = re.compile(rf"{_PROGRAM.pattern}(,[a-z0-9-]+={_PROGRAM.pattern})*")  # with properties
 _ADDRESS_LIMIT = 2**32
 
 
@@ -60,13 +68,18 @@ class Core:
 
     name: str
     title: str
+    architecture: str
+    """One of ARCHITECTURES."""
     toolchain: str  # prefix of gcc, size and objcopy, e.g. "arm-none-eabi-"
     flags: tuple[str, ...]  # for compiler and linker
+    libc: tuple[str, ...]  # the same, of firmware that brings its own C library: with a framework, that decides
     features: frozenset[str]
     cost: CostTable
 
 
-HOST = Core("host", "the machine that tinygen runs on", "", (), frozenset(), CostTable("", (), MappingProxyType({})))
+HOST = Core(
+    "host", "the machine that tinygen runs on", "", "", (), (), frozenset(), CostTable("", (), MappingProxyType({}))
+)
 """Where generated C is compiled to be compared, or called from Python."""
 
 
@@ -94,7 +107,7 @@ class Emulator:
     uart_address: int
     uart_irq: int
     ticks: str
-    ticks_address: int
+    ticks_address: int  # 0 for a counter of the core's own
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,13 @@ class Board:
     platform: str  # PlatformIO's platform, with a version where it comes from the registry
     platformio_board: str
     framework: str | None
+    upload_protocol: str
+    """PlatformIO's name of how firmware gets onto the board; empty: as PlatformIO says for it."""
     emulator: Emulator | None
+    port: Port | None
+    """Of a board with a framework."""
+    tried: str
+    """One of TRIED."""
     baud: int
     stack_bytes: int  # reserved for the stack at the end of RAM
     notes: str
@@ -158,8 +177,10 @@ def load_core(name: str) -> Core:
     core = Core(
         name=path.stem,
         title=table.text("title"),
+        architecture=table.choice("architecture", ARCHITECTURES),
         toolchain=table.text("toolchain"),
         flags=table.texts("flags"),
+        libc=table.texts("libc"),
         features=frozenset(table.texts("features", FEATURES)),
         cost=_cost(table.table("cost")),
     )
@@ -192,6 +213,8 @@ def _board(table: Table, path: Path) -> Board:
             + ("has an [emulator] table" if emulated else "has no [emulator] table"),
             f"Boards on the platform {EMULATED_PLATFORM!r} have one, and no others.",
         )
+    framework = platformio.text("framework", optional=True) or None
+    port = table.optional_table("port")
     regions = _regions(table.table("regions"))
     ram = next(region.bytes for region in regions if region.name == "ram")
     board = Board(
@@ -202,8 +225,11 @@ def _board(table: Table, path: Path) -> Board:
         regions=regions,
         platform=platform,
         platformio_board=platformio.text("board"),
-        framework=platformio.text("framework", optional=True) or None,
+        framework=framework,
+        upload_protocol=platformio.text("upload_protocol", optional=True),
         emulator=None if emulated is None else _emulator(emulated),
+        port=None if port is None else read_port(port, framework or ""),
+        tried=EMULATED if emulated else table.choice("tried", (COMPILED, HARDWARE, NEVER), default=NEVER),
         baud=table.integer("baud", 1_200, 10_000_000),
         stack_bytes=table.integer("stack_bytes", 256, ram),
         notes=table.text("notes", optional=True),
@@ -222,7 +248,7 @@ def _regions(table: Table) -> tuple[Region, ...]:
         address = region.integer("address", 0, _ADDRESS_LIMIT - 1)
         size = region.integer("bytes", 1, _ADDRESS_LIMIT - address)
         kind = name if name in (FLASH, RAM) else region.choice("kind", (FLASH, RAM))
-        waits = region.integer("wait_states", 0, 10_000) if "wait_states" in region.keys() else 0  # noqa: SIM118
+        waits = region.integer("wait_states", 0, 10_000, default=0)
         regions.append(Region(name, address, size, kind, waits))
         region.finish()
     table.finish()
@@ -232,13 +258,13 @@ def _regions(table: Table) -> tuple[Region, ...]:
 def _emulator(table: Table) -> Emulator:
     emulator = Emulator(
         program=table.text("program", pattern=_PROGRAM),
-        machine=table.text("machine", pattern=_PROGRAM),
+        machine=table.text("machine", pattern=_MACHINE),
         icount_shift=table.integer("icount_shift", 0, 10),
         uart=table.choice("uart", _drivers("uart")),
         uart_address=table.integer("uart_address", 0, _ADDRESS_LIMIT - 1),
         uart_irq=table.integer("uart_irq", 0, 239),
         ticks=table.choice("ticks", _drivers("ticks")),
-        ticks_address=table.integer("ticks_address", 0, _ADDRESS_LIMIT - 1),
+        ticks_address=table.integer("ticks_address", 0, _ADDRESS_LIMIT - 1, default=0),
     )
     table.finish()
     return emulator

@@ -51,37 +51,66 @@ class Table:
                     known("keys here", self._read, key),
                 )
 
-    def text(self, key: str, *, optional: bool = False, pattern: re.Pattern[str] | None = None) -> str:
-        """Text, not empty where it is there; the pattern's, given one."""
+    def text(
+        self,
+        key: str,
+        *,
+        optional: bool = False,
+        default: str | None = None,
+        pattern: re.Pattern[str] | None = None,
+        form: str = "a name of letters, digits, '.', '_' and '-'",
+    ) -> str:
+        """Text, not empty where it is there. Optional: empty where it is not there.
+
+        Given a pattern, it matches that, which `form` describes.
+        """
+        if default is not None and key not in self._values:
+            self._read.add(key)
+            return default
         value = self._get(key, "text", "" if optional else None)
         if not isinstance(value, str) or not (value or optional):
             raise self._wrong(key, value, "text in quotes, not empty")
         if pattern is not None and not pattern.fullmatch(value):
-            raise self._wrong(key, value, "a name of letters, digits, '.', '_' and '-'")
+            raise self._wrong(key, value, form)
         return value
 
-    def choice(self, key: str, allowed: Collection[str]) -> str:
-        """One of the allowed texts."""
-        value = self._get(key, f"one of {', '.join(sorted(allowed))}")
+    def flag(self, key: str) -> bool:
+        """True or false; false where it is not there."""
+        value = self._get(key, "true or false", False)
+        if not isinstance(value, bool):
+            raise self._wrong(key, value, "true or false")
+        return value
+
+    def choice(self, key: str, allowed: Collection[str], default: str | None = None) -> str:
+        """One of the allowed texts; the default, given one, where it is not there."""
+        value = self._get(key, f"one of {', '.join(sorted(allowed))}", default)
         if value not in allowed:
             raise self._wrong(key, value, f"one of {', '.join(sorted(allowed))}")
         return str(value)
 
-    def texts(self, key: str, allowed: Collection[str] | None = None) -> tuple[str, ...]:
-        """A list of texts, none empty; of the allowed ones, where they are given."""
-        expected = "a list of texts" if allowed is None else f"a list from {', '.join(sorted(allowed))}"
-        value = self._get(key, expected)
+    def texts(
+        self,
+        key: str,
+        allowed: Collection[str] | None = None,
+        *,
+        pattern: re.Pattern[str] | None = None,
+        form: str = "texts",
+        default: tuple[str, ...] | None = None,
+    ) -> tuple[str, ...]:
+        """A list of texts, none empty; of the allowed ones, and of the pattern's, which `form` describes."""
+        expected = f"a list of {form}" if allowed is None else f"a list from {', '.join(sorted(allowed))}"
+        value = self._get(key, expected, None if default is None else list(default))
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
             raise self._wrong(key, value, expected)
         for item in value:
-            if allowed is not None and item not in allowed:
+            if (allowed is not None and item not in allowed) or (pattern is not None and not pattern.fullmatch(item)):
                 raise self._wrong(key, item, expected)
         return tuple(value)
 
-    def integer(self, key: str, low: int, high: int) -> int:
-        """A whole number, both limits allowed."""
+    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
+        """A whole number, both limits allowed; the default, given one, where it is not there."""
         expected = f"a whole number from {low} to {high}"
-        value = self._get(key, expected)
+        value = self._get(key, expected, default)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self._wrong(key, value, expected)
         return value

@@ -5,6 +5,7 @@
  * Arguments:
  *
  *   out=FILE               written when the root returns, anew each time
+ *   isa=NAME               the core's instructions: arm (Thumb) or riscv
  *   root=ADDRESS           the root's first instruction
  *   feed=ADDRESS           the first instruction of another root, if there is one, that is called before: all of its
  *                          calls and that of the root are one record, and the part that it calls is span 0
@@ -67,7 +68,7 @@ EXPORT int qemu_plugin_version = 1;
 typedef struct {
     uint64_t pc;
     uint64_t next; /* the address behind it */
-    bool calls;    /* BL or BLX: comes back to `next` */
+    bool calls;    /* comes back to `next` */
     uint64_t count, taken;
     uint64_t count_before, taken_before; /* at the start of the span */
 } instruction_t;
@@ -99,6 +100,7 @@ typedef struct {
 enum { MOST_PARTS = 65536, MOST_ALLOWANCES = 65536, MOST_PAIRS = 65536, OUTSIDE_OF_PARTS = -1 };
 
 static const char *out_path;
+static bool is_riscv; /* else Thumb */
 static uint64_t root, feed, begin, parts[MOST_PARTS];
 static size_t part_count;
 static uint64_t stack_low, stack_high;
@@ -162,14 +164,30 @@ static void grow_table(void)
     free(old);
 }
 
-/* Bytes of a Thumb instruction. QEMU's own answer is too large where it has looked ahead, at the end of a page. */
+/* Bytes of an instruction. QEMU's own answer is too large where it has looked ahead, at the end of a page. */
 static unsigned size_of(const uint8_t *code)
 {
-    return code[1] >> 3 >= 0x1Du ? 4 : 2;
+    const bool is_long = is_riscv ? (code[0] & 3u) == 3u : code[1] >> 3 >= 0x1Du;
+    return is_long ? 4 : 2;
+}
+
+/* JAL and JALR that leave the address behind them in ra, or in t0, for functions that save registers for others. */
+static bool is_riscv_call(const uint8_t *code)
+{
+    const unsigned first = code[0] | code[1] << 8;
+    if (size_of(code) == 2) {
+        return (first & 0xE003u) == 0x2001u || ((first & 0xF07Fu) == 0x9002u && (first & 0x0F80u) != 0);
+    }
+    const unsigned operation = first & 0x7Fu;
+    const unsigned result = first >> 7 & 0x1Fu;
+    return (operation == 0x6Fu || operation == 0x67u) && (result == 1u || result == 5u);
 }
 
 static bool is_call(const uint8_t *code)
 {
+    if (is_riscv) {
+        return is_riscv_call(code);
+    }
     const unsigned first = code[0] | code[1] << 8;
     if (size_of(code) == 2) {
         return (first & 0xFF87u) == 0x4780u; /* BLX register */
@@ -391,11 +409,12 @@ static void on_access(unsigned core, qemu_plugin_meminfo_t info, uint64_t addres
     const uint64_t end = address + (UINT64_C(1) << qemu_plugin_mem_size_shift(info));
     const bool store = qemu_plugin_mem_is_store(info);
     if (store && address >= stack_low && end <= stack_high) {
-        /* On entry a function pushes registers: just below the stack pointer's first value. */
+        /* On entry a function pushes registers: just below the stack pointer's first value. RISC-V has an instruction
+         * for each of them, in any order, within the first block. */
         if (first_push == NULL) {
             first_push = at;
         }
-        entry_known = entry_known || at != first_push;
+        entry_known = entry_known || (!is_riscv && at != first_push);
         if (!entry_known && end > stack_entry) {
             stack_entry = end;
         }
@@ -469,6 +488,10 @@ static bool read_argument(const char *argument)
     const char *const value = strchr(argument, '=') + 1;
     if (strncmp(argument, "out=", 4) == 0) {
         out_path = strdup(value);
+        return true;
+    }
+    if (strcmp(argument, "isa=arm") == 0 || strcmp(argument, "isa=riscv") == 0) {
+        is_riscv = strcmp(value, "riscv") == 0;
         return true;
     }
     if (strncmp(argument, "root=", 5) == 0) {

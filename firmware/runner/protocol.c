@@ -81,7 +81,7 @@ static uint32_t ticks_together(uint32_t a, uint32_t b)
 
 static protocol_error_t feed(void)
 {
-    stack_paint((uint8_t *)__builtin_frame_address(0));
+    stack_paint();
     port_ticks_start();
     model->feed();
     fed_ticks = ticks_together(fed_ticks, port_ticks());
@@ -187,7 +187,7 @@ static protocol_error_t invoke(void)
     }
     forget_run();
     stage = IDLE;
-    stack_paint((uint8_t *)__builtin_frame_address(0));
+    stack_paint();
     port_ticks_start();
     model->invoke();
     const uint32_t ticks = ticks_together(fed_ticks, port_ticks());
@@ -321,7 +321,7 @@ static protocol_error_t listen(const uint8_t *request, uint16_t length)
     }
     forget_run();
     stage = IDLE;
-    stack_paint((uint8_t *)__builtin_frame_address(0));
+    stack_paint();
     port_ticks_start();
     while (taken < all && !due) {
         int16_t piece[LISTEN_PIECE];

@@ -5,7 +5,7 @@
 #include "port.h"
 
 #define PAINT 0xA5u
-#define MARGIN 64u /* left alone below `top`: the frame of stack_paint() itself, and of an interrupt */
+#define MARGIN 64u /* left alone below the caller's frame: that of stack_paint() itself, and of an interrupt */
 #define GUARD 8u   /* painted bytes at the floor; with one of them changed, the stack has overflowed */
 
 /* Painting more would take long on a board with megabytes of RAM, and no model comes near. */
@@ -21,8 +21,9 @@ static void paint(volatile uint8_t *from, const volatile uint8_t *to)
     }
 }
 
-void stack_paint(uint8_t *top)
+__attribute__((noinline)) void stack_paint(void)
 {
+    uint8_t *const top = (uint8_t *)__builtin_dwarf_cfa(); /* the stack pointer at the call, where frames differ */
     volatile uint8_t *const floor = port_stack_floor();
     painted = NULL;
     if (floor == NULL || (uintptr_t)top < (uintptr_t)floor + MARGIN + 2u * GUARD) {

@@ -6,10 +6,10 @@
 
 #define STACK_UNKNOWN UINT32_MAX
 
-/* Paints the free stack below `top`, an address in the caller's frame: what is measured counts from there. */
-void stack_paint(uint8_t *top);
+/* Paints the free stack below the caller's frame: what is measured counts from there. */
+void stack_paint(void);
 
-/* Bytes below `top` that have been used since, by the caller's callees or by interrupts.
+/* Bytes below that frame that have been used since, by the caller's callees or by interrupts.
  * STACK_UNKNOWN when nothing was painted or the use went beyond the paint. */
 uint32_t stack_used(void);
 

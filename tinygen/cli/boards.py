@@ -24,6 +24,13 @@ def boards(as_json: bool) -> None:
         show_json({"boards": plain(known)})
         return
     show(tables.boards_table(known))
+    notes: dict[str, list[str]] = {}
     for board in known:
         if board.notes:
-            show(f"\n{board.name}: {board.notes}")
+            notes.setdefault(board.notes, []).append(board.name)
+    for note, names in notes.items():
+        show(f"\n{', '.join(names)}: {note}")
+    show(
+        "\nTried: emulated boards run in the tests. Of compiled ones, the runner was compiled for the core, with a "
+        "stand-in for the framework, and never ran. Hardware did; with never, nothing was done."
+    )

@@ -44,6 +44,8 @@ from tinygen.report.plain import plain
 @options.HOP
 @options.DETECTOR
 @options.LABELS
+@options.RUNNER
+@options.TASK
 @options.JSON
 def build(
     models: tuple[Path, ...],
@@ -69,6 +71,8 @@ def build(
     hop: int | None,
     detector: str | None,
     labels: str | None,
+    runner: str,
+    task: str | None,
     as_json: bool,
 ) -> None:
     """Generate C and a PlatformIO project from a model.
@@ -86,6 +90,7 @@ def build(
     tinygen build wakeword.tflite -o out --streaming
     tinygen build wakeword.tflite -o out --frontend micro
     tinygen build kws.tflite vww.tflite -o out
+    tinygen build kws.tflite -o out --runner mlperf
     """
     from tinygen import manifest, output, pipeline
     from tinygen.placement import parsed
@@ -95,8 +100,9 @@ def build(
     reading = Options(profile, batch, io, options.streaming_of(streaming, time_axis))
     interface = options.interface_of(arena, input_memory, output_memory, input_rows)
     hearing = options.hearing_of(frontend, hop, detector, labels)
+    mlperf = options.mlperf_of(runner, task)
     read = [pipeline.read(model, reading) for model in models]
-    built = pipeline.build_together(read, board, names, goal, interface, hearing)
+    built = pipeline.build_together(read, board, names, goal, interface, hearing, mlperf)
     output.write(built[0].files, out)
     content = manifest.to_json([part.manifest for part in built])
     if as_json:
@@ -109,7 +115,8 @@ def build(
     which = f" --model {built[0].manifest.name}" if len(built) > 1 else ""
     quoted = shlex.quote(str(out))
     used = f"{out}/lib/{built[0].manifest.name}" if len(built) == 1 else f"all of {out}/lib"
+    then = "tinygen flash" if mlperf is None else "for MLPerf Tiny's runner tinygen flash"
     show(
         f"Written to {out}, with a picture of the memory. Next: tinygen verify {quoted}{which}, "
-        f"tinygen flash {quoted}, or use {used}."
+        f"{then} {quoted}, or use {used}."
     )

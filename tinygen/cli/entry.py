@@ -11,10 +11,13 @@ import click
 from tinygen.cli.bench import bench
 from tinygen.cli.boards import boards
 from tinygen.cli.build import build
+from tinygen.cli.compare import compare
 from tinygen.cli.console import show_error, show_interrupted
 from tinygen.cli.demo import demo
+from tinygen.cli.export import export
 from tinygen.cli.flash import flash
 from tinygen.cli.inspect import inspect
+from tinygen.cli.quantize import quantize
 from tinygen.cli.run import run
 from tinygen.cli.verify import verify
 from tinygen.errors import TinygenError, UsageError
@@ -30,16 +33,19 @@ def app() -> None:
 
     \b
     tinygen demo                         the whole path, on an emulated board
+    tinygen quantize kws.keras ...       an int8 model of a float one, and what that costs
     tinygen inspect kws.tflite           what is in the model, and whether it can be built
     tinygen build kws.tflite -o out      C library and PlatformIO project
     tinygen verify out                   reference = generated C, every byte of every layer
     tinygen flash out                    compile, and put it on the board
     tinygen run out --input x.npz        what the board answers
+    tinygen compare a.tflite b.tflite ...  accuracy against instructions, RAM and flash
     tinygen bench out                    instructions and cycles of every layer
+    tinygen export out --as arduino      a package for the project that you have
     """
 
 
-for _command in (build, verify, flash, run, bench, boards, inspect, demo):
+for _command in (build, verify, flash, run, bench, export, boards, inspect, quantize, compare, demo):
     app.add_command(_command)
 
 

@@ -10,10 +10,12 @@ import click
 from tinygen.errors import UsageError
 from tinygen.goal import OBJECTIVES
 from tinygen.interface import ARENAS, PORTS, ROWS, STATIC, Interface
-from tinygen.options import INTERFACES, PROFILES, Streaming
+from tinygen.options import INTERFACES, OF_FORMAT, PROFILES, Streaming
 
 if TYPE_CHECKING:
     from tinygen.listening.hearing import Hearing
+    from tinygen.mlperf.task import TaskWish
+    from tinygen.quantize import Wish
 
 DEFAULT_BOARD = "qemu-mps2-an386"
 
@@ -29,9 +31,8 @@ PORT = click.option(
 PROFILE = click.option(
     "--profile",
     type=click.Choice(PROFILES),
-    default=PROFILES[0],
-    show_default=True,
-    help="Whose arithmetic to follow, to the last bit.",
+    callback=lambda _context, _parameter, chosen: chosen or OF_FORMAT,
+    help="Whose arithmetic to follow, to the last bit; by default tflm for .tflite, onnxruntime for .onnx.",
 )
 BATCH = click.option(
     "--batch",
@@ -138,6 +139,41 @@ PLAY = click.option(
     metavar="FILE.png",
     help="Draw what was played, and what the board made of it: waveform, features, results and words over time.",
 )
+DATA = click.option(
+    "--data",
+    required=True,
+    type=PATH,
+    help="Samples as the float model takes them, .npz or .npy; or a folder of images, with --frontend of .wav files.",
+)
+LABELLED = click.option(
+    "--labels",
+    metavar="KEY|FILE|folders",
+    help="For accuracy: an array of the .npz, a file, or folders, where each class has one; by default the array "
+    "labels, if there is one.",
+)
+PIXELS = click.option(
+    "--pixels",
+    metavar="LOW,HIGH",
+    default="0,1",
+    show_default=True,
+    help="For images: what the pixel values 0 and 255 become.",
+)
+TRAINED_WITH = click.option(
+    "--frontend", metavar="NAME|FILE.toml", help="For recordings: the audio front end that models were trained with."
+)
+FORCE = click.option("--force", is_flag=True, help="Replace the file, if there is one.")
+RUNNER = click.option(
+    "--runner",
+    type=click.Choice(("tinygen", "mlperf")),
+    default="tinygen",
+    show_default=True,
+    help="Whose protocol the firmware speaks: mlperf, that of MLPerf Tiny's own runner.",
+)
+TASK = click.option(
+    "--task",
+    metavar="kws|vww|ic|ad",
+    help="For --runner mlperf: which of its tasks the model is for; by default as its shapes tell.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 
 
@@ -165,8 +201,31 @@ def hearing_of(front_end: str | None, hop: int | None, detector: str | None, lab
     return hear_with(front_end, hop, wish)
 
 
+def mlperf_of(runner: str, task: str | None) -> TaskWish | None:
+    """What --runner and --task mean."""
+    from tinygen.mlperf.task import TaskWish
+
+    if runner != "mlperf":
+        if task is not None:
+            raise UsageError("--task is for --runner mlperf", "Add --runner mlperf, or leave it out.")
+        return None
+    return TaskWish(task)
+
+
 def interface_of(arena: str, input_memory: str, output_memory: str, input_rows: bool) -> Interface:
     """What --arena, --input, --output and --input-rows mean."""
     if input_rows and input_memory != STATIC:
         raise UsageError("--input-rows and --input external are two ways to give the input", "Choose one of them.")
     return Interface(arena, input=ROWS if input_rows else input_memory, output=output_memory)
+
+
+def samples_of(data: Path, labels: str | None, front_end: str | None, pixels: str, any_layout: bool = False) -> Wish:
+    """What --data, --labels, --frontend and --pixels mean."""
+    from tinygen import audio
+    from tinygen.quantize import Wish
+
+    try:
+        low, high = (float(part) for part in pixels.split(","))
+    except ValueError:
+        raise UsageError(f"--pixels {pixels!r} is not two numbers", "Write for example --pixels=-1,1.") from None
+    return Wish(data, labels, None if front_end is None else audio.load(front_end), (low, high), any_layout)

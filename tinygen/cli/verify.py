@@ -97,10 +97,11 @@ def verify(
         if model.stream is not None:
             peers.append(nullcontext(WindowPeer(model.graph, model.stream, content)))
         original = RUNTIMES[against or content.profile]
-        silent = board = None
+        silent, remark, board = None, "", None
         if against or original.is_installed:
             try:
                 original.ask(out, content)
+                remark = original.remark
                 peers.append(original.peer(out, content))
             except CannotCompare as reason:
                 if against:
@@ -132,11 +133,11 @@ def verify(
         for stack in stacks:
             stack.check()
         verdicts = [plain(found) | {"equal": found.equal, "explained": found.explained} for found in reports]
-        shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent}
+        shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent, "remark": remark}
         of_invoke, of_feed = (plain(stacks[index : index + 1]) for index in (0, 1))
         show_json(shown | {"stack": next(iter(of_invoke), None), "feed_stack": next(iter(of_feed), None)})
     else:
-        _show_reports(reports, content, silent)
+        _show_reports(reports, content, silent or remark)
         if stacks:
             show("\n" + "\n".join(map(stack_text, stacks)))
         show(f"\n{tables.verify_verdict(equal, explained, content.profile)}")

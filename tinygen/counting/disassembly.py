@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tinygen import costs
+from tinygen import costs, costs_riscv
 from tinygen.errors import ToolFailed
+from tinygen.target import ARM, RISCV
 
 # Without mnemonic: an instruction that this disassembler does not know, as CINC of Armv8.1-M before binutils 2.41.
+_FORMATS = {"elf32-littlearm": ARM, "elf32-littleriscv": RISCV}
+_FORMAT = re.compile(r"file format (\S+)$", re.MULTILINE)
 _LINE = re.compile(r"^ *([0-9a-f]+):\t(\S*)(?:[ \t]+([^@;<]*))?")
 
 
@@ -23,14 +26,19 @@ class Instruction:
     mnemonic: str
     operands: str
     previous: str
+    architecture: str = ARM
 
     @cached_property
     def kind(self) -> str:
         """Its class, of tinygen.costs.CLASSES, wherever it stands."""
+        if self.architecture == RISCV:
+            return costs_riscv.classify(self.mnemonic)
         return costs.classify(self.mnemonic, self.operands)
 
     def cycles(self, table: Mapping[str, float]) -> float:
         """Modelled cycles of one execution that the next instruction follows."""
+        if self.architecture == RISCV:
+            return table[self.kind]
         return costs.cycles(table, self.mnemonic, self.operands, self.previous)
 
 
@@ -45,6 +53,8 @@ def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
         ) from None
     if done.returncode:
         raise ToolFailed(f"{command[0]} cannot read {elf}:\n{done.stderr.strip()}", "Build the firmware again.")
+    form = _FORMAT.search(done.stdout)
+    architecture = _FORMATS.get(form.group(1), "") if form else ""
     found: dict[int, Instruction] = {}
     previous = ""
     for line in done.stdout.splitlines():
@@ -53,6 +63,6 @@ def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
             previous = "" if not line or line.endswith(":") else previous  # another function begins
             continue
         address, mnemonic, operands = match.groups(default="")
-        found[int(address, 16)] = Instruction(mnemonic, operands.strip(), previous)
+        found[int(address, 16)] = Instruction(mnemonic, operands.strip(), previous, architecture)
         previous = f"{mnemonic} {operands}".strip()
     return found

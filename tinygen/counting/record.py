@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tinygen.access import Spacing
 from tinygen.errors import ToolFailed
+from tinygen.target import ARM
 
 OUTSIDE_OF_PARTS = -1
 ALL_SPANS = None
@@ -39,6 +40,7 @@ class Watch:
     root: int
     parts: tuple[int, ...]
     stack: tuple[int, int]
+    architecture: str = ARM
     allowed: tuple[Allowance, ...] = ()
     pairs: tuple[Pair, ...] = ()
     """Whose reads and writes are followed: see `Record.spacings`."""
@@ -49,7 +51,7 @@ class Watch:
 
     def arguments(self, plugin: Path, out: Path) -> str:
         """For the emulator's option -plugin."""
-        words = [_escaped(plugin), f"out={_escaped(out)}", f"root={self.root:x}"]
+        words = [_escaped(plugin), f"out={_escaped(out)}", f"isa={self.architecture}", f"root={self.root:x}"]
         words += [f"{word}={at:x}" for word, at in (("feed", self.feed), ("begin", self.begin)) if at is not None]
         words += [f"part={part:x}" for part in sorted(set(self.parts))]
         words.append(f"stack={self.stack[0]:x}-{self.stack[1]:x}")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+from tinygen.ir import Shape
 
 
 @dataclass(frozen=True)
@@ -13,3 +17,39 @@ class OutlineRow:
     operator: str
     inputs: str
     outputs: str
+
+
+class FileTensor(Protocol):
+    """A tensor of a model file."""
+
+    @property
+    def dtype(self) -> str:
+        """Its name in numpy."""
+
+    @property
+    def shape(self) -> Shape:
+        """With the batch that `FileView.batch` says, where that is open."""
+
+
+class FileView(Protocol):
+    """A model as its file has it, for who runs the file."""
+
+    @property
+    def indices(self) -> Mapping[str, int]:
+        """Index of each tensor that can be looked at, by the name that it has in the graph."""
+
+    @property
+    def tensors(self) -> Sequence[FileTensor]:
+        """By index."""
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Indices."""
+
+    @property
+    def batch(self) -> int | None:
+        """The batch that the file's shapes are for, where it is open."""
+
+    @property
+    def on_uint8(self) -> bool:
+        """Whether operators compute on uint8."""

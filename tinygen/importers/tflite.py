@@ -7,17 +7,17 @@ constants is evaluated, so that shapes and indices which the file computes are c
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
-from tinygen.errors import Problem, UnsupportedModel
+from tinygen.errors import UnsupportedModel
 from tinygen.importers import OutlineRow, tflite_variables
+from tinygen.importers.converted import LARGEST_TENSOR, Refused, as_parts
 from tinygen.importers.tflite_batch import file_batch, open_dimensions, with_batch
-from tinygen.importers.tflite_call import LARGEST_TENSOR, QUANTISE, Call, Converted, Refused
+from tinygen.importers.tflite_call import QUANTISE, Call
 from tinygen.importers.tflite_file import (
     ABSENT,
     RawModel,
@@ -31,9 +31,13 @@ from tinygen.importers.tflite_operators import CONVERTERS, INSTEAD, INSTEAD_OF_A
 from tinygen.importers.tflite_uint8 import NOTE as UINT8_NOTE
 from tinygen.importers.tflite_uint8 import computes_on_uint8, gives_the_same, without_uint8
 from tinygen.importers.tflite_variables import Variables
+from tinygen.importers.workshop import Workshop
 from tinygen.ir import Graph, Node, Quant, State, Tensor, read_only, unpacked
-from tinygen.ops.common import FLOAT32, INT8, STORED
-from tinygen.options import Options
+from tinygen.ops.common import INT8, STORED
+from tinygen.options import LITERT, TFLM, Options
+
+PROFILES = (TFLM, LITERT)
+"""Whose arithmetic the operators of this format have."""
 
 PACKED = "int4"
 """The type of constants that the file and the generated C hold two to a byte."""
@@ -88,9 +92,9 @@ class _Importer:
         self._names = _unique_names(self._subgraph)
         self._variables = Variables(model)
         self._states: list[State] = []
-        self._tensors: dict[str, Tensor] = {}
-        self._problems: list[Problem] = []
-        self._node_notes: list[str] = []
+        self._workshop = Workshop(QUANTISE)
+        self._tensors = self._workshop.tensors
+        self._refuse = self._workshop.refuse
         self._lacks_operator = False
 
     def graph(self) -> Graph:
@@ -112,9 +116,9 @@ class _Importer:
         for index in self._subgraph.inputs:
             if index in constants:
                 self._refuse(self._label(index), "", "it is an input, but the file holds a value for it")
-        if self._problems:
+        if self._workshop.problems:
             supported = f"Supported operators: {', '.join(sorted(CONVERTERS))}."
-            raise UnsupportedModel(self._source, self._problems, supported if self._lacks_operator else "")
+            raise UnsupportedModel(self._source, self._workshop.problems, supported if self._lacks_operator else "")
         tensors = MappingProxyType(dict(self._tensors))
         return Graph(self._source, tensors, tuple(nodes), inputs, outputs, tuple(self._states), tuple(self._notes()))
 
@@ -122,14 +126,14 @@ class _Importer:
         if any(tensor.was_uint8 for tensor in self._subgraph.tensors):
             yield UINT8_NOTE
         yield from open_dimensions(self._subgraph)
-        yield from self._node_notes
+        yield from self._workshop.notes
 
     def _next_states(self) -> list[Node]:
         """What variables hold from the end of the invocation on."""
         nodes = []
         try:
             for converted, state in self._variables.states():
-                nodes.append(self._checked(f"the next value of {state.read!r}", converted, "ASSIGN_VARIABLE", ()))
+                nodes.append(self._workshop.node(f"the next value of {state.read!r}", converted, "ASSIGN_VARIABLE", ()))
                 self._states.append(state)
             self._tensors.update((tensor.name, tensor) for tensor in self._variables.constants())
         except Refused as refused:
@@ -152,9 +156,6 @@ class _Importer:
     def _is_constant(self, index: int) -> bool:
         tensor = self._tensors.get(self._names[index])
         return tensor is not None and tensor.data is not None
-
-    def _refuse(self, place: str, operator: str, reason: str, remedy: str = "") -> None:
-        self._problems.append(Problem(place, operator, reason, remedy))
 
     def _label(self, index: int) -> str:
         return f"tensor {index} ({_short(self._names[index])})"
@@ -201,14 +202,14 @@ class _Importer:
                 self._options.profile,
                 any(self._subgraph.tensors[i].was_uint8 for i in raw.outputs),
             )
-            parts = _parts(convert(call))
+            parts = as_parts(convert(call))
             self._check_states(raw, {state.read for part in parts for state in part.states})
         except Refused as refused:
             self._refuse(place, raw.op, refused.reason, refused.remedy)
             return []
         for part in parts:
             self._states += part.states
-        return self._evaluated(place, parts, raw.op, call.outputs)
+        return self._workshop.nodes(place, parts, raw.op, call.outputs)
 
     def _check_states(self, raw: RawOperator, held: set[str]) -> None:
         """Variable tensors are states, and states are variable tensors, each of one operator."""
@@ -233,7 +234,7 @@ class _Importer:
             self._variables.assign(raw, self._tensor(raw.inputs[1]))
         else:
             converted = self._variables.read(raw, self._tensor(raw.outputs[0]))
-            return self._evaluated(place, [converted], raw.op, ())
+            return self._workshop.nodes(place, [converted], raw.op, ())
         return []
 
     def _check_uint8(self, raw: RawOperator) -> None:
@@ -248,44 +249,6 @@ class _Importer:
         for position in packed - PACKED_INPUTS.get(raw.op, frozenset()):
             name = self._names[raw.inputs[position]]
             raise Refused(f"it reads {name!r}, which is {PACKED}: only filters of {', '.join(PACKED_INPUTS)} can be")
-
-    def _evaluated(self, place: str, parts: Sequence[Converted], op: str, outputs: tuple[Tensor, ...]) -> list[Node]:
-        """The nodes; those that read nothing but constants are evaluated here and now."""
-        nodes = []
-        for part in parts:
-            node = self._checked(place, part, op, outputs)
-            constants = [data for name in node.inputs if (data := self._tensors[name].data) is not None]
-            if len(constants) < len(node.inputs) or self._problems:
-                nodes.append(node)
-                continue
-            for name, value in zip(node.outputs, node.op.reference(*constants), strict=True):
-                self._tensors[name] = dataclasses.replace(self._tensors[name], data=read_only(value))
-        return nodes
-
-    def _checked(self, place: str, converted: Converted, op: str, outputs: tuple[Tensor, ...]) -> Node:
-        inputs = tuple(self._tensors.setdefault(tensor.name, tensor) for tensor in converted.inputs)
-        outputs = outputs if converted.outputs is None else converted.outputs
-        problems = list(converted.op.problems(inputs))
-        if not problems:
-            expected = converted.op.output_types(inputs)
-            if len(expected) != len(outputs):
-                problems.append(f"its inputs make {len(expected)} outputs, it declares {len(outputs)}")
-            for made, output in zip(expected, outputs, strict=False):
-                if made != output.type:
-                    found = f"{output.dtype} {output.shape}"
-                    problems.append(f"its inputs make {made.dtype} {made.shape}, its output is declared {found}")
-        for problem in problems:
-            is_float = any(t.dtype == FLOAT32 for t in inputs)
-            self._refuse(place, op, problem, QUANTISE if is_float else "")
-        if not problems:
-            self._node_notes += [f"{place} {op}: {note}" for note in converted.op.notes(inputs)]
-        for tensor in outputs:
-            self._tensors.setdefault(tensor.name, tensor)
-        return Node(place, converted.op, tuple(t.name for t in inputs), tuple(t.name for t in outputs))
-
-
-def _parts(converted: Converted | Sequence[Converted]) -> Sequence[Converted]:
-    return [converted] if isinstance(converted, Converted) else converted
 
 
 @dataclass(frozen=True)

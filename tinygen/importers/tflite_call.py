@@ -10,42 +10,19 @@ from typing import Any
 import numpy as np
 
 from tinygen import fixedpoint
+from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused
 from tinygen.importers.tflite_file import RawOperator
-from tinygen.ir import Op, Shape, State, Tensor, read_only
+from tinygen.ir import Shape, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, Clamp, full_range
 from tinygen.ops.strided_copy import StridedCopy, regular_loops, row_major
 from tinygen.ops.table_copy import TableCopy
 from tinygen.ops.window import Axis, Window, same_padding
 from tinygen.options import LITERT
 
-LARGEST_TENSOR = 2**30
-"""Bytes; the generated C counts in int32."""
-
 QUANTISE = (
     "quantise the whole model to int8: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
     "representative_dataset, and target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
 )
-
-
-class Refused(Exception):
-    """An operator that cannot be built; carries the reason and a remedy."""
-
-    def __init__(self, reason: str, remedy: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.remedy = remedy
-
-
-@dataclass(frozen=True)
-class Converted:
-    """An operator, and the tensors that it reads and writes in the order in which it wants them."""
-
-    op: Op
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...] | None = None
-    """None: those of the call."""
-    states: tuple[State, ...] = ()
-    """Variable tensors that it reads, and its outputs that are their next values."""
 
 
 @dataclass(frozen=True)

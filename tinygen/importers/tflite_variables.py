@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinygen.importers.tflite_call import Converted, Refused
+from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.tflite_file import RawModel, RawOperator, RawSubgraph
 from tinygen.ir import Array, State, Tensor, read_only
 from tinygen.ops.reshape import AssignVariable, ReadVariable

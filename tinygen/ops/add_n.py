@@ -15,14 +15,14 @@ from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, differences, full_range
 from tinygen.ops.overlaps import side_by_side
-from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.traits import Elementwise, Increasing
 
 FRACTION_BITS = 19
 """Of the terms. The runtime shifts them by 20 and then halves them, which is exact."""
 
 
 @dataclass(frozen=True)
-class AddN(Increasing, Channelwise):
+class AddN(Increasing, Elementwise):
     """y = clamp(requant((sum of (x - zero_point) - zero_point) * 2**19) + output_zero_point), int8.
 
     The zero point is subtracted once more than there are terms: so does TensorFlow Lite Micro's ``add_n.h``, in whose

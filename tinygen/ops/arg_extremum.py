@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,8 +10,9 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.access import Spacing
+from tinygen.arrangement import Axes, along_axes, permuted
 from tinygen.interval import IntArray, Interval
-from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.ir import Arranged, Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
@@ -45,6 +47,17 @@ class _ArgExtremum(Channelwise):
     def links(self, inputs: Sequence[Tensor]) -> Sequence[IntArray] | None:
         """None over the last dimension, whose indices are counted."""
         return None if self.axis == len(inputs[0].shape) - 1 else super().links(inputs)
+
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """Along the axis wherever it is."""
+        x = inputs[0].shape
+
+        def rebuilt(axes: Axes) -> tuple[Op, Shape]:
+            where = axes.index(self.axis)
+            left = permuted(x, axes)
+            return dataclasses.replace(self, axis=where), (*left[:where], *left[where + 1 :])
+
+        return along_axes(inputs, place, order, (*x[: self.axis], 1, *x[self.axis + 1 :]), rebuilt)
 
     def describe(self) -> str:
         """Axis."""

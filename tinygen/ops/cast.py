@@ -15,13 +15,13 @@ from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, full_range
 from tinygen.ops.overlaps import side_by_side
-from tinygen.ops.traits import Channelwise
+from tinygen.ops.traits import Elementwise
 
 _TYPES = (INT8, INT16, INT32, FLOAT32)
 
 
 @dataclass(frozen=True)
-class Cast(Channelwise):
+class Cast(Elementwise):
     """y = x in another of the types int8, int16, int32 and float32.
 
     From integer to integer, the low bits; to float32, the nearest; from float32, towards zero, saturated, 0 for what

@@ -8,8 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, IntArray, RealRequant, Requant, Rounding, reduced_multiplier
+from tinygen.c_text import C_TYPES, float_literal
+from tinygen.fixedpoint import (
+    INT32_MAX,
+    FloatRequant,
+    IntArray,
+    RealRequant,
+    Requant,
+    Rescaling,
+    Rounding,
+    reduced_multiplier,
+)
 from tinygen.ir import Array, Tensor
 
 INT8 = np.dtype(np.int8)
@@ -72,14 +81,14 @@ def differences(tensor: Tensor, zero_point: int) -> tuple[int, int]:
     return low - zero_point, high - zero_point
 
 
-def rescaling_problems(what: str, low: int, high: int, requant: Requant) -> Iterator[str]:
+def rescaling_problems(what: str, low: int, high: int, requant: Rescaling) -> Iterator[str]:
     """A problem when a value from low to high, rescaled, could leave the accumulator's type on the way."""
     limit = int(requant.largest_accumulator()[0])
     if low < -limit - 1 or high > limit:
         yield f"{what} can reach {low if -low > high else high}, the scales leave {limit} of int32"
 
 
-def channel_problems(bias: Tensor, requant: Requant | RealRequant, channels: int) -> Iterator[str]:
+def channel_problems(bias: Tensor, requant: Rescaling, channels: int) -> Iterator[str]:
     """Problems of a bias or scales that are not one per output channel."""
     if bias.shape != (channels,):
         yield f"the bias has shape {bias.shape}, the filter has {channels} output channels"
@@ -125,7 +134,7 @@ def accumulator_problems(
     bias: Array,
     zero_point: int,
     weight_zero_point: int,
-    requant: Requant | RealRequant,
+    requant: Rescaling,
     x_dtype: np.dtype[np.generic] = INT8,
 ) -> Iterator[str]:
     """A problem when some input could take an accumulator beyond what its rescaling is defined for."""
@@ -167,7 +176,7 @@ class Finish:
 
 
 def finish(
-    requant: Requant | RealRequant,
+    requant: Rescaling,
     zero_point: int,
     clamp: Clamp,
     y_dtype: np.dtype[np.generic] = INT8,
@@ -177,7 +186,7 @@ def finish(
 
     `bound`: what each channel's |accumulator| can reach, which real factors ask for.
     """
-    if isinstance(requant, RealRequant):
+    if not isinstance(requant, Requant):
         assert bound is not None
         helper, acc_type, factors = _real_factors(requant, bound, reach(zero_point, clamp))
     else:
@@ -187,7 +196,7 @@ def finish(
         y_type=C_TYPES[str(y_dtype)],
         helper=helper,
         per_channel=requant.per_channel,
-        factors={name: repr(array[0].item()) for name, array in factors.items()},
+        factors={name: _literal(array) for name, array in factors.items()},
         zero_point=zero_point,
         low=clamp[0],
         high=clamp[1],
@@ -206,16 +215,29 @@ def _integer_factors(requant: Requant) -> tuple[str, str, Mapping[str, Array]]:
     return "" if requant.is_identity else helper, "int32_t", {"multiplier": multiplier, "shift": shift}
 
 
-def _real_factors(requant: RealRequant, bound: IntArray, reach: int) -> tuple[str, str, Mapping[str, Array]]:
-    """The same: integers that give the same results, or else, with some int16 layers, the factors themselves."""
+def _real_factors(
+    requant: RealRequant | FloatRequant, bound: IntArray, reach: int
+) -> tuple[str, str, Mapping[str, Array]]:
+    """The same: integers that give the same results, or else, with few layers, the factors themselves."""
     integers = requant.in_integers(bound, reach)
     acc_type = "int32_t" if bound.max() <= INT32_MAX else "int64_t"
     if integers is None:
-        return "requantise_real", acc_type, {"factor": np.array(requant.factors)}
+        if isinstance(requant, RealRequant):
+            return "requantise_real", acc_type, {"factor": np.array(requant.factors)}
+        factors: dict[str, Array] = {"factor": np.array(requant.factors, np.float32)}
+        if not requant.added:
+            return "requantise_float", acc_type, factors
+        added = np.full(requant.channels, requant.added, np.int32)
+        return "requantise_float_shifted", acc_type, factors | {"added": added}
     multiplier, shift = integers[0], integers[1].astype(np.int8)
     if acc_type == "int32_t" and multiplier.max() <= INT32_MAX:
         return "requantise_once", acc_type, {"multiplier": multiplier.astype(np.int32), "shift": shift}
     return "requantise_once_wide", acc_type, {"multiplier": multiplier, "shift": shift}
+
+
+def _literal(array: Array) -> str:
+    """The first element in C."""
+    return float_literal(array[0]) if array.dtype == FLOAT32 else repr(array[0].item())
 
 
 def reach(zero_point: int, clamp: Clamp) -> int:

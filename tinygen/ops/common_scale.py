@@ -15,11 +15,11 @@ from tinygen.kernel import Body, Site
 from tinygen.ops import common
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
 from tinygen.ops.common import INT8, INT16, Clamp, differences
-from tinygen.ops.traits import Channelwise
+from tinygen.ops.traits import Elementwise
 
 
 @dataclass(frozen=True)
-class CommonScale(Channelwise):
+class CommonScale(Elementwise):
     """Base of operators on a_requant((a - a_zero_point) << left_shift) and b_requant((b - b_zero_point) << left_shift).
 
     Both inputs int8 or both int16, of shapes that broadcast. The common scale is at least twice that of either, so that

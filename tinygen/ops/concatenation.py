@@ -10,8 +10,9 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from tinygen.interval import BoolArray
-from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.arrangement import Axes, along_axes, permuted
+from tinygen.interval import BoolArray, IntArray
+from tinygen.ir import Arranged, Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
@@ -52,6 +53,29 @@ class Concatenation(Moving):
     ) -> Iterator[Moving]:
         """As many rows."""
         yield dataclasses.replace(self, shape=output.shape)
+
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """Along the same axis, wherever it is."""
+        axis = self.axis([x.shape for x in inputs])
+        if axis is None:
+            return None
+        joined = axis
+
+        def rebuilt(axes: Axes) -> tuple[Op, Shape]:
+            shape = permuted(self.shape, axes)
+            return dataclasses.replace(self, shape=shape, outer=math.prod(shape[: axes.index(joined)])), shape
+
+        return along_axes(inputs, place, order, self.shape, rebuilt)
+
+    def axis(self, inputs: Sequence[Shape]) -> int | None:
+        """The dimension along which inputs of as many dimensions as the output follow each other; None for others."""
+        if any(len(x) != len(self.shape) for x in inputs):
+            return None
+        for axis, dim in enumerate(self.shape):
+            fits = sum(x[axis] for x in inputs) == dim and math.prod(self.shape[:axis]) == self.outer
+            if fits and {(*x[:axis], dim, *x[axis + 1 :]) for x in inputs} == {self.shape}:
+                return axis
+        return None
 
     def describe(self) -> str:
         """How many rows."""

@@ -19,7 +19,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.operand_cases import random_shapes
 from tinygen.ops.overlaps import by_broadcast
-from tinygen.ops.traits import Channelwise
+from tinygen.ops.traits import Elementwise
 
 # Dividends are shifted left by 23 (255) to 31 (-1), divisors have up to 7 bits beyond the first: with a shift within
 # these, what is left to shift right is 0 to 31.
@@ -28,7 +28,7 @@ _MOST_DIMENSIONS = 5
 
 
 @dataclass(frozen=True)
-class Div(Channelwise):
+class Div(Elementwise):
     """y = clamp((a - a_zero_point) / (b - b_zero_point) * multiplier * 2**(shift - 31) + output_zero_point), int8.
 
     A divisor of zero, for which the runtime's result is undefined, counts as one step of b. The reciprocal is that of

@@ -15,12 +15,12 @@ from tinygen.ops.case import Case
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32
 from tinygen.ops.operand_cases import operand_case, random_shapes
 from tinygen.ops.overlaps import by_broadcast
-from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.traits import Elementwise, Increasing
 from tinygen.ops.work import elementwise_work
 
 
 @dataclass(frozen=True)
-class _Extremum(Increasing, Channelwise):
+class _Extremum(Increasing, Elementwise):
     comparison: ClassVar[str]
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:

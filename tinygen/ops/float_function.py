@@ -14,7 +14,7 @@ from tinygen.ops import common
 from tinygen.ops.common import FLOAT32
 from tinygen.ops.lookup import Lookup
 from tinygen.ops.quantize import Dequantize, Quantize
-from tinygen.ops.traits import Channelwise
+from tinygen.ops.traits import Elementwise
 
 _Float64 = npt.NDArray[np.float64]
 
@@ -37,7 +37,7 @@ FUNCTIONS: Mapping[str, Callable[[_Float64], Any]] = {
 
 
 @dataclass(frozen=True)
-class FloatFunction(Channelwise):
+class FloatFunction(Elementwise):
     """y = function(x), both float32. It has no kernel: only where it becomes part of a `QuantizedCurve` is it built."""
 
     name: ClassVar[str] = "FLOAT_FUNCTION"

@@ -12,8 +12,9 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.access import Spacing
-from tinygen.interval import BoolArray, Interval
-from tinygen.ir import Array, Masks, Shape, Tensor, TensorType
+from tinygen.arrangement import numbers
+from tinygen.interval import BoolArray, IntArray, Interval
+from tinygen.ir import Arranged, Array, Masks, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case
@@ -71,6 +72,18 @@ class FullyConnected(Weighted):
         """The same without telling channels apart unless rows are made of whole pixels."""
         image, weights, _ = inputs
         return super().accumulators(inputs, x if _has_whole_pixels(image, weights) else x.over((1,)))
+
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """Rows whose elements are in another order, the same for all: the weights' columns are, too."""
+        x, weights, bias = inputs
+        if place != 0:
+            return None
+        rows, columns = np.divmod(order.reshape(-1, weights.shape[1]), weights.shape[1])
+        if (rows != np.arange(len(rows))[:, np.newaxis]).any() or (columns != columns[:1]).any():
+            return None
+        (y,) = self.output_types(inputs)
+        filter_order = numbers(weights.shape)[:, columns[0]]
+        return Arranged(self, (order.reshape(x.shape), filter_order, numbers(bias.shape)), numbers(y.shape))
 
     def cut(self, weights: Array, x: BoolArray, y: BoolArray) -> Array:
         """The kept rows, of each pixel the kept columns."""

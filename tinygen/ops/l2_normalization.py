@@ -11,19 +11,20 @@ import numpy as np
 
 from tinygen import fixedpoint
 from tinygen.fixedpoint import INT32_MAX
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.overlaps import side_by_side
+from tinygen.ops.traits import Rowwise
 
 _OUTPUT_FRACTION_BITS = 7
 _MOST_DIMENSIONS = 4
 
 
 @dataclass(frozen=True)
-class L2Normalization(Op):
+class L2Normalization(Rowwise):
     """y = clamp(128 (x - zero_point) / sqrt(sum of (x - zero_point) ** 2)), the sum along the last dimension, in int32.
 
     The output's scale is 1/128 and its zero point 0. Source: ``integer_ops/l2normalization.h``.

@@ -14,11 +14,11 @@ from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.common import INT8, UINT8, Clamp
 from tinygen.ops.overlaps import side_by_side
-from tinygen.ops.traits import Channelwise, ValueByValue
+from tinygen.ops.traits import Elementwise, ValueByValue
 from tinygen.ops.work import LOOKUP
 
 
-class Lookup(ValueByValue, Channelwise):
+class Lookup(ValueByValue, Elementwise):
     """y[i] = f(x[i]), of the input's dtype; `reference` works value by value."""
 
     dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
+from tinygen.fixedpoint import Rescaling
 from tinygen.interval import Interval
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
@@ -20,12 +20,12 @@ from tinygen.ops.common import INT8, INT16, Clamp, differences
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_finish import finish_within
-from tinygen.ops.traits import Channelwise
+from tinygen.ops.traits import Elementwise
 from tinygen.ops.work import elementwise_work
 
 
 @dataclass(frozen=True)
-class Mul(Channelwise):
+class Mul(Elementwise):
     """y = clamp(requant((a - a_zero_point) * (b - b_zero_point)) + output_zero_point).
 
     Both inputs int8 or both int16, of shapes that broadcast.
@@ -35,7 +35,7 @@ class Mul(Channelwise):
     a_zero_point: int
     b_zero_point: int
     output_zero_point: int
-    requant: Requant
+    requant: Rescaling
     clamp: Clamp
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:

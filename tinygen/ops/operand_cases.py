@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 
 from tinygen.ir import Shape
-from tinygen.ops.case import Case, CaseTensor
+from tinygen.ops.case import TFLITE, Case, CaseTensor
 from tinygen.ops.common import full_range
 
 
@@ -24,6 +24,7 @@ def operand_case(
     zero_points: tuple[int, ...] = (-3, 12, 5),
     constant: bool = False,
     dtype: str = "int8",
+    suffix: str = TFLITE,
 ) -> Case:
     """`op` of a and b, which broadcast; `constant` makes b one. None as activation: the operator has no such option."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -36,7 +37,8 @@ def operand_case(
             CaseTensor(b, dtype, scale=b_scale, zero_point=zero_points[1], data=data),
         ),
         (CaseTensor(np.broadcast_shapes(a, b), dtype, scale=output_scale, zero_point=zero_points[2]),),
-        {} if activation is None else {"fused_activation_function": activation},
+        {} if activation is None or suffix != TFLITE else {"fused_activation_function": activation},
+        suffix=suffix,
     )
 
 
@@ -52,6 +54,7 @@ def random_operand_case(
     output_scale: float | None = None,
     dtype: str = "int8",
     zero_points: bool = True,
+    suffix: str = TFLITE,
 ) -> Case:
     """A random operation on operands of one dtype; without `zero_points`, all are 0.
 
@@ -69,4 +72,5 @@ def random_operand_case(
         output_scale=drawn if output_scale is None else a_scale * b_scale * output_scale,
         zero_points=tuple(int(zero) for zero in zeros) if zero_points else (0, 0, 0),
         dtype=dtype,
+        suffix=suffix,
     )

@@ -10,9 +10,10 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from tinygen.arrangement import Axes, along_axes, permuted
 from tinygen.c_text import float_literal
-from tinygen.interval import BoolArray
-from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.interval import BoolArray, IntArray
+from tinygen.ir import Arranged, Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
@@ -66,6 +67,16 @@ class Pad(Moving):
             before = int(kept_output[: self.before[-1]].sum())
             after = output.shape[-1] - before - inputs[0].shape[-1]
             yield dataclasses.replace(self, before=(*self.before[:-1], before), after=(*self.after[:-1], after))
+
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """Each dimension's borders go with it."""
+        (y,) = self.output_types(inputs)
+
+        def rebuilt(axes: Axes) -> tuple[Op, Shape]:
+            before, after = permuted(self.before, axes), permuted(self.after, axes)
+            return dataclasses.replace(self, before=before, after=after), permuted(y.shape, axes)
+
+        return along_axes(inputs, place, order, y.shape, rebuilt)
 
     def describe(self) -> str:
         """The borders in words."""

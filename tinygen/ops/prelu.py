@@ -19,11 +19,11 @@ from tinygen.ops.case import Case
 from tinygen.ops.common import INT8, INT16, differences, full_range
 from tinygen.ops.operand_cases import operand_case, random_shapes
 from tinygen.ops.overlaps import by_broadcast
-from tinygen.ops.traits import Channelwise
+from tinygen.ops.traits import Elementwise
 
 
 @dataclass(frozen=True)
-class Prelu(Channelwise):
+class Prelu(Elementwise):
     """y = clamp(r + output_zero_point) with v = x - zero_point.
 
     r = requant(v) where v >= 0, negative_requant(v * (alpha - alpha_zero_point)) elsewhere. x and y are int8 or int16,

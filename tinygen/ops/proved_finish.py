@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, IntArray, RealRequant, Requant
+from tinygen.fixedpoint import INT32_MAX, IntArray, Rescaling
 from tinygen.ir import Array
 from tinygen.ops.common import INT8, Clamp, Finish, Product, finish
 from tinygen.proofs.high_product import HighProduct, prove_high_product
@@ -38,7 +38,7 @@ class ProvedFinish:
 
 
 def proved_finish(
-    requant: Requant | RealRequant,
+    requant: Rescaling,
     zero_point: int,
     clamp: Clamp,
     low: IntArray,
@@ -86,7 +86,7 @@ class FinishWithin(NamedTuple):
 
 
 def finish_within(
-    requant: Requant, zero_point: int, clamp: Clamp, y_dtype: np.dtype[np.generic], low: int, high: int
+    requant: Rescaling, zero_point: int, clamp: Clamp, y_dtype: np.dtype[np.generic], low: int, high: int
 ) -> FinishWithin:
     """The cheapest step that is proved for values from low to high; else, or for what is not int8, the profile's own.
 
@@ -104,7 +104,8 @@ def finish_within(
         for scale in _SCALES_WITH_STEP:
             product = product or prove_high_product(requant, zero_point, clamp, *ends, scale=scale, with_step=True)
     if product is None:
-        return FinishWithin(*finish(requant, zero_point, clamp, y_dtype), "")
+        bound = np.array([max(-low, high)])
+        return FinishWithin(*finish(requant, zero_point, clamp, y_dtype, bound), "")
     return FinishWithin(
         _finish(product, _columns(product), per_channel=False, start=int(product.start[0])),
         {},

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX
-from tinygen.ir import Tensor
+from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body, Site
 from tinygen.ops.broadcast import broadcast_values
-from tinygen.ops.common import INT8
-from tinygen.ops.common_scale import CommonScale
+from tinygen.ops.common import INT8, Clamp
 from tinygen.proofs.word_products import FRACTION_BITS, WordProducts, prove_word_products
 
 _SUM_BITS = 30
@@ -20,12 +21,27 @@ _LEAST_FRACTION, _LARGEST_FRACTION = 8, 22
 """With fewer bits of a fraction, halves are not told apart; more are not needed."""
 
 
-def words_of_pairs(op: CommonScale, a: Tensor, b: Tensor) -> WordProducts | None:
+class PairOp(Hashable, Protocol):
+    """An operator on two int8 tensors, value by value."""
+
+    @property
+    def clamp(self) -> Clamp:
+        """What results lie within."""
+
+    @property
+    def gains(self) -> tuple[float, float] | None:
+        """What a step of either operand changes the output by, nearly; None if that depends on the other operand."""
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """The exact results."""
+
+
+def words_of_pairs(op: PairOp, a: Tensor, b: Tensor) -> WordProducts | None:
     """For halfwords that hold 256 times a value each; None where nothing is proved."""
     return _proved(op, _values(a), _values(b), 8, FRACTION_BITS)
 
 
-def plane_of_pairs(op: CommonScale, a: Tensor, b: Tensor) -> WordProducts | None:
+def plane_of_pairs(op: PairOp, a: Tensor, b: Tensor) -> WordProducts | None:
     """y = clip((offset + a * factor + b * factor) >> fraction_bits, low, high) in int32, whatever is added first.
 
     None where nothing is proved.
@@ -75,7 +91,7 @@ def _values(tensor: Tensor) -> tuple[int, ...]:
 
 @lru_cache(maxsize=1024)
 def _proved(
-    op: CommonScale, a_values: tuple[int, ...], b_values: tuple[int, ...], shift: int, fraction_bits: int
+    op: PairOp, a_values: tuple[int, ...], b_values: tuple[int, ...], shift: int, fraction_bits: int
 ) -> WordProducts | None:
     if op.gains is None:
         return None

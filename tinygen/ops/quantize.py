@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, Requant, quantize_f32
+from tinygen.float32 import quantize
 from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -18,7 +19,7 @@ from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, differences, 
 from tinygen.ops.lookup import lookup_kernels
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.proved_finish import finish_within
-from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.traits import Elementwise, Increasing
 
 DType = np.dtype[Any]
 
@@ -41,13 +42,17 @@ def _target_problems(x: Tensor, to: DType) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Quantize(Channelwise):
-    """y = clamp(round(x / scale) + zero_point): float32 to int8 or int16, a float32 quotient, ties away from zero."""
+class Quantize(Elementwise):
+    """y = clamp(round(x / scale) + zero_point): float32 to int8 or int16, a float32 quotient.
+
+    Ties go away from zero, or `to_even`.
+    """
 
     name: ClassVar[str] = "QUANTIZE"
     scale: float  # a float32 value
     zero_point: int
     to: DType
+    to_even: bool = False
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes."""
@@ -60,7 +65,8 @@ class Quantize(Channelwise):
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Float32 division, exact rounding."""
-        y = quantize_f32(inputs[0], np.float32(self.scale), self.zero_point, *full_range(self.to))
+        rule = quantize if self.to_even else quantize_f32
+        y = rule(inputs[0], np.float32(self.scale), self.zero_point, *full_range(self.to))
         return (y.astype(self.to),)
 
     def describe(self) -> str:
@@ -69,7 +75,7 @@ class Quantize(Channelwise):
 
 
 @dataclass(frozen=True)
-class Requantize(Increasing, Channelwise):
+class Requantize(Increasing, Elementwise):
     """y = clamp(requant(x - zero_point) + output_zero_point): from int8, uint8, int16 or int32 to any of them."""
 
     name: ClassVar[str] = "QUANTIZE"
@@ -109,7 +115,7 @@ class Requantize(Increasing, Channelwise):
 
 
 @dataclass(frozen=True)
-class Dequantize(Channelwise):
+class Dequantize(Elementwise):
     """y = scale * (x - zero_point): int8, uint8 or int16 to float32."""
 
     name: ClassVar[str] = "DEQUANTIZE"
@@ -144,8 +150,9 @@ def _prepare_quantize(site: Site) -> Body:
         "high": high,
         # Whatever the zero point, quotients beyond twice the range are saturated.
         "bound": 2 * (high - low + 1),
+        "to_even": op.to_even,
     }
-    return Body(values, helpers=frozenset({"clamp"}))
+    return Body(values, helpers=frozenset({"clamp", "round_float"} if op.to_even else {"clamp"}))
 
 
 def _prepare_requantize(site: Site) -> Body:

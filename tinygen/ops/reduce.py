@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -9,9 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from tinygen.access import Spacing
-from tinygen.fixedpoint import Requant
+from tinygen.arrangement import Axes, along_axes, permuted
+from tinygen.fixedpoint import Rescaling
 from tinygen.interval import IntArray
-from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.ir import Arranged, Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
@@ -39,6 +41,16 @@ class _Reduction(Increasing, Channelwise):
         """None where channels are what is reduced."""
         return None if len(inputs[0].shape) - 1 in self.axes else super().links(inputs)
 
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """Over the axes wherever they are."""
+        x = inputs[0].shape
+
+        def rebuilt(axes: Axes) -> tuple[Op, Shape]:
+            where = tuple(place for place, axis in enumerate(axes) if axis in self.axes)
+            return dataclasses.replace(self, axes=where), _reduced_shape(permuted(x, axes), where, self.keep_dims)
+
+        return along_axes(inputs, place, order, _reduced_shape(x, self.axes, True), rebuilt)
+
     def describe(self) -> str:
         """Axes."""
         axes = " and ".join(str(axis) for axis in self.axes)
@@ -52,7 +64,7 @@ class _Total(_Reduction):
     dtypes = (INT8, INT16)
     zero_point: int
     output_zero_point: int
-    requant: Requant
+    requant: Rescaling
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, and the sum's bound, with the zero point in every term or subtracted at the end."""

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir import Shape, Tensor
+from tinygen.interval import IntArray
+from tinygen.ir import Arranged, Shape, Tensor
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.strided_copy import Loop, StridedCopy, strided_copy_kernel
@@ -32,6 +33,10 @@ class _SameBytes(StridedCopy):
             yield f"{x.elements} elements {x.shape} do not become {wanted} {self.shape}"
         else:
             yield from super().problems(inputs)
+
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """None: variables are as their other readers and writers know them."""
+        return None
 
     def describe(self) -> str:
         """The new shape."""

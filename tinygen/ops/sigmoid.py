@@ -18,7 +18,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT16, full_range
 from tinygen.ops.lookup import Lookup, lookup_kernels
 from tinygen.ops.overlaps import side_by_side
-from tinygen.ops.traits import Channelwise, ValueByValue
+from tinygen.ops.traits import Elementwise, ValueByValue
 
 SIGMOID_INTEGER_BITS = 4  # of the argument of int8 LOGISTIC and TANH, Q4.27
 _LARGEST_INT64_SHIFT = 62
@@ -83,7 +83,7 @@ class Tanh(_Sigmoid):
 
 
 @dataclass(frozen=True)
-class _SigmoidInt16(ValueByValue, Channelwise):
+class _SigmoidInt16(ValueByValue, Elementwise):
     multiplier: int
     right_shift: int
 

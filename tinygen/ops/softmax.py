@@ -10,12 +10,13 @@ import numpy as np
 
 from tinygen import fixedpoint
 from tinygen.fixedpoint import IntArray
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.overlaps import side_by_side
+from tinygen.ops.traits import Rowwise
 
 DIFFERENCE_INTEGER_BITS = 5  # of the scaled difference, Q5.26
 SUM_INTEGER_BITS = 12  # of the sum of exponentials, Q12.19
@@ -24,7 +25,7 @@ _LONGEST_ROW = 2**SUM_INTEGER_BITS - 1
 
 
 @dataclass(frozen=True)
-class RowExponentials(Op):
+class RowExponentials(Rowwise):
     """What works with exp(x - max) of rows of int8 values, in gemmlowp's fixed point.
 
     A difference d = x - max counts as exp(d * multiplier * 2**(left_shift - 31) in Q5.26); below `smallest_difference`

@@ -10,20 +10,21 @@ import numpy as np
 
 from tinygen import fixedpoint
 from tinygen.fixedpoint import INT16_MAX, INT16_MIN, Requant
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT16
 from tinygen.ops.lookup import gain_problems, largest_difference
 from tinygen.ops.overlaps import side_by_side
+from tinygen.ops.traits import Rowwise
 from tinygen.softmax_tables import FLOAT32_TABLES, SoftmaxTables
 
 _LONGEST_ROW = 2**16 - 1  # of exponentials in Q0.15, whose sum is an int32
 
 
 @dataclass(frozen=True)
-class SoftmaxInt16(Op):
+class SoftmaxInt16(Rowwise):
     """exp(x - max) / sum, from two interpolated tables; the output has scale 1/32768 and zero point 0.
 
     A difference d = x - max counts as exp(requant(d) * 10 / 65535), in Q0.15; what is below -10 counts as -10.

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from tinygen.arrangement import Axes, along_axes, inverse, numbers, permuted, transposed
 from tinygen.interval import BoolArray, IntArray
-from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.ir import Arranged, Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
@@ -81,6 +82,37 @@ class StridedCopy(Moving):
         if loops is not None:
             yield dataclasses.replace(self, shape=output.shape, offset=int(indices[0]), loops=loops)
 
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """The loops through the rearranged input, where its dimensions are the output's, or more, and regular."""
+        (x,) = (tensor.shape for tensor in inputs)
+        whole = self._in_dimensions_of(x)
+        if whole is None:
+            return None
+        taken = self.reference(numbers(x))[0].reshape(whole)
+
+        def rebuilt(axes: Axes) -> tuple[Op, Shape] | None:
+            found = inverse(transposed(x, axes))[taken.transpose(axes).reshape(-1)]
+            loops = nested_loops(found)
+            dims = permuted(whole, axes)
+            shape = dims if len(self.shape) == len(whole) else tuple(dim for dim in dims if dim > 1)
+            if loops is None:
+                return None
+            return dataclasses.replace(self, shape=shape, offset=int(found[0]), loops=loops), shape
+
+        return along_axes(inputs, place, order, whole, rebuilt)
+
+    def _in_dimensions_of(self, x: Shape) -> Shape | None:
+        """The output's shape with all of the input's dimensions, of which it may lack some; None if it has others."""
+        if len(self.shape) == len(x):
+            return self.shape
+        places = np.unravel_index(self.reference(numbers(x))[0].reshape(-1), x)
+        taken = [np.unique(place) for place in places]
+        whole = tuple(len(indices) for indices in taken)
+        if math.prod(whole) != math.prod(self.shape):
+            return None
+        box = np.ravel_multi_index(np.ix_(*taken), x).reshape(-1)
+        return whole if np.array_equal(box, np.ravel_multi_index(places, x)) else None
+
     def merged(self) -> tuple[Loop, ...]:
         """The fewest loops that read the same elements in the same order."""
         loops: list[Loop] = []
@@ -131,7 +163,7 @@ class Transpose(StridedCopy):
     """Dimensions in another order."""
 
     name: ClassVar[str] = "TRANSPOSE"
-    dtypes = (INT8, INT16, FLOAT32)
+    dtypes = STORED
 
 
 class SpaceToDepth(StridedCopy):

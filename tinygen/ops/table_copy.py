@@ -10,8 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tinygen.interval import BoolArray
-from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.arrangement import Axes, along_axes, permuted
+from tinygen.interval import BoolArray, IntArray
+from tinygen.ir import Arranged, Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.overlaps import by_copy
@@ -62,6 +63,17 @@ class TableCopy(Moving):
         channels = np.cumsum(kept[0]) - 1
         taken = tuple(int(channels[index]) for index in self.indices[-1] if kept[0][index])
         yield dataclasses.replace(self, shape=output.shape, indices=(*self.indices[:-1], taken))
+
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """Each dimension's table goes with it; None where the output has other dimensions."""
+        if self.shape != tuple(len(taken) for taken in self.indices):
+            return None
+
+        def rebuilt(axes: Axes) -> tuple[Op, Shape]:
+            shape = permuted(self.shape, axes)
+            return dataclasses.replace(self, shape=shape, indices=tuple(self.indices[axis] for axis in axes)), shape
+
+        return along_axes(inputs, place, order, self.shape, rebuilt)
 
     def describe(self) -> str:
         """Along which dimensions elements are picked."""

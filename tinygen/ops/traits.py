@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tinygen.arrangement import Axes, along_axes, element_by_element, permuted
 from tinygen.interval import BoolArray, IntArray, Interval
-from tinygen.ir import Array, Masks, Op, Tensor
+from tinygen.ir import Arranged, Array, Masks, Op, Shape, Tensor
 
 
 class Increasing(Op):
@@ -80,6 +81,27 @@ class Channelwise(Linked):
         channels = int(np.prod(y.shape[-1:]))
         same = np.stack([np.arange(channels)] * 2, axis=-1)
         return [same if int(np.prod(x.shape[-1:])) == channels else same[:0] for x in inputs]
+
+
+class Elementwise(Channelwise):
+    """Element i of the output is made of element i of every input, once they are broadcast."""
+
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """The same operator over all of them in that order."""
+        return element_by_element(self, inputs, place, order)
+
+
+class Rowwise(Op):
+    """Each row of the last dimension of the output, of the input's shape, is made of that of the input."""
+
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """The same operator, where rows stay rows."""
+        x = inputs[0].shape
+
+        def rebuilt(axes: Axes) -> tuple[Op, Shape] | None:
+            return (self, permuted(x, axes)) if axes[-1:] == (len(x) - 1,) else None
+
+        return along_axes(inputs, place, order, x, rebuilt)
 
 
 class Moving(Increasing, Linked):

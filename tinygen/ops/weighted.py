@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, IntArray, RealRequant, Requant
+from tinygen.fixedpoint import INT32_MAX, IntArray, Rescaling
 from tinygen.interval import BoolArray, Interval
 from tinygen.ir import Array, Masks, Op, Tensor, packed, read_only
 from tinygen.kernel import Body, Site
@@ -34,7 +34,7 @@ class Weighted(Op):
     zero_point: int
     weight_zero_point: int
     output_zero_point: int
-    requant: Requant | RealRequant
+    requant: Rescaling
     clamp: Clamp
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tinygen.ir import Graph
 from tinygen.options import Options
+from tinygen.passes.arrange import arrange
 from tinygen.passes.copy_late import copy_late
 from tinygen.passes.drop_idle import drop_idle
 from tinygen.passes.fold_activations import fold_activations
@@ -19,7 +20,7 @@ from tinygen.passes.widen_single_channel import widen_single_channel
 
 Pass = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = (fuse_dilation, fold_curves, widen_single_channel, remove_unused)
+PASSES: tuple[Pass, ...] = (arrange, fuse_dilation, fold_curves, widen_single_channel, remove_unused)
 PROOFS: tuple[Pass, ...] = (fold_padding, fold_activations, drop_idle, remove_dead_channels, copy_late)
 """Passes that take work or memory away where that is proved to be without effect, after all others."""
 _STRIPPING: tuple[Pass, ...] = (strip_interface, remove_unused)

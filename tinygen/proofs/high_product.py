@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray, RealRequant, Requant
+from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray, Rescaling
 from tinygen.proofs.line import BoolArray, Marks, Window
 from tinygen.proofs.staircase import Staircases
 
@@ -111,7 +111,7 @@ def _is_int32(value: IntArray) -> BoolArray:
 
 
 def prove_high_product(
-    requant: Requant | RealRequant,
+    requant: Rescaling,
     zero_point: int,
     clamp: tuple[int, int],
     low: IntArray,
@@ -141,7 +141,7 @@ def prove_high_product(
 
 @lru_cache(maxsize=1024)
 def _prove(
-    requant: Requant | RealRequant,
+    requant: Rescaling,
     zero_point: int,
     clamp: tuple[int, int],
     low: bytes,
@@ -165,9 +165,7 @@ def _prove(
 
 
 @lru_cache(maxsize=64)
-def _staircases(
-    requant: Requant | RealRequant, zero_point: int, clamp: tuple[int, int], low: bytes, high: bytes
-) -> Staircases:
+def _staircases(requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: bytes, high: bytes) -> Staircases:
     """The same for several scales and forms."""
     return Staircases.of(requant, zero_point, clamp, np.frombuffer(low, np.int64), np.frombuffer(high, np.int64))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import IntArray, RealRequant, Requant
+from tinygen.fixedpoint import IntArray, Rescaling
 
 Map = Callable[[IntArray], IntArray]
 """Accumulators of shape (..., channels) to outputs of the same shape."""
@@ -39,9 +39,7 @@ class Staircases:
     """(channels, n) the least accumulator whose output is at least that value; high + 1 where none is"""
 
     @staticmethod
-    def of(
-        requant: Requant | RealRequant, zero_point: int, clamp: tuple[int, int], low: IntArray, high: IntArray
-    ) -> Staircases:
+    def of(requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: IntArray, high: IntArray) -> Staircases:
         """The staircases of clip(requant(acc) + zero_point) for acc from low to high, both (channels,).
 
         The requantisation has one factor for all channels, or one for each. Raises ValueError for a clamp to more

@@ -48,6 +48,15 @@ class Report:
             self._tasks[name] = self._progress.add_task(name, total=total)
         self._progress.update(self._tasks[name], completed=done)
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing moves meanwhile: something is asked."""
+        if self._progress is not None:
+            self._progress.stop()
+        yield
+        if self._progress is not None:
+            self._progress.start()
+
     def _clear(self) -> None:
         assert self._progress is not None
         for task in self._tasks.values():

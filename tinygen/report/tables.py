@@ -204,7 +204,7 @@ def outline_table(rows: Sequence[OutlineRow], problems: Sequence[Problem]) -> Ta
 def boards_table(boards: Sequence[Board]) -> Table:
     """All boards that are known."""
     table = plain_table(
-        "board", "core", "clock", "flash", "RAM", "runs on", "title", wide=["title"], right=("clock", "flash", "RAM")
+        "board", "core", "clock", "flash", "RAM", "tried", "title", wide=["title"], right=("clock", "flash", "RAM")
     )
     for board in boards:
         table.add_row(
@@ -213,7 +213,7 @@ def boards_table(boards: Sequence[Board]) -> Table:
             f"{board.clock_hz / 1e6:g} MHz",
             _size(board.flash_bytes),
             _size(board.ram_bytes),
-            "emulator" if board.emulator is not None else "hardware",
+            board.tried,
             board.title,
         )
     return table

@@ -9,11 +9,10 @@ import numpy as np
 
 from tinygen import fixedpoint
 from tinygen.fixedpoint import Requant
+from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.tflite_call import (
     Call,
-    Converted,
     Converter,
-    Refused,
     factor,
     refuse_in_litert,
     refuse_int16_zero_points,

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from tinygen.fixedpoint import RealRequant, Requant, Rounding
+from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.tflite_call import (
     QUANTISE,
     Call,
-    Converted,
     Converter,
-    Refused,
     bias,
     clamp,
     filter_scales,

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from tinygen.fixedpoint import Requant, quantize_multiplier
+from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.tflite_call import (
     Call,
-    Converted,
     Converter,
-    Refused,
     clamp,
     factor,
     refuse_in_litert,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from tinygen.importers.tflite_call import Call, Converted, Converter, Refused, integers, same_scale
+from tinygen.importers.converted import Converted, Refused
+from tinygen.importers.tflite_call import Call, Converter, integers, same_scale
 from tinygen.ir import Tensor
 from tinygen.ops.concatenation import Concatenation, Pack
 from tinygen.ops.strided_copy import Loop, Split, Unpack, row_major

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tinygen.importers.tflite_call import (
-    LARGEST_TENSOR,
-    Call,
-    Converted,
-    Converter,
-    Refused,
-    input_and_output,
-    integers,
-    picked,
-    scale_and_zero_point,
-)
+import numpy as np
+
+from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused
+from tinygen.importers.tflite_call import Call, Converter, input_and_output, integers, picked, scale_and_zero_point
 from tinygen.ir import Tensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, INT64
 from tinygen.ops.gather import Gather, IrregularGather, RegularGather
@@ -27,6 +21,8 @@ from tinygen.ops.strided_copy import BroadcastTo, Loop, Reverse, Slice, StridedS
 
 _EXPANDED = (INT8, INT16, FLOAT32)
 """What the runtime's EXPAND_DIMS takes."""
+_TRANSPOSED = (INT8, INT16, FLOAT32)
+"""What its TRANSPOSE takes."""
 _MOST_DIMENSIONS = 5
 """Of what the runtime pads, slices, transposes or broadcasts."""
 _MOST_OF_STRIDED_SLICE = 4
@@ -39,6 +35,11 @@ def _few_dimensions(tensor: Tensor, most: int = _MOST_DIMENSIONS, role: str = "i
         raise Refused(f"the {role} has {len(tensor.shape)} dimensions {tensor.shape}, supported are 1 to {most}")
 
 
+def _expect_type(x: Tensor, known: Sequence[np.dtype[Any]], remedy: str = "") -> None:
+    if x.data is None and x.dtype not in known:
+        raise Refused(f"the input is {x.dtype}, supported is {' or '.join(map(str, known))}", remedy)
+
+
 def _reshape(call: Call) -> Converted:
     x, y = input_and_output(call)
     return Converted(Reshape.to(y.shape), (x,))
@@ -48,8 +49,7 @@ def _expand_dims(call: Call) -> Converted:
     if call.input(1, "dimension").data is None:
         raise Refused("the dimension is computed at run time, supported is a constant")
     x = call.input(0, "input")
-    if x.data is None and x.dtype not in _EXPANDED:
-        raise Refused(f"the input is {x.dtype}, supported is {' or '.join(map(str, _EXPANDED))}", "use RESHAPE")
+    _expect_type(x, _EXPANDED, "use RESHAPE")
     return _reshape(call)
 
 
@@ -139,6 +139,7 @@ def _range(call: Call, axis: int, size: int, begin: int, end: int, stride: int) 
 def _transpose(call: Call) -> Converted:
     x, _ = input_and_output(call)
     _few_dimensions(x)
+    _expect_type(x, _TRANSPOSED)
     order = integers(call, 1, "permutation", (len(x.shape),))
     if sorted(order) != list(range(len(x.shape))):
         raise Refused(f"{order} is no permutation of {len(x.shape)} dimensions")

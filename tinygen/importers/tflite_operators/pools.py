@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from tinygen.importers.tflite_call import (
-    Call,
-    Converted,
-    Converter,
-    Refused,
-    clamp,
-    scale_and_zero_point,
-    window,
-)
+from tinygen.importers.converted import Converted, Refused
+from tinygen.importers.tflite_call import Call, Converter, clamp, scale_and_zero_point, window
 from tinygen.ops.common import Clamp
 from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D, Ties
 from tinygen.ops.window import Window

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from tinygen.fixedpoint import Requant, quantize_multiplier
+from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.tflite_call import (
     Call,
-    Converted,
     Converter,
-    Refused,
     refuse_in_litert,
     refuse_int16_zero_points,
     scale_and_zero_point,

@@ -8,6 +8,8 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.operands import Operands, overlaps
 from tinygen.kernels.armv7em.saturation import Saturation, in_each_byte
 from tinygen.ops.add import Add, Sub
+from tinygen.ops.float_add import FloatAdd
+from tinygen.ops.float_pair import FloatPair
 from tinygen.ops.proved_pairs import words_of_pairs
 from tinygen.proofs.word_products import FRACTION_BITS, WordProducts
 
@@ -45,5 +47,5 @@ KERNELS = tuple(
         overlaps=overlaps,
         assembly=True,
     )
-    for op in (Add, Sub)
+    for op in (Add, Sub, FloatAdd, FloatPair)
 )

@@ -163,7 +163,7 @@ def _division(op: AveragePool2D, taps: int, sums: IntArray) -> _Expected:
 def _rescaling(op: Mean | Sum, taps: int, sums: IntArray) -> _Expected:
     clamp = full_range(INT8)
     y = op.requant.apply(sums - taps * op.zero_point) + op.output_zero_point
-    return np.clip(y, *clamp), clamp, op.requant.multiplier[0] * 2.0 ** (op.requant.shift[0] - 31)
+    return np.clip(y, *clamp), clamp, op.requant.factors[0]
 
 
 def _is_short(site: Site) -> bool:

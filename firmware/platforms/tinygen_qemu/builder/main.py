@@ -10,8 +10,11 @@ here = Path(env.PioPlatform().get_dir())
 
 tools = board.get("build.toolchain")
 flags = list(board.get("build.flags"))
+libc = list(board.get("build.libc"))
 regions = board.get("build.regions")
 emulator = board.get("build.emulator")
+core_folder = here / "core"
+own_folder = core_folder / board.get("build.architecture")
 
 sections = r"^(?:\.text|\.ARM\.exidx|\.data)\s+(\d+).*"
 env.Replace(
@@ -20,17 +23,17 @@ env.Replace(
     PROGNAME="firmware", PROGSUFFIX=".elf",
     SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
     SIZEPROGREGEXP=sections, SIZEDATAREGEXP=r"^(?:\.data|\.bss)\s+(\d+).*",
-    LDSCRIPT_PATH=str(here / "core" / "link.ld"),
+    LDSCRIPT_PATH=str(own_folder / "link.ld"),
 )  # fmt: skip
 
 # No -O here: build_flags in platformio.ini decide.
 env.Append(
     ASFLAGS=flags,
-    CCFLAGS=[*flags, "-g", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra"],
+    CCFLAGS=[*flags, *libc, "-g", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra"],
     CFLAGS=["-std=c11"],
     CXXFLAGS=["-fno-rtti", "-fno-exceptions"],
     LINKFLAGS=[
-        *flags, f"-L{here / 'core'}", "--specs=nano.specs", "-nostartfiles", "-Wl,--gc-sections",
+        *flags, *libc, f"-L{core_folder}", "-nostartfiles", "-Wl,--gc-sections",
         "-Xlinker", '-Map="$BUILD_DIR/${PROGNAME}.map"',  # -Wl would split at a comma
         f"-Wl,--defsym=stack_bytes={board.get('build.stack_bytes')}",
         *(f"-Wl,--defsym=board_{name}_{key}={region[key]}"
@@ -50,8 +53,8 @@ env.Append(
 core = env.Clone()  # without the build_flags of platformio.ini, which are meant for the library
 core.Append(CCFLAGS=["-Os"])
 core.BuildSources(
-    "$BUILD_DIR/core", str(here / "core"),
-    src_filter=["-<*>", "+<startup.c>", "+<port.c>",
+    "$BUILD_DIR/core", str(core_folder),
+    src_filter=["-<*>", f"+<{own_folder.name}/startup.c>", f"+<{own_folder.name}/port.c>",
                 f"+<uart_{emulator['uart']}.c>", f"+<ticks_{emulator['ticks']}.c>"],
 )  # fmt: skip
 elf = env.BuildProgram()

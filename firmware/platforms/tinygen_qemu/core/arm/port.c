@@ -1,7 +1,7 @@
 /* The runner's port to Cortex-M boards in QEMU. BOARD_CLOCK_HZ, BOARD_BAUD and UART_IRQ come from the board file. */
 #include "runner/port.h"
 
-#include "uart.h"
+#include "../uart.h"
 
 #define NVIC_ENABLE ((volatile uint32_t *)0xE000E100u)
 #define NVIC_CLEAR_PENDING ((volatile uint32_t *)0xE000E280u)

@@ -1,0 +1,84 @@
+"""tinygen quantize."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from tinygen.cli import options
+from tinygen.cli.console import progress, show, show_json
+from tinygen.errors import UsageError
+
+
+@click.command()
+@options.MODEL
+@options.DATA
+@options.LABELLED
+@click.option("--test", type=options.PATH, help="Other samples to compare with, labelled as --labels says.")
+@click.option("--out", "-o", required=True, type=options.PATH, help="File to write, .tflite or .onnx like the source.")
+@options.FORCE
+@click.option(
+    "--samples",
+    type=click.IntRange(10),
+    default=300,
+    show_default=True,
+    help="How many of the samples set the ranges; all are compared.",
+)
+@options.PIXELS
+@options.TRAINED_WITH
+@options.BOARD
+@click.option("--layers", "whole", is_flag=True, help="Show all layers, not only those that add most noise.")
+@options.JSON
+def quantize(
+    model: Path,
+    data: Path,
+    labels: str | None,
+    test: Path | None,
+    out: Path,
+    force: bool,
+    samples: int,
+    pixels: str,
+    frontend: str | None,
+    board: str,
+    whole: bool,
+    as_json: bool,
+) -> None:
+    """Quantise a float model to int8, and show what that costs, as a whole and layer by layer.
+
+    Keras models, SavedModels and float .tflite files become .tflite, float .onnx files .onnx.
+
+    \b
+    tinygen quantize kws.keras --data samples.npz -o kws.tflite
+    tinygen quantize digits.onnx --data train.npz --test test.npz --labels y -o digits_int8.onnx
+    tinygen quantize vww.h5 --data photos --labels folders --pixels -1,1 -o vww.tflite
+    tinygen quantize kws.tflite --data speech --labels folders --frontend micro -o kws_int8.tflite
+    """
+    from tinygen import output
+    from tinygen.quantize import Progress, quantise
+    from tinygen.quantize.quantising import expect_source
+    from tinygen.report import quantize_tables as tables
+    from tinygen.target import load_board
+
+    expect_source(model, out)
+    if out.exists() and out.samefile(model):
+        raise UsageError(f"{out} is the model itself", "Choose another file with -o.")
+    output.expect_free(out, force)
+    load_board(board)
+    wish = options.samples_of(data, None if test is not None else labels, frontend, pixels)
+    other = None if test is None else replace(wish, path=test, labels=labels)
+    with progress() as report:
+        made = quantise(model, wish, out, board, samples, other, Progress(report.stage, report.count))
+    output.write_file(made.data, out, force)
+    if as_json:
+        show_json(tables.quantised_json(made, str(out)))
+        return
+    show(tables.summary_table(made, str(out)))
+    if whole or tables.worst_layers(made.figures.layers):
+        show("\nAll layers:\n" if whole else "\nThe layers that add most noise:\n")
+        show(tables.layers_table(made.figures, whole))
+    show("\n" + "\n".join(made.advice))
+    following = f" Next: tinygen build {shlex.quote(str(out))} --board {board} -o {shlex.quote(out.stem)}"
+    show(f"\nWritten to {out}.{'' if made.on_board.refusal else following}")

@@ -1,0 +1,143 @@
+"""An .onnx file to a graph: the parts of the importer, one after the other.
+
+What a file means is decided by the functions in `onnx_operators`, one per operator: there, factors, paddings, clamps
+and zero points become explicit attributes, and images NHWC. Here, tensors and nodes become a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import MappingProxyType
+
+from tinygen.errors import UnsupportedModel
+from tinygen.importers import OutlineRow
+from tinygen.importers.converted import Converted, Refused, as_parts
+from tinygen.importers.onnx_call import QUANTISE, Call
+from tinygen.importers.onnx_file import RawNode, read_onnx, shortened
+from tinygen.importers.onnx_graph import RawGraph, resolved
+from tinygen.importers.onnx_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY
+from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
+from tinygen.importers.onnx_quant import Lost, Matcher, edge_label
+from tinygen.importers.onnx_rewrites import rewritten
+from tinygen.importers.workshop import Workshop
+from tinygen.ir import Graph, Node, Tensor
+from tinygen.ops.common import STORED, UINT8
+from tinygen.options import Options
+
+UINT8_NOTE = "uint8 model, computed as int8: the same results"
+_OUTLINED_TENSORS = 3
+
+
+def graph(data: bytes, source: str, options: Options) -> Graph:
+    """The graph of a file; `source` is its name, for messages. Raises InvalidModel, and UnsupportedModel."""
+    raw = rewritten(resolved(read_onnx(data, source), source, options.batch))
+    return _Importer(source, raw).graph()
+
+
+def outline(data: bytes, source: str) -> list[OutlineRow]:
+    """The operators of the file. Raises InvalidModel."""
+    model = read_onnx(data, source)
+    types = {name: f"{array.dtype}{list(array.shape)}" for name, array in model.constants.items()}
+    types.update((value.name, f"{value.dtype}{list(value.shape)}") for value in model.inputs)
+
+    def tensors(names: Iterable[str]) -> str:
+        found = [types.get(name, shortened(name)) for name in names if name]
+        return ", ".join([*found[:_OUTLINED_TENSORS], *(["…"] if len(found) > _OUTLINED_TENSORS else [])])
+
+    return [OutlineRow(node.label, node.op, tensors(node.inputs), tensors(node.outputs)) for node in model.nodes]
+
+
+class _Importer:
+    def __init__(self, source: str, raw: RawGraph) -> None:
+        self._source = source
+        self._raw = raw
+        self._workshop = Workshop(QUANTISE)
+        self._refuse = self._workshop.refuse
+        self._matcher = Matcher(raw)
+        self._written: set[str] = set()
+        self._lacks_operator = False
+
+    def graph(self) -> Graph:
+        self._expect_quantised()
+        nodes: list[Node] = []
+        inputs = []
+        for tensor, call in self._matcher.inputs():
+            inputs.append(self._interface(tensor, "input"))
+            nodes += self._converted(call, edge_label(call)) if call is not None else []
+        for node in self._raw.nodes:
+            nodes += self._node(node)
+        outputs = []
+        for tensor, call in self._matcher.outputs():
+            nodes += self._converted(call, edge_label(call)) if call is not None else []
+            outputs.append(self._interface(tensor, "output"))
+        if not self._workshop.problems:
+            self._check_outputs(inputs, outputs)
+        if self._workshop.problems:
+            supported = f"Supported operators: {', '.join(sorted(name for name in CONVERTERS if ' ' not in name))}."
+            raise UnsupportedModel(self._source, self._workshop.problems, supported if self._lacks_operator else "")
+        tensors = MappingProxyType(dict(self._workshop.tensors))
+        return Graph(self._source, tensors, tuple(nodes), tuple(inputs), tuple(outputs), notes=tuple(self._notes()))
+
+    def _expect_quantised(self) -> None:
+        """One reason instead of one for each node."""
+        if not any(node.op in (QUANTIZE, DEQUANTIZE) for node in self._raw.nodes):
+            self._refuse("the model", "", "it computes in float: nothing in it is quantised", QUANTISE)
+            raise UnsupportedModel(self._source, self._workshop.problems)
+
+    def _notes(self) -> Iterable[str]:
+        if any(self._raw.types[name].dtype == UINT8 for node in self._raw.nodes for name in node.outputs):
+            yield UINT8_NOTE
+        if self._raw.has_open_batch:
+            yield "the batch is open in the file"
+        yield from self._matcher.notes
+        yield from self._workshop.notes
+
+    def _interface(self, tensor: Tensor, role: str) -> str:
+        if tensor.dtype not in STORED:
+            supported = ", ".join(str(dtype) for dtype in STORED)
+            place = f"the {role} {shortened(tensor.name)!r}"
+            self._refuse(place, "", f"it is {tensor.dtype}, supported are {supported}", QUANTISE)
+        self._workshop.tensors.setdefault(tensor.name, tensor)
+        return tensor.name
+
+    def _node(self, node: RawNode) -> list[Node]:
+        try:
+            calls = self._matcher.calls(node)
+        except Lost:
+            return []
+        except Refused as refused:
+            self._refuse(node.label, node.op, refused.reason, refused.remedy)
+            return []
+        return [made for call in calls for made in self._converted(call, call.node.label)]
+
+    def _converted(self, call: Call, place: str) -> list[Node]:
+        convert = CONVERTERS.get(call.op)
+        try:
+            if convert is None:
+                self._lacks_operator = True
+                raise Refused("the operator is not supported", INSTEAD.get(call.op, INSTEAD_OF_ANY))
+            parts = self._unwritten(as_parts(convert(call)), call)
+        except Refused as refused:
+            self._refuse(place, call.op, refused.reason, refused.remedy)
+            return []
+        return self._workshop.nodes(place, parts, call.op, call.outputs)
+
+    def _unwritten(self, parts: Iterable[Converted], call: Call) -> list[Converted]:
+        """Without what is there already: the other layout of an image is made once, whoever asks for it."""
+        found = []
+        for part in parts:
+            names = {tensor.name for tensor in (call.outputs if part.outputs is None else part.outputs)}
+            if not names <= self._written:
+                found.append(part)
+            self._written |= names
+        return found
+
+    def _check_outputs(self, inputs: list[str], outputs: list[str]) -> None:
+        for name in outputs:
+            place = f"the output {shortened(name)!r}"
+            if name in inputs:
+                self._refuse(place, "", "there is nothing between it and the input", "leave it out")
+            elif self._workshop.tensors[name].data is not None:
+                self._refuse(place, "", "it has the same value always", "leave it out")
+        if len(set(outputs)) < len(outputs):
+            self._refuse("the outputs", "", "two of them are the same", "leave one out")

@@ -1,0 +1,28 @@
+"""The operators of ONNX that can be imported: one function each, by family, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinygen.importers.onnx_call import Converter
+from tinygen.importers.onnx_operators import convolutions, curves, edges, elementwise, matmuls, moves, pools, softmax
+
+CONVERTERS: Mapping[str, Converter] = {
+    **convolutions.CONVERTERS,
+    **curves.CONVERTERS,
+    **edges.CONVERTERS,
+    **elementwise.CONVERTERS,
+    **matmuls.CONVERTERS,
+    **moves.CONVERTERS,
+    **pools.CONVERTERS,
+    **softmax.CONVERTERS,
+}
+
+INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"
+INSTEAD: Mapping[str, str] = {
+    "BatchNormalization": "fold it into the convolution before: export in evaluation mode, with constant folding",
+    "DynamicQuantizeLinear": "quantise statically, with calibration data: onnxruntime.quantization.quantize_static",
+    "Loop": "export recurrent layers as LSTM or GRU, or unrolled",
+    "Scan": "export recurrent layers as LSTM or GRU, or unrolled",
+}
+"""What people can do in their model instead."""

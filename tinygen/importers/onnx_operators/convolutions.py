@@ -1,0 +1,57 @@
+"""Convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tinygen.importers.converted import Converted, Refused
+from tinygen.importers.onnx_call import Call, Converter, clamp, from_nhwc, scale_and_zero_point, to_nhwc
+from tinygen.importers.onnx_operators.weights import bias, filter_values, kept, requant
+from tinygen.importers.onnx_operators.windows import window
+from tinygen.ir import Tensor
+from tinygen.ops.conv_2d import Conv2D
+from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
+
+
+def _conv(call: Call) -> Sequence[Converted]:
+    """Filters (o, c / groups, kh, kw), or (o, c / groups, kw)."""
+    x, weights, y = call.input(0, "input"), call.input(1, "filter"), call.output
+    x_zero, y_zero = scale_and_zero_point(x, "input")[1], scale_and_zero_point(y, "output")[1]
+    values, scales, weight_zero = filter_values(weights, "filter", 0)
+    steps = window(call, x, weights.shape[2:])
+    if values.ndim == 3:
+        values = values[:, :, np.newaxis]
+    channels, groups = x.shape[1], int(call.attribute("group", 1))
+    filters, depth = values.shape[:2]
+    if groups < 1 or channels != depth * groups or filters % groups:
+        raise Refused(f"{channels} input channels and {filters} filters of depth {depth} make no {groups} groups")
+    image, before = to_nhwc(x)
+    result, after = from_nhwc(y)
+    op = DepthwiseConv2D if _is_depthwise(x, depth) else Conv2D
+    converted = op(
+        window=steps,
+        zero_point=x_zero,
+        weight_zero_point=weight_zero,
+        output_zero_point=y_zero,
+        requant=requant(call, x, scales),
+        clamp=clamp(call),
+    )
+    if op is DepthwiseConv2D:
+        taps = kept(weights, "ihwo", values.transpose(1, 2, 3, 0), 3, scales)
+    else:
+        taps = kept(weights, "ohwi", values.transpose(0, 2, 3, 1), 0, scales)
+    return [
+        *before,
+        Converted(converted, (image, taps, bias(call, 2, x, weights, filters, in_scale=True)), (result,)),
+        *after,
+    ]
+
+
+def _is_depthwise(x: Tensor, depth: int) -> bool:
+    """Whether each filter has one channel of many."""
+    return depth == 1 and x.shape[1] > 1
+
+
+CONVERTERS: Mapping[str, Converter] = {"Conv": _conv}

@@ -1,0 +1,122 @@
+"""Functions of one value: ONNX Runtime computes them in float32, between DequantizeLinear and QuantizeLinear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from tinygen import float32
+from tinygen.float32 import FloatArray, dequantize
+from tinygen.importers.converted import Converted, Refused
+from tinygen.importers.onnx_call import (
+    Call,
+    Converter,
+    clamp,
+    constant,
+    from_nhwc,
+    scale_and_zero_point,
+    to_nhwc,
+)
+from tinygen.ir import Tensor
+from tinygen.ops.common import FLOAT32, full_range
+from tinygen.ops.curve import CODES, ChannelCurves, Curve
+
+
+def requantised(x: Tensor, y: Tensor) -> Converted:
+    """The same numbers in another scale."""
+    scale, zero_point = scale_and_zero_point(y, "output")
+    return Converted(Curve.of("QuantizeLinear", reals(x), float(scale), zero_point, full_range(y.dtype)), (x,), (y,))
+
+
+def reals(x: Tensor) -> FloatArray:
+    """(256,): what the values of x stand for, from -128 on."""
+    scale, zero_point = scale_and_zero_point(x, "input")
+    return dequantize(CODES, float(scale), zero_point)
+
+
+def _curve(call: Call, function: Callable[[FloatArray], FloatArray]) -> Converted:
+    x = call.input(0, "input")
+    scale, zero_point = scale_and_zero_point(call.output, "output")
+    return Converted(Curve.of(call.op, function(reals(x)), float(scale), zero_point, clamp(call)), (x,))
+
+
+def _relu(call: Call) -> Converted:
+    return _curve(call, lambda x: np.maximum(x, np.float32(0)))
+
+
+def _clip(call: Call) -> Converted:
+    low, high = (
+        np.float32(given.data.reshape(-1)[0])
+        if (given := call.optional(index)) is not None and given.data is not None
+        else np.float32(call.attribute(name, default))
+        for index, name, default in ((1, "min", -np.inf), (2, "max", np.inf))
+    )
+    for index in (1, 2):
+        if call.optional(index) is not None:
+            call.constant(index, "bound")
+    return _curve(call, lambda x: np.minimum(np.maximum(x, low), high))
+
+
+def _leaky_relu(call: Call) -> Converted:
+    alpha = float(call.attribute("alpha", 0.01))
+    return _curve(call, lambda x: float32.leaky_relu(x, alpha))
+
+
+def _sigmoid(call: Call) -> Converted:
+    return _curve(call, float32.logistic)
+
+
+def _tanh(call: Call) -> Converted:
+    return _curve(call, float32.tanh)
+
+
+def _hard_sigmoid(call: Call) -> Converted:
+    alpha, beta = float(call.attribute("alpha", 0.2)), float(call.attribute("beta", 0.5))
+    return _curve(call, lambda x: float32.hard_sigmoid(x, alpha, beta))
+
+
+def _hard_swish(call: Call) -> Converted:
+    """x times HardSigmoid of alpha 1/6 and beta 1/2, as the standard has it."""
+    return _curve(call, lambda x: x * float32.hard_sigmoid(x, 1 / 6, 0.5))
+
+
+def _prelu(call: Call) -> Converted | Sequence[Converted]:
+    """Slopes for all, or one for each channel (c, 1, ..., 1)."""
+    x, y = call.input(0, "input"), call.output
+    slopes = _real(call.input(1, "slope"), call)
+    if slopes.size == 1:
+        return _curve(call, lambda values: float32.leaky_relu(values, float(slopes.reshape(-1)[0])))
+    rank = len(x.shape)
+    aligned = slopes.reshape((1,) * (rank - slopes.ndim) + slopes.shape) if slopes.ndim <= rank else slopes
+    if rank not in (3, 4) or aligned.shape != (1, x.shape[1], *(1,) * (rank - 2)):
+        raise Refused(f"its slope has the shape {slopes.shape}, supported are one value, and one for each channel")
+    scale, zero_point = scale_and_zero_point(y, "output")
+    results = float32.leaky_relu(reals(x), slopes.reshape(-1, 1))
+    tables = float32.quantize(results, float(scale), zero_point, *clamp(call)).astype(np.int8)
+    image, before = to_nhwc(x)
+    result, after = from_nhwc(y)
+    operands = (image, constant(f"{y.name}~tables", tables))
+    return [*before, Converted(ChannelCurves(call.op), operands, (result,)), *after]
+
+
+def _real(tensor: Tensor, call: Call) -> FloatArray:
+    """The real values of a constant."""
+    if tensor.data is None:
+        raise Refused(f"its slope {tensor.name!r} is computed at run time, supported is a constant")
+    if tensor.dtype == FLOAT32:
+        return np.asarray(tensor.data, np.float32)
+    scale, zero_point = scale_and_zero_point(tensor, "slope")
+    return dequantize(tensor.data.astype(np.int64), float(scale), zero_point)
+
+
+CONVERTERS: Mapping[str, Converter] = {
+    "Clip": _clip,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _hard_swish,
+    "LeakyRelu": _leaky_relu,
+    "PRelu": _prelu,
+    "Relu": _relu,
+    "Sigmoid": _sigmoid,
+    "Tanh": _tanh,
+}

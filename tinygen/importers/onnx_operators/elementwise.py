@@ -1,0 +1,101 @@
+"""What works on two tensors, value by value, and joins of tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tinygen.fixedpoint import FloatRequant
+from tinygen.importers.converted import Converted, Refused
+from tinygen.importers.onnx_call import Call, Converter, clamp, codes_offset, scale_and_zero_point
+from tinygen.importers.onnx_operators.curves import requantised
+from tinygen.importers.onnx_operators.weights import expect_finite
+from tinygen.ir import Shape, Tensor
+from tinygen.ops.concatenation import Concatenation
+from tinygen.ops.float_add import FloatAdd
+from tinygen.ops.float_pair import FloatPair
+from tinygen.ops.mul import Mul
+
+
+def _operands(call: Call) -> tuple[Tensor, Tensor]:
+    if len(call.inputs) != 2:
+        raise Refused(f"it has {len(call.inputs)} inputs, supported are two")
+    return call.input(0, "first input"), call.input(1, "second input")
+
+
+def _pair(call: Call) -> Converted:
+    """In float32, as ONNX Runtime does between DequantizeLinear and QuantizeLinear."""
+    a, b = _operands(call)
+    a_scale, a_zero = scale_and_zero_point(a, "first input")
+    b_scale, b_zero = scale_and_zero_point(b, "second input")
+    y_scale, y_zero = scale_and_zero_point(call.output, "output")
+    op = FloatPair(call.op, float(a_scale), a_zero, float(b_scale), b_zero, float(y_scale), y_zero, clamp(call))
+    return Converted(op, (a, b))
+
+
+def _add(call: Call) -> Converted:
+    """By ONNX Runtime's own operator on integers, where it has one type for all."""
+    if not call.alike:
+        return _pair(call)
+    a, b = _operands(call)
+    a_scale, a_zero = scale_and_zero_point(a, "first input")
+    b_scale, b_zero = scale_and_zero_point(b, "second input")
+    y_scale, y_zero = scale_and_zero_point(call.output, "output")
+    of_a, of_b = (float(a_scale), a_zero), (float(b_scale), b_zero)
+    if _is_one_for_many(a.shape, b.shape):  # it exchanges them
+        a, b, of_a, of_b = b, a, of_b, of_a
+    op = FloatAdd(*of_a, *of_b, float(y_scale), y_zero, clamp(call), codes_offset(call))
+    expect_finite(op.gains)
+    return Converted(op, (a, b))
+
+
+def _is_one_for_many(a: Shape, b: Shape) -> bool:
+    """Whether each value of `a` meets several of `b` in a row: `a` is one in the innermost dimension that counts."""
+    rank = max(len(a), len(b))
+    pairs = zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)
+    return next((pair[0] == 1 for pair in reversed(list(pairs)) if pair != (1, 1)), False)
+
+
+def _mul(call: Call) -> Converted:
+    """The same; the zero point is added before the product is rounded."""
+    if not call.alike:
+        return _pair(call)
+    a, b = _operands(call)
+    a_scale, a_zero = scale_and_zero_point(a, "first input")
+    b_scale, b_zero = scale_and_zero_point(b, "second input")
+    y_scale, y_zero = scale_and_zero_point(call.output, "output")
+    factors = FloatRequant.from_scales(a_scale, b_scale, y_scale).factors
+    expect_finite(factors)
+    return Converted(
+        Mul(a_zero, b_zero, y_zero, FloatRequant(factors, y_zero + codes_offset(call)), clamp(call)), (a, b)
+    )
+
+
+def _concat(call: Call) -> Sequence[Converted]:
+    """Inputs of other scales are requantised first."""
+    y = call.output
+    inputs = [call.input(index, f"input {index}") for index in range(len(call.inputs))]
+    axis = int(call.attribute("axis"))
+    if not -len(y.shape) <= axis < len(y.shape):
+        raise Refused(f"its axis {axis} is not in its output {y.shape}")
+    parts: list[Converted] = []
+    joined = []
+    for index, x in enumerate(inputs):
+        if scale_and_zero_point(x, f"input {index}") == scale_and_zero_point(y, "output"):
+            joined.append(x)
+            continue
+        same = Tensor(f"{y.name}~{index}", x.shape, y.dtype, y.quant)
+        parts.append(requantised(x, same))
+        joined.append(same)
+    outer = math.prod(y.shape[: axis % len(y.shape)])
+    return [*parts, Converted(Concatenation(y.shape, outer), tuple(joined), (y,))]
+
+
+CONVERTERS: Mapping[str, Converter] = {
+    "Add": _add,
+    "Concat": _concat,
+    "Max": _pair,
+    "Min": _pair,
+    "Mul": _mul,
+    "Sub": _pair,
+}

@@ -1,0 +1,93 @@
+"""Matrix products of which one side is constant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tinygen.importers.converted import Converted, Refused
+from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, transposed
+from tinygen.importers.onnx_operators.weights import bias, filter_values, kept, requant
+from tinygen.ir import Tensor
+from tinygen.ops.fully_connected import FullyConnected
+
+
+def _turned(x: Tensor) -> tuple[Tensor, list[Converted]]:
+    """A matrix with rows and columns exchanged, and what exchanges them."""
+    turned = Tensor(f"{x.name}~turned", x.shape[::-1], x.dtype, x.quant)
+    return turned, [transposed(x, (1, 0), turned)]
+
+
+def _product(
+    call: Call, x: Tensor, weights: Tensor, y: Tensor, axis: int, biases: Tensor, alpha: float = 1.0
+) -> Converted:
+    """Rows of x by the constant `weights`, whose output channels are dimension `axis`."""
+    if not x.shape:
+        raise Refused("its input is a scalar, expected are rows")
+    values, scales, weight_zero = filter_values(weights, "weights", axis)
+    op = FullyConnected(
+        zero_point=scale_and_zero_point(x, "input")[1],
+        weight_zero_point=weight_zero,
+        output_zero_point=scale_and_zero_point(y, "output")[1],
+        requant=requant(call, x, scales, alpha),
+        clamp=clamp(call),
+        keep_num_dims=True,
+    )
+    rows = values if axis == 0 else values.T
+    return Converted(op, (x, kept(weights, "rows" if axis == 0 else "columns", rows, 0, scales), biases), (y,))
+
+
+def _sides(call: Call) -> tuple[Tensor, Tensor]:
+    return call.input(0, "first input"), call.input(1, "second input")
+
+
+def _matmul(call: Call) -> Sequence[Converted]:
+    a, b = _sides(call)
+    if b.data is not None and len(b.shape) == 2:
+        return [_product(call, a, b, call.output, 1, bias(call, 2, a, b, b.shape[1]))]
+    if a.data is not None and len(a.shape) == 2 and len(b.shape) == 2:
+        return _constant_first(call, a, b, 0, turn=True)
+    raise Refused(
+        f"it multiplies {a.shape} and {b.shape}, supported is one constant matrix of two dimensions",
+        "reshape the constant, or compute this part before or after the model",
+    )
+
+
+def _constant_first(
+    call: Call, a: Tensor, b: Tensor, axis: int, *, turn: bool, alpha: float = 1.0
+) -> Sequence[Converted]:
+    """a b = (b' a')': the rows of the constant a are the output channels."""
+    columns, before = _turned(b) if turn else (b, [])
+    y = call.output
+    result = Tensor(f"{y.name}~turned", y.shape[::-1], y.dtype, y.quant)
+    biases = bias(call, 3, b, a, a.shape[axis])
+    return [*before, _product(call, columns, a, result, axis, biases, alpha), transposed(result, (1, 0), y)]
+
+
+def _gemm(call: Call) -> Sequence[Converted]:
+    """alpha a' b' + c, of which a' and b' may be turned."""
+    a, b = _sides(call)
+    alpha, beta = float(call.attribute("alpha", 1.0)), float(call.attribute("beta", 1.0))
+    turned_a, turned_b = bool(call.attribute("transA", 0)), bool(call.attribute("transB", 0))
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        raise Refused(f"it multiplies {a.shape} and {b.shape}, expected are matrices")
+    has_bias = call.optional(2) is not None
+    if has_bias and beta != 1.0:
+        raise Refused(f"its beta is {beta:g}, expected is 1", "multiply the bias by it before quantising")
+    if not alpha > 0 or (has_bias and alpha != 1.0 and not call.node.in_integers):
+        raise Refused(f"its alpha is {alpha:g}, expected is 1", "multiply the weights' scale by it")
+    if b.data is not None:
+        rows, before = _turned(a) if turned_a else (a, [])
+        channels = 0 if turned_b else 1
+        return [
+            *before,
+            _product(call, rows, b, call.output, channels, bias(call, 2, a, b, b.shape[channels]), alpha),
+        ]
+    if a.data is not None and not has_bias:
+        return _constant_first(call, a, b, 1 if turned_a else 0, turn=not turned_b, alpha=alpha)
+    raise Refused(
+        "neither side is constant" if a.data is None else "its first side is constant, and it has a bias",
+        "supported is a constant second side, or a constant first side without a bias",
+    )
+
+
+CONVERTERS: Mapping[str, Converter] = {"Gemm": _gemm, "MatMul": _matmul}

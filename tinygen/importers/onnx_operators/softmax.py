@@ -1,0 +1,50 @@
+"""Softmax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tinygen.importers.converted import Converted, Refused
+from tinygen.importers.onnx_call import Call, Converter, scale_and_zero_point, transposed
+from tinygen.ir import Shape, Tensor
+from tinygen.ops.float_softmax import FloatSoftmax
+from tinygen.ops.reshape import Reshape
+
+_OF_ONE_AXIS = 13
+"""The opset since which Softmax is over one axis; before, it was over all from the axis on."""
+
+
+def _softmax(call: Call) -> Sequence[Converted]:
+    x, y = call.input(0, "input"), call.output
+    scale, _ = scale_and_zero_point(x, "input")
+    y_scale, y_zero = scale_and_zero_point(y, "output")
+    is_of_one = call.node.version >= _OF_ONE_AXIS
+    axis = int(call.attribute("axis", -1 if is_of_one else 1))
+    rank = len(x.shape)
+    if not -rank <= axis < max(rank, 1):
+        raise Refused(f"its axis {axis} is not in its input {x.shape}")
+    axis %= max(rank, 1)
+    op = FloatSoftmax(float(scale), float(y_scale), y_zero)
+    if axis == rank - 1:
+        return [Converted(op, (x,))]
+    if is_of_one:
+        order = (*(at for at in range(rank) if at != axis), axis)
+        shape = tuple(x.shape[at] for at in order)
+        back = tuple(order.index(at) for at in range(rank))
+        rows, result = _as(x, "rows", shape), _as(y, "rows", shape)
+        return [transposed(x, order, rows), Converted(op, (rows,), (result,)), transposed(result, back, y)]
+    shape = (math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
+    rows, result = _as(x, "rows", shape), _as(y, "rows", shape)
+    return [
+        Converted(Reshape.to(shape), (x,), (rows,)),
+        Converted(op, (rows,), (result,)),
+        Converted(Reshape.to(y.shape), (result,), (y,)),
+    ]
+
+
+def _as(tensor: Tensor, suffix: str, shape: Shape) -> Tensor:
+    return Tensor(f"{tensor.name}~{suffix}", shape, tensor.dtype, tensor.quant)
+
+
+CONVERTERS: Mapping[str, Converter] = {"Softmax": _softmax}

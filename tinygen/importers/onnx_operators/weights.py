@@ -1,0 +1,102 @@
+"""Constant operands of layers that multiply: filters and biases as the graph wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.fixedpoint import INT32_MAX, FloatRequant
+from tinygen.importers.converted import Refused
+from tinygen.importers.onnx_call import QUANTISE, Call, constant, scale_and_zero_point
+from tinygen.importers.onnx_file import shortened
+from tinygen.ir import Array, Quant, Tensor
+from tinygen.ops.common import FLOAT32, INT8, INT32
+
+_BIAS_REMEDY = "quantise the bias as int32, in the product of the scales of input and weights, with zero point 0"
+
+
+def filter_values(weights: Tensor, role: str, axis: int) -> tuple[Array, npt.NDArray[np.float32], int]:
+    """Values (int8), scales along `axis` or one, and the zero point that is left: 0 where differences to it are int8.
+
+    Refuses what is no quantised constant.
+    """
+    name = shortened(weights.name)
+    if weights.dtype == FLOAT32:
+        raise Refused(f"its {role} {name!r} is float32: no DequantizeLinear makes it", QUANTISE)
+    if weights.data is None:
+        raise Refused(f"its {role} {name!r} is computed at run time, supported is a constant")
+    if weights.dtype != INT8 or weights.quant is None:
+        raise Refused(f"its {role} {name!r} is {weights.dtype}, supported is quantised int8 or uint8")
+    quant = weights.quant
+    if quant.scale.size > 1 and quant.axis != axis % weights.data.ndim:
+        raise Refused(f"the scales of its {role} run along dimension {quant.axis}, expected is {axis}")
+    zero_points = quant.zero_point.reshape([-1 if at == quant.axis else 1 for at in range(weights.data.ndim)])
+    centred = weights.data.astype(np.int64) - zero_points
+    if centred.min(initial=0) >= -128 and centred.max(initial=0) <= 127:
+        return centred.astype(np.int8), quant.scale, 0
+    if np.unique(quant.zero_point).size > 1:
+        raise Refused(
+            f"the zero points of its {role} {name!r} differ, and less these its values leave int8",
+            "quantise the weights symmetrically, which costs nothing where each channel has a scale",
+        )
+    return weights.data, quant.scale, int(quant.zero_point[0])
+
+
+def kept(weights: Tensor, layout: str, values: Array, channels: int, scales: npt.NDArray[np.float32]) -> Tensor:
+    """The filter in another layout, whose output channels are dimension `channels`."""
+    quant = Quant(scales, np.zeros(scales.shape, np.int64), channels)
+    return constant(f"{weights.name}~{layout}", values, quant)
+
+
+_TOLERANCE = 0.01
+"""By how much the scale of a convolution's bias may be off, relatively, for ONNX Runtime to compute on integers."""
+
+
+def bias(call: Call, index: int, x: Tensor, weights: Tensor, filters: int, *, in_scale: bool = False) -> Tensor:
+    """The bias (filters,) that is given as an input, int32, or zeros. One of float32 is quantised as the runtime does.
+
+    `in_scale`: whether its scale has to be the product of those of x and weights.
+    """
+    given = call.optional(index)
+    if given is None:
+        return constant(f"{call.output.name}~no_bias", np.zeros(filters, np.int32))
+    name = shortened(given.name)
+    if given.data is None:
+        raise Refused(f"its bias {name!r} is computed at run time, supported is a constant")
+    flat = given.data.reshape(-1)
+    if flat.size not in (1, filters) or given.data.shape[:-1] != (1,) * (given.data.ndim - 1):
+        raise Refused(f"its bias {name!r} has the shape {given.shape}, expected is ({filters},)")
+    assert weights.quant is not None
+    unit = scale_and_zero_point(x, "input")[0] * weights.quant.scale
+    if given.dtype == FLOAT32:
+        steps = np.rint(flat / unit)
+        if not np.all(np.abs(steps) < INT32_MAX):
+            raise Refused(f"its bias {name!r} is beyond int32 in the product of the scales of input and weights")
+        flat = steps.astype(np.int32)
+    elif given.dtype != INT32:
+        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
+    elif given.quant is not None:
+        off = np.abs(given.quant.scale / unit - 1).max() > _TOLERANCE
+        if np.any(given.quant.zero_point) or (in_scale and off):
+            raise Refused(
+                f"its bias {name!r} does not count in the product of the scales of input and weights", _BIAS_REMEDY
+            )
+    return constant(f"{call.output.name}~bias", np.broadcast_to(flat, (filters,)))
+
+
+def requant(call: Call, x: Tensor, scales: npt.NDArray[np.float32], alpha: float = 1.0) -> FloatRequant:
+    """What takes sums of products to the output's scale: as ONNX Runtime computes it."""
+    x_scale, _ = scale_and_zero_point(x, "input")
+    y_scale, _ = scale_and_zero_point(call.output, "output")
+    with np.errstate(over="ignore", under="ignore"):
+        found = FloatRequant.from_scales(np.float32(alpha) * x_scale, scales, y_scale)
+    expect_finite(found.factors)
+    return found
+
+
+def expect_finite(factors: Sequence[float]) -> None:
+    """Refuses what float32 has no number for."""
+    if not np.all(np.isfinite(factors)) or min(factors) < np.finfo(np.float32).tiny:
+        raise Refused("its scales have a quotient that is no number, or too small, in float32")

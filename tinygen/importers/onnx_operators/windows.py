@@ -1,0 +1,68 @@
+"""Windows over images: how the attributes of convolutions and pools describe them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tinygen.importers.converted import LARGEST_TENSOR, Refused
+from tinygen.importers.onnx_call import Call, spatial
+from tinygen.ir import Tensor
+from tinygen.ops.window import Axis, Window, same_padding
+
+_LARGEST_STEP = 32767
+_ONE = Axis(1, 1)
+
+
+def window(call: Call, x: Tensor, taps: Sequence[int]) -> Window:
+    """The window of so many `taps` along each dimension of an image (n, c, h, w), or (n, c, w): then it has one row."""
+    sizes = spatial(x)
+    rank = len(sizes)
+    if len(taps) != rank:
+        raise Refused(f"its kernel has {len(taps)} dimensions, its input {x.shape} asks for {rank}")
+    strides = _each(call, "strides", rank)
+    dilations = _each(call, "dilations", rank)
+    if min(*strides, *dilations, *taps, 1) < 1 or max(*strides, *dilations, *taps) > _LARGEST_STEP:
+        raise Refused(
+            f"kernel {list(taps)}, strides {strides} and dilations {dilations} must be from 1 to {_LARGEST_STEP}"
+        )
+    axes = [
+        _padded(call, size, place, rank, Axis(taps[place], strides[place], dilations[place]))
+        for place, size in enumerate(sizes)
+    ]
+    if math.prod(size + axis.before + axis.after for size, axis in zip(sizes, axes, strict=True)) > LARGEST_TENSOR:
+        raise Refused(f"with its padding the input {x.shape} is too large")
+    return Window(axes[0], axes[1]) if rank == 2 else Window(_ONE, axes[0])
+
+
+def _each(call: Call, name: str, rank: int) -> list[int]:
+    """An attribute with a number for each dimension, which are 1 where it is left out."""
+    found = [int(value) for value in call.attribute(name, [1] * rank)]
+    if len(found) != rank:
+        raise Refused(f"its {name} {found} are not one for each of {rank} dimensions")
+    return found
+
+
+def _padded(call: Call, size: int, place: int, rank: int, axis: Axis) -> Axis:
+    """The axis with its padding made explicit."""
+    mode = call.attribute("auto_pad", "NOTSET")
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        less, more = same_padding(size, axis.taps, axis.stride, axis.dilation)
+        before, after = (less, more) if mode == "SAME_UPPER" else (more, less)
+    elif mode == "VALID":
+        before, after = 0, 0
+    elif mode == "NOTSET":
+        pads = [int(value) for value in call.attribute("pads", [0] * (2 * rank))]
+        if len(pads) != 2 * rank or min(pads) < 0 or max(pads) > LARGEST_TENSOR:
+            raise Refused(f"its pads {pads} are not two for each of {rank} dimensions, from 0 up")
+        before, after = pads[place], pads[place + rank]
+    else:
+        raise Refused(f"its auto_pad {mode!r} is unknown")
+    padded = Axis(axis.taps, axis.stride, axis.dilation, before, after)
+    if not call.attribute("ceil_mode", 0) or mode != "NOTSET":
+        return padded
+    # The last window may reach beyond the padding, if it begins before its end.
+    steps = -(-(size + before + after - axis.extent) // axis.stride)
+    steps -= steps * axis.stride >= size + before
+    beyond = max(after, steps * axis.stride + axis.extent - size - before)
+    return Axis(axis.taps, axis.stride, axis.dilation, before, beyond)

@@ -1,0 +1,353 @@
+"""From QuantizeLinear and DequantizeLinear around operators to calls of operators on integers.
+
+A real value that DequantizeLinear makes is known by the integers that it stands for. An operator reads those, and
+writes the integers of the QuantizeLinear that follows; Relu and Clip in between bound them. What only moves or compares
+values does so with the integers. Everything is int8: what the file has as uint8 is 128 less here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from types import MappingProxyType
+
+import numpy as np
+
+from tinygen.importers.converted import Refused
+from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call
+from tinygen.importers.onnx_file import RawNode, shortened
+from tinygen.importers.onnx_graph import RawGraph
+from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
+from tinygen.ir import Array, Quant, Shape, Tensor, read_only
+from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
+
+FOLLOWING = frozenset(
+    (
+        *("DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "MaxPool", "Reshape", "Slice"),
+        *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+    )
+)
+"""Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
+_MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool"}
+_RENAMED = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+_BOUNDING = ("Relu", "Clip")
+TO_INT8 = "uint8 to int8"
+TO_UINT8 = "int8 to uint8"
+"""What stands at the edges of models on uint8: operators that no file has."""
+
+
+class Lost(Exception):
+    """A node reads what a refused one would have written."""
+
+
+class Matcher:
+    """The calls of a graph, node by node in its order; a node that is refused does not keep others from being read."""
+
+    def __init__(self, graph: RawGraph) -> None:
+        self._graph = graph
+        self._values: dict[str, Tensor] = {}
+        """What holds a value of the file: integers also for the real values that they stand for."""
+        self._kinds: dict[str, np.dtype[np.generic]] = {}
+        """What ONNX Runtime holds integers as, by the name of the tensor here."""
+        self._done: set[str] = set()
+        """Results of nodes that became part of an earlier one."""
+        self.notes: list[str] = []
+        self._quantised: dict[tuple[str, float, int], Tensor] = {}
+        """What float32 values were quantised to."""
+        self._readers: dict[str, list[RawNode]] = {}
+        for node in graph.nodes:
+            for name in dict.fromkeys(filter(None, node.inputs)):
+                self._readers.setdefault(name, []).append(node)
+
+    def inputs(self) -> Iterator[tuple[Tensor, Call | None]]:
+        """The model's inputs, and what makes int8 of those that are uint8."""
+        for name in self._graph.inputs:
+            shape, dtype = self._graph.types[name]
+            quant = self._quant_of_readers(name)
+            outer = Tensor(name, shape, dtype, None if dtype == UINT8 else quant)
+            inner = outer if dtype != UINT8 else Tensor(f"{name}~int8", shape, INT8, quant)
+            self._values[name] = inner
+            self._kinds[inner.name] = dtype
+            yield outer, _edge(TO_INT8, outer, inner) if dtype == UINT8 else None
+
+    def outputs(self) -> Iterator[tuple[Tensor, Call | None]]:
+        """The model's outputs, and what makes them of the integers behind them; without what was refused."""
+        for name in self._graph.outputs:
+            inner = self._values.get(name)
+            if inner is None:
+                continue
+            shape, dtype = self._graph.types[name]
+            if dtype == inner.dtype:
+                yield inner, None
+            else:
+                outer = Tensor(name, shape, dtype)
+                yield outer, _edge(TO_UINT8 if dtype == UINT8 else DEQUANTIZE, inner, outer)
+
+    def calls(self, node: RawNode) -> list[Call]:
+        """What one node does beyond what earlier ones did for it. Raises Refused, and Lost."""
+        if node.op == DEQUANTIZE:
+            self._values[node.outputs[0]] = self._dequantised(node)
+            return []
+        if self._done.issuperset(node.outputs):
+            return []
+        if node.op == QUANTIZE:
+            return self._quantise(self._operand(node.inputs[0]), node)
+        operands = [self._operand(name) if name else None for name in node.inputs]
+        if operands and operands[0] is not None and operands[0].quant is not None and operands[0].data is not None:
+            moved = moved_constant(node, operands[0], self._graph.types[node.outputs[0]].shape)
+            if moved is not None:
+                self._values[node.outputs[0]] = moved
+                return []
+        early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
+        inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
+        first = inputs[0] if inputs else None
+        if first is not None and first.dtype == INT8 and (node.op in FOLLOWING or self._is_integer(node.outputs[0])):
+            outputs = tuple(self._follower(name, first) for name in node.outputs)
+            return [*early, Call(node, inputs, outputs)]
+        results = [self._result(name) for name in node.outputs]
+        outputs = tuple(tensor for tensor, _ in results)
+        kinds = {self._kinds.get(t.name) for t in (*inputs, *outputs) if t is not None and t.dtype == INT8}
+        bounds = results[0][1] if results else UNBOUNDED
+        unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
+        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned)]
+
+    def _operand(self, name: str) -> Tensor:
+        if name in self._values:
+            return self._values[name]
+        if name not in self._graph.constants:
+            raise Lost
+        data = self._graph.constants[name]
+        return Tensor(name, data.shape, data.dtype, None, data)
+
+    def _is_integer(self, name: str) -> bool:
+        return self._graph.types[name].dtype in (INT8, UINT8)
+
+    # Scales
+
+    def _quant(self, node: RawNode, dtype: np.dtype[np.generic], rank: int) -> Quant:
+        """The scales of QuantizeLinear or DequantizeLinear, as int8 has them."""
+        if node.attributes.get("block_size"):
+            raise Refused("its scales are for blocks of values, supported is one for each channel, or one for all")
+        scale = self._scale_or_zero_point(node, 1, "scale")
+        if scale.dtype != FLOAT32 or not np.all(np.isfinite(scale) & (scale > 0)):
+            raise Refused("its scale is no positive float32")
+        zero_point = np.zeros(scale.shape, np.int64)
+        if len(node.inputs) > 2 and node.inputs[2]:
+            zero_point = self._scale_or_zero_point(node, 2, "zero point").astype(np.int64)
+        if zero_point.size != scale.size:
+            raise Refused(f"it has {scale.size} scales and {zero_point.size} zero points")
+        axis = int(node.attributes.get("axis", 1))
+        axis = 0 if scale.size == 1 else axis + rank if axis < 0 else axis
+        stored = zero_point.reshape(-1) - (128 if dtype == UINT8 else 0)
+        return Quant(read_only(scale.reshape(-1)), read_only(stored), axis)
+
+    def _scale_or_zero_point(self, node: RawNode, index: int, role: str) -> Array:
+        name = node.inputs[index]
+        if name not in self._graph.constants:
+            raise Refused(
+                f"its {role} {shortened(name)!r} is computed at run time",
+                "quantise statically, with calibration data: onnxruntime.quantization.quantize_static",
+            )
+        return self._graph.constants[name]
+
+    def _quant_of_readers(self, name: str) -> Quant | None:
+        """What an integer input of the model stands for: its readers say it."""
+        shape, dtype = self._graph.types[name]
+        for reader in self._readers.get(name, []):
+            if reader.op == DEQUANTIZE and dtype in (INT8, UINT8):
+                try:
+                    return self._quant(reader, dtype, len(shape))
+                except Refused:
+                    return None  # the reader is refused itself
+        return None
+
+    # Quantised values
+
+    def _dequantised(self, node: RawNode) -> Tensor:
+        """The integers behind the result of DequantizeLinear."""
+        name = node.inputs[0]
+        x = self._operand(name)
+        dtype = self._graph.types[name].dtype
+        if dtype not in (INT8, UINT8) and not (dtype == INT32 and x.data is not None):
+            raise Refused(f"its input {shortened(name)!r} is {dtype}, supported are int8 and uint8", QUANTISE)
+        quant = self._quant(node, dtype, len(x.shape))
+        if quant.scale.size > 1 and (quant.axis >= len(x.shape) or x.shape[quant.axis] != quant.scale.size):
+            raise Refused(f"its {quant.scale.size} scales do not run along dimension {quant.axis} of {x.shape}")
+        if x.data is None:
+            return dataclasses.replace(x, quant=quant)
+        data = read_only((x.data ^ np.uint8(128)).view(np.int8)) if dtype == UINT8 else x.data
+        self._kinds[node.outputs[0]] = dtype
+        return Tensor(node.outputs[0], data.shape, data.dtype, quant, data)
+
+    def _quantise(self, x: Tensor, node: RawNode) -> list[Call]:
+        """What QuantizeLinear has to do: nothing, where its input stands for integers of that scale."""
+        name = node.outputs[0]
+        y = self._integers(name, self._quant(node, self._graph.types[name].dtype, len(x.shape)), node)
+        key = (x.name, float(y.quant.scale[0]), int(y.quant.zero_point[0])) if y.quant is not None else (x.name, 0.0, 0)
+        if x.quant is not None and y.quant is not None and _same(x.quant, y.quant):
+            self._values[name] = x
+            return []
+        if key in self._quantised:
+            self._values[name] = self._quantised[key]
+            return []
+        self._quantised[key] = self._values[name] = y
+        return [Call(node, (x,), (y,))]
+
+    def _integers(self, name: str, quant: Quant, node: RawNode) -> Tensor:
+        """The tensor for the result `name` of QuantizeLinear."""
+        shape, dtype = self._graph.types[name]
+        if dtype not in (INT8, UINT8):
+            raise Refused(f"it makes {dtype}, supported are int8 and uint8", QUANTISE)
+        if quant.scale.size > 1:
+            raise Refused(f"it has {quant.scale.size} scales, supported is one for the whole tensor")
+        is_outer = name in self._graph.outputs
+        tensor = Tensor(f"{name}~int8" if is_outer and dtype == UINT8 else name, shape, INT8, quant)
+        # On x86 uint8 takes the place of int8 between QuantizeLinear and DequantizeLinear.
+        self._kinds[tensor.name] = dtype if is_outer or node.in_integers else np.dtype(np.uint8)
+        return tensor
+
+    def _quantiser(self, name: str) -> RawNode | None:
+        """The QuantizeLinear that alone reads a value: one, or several that are the same."""
+        readers = self._readers.get(name, [])
+        if name in self._graph.outputs or not readers or any(reader.op != QUANTIZE for reader in readers):
+            return None
+        return readers[0] if len({self._parameters(reader) for reader in readers}) == 1 else None
+
+    def _parameters(self, node: RawNode) -> tuple[object, ...]:
+        """Scale and zero point: their values, where they are constant."""
+        given = [self._graph.constants.get(name, name) for name in node.inputs[1:]]
+        return tuple(x if isinstance(x, str) else (str(x.dtype), x.tobytes()) for x in given)
+
+    def _claim(self, quantiser: RawNode, tensor: Tensor) -> None:
+        """A quantiser's work, and that of its like, is done by who writes the tensor."""
+        for same in self._readers[quantiser.inputs[0]]:
+            self._values[same.outputs[0]] = tensor
+            self._done.update(same.outputs)
+
+    def _result(self, name: str) -> tuple[Tensor, tuple[float, float]]:
+        """The tensor for a result, and the bounds of Relu and Clip behind it."""
+        bounds, absorbed, last = UNBOUNDED, [], name
+        while (quantiser := self._quantiser(last)) is None:
+            readers = self._readers.get(last, [])
+            limits = self._limits(readers[0]) if len(readers) == 1 and last not in self._graph.outputs else None
+            if limits is None:
+                shape, dtype = self._graph.types[name]
+                self._values[name] = Tensor(name, shape, dtype)
+                return self._values[name], UNBOUNDED
+            bounds = (min(max(bounds[0], limits[0]), limits[1]), min(max(bounds[1], limits[0]), limits[1]))
+            last = readers[0].outputs[0]
+            absorbed.append(last)
+        dtype = self._graph.types[quantiser.outputs[0]].dtype
+        quant = self._quant(quantiser, dtype, len(self._graph.types[name].shape))
+        tensor = self._integers(quantiser.outputs[0], quant, quantiser)
+        self._claim(quantiser, tensor)
+        self._done.update(absorbed)
+        if absorbed and not self._is_implied(bounds, quant):
+            self.notes.append(
+                f"ONNX Runtime computes {shortened(name)!r} in float32, since Relu or Clip behind it cuts into the "
+                "range of QuantizeLinear: a value among many can differ by one step"
+            )
+        return tensor, bounds
+
+    def _is_implied(self, bounds: tuple[float, float], quant: Quant) -> bool:
+        """Whether integers of that scale cannot be out of bounds anyway."""
+        low, high = ((end - int(quant.zero_point[0])) * float(quant.scale[0]) for end in (-128, 127))
+        return bounds[0] <= low and high <= bounds[1]
+
+    def _limits(self, node: RawNode) -> tuple[float, float] | None:
+        """What Relu or Clip leaves; None for others, and where it is not constant."""
+        if node.op not in _BOUNDING:
+            return None
+        if node.op == "Relu":
+            return 0.0, math.inf
+        limits = [float(node.attributes.get("min", -math.inf)), float(node.attributes.get("max", math.inf))]
+        for place, name in enumerate(node.inputs[1:3]):
+            if name and (name not in self._graph.constants or self._graph.constants[name].size != 1):
+                return None
+            if name:
+                limits[place] = float(self._graph.constants[name].reshape(-1)[0])
+        return limits[0], limits[1]
+
+    def _follower(self, name: str, x: Tensor) -> Tensor:
+        """The tensor for a result that is some of the values of `x`."""
+        shape, dtype = self._graph.types[name]
+        quantiser = self._quantiser(name)
+        kept, is_claimed = name if dtype == INT8 else f"{name}~int8", False
+        if quantiser is not None and x.quant is not None:
+            target = self._graph.types[quantiser.outputs[0]].dtype
+            is_claimed = target in (INT8, UINT8) and _same(x.quant, self._quant(quantiser, target, len(shape)))
+            is_outer = quantiser.outputs[0] in self._graph.outputs and target == UINT8
+            if is_claimed:
+                kept = quantiser.outputs[0] + ("~int8" if is_outer else "")
+        tensor = Tensor(kept, shape, INT8, x.quant)
+        self._kinds[kept] = self._kinds.get(x.name, np.dtype(np.int8))
+        self._values[name] = tensor
+        if is_claimed and quantiser is not None:
+            self._claim(quantiser, tensor)
+        return tensor
+
+    def _quantised_early(self, node: RawNode, x: Tensor) -> list[Call]:
+        """QuantizeLinear before operators that move a float32 value, where it stands behind them."""
+        if x.dtype != FLOAT32 or x.data is not None or node.op not in _MOVES:
+            return []
+        last = node
+        while len(last.outputs) == 1:
+            quantiser = self._quantiser(last.outputs[0])
+            if quantiser is not None:
+                break
+            readers = self._readers.get(last.outputs[0], [])
+            if len(readers) != 1 or readers[0].op not in _MOVES or last.outputs[0] in self._graph.outputs:
+                return []
+            last = readers[0]
+        else:
+            return []
+        name = quantiser.outputs[0]
+        dtype = self._graph.types[name].dtype
+        quant = self._quant(quantiser, dtype, len(x.shape))
+        if quant.scale.size > 1 or dtype not in (INT8, UINT8):
+            return []
+        y = Tensor(f"{x.name}~int8", x.shape, INT8, quant)
+        self._kinds[y.name] = np.dtype(np.uint8)
+        return [Call(quantiser, (x,), (y,))]
+
+
+def moved_constant(node: RawNode, x: Tensor, shape: Shape) -> Tensor | None:
+    """A quantised constant in another shape, or its dimensions in another order; None for other operators.
+
+    Raises Refused where the dimension is gone that scales run along.
+    """
+    assert x.data is not None and x.quant is not None
+    axis = x.quant.axis
+    if node.op == "Transpose":
+        order = [int(at) for at in node.attributes.get("perm", range(x.data.ndim)[::-1])]
+        data, axis = x.data.transpose(order), order.index(axis) if x.quant.scale.size > 1 else axis
+    elif node.op in _RENAMED:
+        data = x.data.reshape(shape)
+        if x.quant.scale.size > 1:
+            before = math.prod(x.shape[:axis])
+            found = [at for at in range(len(shape)) if math.prod(shape[:at]) == before and shape[at] == x.shape[axis]]
+            if not found:
+                raise Refused(f"it takes apart dimension {axis} of {x.shape}, which has a scale for each index")
+            axis = found[-1]
+    else:
+        return None
+    moved = dataclasses.replace(x.quant, axis=axis)
+    return dataclasses.replace(x, name=node.outputs[0], shape=data.shape, quant=moved, data=read_only(data))
+
+
+def _same(a: Quant, b: Quant) -> bool:
+    """Whether integers stand for the same numbers."""
+    return np.array_equal(a.scale, b.scale) and np.array_equal(a.zero_point, b.zero_point)
+
+
+def _edge(op: str, x: Tensor, y: Tensor) -> Call:
+    """What stands at the edge of the model, for its input or output."""
+    name = y.name if op in (DEQUANTIZE, TO_UINT8) else x.name
+    return Call(RawNode(-1, name, op, 1, MappingProxyType({}), (x.name,), (y.name,)), (x,), (y,))
+
+
+def edge_label(call: Call) -> str:
+    """What messages call an edge."""
+    side = "input" if call.op == TO_INT8 else "output"
+    return f"the {side} {shortened(call.node.name)!r}"

@@ -1,0 +1,148 @@
+"""What ONNX Runtime does to a graph before it computes on integers, where it changes results."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from tinygen.importers.onnx_file import RawNode
+from tinygen.importers.onnx_graph import RawGraph
+from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
+from tinygen.ir import Array, read_only
+
+
+def rewritten(graph: RawGraph) -> RawGraph:
+    """The graph whose operators are those that ONNX Runtime runs."""
+    return _with_single_pairs(_with_biases(graph))
+
+
+def _readers(nodes: Iterable[RawNode]) -> Mapping[str, list[RawNode]]:
+    readers: dict[str, list[RawNode]] = {}
+    for node in nodes:
+        for name in dict.fromkeys(filter(None, node.inputs)):
+            readers.setdefault(name, []).append(node)
+    return readers
+
+
+def _with_biases(graph: RawGraph) -> RawGraph:
+    """MatMul, and Add of a constant row, become one: MatMul with a third input, its bias."""
+    readers = _readers(graph.nodes)
+    writers = {name: node for node in graph.nodes for name in node.outputs}
+    gone: dict[int, RawNode] = {}
+    taken: set[int] = set()
+    for place, node in enumerate(graph.nodes):
+        following = readers.get(node.outputs[0], []) if node.op == "MatMul" and node.outputs else []
+        if len(following) != 1 or following[0].op != "Add" or node.outputs[0] in graph.outputs:
+            continue
+        add = following[0]
+        others = [name for name in add.inputs if name != node.outputs[0]]
+        if len(others) != 1 or not _is_row(others[0], graph, writers):
+            continue
+        if graph.types[add.outputs[0]].shape != graph.types[node.outputs[0]].shape:
+            continue
+        gone[place] = node
+        taken.add(graph.nodes.index(add))
+        gone[graph.nodes.index(add)] = dataclasses.replace(
+            node, inputs=(*node.inputs[:2], others[0]), outputs=add.outputs
+        )
+    nodes = [
+        gone[place] if place in taken else node
+        for place, node in enumerate(graph.nodes)
+        if place in taken or place not in gone
+    ]
+    return dataclasses.replace(graph, nodes=tuple(nodes))
+
+
+def _is_row(name: str, graph: RawGraph, writers: Mapping[str, RawNode]) -> bool:
+    """Whether a value is a constant, or one behind DequantizeLinear, of one dimension that is not one."""
+    writer = writers.get(name)
+    source = writer.inputs[0] if writer is not None and writer.op == DEQUANTIZE else name
+    if source not in graph.constants:
+        return False
+    is_bias = graph.constants[source].dtype in (np.dtype(np.int32), np.dtype(np.float32))
+    shape = graph.constants[source].shape
+    return is_bias and len(shape) >= 1 and all(dim == 1 for dim in shape[:-1])
+
+
+def _with_single_pairs(graph: RawGraph) -> RawGraph:
+    """``DoubleQDQPairsRemover``: of two pairs of QuantizeLinear and DequantizeLinear in a row, one is left.
+
+    It has the range that both leave, in new steps.
+    """
+    constants = dict(graph.constants)
+    nodes = list(graph.nodes)
+    changed: dict[int, RawNode | None] = {}
+    readers = _readers(nodes)
+    writers = {name: node for node in nodes for name in node.outputs}
+    places = {id(node): place for place, node in enumerate(nodes)}
+    for node in nodes:
+        chain = _double_pair(node, graph, readers, writers)
+        if chain is None or any(places[id(part)] in changed for part in chain):
+            continue
+        first, inner, second, *last = chain
+        outer, within = _range(first, constants), _range(second, constants)
+        dtype = graph.types[first.outputs[0]].dtype
+        if outer is None or within is None or graph.types[second.outputs[0]].dtype != dtype:
+            continue
+        found = _common(outer, within, dtype)
+        if found is None:
+            continue
+        names = tuple(f"{second.outputs[0]}~{what}" for what in ("scale", "zero_point"))
+        constants.update(zip(names, found, strict=True))
+        changed[places[id(inner)]] = changed[places[id(second)]] = None
+        changed[places[id(first)]] = dataclasses.replace(first, inputs=(first.inputs[0], *names))
+        for part in last:
+            changed[places[id(part)]] = dataclasses.replace(part, inputs=(first.outputs[0], *names))
+    if not changed:
+        return graph
+    kept = [changed.get(place, node) for place, node in enumerate(nodes)]
+    return dataclasses.replace(graph, nodes=tuple(node for node in kept if node is not None), constants=constants)
+
+
+def _double_pair(
+    inner: RawNode,
+    graph: RawGraph,
+    readers: Mapping[str, Sequence[RawNode]],
+    writers: Mapping[str, RawNode],
+) -> list[RawNode] | None:
+    """QuantizeLinear, DequantizeLinear (`inner`), QuantizeLinear, and the DequantizeLinear that read it."""
+    if inner.op != DEQUANTIZE or inner.in_integers:
+        return None
+    first = writers.get(inner.inputs[0])
+    following = readers.get(inner.outputs[0], [])
+    if first is None or first.op != QUANTIZE or len(following) != 1 or following[0].op != QUANTIZE:
+        return None
+    second = following[0]
+    last = readers.get(second.outputs[0], [])
+    inside = (first.outputs[0], inner.outputs[0], second.outputs[0])
+    if len(readers[first.outputs[0]]) != 1 or any(name in graph.outputs for name in inside):
+        return None
+    if not last or any(node.op != DEQUANTIZE for node in last):
+        return None
+    return [first, inner, second, *last]
+
+
+def _range(node: RawNode, constants: Mapping[str, Array]) -> tuple[np.float32, int] | None:
+    """Scale and zero point that are constant, one of each, and given."""
+    if len(node.inputs) < 3 or not all(name in constants and constants[name].size == 1 for name in node.inputs[1:3]):
+        return None
+    scale, zero_point = (constants[name].reshape(-1)[0] for name in node.inputs[1:3])
+    return np.float32(scale), int(zero_point)
+
+
+def _common(
+    first: tuple[np.float32, int], second: tuple[np.float32, int], dtype: np.dtype[np.generic]
+) -> tuple[Array, Array] | None:
+    """Scale and zero point for the reals that both can hold; None where they are the same, or share none."""
+    if first == second or dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
+        return None
+    limits = np.iinfo(str(dtype))
+    ends = [[np.float32(end - zero) * scale for end in (limits.min, limits.max)] for scale, zero in (first, second)]
+    low, high = max(low for low, _ in ends), min(high for _, high in ends)
+    if not low < high:
+        return None
+    scale = (high - low) / np.float32(limits.max - limits.min)
+    zero_point = np.rint(np.float32(limits.min) - low / scale)
+    return read_only(np.asarray(scale, np.float32)), read_only(np.asarray(zero_point, dtype))

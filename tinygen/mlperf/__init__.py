@@ -1,0 +1,1 @@
+"""Firmware for MLPerf Tiny's runner, a client that others wrote."""

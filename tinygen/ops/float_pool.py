@@ -1,0 +1,195 @@
+"""AVERAGE_POOL_2D as ONNX Runtime's QLinearAveragePool computes it: sums of real values, tap by tap, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.access import Spacing
+from tinygen.c_text import float_literal
+from tinygen.fixedpoint import IntArray
+from tinygen.float32 import FloatArray, dequantize
+from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.ops import common
+from tinygen.ops.case import ONNX, Case, CaseTensor
+from tinygen.ops.common import INT8, Clamp, full_range
+from tinygen.ops.curve import CODES
+from tinygen.ops.overlaps import by_window
+from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.window import Window, WindowLoops
+
+_ROUNDING = 2.0**-24
+_SAFETY = 1.01
+_LARGEST_QUOTIENT = 2.0**30
+
+
+@dataclass(frozen=True)
+class FloatAveragePool(Increasing, Channelwise):
+    """y = clamp(rint(sum of (x - zero_point) * scale / count / output_scale + output_zero_point)).
+
+    Each step is in float32. `count` is of the taps inside the image, or, with `counts_border`, of all. Where the
+    runtime computes on codes without sign, `offset` is 128: the zero point that is added before rounding is larger.
+    """
+
+    name: ClassVar[str] = "AVERAGE_POOL_2D"
+    window: Window
+    scale: float
+    zero_point: int
+    output_scale: float
+    output_zero_point: int
+    clamp: Clamp
+    counts_border: bool = False
+    offset: int = 0
+
+    @property
+    def rounding(self) -> str:
+        """In words."""
+        return "float32 sums, ties to even"
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype, rank and size."""
+        (x,) = inputs
+        broken = [*common.expect_dtype(x, "input", INT8), *common.expect_rank(x, "input", 4)]
+        yield from broken
+        if not broken and min(self.window.output_size(*x.shape[1:3])) < 1:
+            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
+        if not 256 * self.scale < _LARGEST_QUOTIENT * self.output_scale:
+            yield f"the scales {self.scale:g} and {self.output_scale:g} are too far apart"
+
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """(n, oh, ow, c)."""
+        (x,) = inputs
+        return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), x.shape[3]), x.dtype),)
+
+    def reals(self) -> FloatArray:
+        """(256,): what the input's values stand for, from -128 on."""
+        return dequantize(CODES, self.scale, self.zero_point)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """Running sums over the padded image, tap by tap."""
+        (x,) = inputs
+        height, width = self.window.output_size(*x.shape[1:3])
+        reals = np.asarray(self.reals()[x.astype(np.int64) + 128])
+        total = np.zeros((x.shape[0], height, width, x.shape[3]), np.float32)
+        for _, _, view in self.window.tap_views(self.window.pad(reals, 0), height, width):
+            total = total + view  # a zero of the border changes nothing
+        count = np.zeros((1, height, width, 1), np.int64)
+        inside = self.window.pad(np.ones((1, *x.shape[1:3], 1), np.int64), 1 if self.counts_border else 0)
+        for _, _, view in self.window.tap_views(inside, height, width):
+            count += view
+        mean = total / count.astype(np.float32) / np.float32(self.output_scale)
+        y = np.rint(mean + np.float32(self.output_zero_point + self.offset)).astype(np.int64) - self.offset
+        return (np.clip(y, *self.clamp).astype(x.dtype),)
+
+    def of_sums(self, sums: IntArray, taps: int, count: int) -> IntArray | None:
+        """The results for sums of x - zero_point over `taps` taps; None where they are more than a function of these.
+
+        Every float32 operation is off by 2**-24 of its result at most. So all orders and all values of one sum give
+        the same as long as the exact quotient is not so near to a tie.
+        """
+        exact = np.asarray(sums, np.float64) * self.scale / (count * self.output_scale)
+        zero_point = self.output_zero_point + self.offset
+        farthest = 256.0 * taps * self.scale / (count * self.output_scale)
+        error = _SAFETY * _ROUNDING * (farthest * (taps + 4) + farthest + abs(zero_point) + 1)
+        rest = np.abs(exact - np.floor(exact) - 0.5)
+        counts = np.abs(exact + self.output_zero_point) < 2 * 256  # else it is clamped, whichever way it is rounded
+        if (counts & (rest <= error)).any():
+            return None
+        return np.asarray(np.clip(np.rint(exact).astype(np.int64) + self.output_zero_point, *self.clamp))
+
+    def describe(self) -> str:
+        """Window in words."""
+        return self.window.describe()
+
+
+def _prepare(site: Site) -> Body:
+    op: FloatAveragePool = site.op
+    (x,) = site.inputs
+    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
+    helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
+    return Body(
+        values={
+            "window": loops,
+            "batch": x.shape[0],
+            "scale": float_literal(op.output_scale),
+            "zero_point": float_literal(op.output_zero_point + op.offset),
+            "offset": op.offset,
+            "counts_border": op.counts_border,
+            "low": op.clamp[0],
+            "high": op.clamp[1],
+        },
+        constants={"reals": op.reals()},
+        helpers=frozenset(helpers),
+    )
+
+
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    return by_window(site, site.op.window, channelwise=True)
+
+
+KERNELS = (Kernel("float_pool.direct", FloatAveragePool, _prepare, overlaps=_overlaps),)
+
+
+def cases() -> tuple[Case, ...]:
+    """Named edges, as single-operator models."""
+    return (
+        _case("2x2", (1, 5, 6, 4), (2, 2), (2, 2)),
+        _case("same_scale", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.031, zero_points=(5, 5)),
+        _case("exact_ties", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.5, output_scale=0.5),
+        _case("padded", (1, 3, 5, 6), (3, 2), pads=(1, 0, 1, 1)),
+        _case("counts_border", (1, 3, 5, 6), (3, 3), (2, 2), pads=(1, 1, 1, 1), options={"count_include_pad": 1}),
+        _case("large", (1, 3, 9, 7), (9, 7)),
+        _case("batch", (2, 3, 4, 4), (3, 3)),
+        _case("one_dimension", (1, 3, 17), (5,), (2,)),
+        _case("uint8", (1, 5, 6, 4), (3, 2), dtype="uint8", zero_points=(3, 250)),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random mean."""
+    kernel = (int(rng.integers(1, 5)), int(rng.integers(1, 5)))
+    scales = np.exp(rng.uniform(np.log(0.01), np.log(0.2), 2))
+    dtype = str(rng.choice(["int8", "uint8"]))
+    zeros = rng.integers(*full_range(np.dtype(dtype)), 2, endpoint=True)
+    return _case(
+        f"random_{rng.integers(1 << 30)}",
+        (1, int(rng.integers(1, 9)), int(rng.integers(kernel[0], 12)), int(rng.integers(kernel[1], 12))),
+        kernel,
+        (int(rng.integers(1, 4)), int(rng.integers(1, 4))),
+        tuple(int(rng.integers(0, taps)) for taps in (*kernel, *kernel)),
+        dtype=dtype,
+        scale=float(scales[0]),
+        output_scale=float(scales[int(rng.random() < 0.5)]),
+        zero_points=(int(zeros[0]), int(zeros[1])),
+        options={"count_include_pad": int(rng.integers(0, 2))},
+    )
+
+
+def _case(
+    name: str,
+    x: Shape,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...] = (1, 1),
+    pads: tuple[int, ...] = (0, 0, 0, 0),
+    *,
+    dtype: str = "int8",
+    scale: float = 0.05,
+    output_scale: float = 0.031,
+    zero_points: tuple[int, int] = (-11, 6),
+    options: Mapping[str, object] | None = None,
+) -> Case:
+    rank = len(kernel)
+    strides, pads = strides[:rank], pads[: 2 * rank]
+    sizes = ((x[2 + axis] + pads[axis] + pads[rank + axis] - kernel[axis]) // strides[axis] + 1 for axis in range(rank))
+    return Case(
+        name,
+        "AveragePool",
+        (CaseTensor(x, dtype, scale, zero_points[0]),),
+        (CaseTensor((*x[:2], *sizes), dtype, output_scale, zero_points[1]),),
+        {"kernel_shape": kernel, "strides": strides, "pads": pads, **(options or {})},
+        suffix=ONNX,
+    )

@@ -1,0 +1,127 @@
+"""SOFTMAX over the last dimension as ONNX Runtime's QLinearSoftmax computes it: a table of exponentials, in float32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.c_text import float_literal
+from tinygen.float32 import FloatArray
+from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.ops import common
+from tinygen.ops.case import ONNX, Case, CaseTensor
+from tinygen.ops.common import INT8, full_range
+from tinygen.ops.overlaps import side_by_side
+from tinygen.ops.traits import Rowwise
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class FloatSoftmax(Rowwise):
+    """y = clamp(rint(e * k / sum of e) + output_zero_point) with e = exp(scale * (x - max)) times a constant.
+
+    Exponentials are made so large that their sum just fits float32; k is the whole part of 1 / output_scale, as the
+    runtime has it, and the sum goes from the first element to the last.
+    """
+
+    name: ClassVar[str] = "SOFTMAX"
+    scale: float
+    output_scale: float
+    output_zero_point: int
+
+    @property
+    def rounding(self) -> str:
+        """In words."""
+        return "float32 exponentials, ties to even"
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype and length."""
+        (x,) = inputs
+        yield from common.expect_dtype(x, "input", INT8)
+        if not x.shape or x.shape[-1] < 2:
+            yield f"rows of one element ({x.shape}), of which the runtime's exponentials overflow"
+
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """As the input."""
+        return (inputs[0].type,)
+
+    @property
+    def steps(self) -> float:
+        """k, a float32 value."""
+        return float(np.floor(np.float32(1) / np.float32(self.output_scale)))
+
+    def exponentials(self, length: int) -> FloatArray:
+        """(256,): of max - x = 0, 1, ... in rows of `length`, computed in double."""
+        room = max(0.0, math.log(np.float32(_LARGEST) / np.float32(length)) - 5) / self.scale
+        return np.asarray(np.exp((room - np.arange(256)) * self.scale).astype(np.float32))
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """In float32, element by element."""
+        (x,) = inputs
+        rows = x.astype(np.int64)
+        terms = self.exponentials(x.shape[-1])[rows.max(axis=-1, keepdims=True) - rows]
+        total = np.zeros(x.shape[:-1], np.float32)
+        for index in range(x.shape[-1]):
+            total = total + terms[..., index]
+        y = np.rint(terms * np.float32(self.steps) / total[..., np.newaxis]).astype(np.int64)
+        return (np.clip(y + self.output_zero_point, *full_range(INT8)).astype(np.int8),)
+
+
+def _prepare(site: Site) -> Body:
+    op: FloatSoftmax = site.op
+    (x,) = site.inputs
+    low, high = full_range(INT8)
+    values = {
+        "rows": x.elements // x.shape[-1],
+        "depth": x.shape[-1],
+        "steps": float_literal(op.steps),
+        "zero_point": op.output_zero_point,
+        "low": low,
+        "high": high,
+    }
+    constants = {"exp": op.exponentials(x.shape[-1])}
+    return Body(values, constants, helpers=frozenset({"clamp", "round_float"}))
+
+
+KERNELS = (Kernel("float_softmax.direct", FloatSoftmax, _prepare, overlaps=side_by_side),)
+
+
+def cases() -> tuple[Case, ...]:
+    """Named edges, as single-operator models."""
+    return (
+        _case("ten_classes", (1, 10), 0.1),
+        _case("two_classes", (1, 2), 0.004),
+        _case("rows", (3, 7), 0.05),
+        _case("channels", (1, 4, 2, 3), 0.05, axis=1),
+        _case("steep", (1, 10), 12.0),
+        _case("flat", (1, 10), 1e-5),
+        _case("long", (1, 600), 0.02),
+        _case("254_steps", (3, 10), 0.1, output=(1 / 255, -128)),
+        _case("coarse", (3, 10), 0.1, output=(0.013, 20)),
+        _case("uint8", (3, 10), 0.1, output=(1 / 256, 0), dtype="uint8"),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random softmax."""
+    shape = (int(rng.integers(1, 4)), int(rng.integers(2, 40)))
+    scale = float(np.exp(rng.uniform(np.log(1e-3), np.log(2.0))))
+    return _case(f"random_{rng.integers(1 << 30)}", shape, scale, output=(float(rng.choice([1 / 255, 1 / 256])), -128))
+
+
+def _case(
+    name: str,
+    shape: Shape,
+    scale: float,
+    output: tuple[float, int] = (1 / 256, -128),
+    axis: int = -1,
+    dtype: str = "int8",
+) -> Case:
+    x, y = CaseTensor(shape, dtype, scale, 4), CaseTensor(shape, dtype, *output)
+    return Case(name, "Softmax", (x,), (y,), {"axis": axis}, suffix=ONNX)

@@ -1,0 +1,100 @@
+"""What the figures of a quantised model say that should be done next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinygen.quantize.measure import Figures, LayerFigures, Score
+
+FEW_SAMPLES = 100
+_SMALL_DROP = 0.005
+_CLEAR_DB = 30.0
+"""Differences a thirtieth of the values in size: what a network shrugs off."""
+_DOMINANT = 0.4
+"""Share of all noise that makes one layer the one to look at."""
+_LARGE_HEADROOM = 4.0
+
+
+def advice(figures: Figures, calibrated: int, given: int, measured: int) -> tuple[str, ...]:
+    """Sentences, the most important first; at least one.
+
+    Of the samples `given` to calibrate with, so many did; so many were measured.
+    """
+    good = _is_good(figures, measured)
+    said = [_verdict(figures, measured, good)]
+    saturated = [layer for layer in figures.layers if layer.saturated]
+    if saturated:
+        said.append(_saturation(saturated, calibrated, given))
+    elif calibrated < FEW_SAMPLES:
+        said.append(
+            f"{calibrated} samples set the ranges of all layers: calibrate with {FEW_SAMPLES} or more, of every kind "
+            "that there is, and see whether the figures change."
+        )
+    if not good:
+        said += _about_layers(figures.layers)
+    if figures.float_score is None:
+        said.append("Give --labels: then it is known what the differences do to the accuracy.")
+    return tuple(said)
+
+
+def _is_good(figures: Figures, measured: int) -> bool:
+    if figures.float_score is not None and figures.int8_score is not None:
+        drop = _drop(figures.float_score, figures.int8_score)
+        if figures.float_score.kind == "accuracy":
+            return drop <= max(_SMALL_DROP, 1 / measured)
+        return drop <= 0.05 * figures.float_score.value
+    return all(sqnr is None or sqnr >= _CLEAR_DB for sqnr in figures.sqnr_db.values())
+
+
+def _drop(before: Score, after: Score) -> float:
+    """How much worse."""
+    return (before.value - after.value) * before.sign
+
+
+def _verdict(figures: Figures, measured: int, good: bool) -> str:
+    before, after = figures.float_score, figures.int8_score
+    if before is not None and after is not None:
+        if before.kind == "accuracy":
+            lost = round(_drop(before, after) * measured)
+            one = f"one sample is {100 / measured:.2g} percentage points"
+            if good:
+                change = (
+                    "no fewer answers are right" if lost <= 0 else f"of {measured:,} answers, {lost} fewer are right"
+                )
+                return f"Int8 does what float does: {change}. Nothing has to be done."
+            return f"Int8 loses {lost} of {measured:,} right answers; {one}."
+        worse = f"the mean absolute error is {after.value:.4g} instead of {before.value:.4g}"
+        return f"Int8 does what float does: {worse}. Nothing has to be done." if good else f"Int8 is worse: {worse}."
+    worst = min((sqnr for sqnr in figures.sqnr_db.values() if sqnr is not None), default=None)
+    if worst is None:
+        return "Int8 gives exactly the float model's outputs."
+    size = f"the outputs' differences are {10 ** (-worst / 20):.1%} of the outputs in size"
+    return f"Int8 is close to float: {size}." if good else f"Int8 is not close to float: {size}."
+
+
+def _saturation(saturated: Sequence[LayerFigures], calibrated: int, given: int) -> str:
+    worst = max(saturated, key=lambda layer: layer.saturated / layer.channels)
+    where = (
+        f"{worst.saturated} of {worst.channels} channels of {worst.name}"
+        + (f", and some of {len(saturated) - 1} other layers," if len(saturated) > 1 else "")
+        + " leave the range that was calibrated"
+    )
+    if calibrated < given:
+        return f"{where}: calibrate with more of the {given:,} samples: --samples {min(4 * calibrated, given)}."
+    return f"{where}: calibrate with more samples, of the kinds that leave it."
+
+
+def _about_layers(layers: Sequence[LayerFigures]) -> list[str]:
+    noises = {layer.name: 10 ** (-layer.own_db / 10) for layer in layers if layer.own_db is not None}
+    if not noises or max(noises.values()) < _DOMINANT * sum(noises.values()):
+        return ["No layer by itself is to blame, all add noise: train with quantisation (QAT), or with more channels."]
+    worst = max((layer for layer in layers if layer.name in noises), key=lambda layer: noises[layer.name])
+    share = noises[worst.name] / sum(noises.values())
+    blamed = f"{worst.name} adds {share:.0%} of the noise"
+    if worst.headroom > _LARGE_HEADROOM:
+        return [
+            f"{blamed}, and its greatest values are {worst.headroom:.0f} times what 99.9 % of them stay below: int8's "
+            "steps are spent on those few. Limit them in training (ReLU6, weight decay), or leave out the samples that "
+            "cause them."
+        ]
+    return [f"{blamed}: 256 steps are too few for it. Keep it in int16, or give it more channels."]

@@ -1,0 +1,115 @@
+"""Float models on their way to an int8 .tflite file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.errors import InvalidModel, ModelError
+from tinygen.importers.tflite_file import RawModel, RawTensor, read_tflite
+from tinygen.ir import Array
+from tinygen.quantize.data import FloatPort
+from tinygen.quantize.job import version_of
+from tinygen.quantize.lite_runner import LiteRunner
+from tinygen.quantize.measure import FloatLayer
+from tinygen.quantize.programs import expect_package
+from tinygen.quantize.with_edge_quantizer import EDGE_QUANTIZER
+from tinygen.quantize.with_tensorflow import TENSORFLOW
+
+_SIMPLER = "Does the model convert without quantising? Layers of your own have to be made of TensorFlow's."
+
+
+class LiteJob:
+    """A Keras model, a SavedModel, or a float .tflite file, which is quantised as it is."""
+
+    suffix = ".tflite"
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self._source, self._folder = source, folder
+        self._program = EDGE_QUANTIZER if source.suffix.lower() == ".tflite" else TENSORFLOW
+        self._program.expect()
+        expect_package("ai_edge_litert", "LiteRT", "litert")
+        self._float = folder / "float.tflite"
+        if self._program is EDGE_QUANTIZER:
+            self._float.write_bytes(source.read_bytes())
+        else:
+            TENSORFLOW.run(f"convert {source}", [source, self._float], _SIMPLER)
+        data = self._float.read_bytes()
+        model = read_tflite(data, str(source))
+        _refuse_quantised(source, model)
+        graph = model.subgraphs[0]
+        self.quantiser = version_of("ai-edge-quantizer" if self._program is EDGE_QUANTIZER else "tensorflow")
+        self.inputs = [_port(source, graph.tensors[index]) for index in graph.inputs]
+        self.outputs = [_port(source, graph.tensors[index]) for index in graph.outputs]
+        self.layers = _layers(model)
+        self.float_bytes = len(data)
+
+    def to_int8(self, calibration: Mapping[str, Array]) -> bytes:
+        """The int8 model."""
+        arrays, out = self._folder / "calibration.npz", self._folder / "int8.tflite"
+        by_position: dict[str, Any] = {str(at): calibration[port.name] for at, port in enumerate(self.inputs)}
+        np.savez(arrays, **by_position)
+        source = self._float if self._program is EDGE_QUANTIZER else self._source
+        self._program.run(f"quantise {self._source}", [source, out, arrays], _SIMPLER)
+        return out.read_bytes()
+
+    def float_runner(self) -> LiteRunner:
+        """The float model at work."""
+        return LiteRunner(self._float, reference=False)
+
+    def int8_runner(self) -> LiteRunner:
+        """The int8 model at work."""
+        return LiteRunner(self._folder / "int8.tflite", reference=True)
+
+
+def _port(source: Path, tensor: RawTensor) -> FloatPort:
+    if tensor.dtype != "float32":
+        raise ModelError(
+            f"{source}: {_short(tensor.name)!r} is {tensor.dtype}, not float32",
+            "Inputs and outputs of a model that is to be quantised are float32.",
+        )
+    shape = tensor.shape_signature or tensor.shape
+    if any(dim < 1 for dim in shape[1:]):
+        raise ModelError(
+            f"{source}: {_short(tensor.name)!r} has the shape {list(shape)}, where -1 is open",
+            "Export the model with fixed shapes; only the first dimension, the batch, may be open.",
+        )
+    return FloatPort(tensor.name, tensor.shape)
+
+
+def _refuse_quantised(source: Path, model: RawModel) -> None:
+    graph = model.subgraphs[0]
+    if not graph.inputs or not graph.outputs:
+        raise InvalidModel(f"{source} has no input or no output", "Export it again.")
+    for tensor in graph.tensors:
+        if tensor.quantization is None or tensor.dtype not in ("int4", "int8", "uint8", "int16"):
+            continue
+        if tensor.data is not None and all(graph.tensors[index].dtype == "float32" for index in graph.inputs):
+            raise ModelError(
+                f"{source} is partly quantised: the weights {_short(tensor.name)!r} are {tensor.dtype}",
+                "Convert the original model without optimisations, and quantise that.",
+            )
+        raise ModelError(
+            f"{source} is already quantised: {_short(tensor.name)!r} is {tensor.dtype}",
+            f"Build it as it is: tinygen build {source} -o out",
+        )
+
+
+def _layers(model: RawModel) -> list[FloatLayer]:
+    graph = model.subgraphs[0]
+    found = []
+    for operator in graph.operators:
+        read = [graph.tensors[index] for index in operator.inputs if index >= 0]
+        names = tuple(tensor.name for tensor in read if tensor.data is None)
+        for index in operator.outputs:
+            name = graph.tensors[index].name
+            found.append(FloatLayer(_short(name), operator.op, name, names))
+    return found
+
+
+def _short(name: str) -> str:
+    """Of the names of all operators that one was made of, the first."""
+    return name.split(";")[0]
