@@ -12,7 +12,7 @@ from tinygen.fit import FitReport, fit, measure, room
 from tinygen.goal import Goal
 from tinygen.interface import Interface
 from tinygen.listening.hearing import Hearing
-from tinygen.listening.joining import listening_interface, sizes_beside, within
+from tinygen.listening.joining import beside, listening_interface, within
 from tinygen.memory_map import MemoryMap, memory_map, with_front_end
 from tinygen.output import sealed
 from tinygen.placed import place
@@ -50,17 +50,17 @@ def memory_report(
     name = library_name(None, Path(model.file).stem)
     if hearing is not None:
         interface = listening_interface([model], hearing, interface)
-    sizes = sizes_beside([model], hearing, interface, core)
+    sizes = beside([model], hearing, interface, core)
     with within(goal, sizes) as left:
         wanted = pipeline.board_plan(model, board, core, left, interface, sizes.ram_bytes)
         (placed,) = place([wanted], board, left, interface)
     chosen = placed.chosen
     library, _ = pipeline.board_c(model, name, placed, board, goal, interface)
     drawn = with_front_end(memory_map(chosen.graph, chosen), sizes.ram)
-    beside = {} if hearing is None else {"front end": (sizes.ram_bytes, sizes.flash_bytes)}
+    besides = {} if hearing is None else {"front end": sizes}
     refusal = None
     try:
-        fit(placed, library.const_bytes, board, model.file, beside)
+        fit(placed, library.const_bytes, board, model.file, besides)
     except DoesNotFit as error:
         refusal = error
     return MemoryReport(
@@ -77,7 +77,7 @@ def memory_report(
             lambda other: place([other], board, left, interface)[0].chosen,
             sizes.ram_bytes,
         ),
-        fit=measure(placed, library.const_bytes, board, beside),
+        fit=measure(placed, library.const_bytes, board, besides),
         refusal=refusal,
         picture=sealed(memory_picture(drawn, name, board.name, room(board, placed.places))),
     )

@@ -24,7 +24,7 @@ from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
 from tinygen.listening.frames import frames_of
 from tinygen.listening.hearing import Hearing
-from tinygen.listening.joining import detector_of, join, listening_interface, sizes_beside, within
+from tinygen.listening.joining import beside, detector_of, join, listening_interface, within
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap, memory_map, with_front_end
 from tinygen.mlperf.task import TaskWish, task_of
@@ -158,7 +158,7 @@ def build_together(
     if len(models) > 1 and not interface.is_external:
         interface = dataclasses.replace(interface, shared=shared_by(prefixes))
     together = tuple((model.file, prefix) for model, prefix in zip(models, prefixes, strict=True))
-    sizes = sizes_beside(models, hearing, interface, core)
+    sizes = beside(models, hearing, interface, core)
     with within(goal, sizes) as left:
         plans = [board_plan(model, board, core, left, interface, sizes.ram_bytes) for model in models]
         placed = place(plans, board, left, interface)
@@ -216,11 +216,10 @@ def _part(
         joined = join(hearing, frames, detector_of(model, hearing, frames), library, host, prefix, origin, core)
         library, host = joined.library, joined.host
     task = None if mlperf is None else task_of(model.file, library.inputs, library.outputs, mlperf)
-    sizes = NOTHING if joined is None else joined.sizes
-    beside = {} if joined is None else {"front end": (sizes.ram_bytes, sizes.flash_bytes)}
-    beside |= {} if task is None else {"benchmark": (task.ram_bytes, task.flash_bytes)}
-    report = fit(placed, library.const_bytes, board, model.file, beside)
-    drawn = with_front_end(memory_map(chosen.graph, chosen), sizes.ram)
+    besides = {} if joined is None else {"front end": joined.sizes}
+    besides |= {} if task is None else {"benchmark": task.sizes}
+    report = fit(placed, library.const_bytes, board, model.file, besides)
+    drawn = with_front_end(memory_map(chosen.graph, chosen), {} if joined is None else joined.sizes.ram)
     return Part(model, prefix, origin.goal, placed, library, host, report, drawn, joined, task)
 
 

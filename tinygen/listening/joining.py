@@ -59,7 +59,7 @@ def listening_interface(models: Sequence[Model], hearing: Hearing, interface: In
     return dataclasses.replace(interface, input=EXTERNAL) if kept else interface
 
 
-def sizes_beside(models: Sequence[Model], hearing: Hearing | None, interface: Interface, core: Core) -> PartSizes:
+def beside(models: Sequence[Model], hearing: Hearing | None, interface: Interface, core: Core) -> PartSizes:
     """What there will be beside the model, with the model's interface as `listening_interface` gives it."""
     if hearing is None:
         return NOTHING
