@@ -24,6 +24,8 @@ DIGITS = resource("examples", "digits", "digits.tflite")
 DIGITS_ONNX = resource("examples", "digits", "digits.onnx")
 IMAGES = resource("examples", "digits", "digits_test.npz")
 ON = "qemu-mps2-an386"
+REAL = "nucleo_f446re"
+"""A board that is not emulated."""
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +33,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Entry, ...]:
     folder = tmp_path_factory.mktemp("models")
     damaged = folder / "damaged.tflite"
     damaged.write_bytes(DIGITS.read_bytes()[:2000])
-    real = folder / "real.toml"
-    emulated = resource("boards", "netduino2plus.toml").read_text()
-    real.write_text(emulated.split("[emulator]")[0].replace('"netduino2plus"', '"real"'))
     models = [DIGITS, DIGITS_ONNX, damaged, save(onnx_net(), folder / "float.onnx")]
-    return compare(models, [ON, str(real)], Wish(IMAGES, any_layout=True), Goal(), Options(io="int8"))
+    return compare(models, [ON, REAL], Wish(IMAGES, any_layout=True), Goal(), Options(io="int8"))
 
 
 def test_every_model_is_there_for_every_board(found: tuple[Entry, ...]) -> None:

@@ -85,12 +85,12 @@ def _saturation(saturated: Sequence[LayerFigures], calibrated: int, given: int) 
 
 
 def _about_layers(layers: Sequence[LayerFigures]) -> list[str]:
-    noises = {layer.name: 10 ** (-layer.own_db / 10) for layer in layers if layer.own_db is not None}
-    if not noises or max(noises.values()) < _DOMINANT * sum(noises.values()):
+    adding = [(10 ** (-layer.own_db / 10), layer) for layer in layers if layer.own_db is not None]
+    noise, worst = max(adding, key=lambda each: each[0], default=(0.0, None))
+    total = sum(each for each, _ in adding)
+    if worst is None or noise < _DOMINANT * total:
         return ["No layer by itself is to blame, all add noise: train with quantisation (QAT), or with more channels."]
-    worst = max((layer for layer in layers if layer.name in noises), key=lambda layer: noises[layer.name])
-    share = noises[worst.name] / sum(noises.values())
-    blamed = f"{worst.name} adds {share:.0%} of the noise"
+    blamed = f"{worst.name} adds {noise / total:.0%} of the noise"
     if worst.headroom > _LARGE_HEADROOM:
         return [
             f"{blamed}, and its greatest values are {worst.headroom:.0f} times what 99.9 % of them stay below: int8's "
