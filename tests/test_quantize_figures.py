@@ -99,7 +99,7 @@ FIGURES = Figures(Score("accuracy", 0.95), Score("accuracy", 0.95), 0.99, {"y": 
 
 
 def test_nothing_is_to_be_done_where_nothing_is_lost() -> None:
-    (only,) = advice(FIGURES, calibrated=300, given=300, measured=1000)
+    (only,) = advice(FIGURES, calibrated=300, given=300, measured=1000, has_int16=True)
     assert "Nothing has to be done" in only
 
 
@@ -115,7 +115,7 @@ def test_nothing_is_to_be_done_where_nothing_is_lost() -> None:
         (
             {"int8_score": Score("accuracy", 0.80), "layers": (GOOD, replace(GOOD, name="dense", own_db=15.0))},
             (300, 300, 1000),
-            ["dense adds", "int16"],
+            ["dense adds", "--int16 dense"],
             ["No layer", "conv adds"],
         ),
         (
@@ -132,7 +132,7 @@ def test_nothing_is_to_be_done_where_nothing_is_lost() -> None:
 def test_advice_follows_from_the_figures(
     changes: dict[str, object], counts: tuple[int, int, int], said: list[str], unsaid: list[str]
 ) -> None:
-    text = "\n".join(advice(replace(FIGURES, **changes), *counts))  # type: ignore[arg-type]
+    text = "\n".join(advice(replace(FIGURES, **changes), *counts, has_int16=True))  # type: ignore[arg-type]
     for fragment in said:
         assert fragment in text
     for fragment in unsaid:
