@@ -356,7 +356,7 @@ def flashed(out: Path) -> Iterator[Client]:
     """The project, on its emulated board, as `tinygen flash` starts it."""
     try:
         with serial.Serial(firmware.flash(out), 115_200, timeout=0.05) as line:
-            yield Client(line.write, lambda: line.read(4096))
+            yield Client(line.write, lambda: line.read(line.in_waiting or 1))
     finally:
         firmware.stop(out)
 
