@@ -10,7 +10,10 @@ from tinygen import elf, firmware, stack
 from tinygen.counting.disassembly import Instruction, disassemble
 from tinygen.errors import ToolError, ToolFailed
 from tinygen.manifest import Manifest
-from tinygen.target import ARM, load_core
+from tinygen.stack_riscv import RiscvCalls
+from tinygen.target import ARM, RISCV, load_core
+
+_CALLS: Mapping[str, type[stack.Calls]] = {ARM: stack.Calls, RISCV: RiscvCalls}
 
 UNPAINTED = 64
 """Bytes below the invoke's caller that the runner does not paint (firmware/runner/stack.c): no use is less."""
@@ -56,12 +59,13 @@ def stack_use(out: Path, content: Manifest, used: int | None) -> StackUse:
 
 def stack_bound(image: elf.Image, code: Mapping[int, Instruction], content: Manifest) -> stack.Bound:
     """What the stack of an invoke, or of feeding, cannot exceed, from the instructions of a linked firmware."""
-    if image.architecture != ARM:
+    calls = _CALLS.get(image.architecture)
+    if calls is None:
         reason = f"no bound is looked for in the instructions of {image.architecture or 'this processor'}"
         return stack.Bound(None, (content.invoke,), reason)
     names = {symbol.address: symbol.name for symbol in image.symbols if symbol.kind == "function"}
     roots = [content.invoke, *([content.inputs[0].symbol] if content.begin else [])]
     return max(
-        (stack.bound(code, names, image.symbol(root).address) for root in roots),
+        (calls(code, names).bound(image.symbol(root).address) for root in roots),
         key=lambda found: float("inf") if found.bytes is None else found.bytes,
     )
