@@ -16,7 +16,7 @@ from tinygen.goal import STYLES, Goal
 from tinygen.ir import Graph, Node
 from tinygen.layout import lay_out
 from tinygen.ops import registry
-from tinygen.ops.case import Case
+from tinygen.ops.case import ONNX, Case
 from tinygen.options import OF_FORMAT
 from tinygen.select import candidates, site_of, usable, worthwhile
 from tinygen.target import HOST, Core
@@ -77,7 +77,11 @@ def _graph(name: str) -> tuple[Graph, list[Node]]:
     graph = pipeline.decode(data, file).graph
     steps = candidates(graph, HOST, Goal(), portable=True)
     aliased = lay_out(graph, steps).aliased
-    return graph, [step.node for index, step in enumerate(steps) if len(aliased[index]) < len(step.site.inputs)]
+    coded = [step.node for index, step in enumerate(steps) if len(aliased[index]) < len(step.site.inputs)]
+    if NAMED[name].suffix == ONNX:  # what changes layouts and edges is of other families
+        own = {kernel.op for kernel in FAMILIES[name.partition("-")[0]].KERNELS}
+        coded = [node for node in coded if type(node.op) in own]
+    return graph, coded
 
 
 def cases_of_each_kernel(cases: Collection[str], core: Core = HOST) -> dict[tuple[str, str], list[str]]:

@@ -167,6 +167,7 @@ def test_counts_do_not_depend_on_the_board(digits: tuple[Path, Manifest]) -> Non
         "between",
         "stack_bytes",
         "stack_bound",
+        "feed_stack_bound",
         "flash_bytes",
         "ram_bytes",
     ):

@@ -25,7 +25,8 @@ from platformio.package.manifest.parser import ManifestParserFactory
 from platformio.package.manifest.schema import ManifestSchema
 from test_listening import decoded, hearing_for, recurrent_model, window_model
 
-from tinygen import cli, manifest, output, pipeline
+from tinygen import board as boards
+from tinygen import cli, firmware, manifest, output, pipeline, reference, samples, verify
 from tinygen.errors import InputError, OutputError, TinygenError, UsageError
 from tinygen.export.archive import zipped
 from tinygen.export.facts import Facts, name_of
@@ -266,6 +267,24 @@ def test_platformio_takes_the_manifest(
     assert checked["headers"] == ["digits.h"]
     for example in checked["examples"]:
         assert all((folder / example["base"] / name).is_file() for name in example["files"])
+
+
+def test_platformio_builds_the_package_for_a_board(packages: Mapping[str, Files], digits: Path, tmp_path: Path) -> None:
+    # The package in the place of the library that was built: the board answers with the same bytes.
+    project = tmp_path / "project"
+    shutil.copytree(digits, project)
+    shutil.rmtree(project / "lib" / "digits")
+    for path, data in packages["platformio"].items():
+        (project / "lib" / "digits" / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / "lib" / "digits" / path).write_bytes(data)
+    (content,) = manifest.load_all(digits)
+    (sample, *_) = samples.from_file(DIGITS / "digits_test.npz", content.inputs)
+    graph = verify.model_of(digits, content).graph
+    with boards.flashed(project, content) as peer:
+        answer, _ = peer.invoke(sample.bytes)
+    assert answer == [array.tobytes() for array in reference.outputs(graph, sample.arrays)]
+    symbols = said(["arm-none-eabi-nm", firmware.firmware_path(project)])
+    assert "digits_conv_2d_patches" in symbols, "the assembly was taken"
 
 
 def test_arduino_follows_the_library_specification(packages: Mapping[str, Files], tmp_path: Path) -> None:

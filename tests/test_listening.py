@@ -18,7 +18,8 @@ from sounds import write_wav
 from stream_nets import StreamNet
 from tflite_builder import build_case, build_model
 
-from tinygen import audio, output, pipeline, reference, samples, verify
+from tinygen import audio, elf, output, pipeline, reference, samples, verify
+from tinygen.counting.disassembly import disassemble
 from tinygen.errors import BoardFault, FrontEndError, UsageError
 from tinygen.interface import EXTERNAL, ROWS, Interface
 from tinygen.ir import Array, Tensor
@@ -30,6 +31,7 @@ from tinygen.listening.recordings import cut, recordings
 from tinygen.manifest import Manifest
 from tinygen.ops import svdf
 from tinygen.options import Options, Streaming
+from tinygen.stack_use import UNPAINTED, feed_stack_bound, stack_bound
 from tinygen.target import load_core
 
 FRAMES, WIDTH, CHANNELS = 9, 2, 3
@@ -172,7 +174,8 @@ def test_boards_hear_the_same(name: str, tmp_path: Path) -> None:
     sounds = recordings(listening.enough(content, 6), 0)
     folder = tmp_path / "bench"
     folder.mkdir()
-    with Bench(name, folder).running(Built(model, tmp_path / "out", content)) as peer:
+    bench = Bench(name, folder)
+    with bench.running(Built(model, tmp_path / "out", content)) as peer:
         reference_ = listening.listener(tmp_path / "out", content, model.graph)
         (report,) = listening.verify(reference_, content, sounds, [contextlib.nullcontext(peer)])
         assert (report.differences, report.samples >= 6 * len(sounds)) == ((), True)
@@ -182,6 +185,14 @@ def test_boards_hear_the_same(name: str, tmp_path: Path) -> None:
         assert not peer.session.listen(bytes(2)).due
         with pytest.raises(BoardFault, match="order"):
             peer.session.outputs()
+    image = bench.link(tmp_path / "out", content)
+    code = disassemble(image, load_core(content.core).toolchain)
+    invoke, feed = (of(elf.read(image), code, content) for of in (stack_bound, feed_stack_bound))
+    assert feed is not None and feed.bytes is not None and invoke.bytes is not None
+    assert peer.feed_stack_bytes is not None
+    assert invoke.bytes < feed.bytes and feed.path[0] == "net_feed"
+    # The runner's function between is among what was used.
+    assert UNPAINTED < peer.feed_stack_bytes <= feed.bytes + 16 and feed.bytes <= peer.feed_stack_bytes
 
 
 def test_other_results_are_found(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from mlperf_client import Client
 from mlperf_nets import SHAPES, answer, raw_data, task_model
 from shared import needs_shared_models, shared_models
 from test_frame_c import PORT, SANITIZED, STRICT
+from test_real_boards import COMPILERS, LIBC, STAND_INS
+from test_real_boards import compiled as compiled_for
 
 from tinygen import board as boards
 from tinygen import cli, firmware, manifest, output, pipeline
@@ -30,7 +32,7 @@ from tinygen.manifest import Port
 from tinygen.mlperf.pixels import pixel_table
 from tinygen.mlperf.task import TASKS, TaskWish, task_of
 from tinygen.resources import resource
-from tinygen.target import load_board
+from tinygen.target import load_board, load_core
 
 HZ = 1000
 TICKS = 7
@@ -116,6 +118,16 @@ def test_raw_data_in_and_results_out(task: str, tmp_path: Path, kws: tuple[pipel
             total += 1
             printed = "".join(line.removeprefix("m-buffer-") for line in client.ask("db print 20 4"))
             assert bytes.fromhex(printed.replace("-", "")) == raw[4:24]
+
+
+def test_numbers_that_are_none_do_no_harm(tmp_path: Path) -> None:
+    # Of floats beyond everything, and of those that are no numbers: the input saturates, and the result says so.
+    built("ad", tmp_path)
+    program = compiled(tmp_path)
+    for value, result in ((np.inf, "inf"), (-1e30, "inf"), (np.nan, "nan")):
+        with running(program) as client:
+            client.load(np.full(640, value, "<f4").tobytes())
+            assert client.infer(1, 0)[1].removeprefix("m-results-[").removesuffix("]").lstrip("-") == result
 
 
 def test_what_is_left_out_has_a_default(client: Client) -> None:
@@ -369,6 +381,42 @@ def test_an_emulated_board_is_driven_as_a_real_one(board: str, task: str, tmp_pa
     assert size.ram_bytes + load_board(board).stack_bytes <= fit.ram_needed
     code = sum(need.code_expected for need in fit.regions if need.region == "flash")
     assert size.flash_bytes <= fit.flash_needed + code <= size.flash_bytes + 1024
+
+
+def test_the_sketch_for_real_boards_answers_on_this_machine(tmp_path: Path) -> None:
+    model = pipeline.decode(task_model("kws"), "kws.tflite")
+    build = pipeline.build(model, "pico", mlperf=TaskWish())
+    output.write(build.files, tmp_path)
+    assert not list(tmp_path.glob("src/*/main.c"))
+    sources = [*(tmp_path / "src").rglob("*.c*"), STAND_INS / "arduino_on_host.cpp"]
+    sources += [tmp_path / path for path in build.manifest.host_sources]
+    objects = []
+    for source in sources:
+        objects.append(tmp_path / f"{source.name}.o")
+        compiler = ["g++", "-std=gnu++17"] if source.suffix == ".cpp" else ["gcc", "-std=gnu11"]
+        include = [f"-I{STAND_INS}", "-DSTAND_IN_ESP", f"-I{tmp_path / build.manifest.host_include_dirs[0]}"]
+        subprocess.run(
+            [*compiler, "-Wall", "-Wextra", "-Werror", *include, "-c", source, "-o", objects[-1]], check=True
+        )
+    subprocess.run(["g++", *objects, "-o", tmp_path / "sketch"], check=True)
+    with running(tmp_path / "sketch") as client:
+        client.load(raw_data("kws", 9))
+        laps, results = client.infer(3, 1)
+        assert laps[0] == 0 and 0 <= laps[1] < 1_000_000
+        assert results == answer("kws", model, raw_data("kws", 9))
+
+
+@pytest.mark.parametrize(
+    ("board", "task"), [("nucleo_f446re", "ad"), ("esp32dev", "ic"), ("esp32-c3-devkitm-1", "ad"), ("zero", "kws")]
+)
+def test_the_sketch_compiles_for_the_cores_of_real_boards(board: str, task: str, tmp_path: Path) -> None:
+    core = load_core(load_board(board).core)
+    build = pipeline.build(pipeline.decode(task_model(task), f"{task}.tflite"), board, mlperf=TaskWish(task))
+    sources = {path: data.decode() for path, data in build.files.items() if path.startswith("src/")}
+    (header,) = (path for path in build.files if path.endswith(f"/{task}.h") and path.startswith("lib/"))
+    sources[f"src/{task}.h"] = build.files[header].decode()
+    flags = (*core.flags, *LIBC[core.architecture], "-DSTAND_IN_ESP")
+    compiled_for(COMPILERS[core.architecture], flags, tuple(sources.items()), tmp_path)
 
 
 def test_it_greets_whoever_listens_at_boot(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from shared import needs_shared_models, shared_models
 from tinygen import board as boards
 from tinygen import firmware, manifest, output, pipeline, reference, samples, verify
 from tinygen.resources import resource
+from tinygen.stack_use import UNPAINTED, stack_uses
 from tinygen.target import list_boards, load_board
 
 EMULATED = [name for name in list_boards() if load_board(name).emulator is not None]
@@ -156,6 +157,13 @@ def test_demo_of_keywords(tmp_path: Path, board: str) -> None:
         )
     assert picture.is_file()
     assert emulators(out) == []
+    # What was used by taking samples, but for the runner's own function, is within what the linked code can use.
+    used = re.search(r"Stack used by keywords_feed: (\d+) bytes", done.stdout)
+    assert used is not None
+    invoke, feed = stack_uses(out / "keywords", content, None, int(used[1]))
+    assert (invoke.invoke, feed.invoke) == ("keywords_invoke", "keywords_feed")
+    assert invoke.bound.bytes and feed.bound.bytes and feed.used and invoke.bound.bytes < feed.bound.bytes
+    assert UNPAINTED < feed.used <= feed.bound.bytes and not feed.exceeds
 
 
 def test_a_board_file_of_the_users_own(tmp_path: Path) -> None:

@@ -67,9 +67,8 @@ class FakePeer:
 
     def __init__(self, built: Built, change: Callable[[list[Heard]], list[Heard]] = lambda heard: heard) -> None:
         self.name = BOARD
-        self.session = SimpleNamespace(
-            stack=lambda: 100, hello=lambda: SimpleNamespace(emulated_ticks=True, tick_hz=None)
-        )
+        self.feed_stack_bytes = 100
+        self.session = SimpleNamespace(hello=lambda: SimpleNamespace(emulated_ticks=True, tick_hz=None))
         self.heard = 0
         self._listener = listener(built)
         self._change = change

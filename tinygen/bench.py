@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from tinygen import board as boards
 from tinygen import elf, firmware, manifest, samples, stack
 from tinygen.counting import record
@@ -23,7 +25,7 @@ from tinygen.manifest import LayerEstimate, Manifest
 from tinygen.project import project_files
 from tinygen.samples import Sample
 from tinygen.session import Session
-from tinygen.stack_use import StackUse, stack_bound, stack_use
+from tinygen.stack_use import StackUse, feed_stack_bound, stack_bound, stack_uses
 from tinygen.target import CostTable, load_board, load_core
 
 OnLine = Callable[[str], None]
@@ -61,6 +63,7 @@ class Count:
     between: Figures  # the invoke's own instructions, outside of layers
     stack_bytes: int  # below the stack pointer at entry
     stack_bound: stack.Bound  # what they cannot exceed, whatever the input
+    feed_stack_bound: stack.Bound | None  # of what takes samples, where there is a front end, invokes included
     flash: Flash
     flash_bytes: int  # of the library: code, constants, and initial values
     ram_bytes: int  # of the library's static memory, and of the arena where that is not its own
@@ -75,7 +78,8 @@ class Timing:
     tick_hz: int | None
     ticks: int | None
     layers: tuple[int | None, ...]
-    stack: StackUse
+    stacks: tuple[StackUse, ...]
+    """Of the invoke, and of what takes samples."""
 
 
 def sample_of(content: Manifest) -> Sample:
@@ -129,6 +133,7 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
         between=between,
         stack_bytes=found.stack_bytes,
         stack_bound=use.bound,
+        feed_stack_bound=feed_stack_bound(image, code, content),
         flash=parts,
         flash_bytes=size,
         ram_bytes=library_ram(image, pieces) + content.borrowed_bytes,
@@ -213,7 +218,10 @@ def time(out: Path, content: Manifest, port: str | None = None, on_line: OnLine 
         peer.session.reset()
         peer.session.load_inputs(sample_of(content).bytes)
         layers = tuple(run.ticks for run in peer.session.trace())
-        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, stack_use(out, content, used))
+        if content.front_end is not None:
+            peer.listen(np.zeros(content.front_end.first, np.int16), reset=True)
+        stacks = stack_uses(out, content, used, peer.feed_stack_bytes)
+        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, stacks)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ class BoardPeer:
         self.name = manifest.board
         self.profile = None
         self.stack_bytes: int | None = None
+        self.feed_stack_bytes: int | None = None
+        """Of stack that taking samples has used at most, results included, as the runner measures it."""
         self.session = session
         self._state_bytes = manifest.state_bytes
         self._taken = 0
@@ -63,6 +65,7 @@ class BoardPeer:
             answer = self.session.listen(data[2 * taken :])
             taken += answer.samples
             if answer.due:
+                self.feed_stack_bytes = max(self.feed_stack_bytes or 0, self.session.stack() or 0) or None
                 found.append(Heard(self.session.outputs(), answer.word, self._taken + taken))
         self._taken += taken
         return found

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from tinygen.errors import DoesNotFit
 from tinygen.memory_map import covered
+from tinygen.part_sizes import PartSizes
 from tinygen.placed import Placed
 from tinygen.placement import PARTS, lies_in
 from tinygen.plan import Plan
@@ -15,8 +16,8 @@ from tinygen.project import RUNNER_FOOTPRINT
 from tinygen.select import Step
 from tinygen.target import FLASH, RAM, Board
 
-Beside = Mapping[str, tuple[int, int]]
-"""What there is besides the model's library and the runner: bytes of RAM and of flash, by what it is."""
+Beside = Mapping[str, PartSizes]
+"""What there is besides the model's library and the runner, by what it is."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def room(board: Board, places: Sequence[tuple[str, str]] = ()) -> int:
 def measure(placed: Placed, const_bytes: int, board: Board, beside: Beside = MappingProxyType({})) -> FitReport:
     """What is needed, with the library's parts where they are placed, and what the board has.
 
-    `const_bytes`: those of the library, of which plans have an estimate only. `beside`: what else there is.
+    `const_bytes`: those of the library, of which plans have an estimate only. `beside`: what else there is, by name.
     """
     sizes = {**placed.sizes, "weights": const_bytes}
     places = dict(placed.places)
@@ -79,8 +80,9 @@ def measure(placed: Placed, const_bytes: int, board: Board, beside: Beside = Map
                 code[name] += sizes[part]
             else:
                 parts[name][part] = sizes[part]
-    for part, sizes_beside in beside.items():
-        parts[RAM][part], parts[FLASH][part] = sizes_beside
+    for name, taken in beside.items():
+        parts[RAM][name], parts[FLASH][name] = taken.ram_bytes, taken.const_bytes
+        code[FLASH] += taken.code_bytes
     parts[RAM] |= {"stack": board.stack_bytes, "runner": RUNNER_FOOTPRINT.ram_bytes}
     parts[FLASH]["runner"] = RUNNER_FOOTPRINT.flash_bytes
     needs = {

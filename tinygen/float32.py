@@ -83,9 +83,9 @@ _TANH_DENOMINATOR = (
 
 
 def logistic(x: FloatArray) -> FloatArray:
-    """``MlasComputeLogistic``: an odd rational function of x within +-18, plus a half."""
-    half = np.float32(0.5)
-    return np.asarray(_odd_quotient(x, _LOGISTIC_LIMIT, _LOGISTIC_NUMERATOR, _LOGISTIC_DENOMINATOR) + half)
+    """``MlasComputeLogistic``: an odd rational function of x within +-18, plus a half; not below zero."""
+    centred = _odd_quotient(x, _LOGISTIC_LIMIT, _LOGISTIC_NUMERATOR, _LOGISTIC_DENOMINATOR)
+    return np.asarray(np.maximum(centred + np.float32(0.5), np.float32(0)))
 
 
 def tanh(x: FloatArray) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import accumulate, combinations
 from typing import NamedTuple
 
 from tinygen.alias import Life, lives
@@ -53,8 +53,13 @@ class Block:
         return self.offset + self.bytes
 
 
-ROLES = ("input", "activation", "output", "scratch", "rows", "state")
-"""Of "rows" are the line buffers of layers that are computed together, and what these want for themselves."""
+ROLES = ("input", "activation", "output", "scratch", "rows", "state", "front end")
+"""Of "rows" are the line buffers of layers that are computed together, and what these want for themselves. What belongs
+to a front end lies behind the states.
+"""
+
+KEPT = ("state", "front end")
+"""What is kept between invocations."""
 
 
 class Shared(NamedTuple):
@@ -123,11 +128,29 @@ class MemoryMap:
     disjoint_bytes: int
     """What the arena takes where no two blocks share bytes."""
     inner: tuple[Inner, ...] = ()
+    front_end_bytes: int = 0
+    """Of what takes samples, which is kept like the states."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of what never changes places: below the arena, where it is drawn."""
+        return self.state_bytes + self.front_end_bytes
 
     @property
     def bytes(self) -> int:
         """All of it."""
-        return self.arena_bytes + self.scratch_bytes + self.state_bytes
+        return self.arena_bytes + self.scratch_bytes + self.kept_bytes
+
+
+def with_front_end(drawn: MemoryMap, ram: Mapping[str, int]) -> MemoryMap:
+    """The memory with that of a front end, in bytes by what they are for."""
+    ends = [*accumulate(ram.values(), initial=drawn.state_bytes)]
+    always = Moments(0, 2 * len(drawn.layers))
+    blocks = [
+        Block(name, "front end", "", "", start, size, always)
+        for (name, size), start in zip(ram.items(), ends, strict=False)
+    ]
+    return dataclasses.replace(drawn, blocks=(*drawn.blocks, *blocks), front_end_bytes=sum(ram.values()))
 
 
 def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:

@@ -11,7 +11,9 @@ from tinygen.errors import DoesNotFit
 from tinygen.fit import FitReport, fit, measure, room
 from tinygen.goal import Goal
 from tinygen.interface import Interface
-from tinygen.memory_map import MemoryMap, memory_map
+from tinygen.listening.hearing import Hearing
+from tinygen.listening.joining import beside, listening_interface, within
+from tinygen.memory_map import MemoryMap, memory_map, with_front_end
 from tinygen.output import sealed
 from tinygen.placed import place
 from tinygen.report.memory_picture import memory_picture
@@ -35,21 +37,30 @@ class MemoryReport:
     """An SVG file."""
 
 
-def memory_report(model: pipeline.Model, board_name: str, goal: Goal, interface: Interface) -> MemoryReport:
-    """Plan the model's library for a board.
+def memory_report(
+    model: pipeline.Model, board_name: str, goal: Goal, interface: Interface, hearing: Hearing | None = None
+) -> MemoryReport:
+    """Plan the model's library for a board, with a front end if there is one.
 
-    Raises BoardError, UsageError for a kernel or a place that cannot be, and DoesNotFit for a goal's budget only.
+    Raises BoardError, FrontEndError for one that is not the model's, UsageError for a kernel or a place that cannot be,
+    and DoesNotFit for a goal's budget only.
     """
     board = load_board(board_name)
     core = load_core(board.core)
     name = library_name(None, Path(model.file).stem)
-    (placed,) = place([pipeline.board_plan(model, board, core, goal, interface)], board, goal, interface)
+    if hearing is not None:
+        interface = listening_interface([model], hearing, interface)
+    sizes = beside([model], hearing, interface, core)
+    with within(goal, sizes) as left:
+        wanted = pipeline.board_plan(model, board, core, left, interface, sizes.ram_bytes)
+        (placed,) = place([wanted], board, left, interface)
     chosen = placed.chosen
     library, _ = pipeline.board_c(model, name, placed, board, goal, interface)
-    drawn = memory_map(chosen.graph, chosen)
+    drawn = with_front_end(memory_map(chosen.graph, chosen), sizes.ram)
+    besides = {} if hearing is None else {"front end": sizes}
     refusal = None
     try:
-        fit(placed, library.const_bytes, board, model.file)
+        fit(placed, library.const_bytes, board, model.file, besides)
     except DoesNotFit as error:
         refusal = error
     return MemoryReport(
@@ -58,9 +69,15 @@ def memory_report(model: pipeline.Model, board_name: str, goal: Goal, interface:
         memory=drawn,
         figures=Figures.of(chosen),
         savings=savings(
-            model, core, goal, chosen, interface, lambda other: place([other], board, goal, interface)[0].chosen
+            model,
+            core,
+            left,
+            chosen,
+            interface,
+            lambda other: place([other], board, left, interface)[0].chosen,
+            sizes.ram_bytes,
         ),
-        fit=measure(placed, library.const_bytes, board),
+        fit=measure(placed, library.const_bytes, board, besides),
         refusal=refusal,
         picture=sealed(memory_picture(drawn, name, board.name, room(board, placed.places))),
     )

@@ -22,14 +22,14 @@ from tinygen.interface import Interface, shared_by
 from tinygen.ir import Graph
 from tinygen.layout import Layout
 from tinygen.library import Library, Origin, generate
-from tinygen.listening.detector_for import detector_for
 from tinygen.listening.frames import frames_of
 from tinygen.listening.hearing import Hearing
-from tinygen.listening.joining import join, listening_interface
+from tinygen.listening.joining import beside, detector_of, join, listening_interface, within
 from tinygen.manifest import Manifest
-from tinygen.memory_map import MemoryMap, memory_map
+from tinygen.memory_map import MemoryMap, memory_map, with_front_end
 from tinygen.mlperf.task import TaskWish, task_of
 from tinygen.options import Options
+from tinygen.part_sizes import NOTHING, PartSizes
 from tinygen.passes.stream import Stream, stream
 from tinygen.placed import Placed, place
 from tinygen.plan import Plan, plan
@@ -69,6 +69,8 @@ class Build:
     fit: FitReport
     layout: Layout
     memory: MemoryMap
+    beside: PartSizes = NOTHING
+    """Of the front end and its detector."""
 
 
 def read(path: Path, options: Options | None = None) -> Model:
@@ -156,7 +158,10 @@ def build_together(
     if len(models) > 1 and not interface.is_external:
         interface = dataclasses.replace(interface, shared=shared_by(prefixes))
     together = tuple((model.file, prefix) for model, prefix in zip(models, prefixes, strict=True))
-    placed = place([board_plan(model, board, core, goal, interface) for model in models], board, goal, interface)
+    sizes = beside(models, hearing, interface, core)
+    with within(goal, sizes) as left:
+        plans = [board_plan(model, board, core, left, interface, sizes.ram_bytes) for model in models]
+        placed = place(plans, board, left, interface)
     parts = [
         _part(model, prefix, each, board, core, goal, interface, together if len(models) > 1 else (), hearing, mlperf)
         for model, prefix, each in zip(models, prefixes, placed, strict=True)
@@ -164,7 +169,7 @@ def build_together(
     fit_together([part.fit for part in parts], board)
     files, contents = assemble(parts, board, core, interface.shared)
     return tuple(
-        Build(files, content, part.fit, part.placed.chosen.layout, part.memory)
+        Build(files, content, part.fit, part.placed.chosen.layout, part.memory, sizes)
         for content, part in zip(contents, parts, strict=True)
     )
 
@@ -208,26 +213,24 @@ def _part(
     joined = None
     if hearing is not None:
         frames = frames_of(model.graph, model.stream, hearing)
-        wish = hearing.detector
-        detector = None if wish is None else detector_for(model.graph, hearing.front_end, frames, wish)
-        joined = join(hearing, frames, detector, library, host, prefix, origin, core)
+        joined = join(hearing, frames, detector_of(model, hearing, frames), library, host, prefix, origin, core)
         library, host = joined.library, joined.host
     task = None if mlperf is None else task_of(model.file, library.inputs, library.outputs, mlperf)
-    beside = {} if joined is None else {"front end": joined.sizes}
-    beside |= {} if task is None else {"benchmark": (task.ram_bytes, task.flash_bytes)}
-    report = fit(placed, library.const_bytes, board, model.file, beside)
-    drawn = memory_map(chosen.graph, chosen)
+    besides = {} if joined is None else {"front end": joined.sizes}
+    besides |= {} if task is None else {"benchmark": task.sizes}
+    report = fit(placed, library.const_bytes, board, model.file, besides)
+    drawn = with_front_end(memory_map(chosen.graph, chosen), {} if joined is None else joined.sizes.ram)
     return Part(model, prefix, origin.goal, placed, library, host, report, drawn, joined, task)
 
 
-def board_plan(model: Model, board: Board, core: Core, goal: Goal, interface: Interface) -> Plan:
-    """The kernels and the memory of a library for a board.
+def board_plan(model: Model, board: Board, core: Core, goal: Goal, interface: Interface, beside_bytes: int = 0) -> Plan:
+    """The kernels and the memory of a library for a board, with so many bytes of RAM taken by what is beside the model.
 
     Raises UsageError for a kernel that there is not, UnsupportedModel for inputs and outputs that cannot be given so,
     and DoesNotFit for a budget that cannot be met.
     """
     graph = with_ports(model.graph, interface)
-    return plan(graph, core, goal, room(board, goal.places), rows=interface.by_rows)
+    return plan(graph, core, goal, room(board, goal.places) - beside_bytes, rows=interface.by_rows)
 
 
 def board_c(

@@ -60,7 +60,8 @@ def parsed(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for word in words:
         part, _, region = word.partition("=")
         if part not in PARTS or not region:
-            raise UsageError(f"--place {word}: not PART=REGION", f"PART is one of {', '.join(PARTS)}.")
+            fixed = " A front end's memory stays in RAM, and its tables in flash." if part.startswith("front") else ""
+            raise UsageError(f"--place {word}: not PART=REGION", f"PART is one of {', '.join(PARTS)}.{fixed}")
         if part in places:
             raise UsageError(f"--place {word}: {part} is placed twice", f"It is in {places[part]} already.")
         places[part] = region

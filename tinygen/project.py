@@ -40,8 +40,8 @@ def project_files(
     """All files of the project outside of lib/, model/ and manifest.json, by path relative to its folder, sorted.
 
     `models` say what libraries it is for; they are compiled with the same flags. `task`: the only model's, where the
-    firmware is for MLPerf Tiny's runner. Raises BoardError for a board that
-    tinygen has no port for, UnsupportedModel for too many inputs or outputs, UsageError for too many models.
+    firmware is for MLPerf Tiny's runner. Raises BoardError for a board that tinygen has no port for, UnsupportedModel
+    for too many inputs or outputs, UsageError for too many models.
     """
     if len(models) > _MOST_PORTS:
         raise UsageError(f"the runner serves up to {_MOST_PORTS} models, not {len(models)}", "Build fewer at a time.")
@@ -68,7 +68,7 @@ def project_files(
     else:
         # A framework has its own main().
         files = {path: text for path, text in files.items() if path not in ("src/runner/main.c", "src/mlperf/main.c")}
-        files |= _framework_port(board)
+        files |= _framework_port(board, task)
         files["src/port/main.cpp"] = emit.render("project/sketch.cpp.j2", names=names, mlperf=task is not None)
     return dict(sorted(files.items()))
 
@@ -148,7 +148,7 @@ def linker_files(board: Board, folder: str) -> dict[str, str]:
     }
 
 
-def _framework_port(board: Board) -> dict[str, str | bytes]:
+def _framework_port(board: Board, task: Task | None) -> dict[str, str | bytes]:
     """The runner's port to a framework: ``firmware/ports/<framework>``, one source for all of its boards."""
     folder = resource("firmware", "ports", board.framework or "")
     if board.framework is None or not folder.is_dir():
@@ -161,11 +161,10 @@ def _framework_port(board: Board) -> dict[str, str | bytes]:
             f"board {board.name}: its file has no [port] table, which says how its serial port is reached",
             "`tinygen boards --add` writes one; boards/nucleo_f446re.toml is an example.",
         )
-    others = {f"src/port/ticks_{name}.cpp" for name in tick_sources(board.framework)} - {
-        f"src/port/ticks_{board.port.ticks}.cpp"
-    }
-    files = {path: text for path, text in _tree(folder, "src/port").items() if path not in others}
-    return files | {"src/port/board.h": emit.render("project/port_board.h.j2", board=board)}
+    others = {f"ticks_{name}.cpp" for name in tick_sources(board.framework)} - {f"ticks_{board.port.ticks}.cpp"}
+    files = {path: text for path, text in _tree(folder, "src/port").items() if path.rpartition("/")[2] not in others}
+    last_byte = "0" if task is None else r"'\n'"
+    return files | {"src/port/board.h": emit.render("project/port_board.h.j2", board=board, last_byte=last_byte)}
 
 
 def _tree(folder: Path, prefix: str) -> dict[str, str | bytes]:

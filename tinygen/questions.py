@@ -1,8 +1,9 @@
 """What to ask a runtime that runs the model as it is in its file, about what was built of it.
 
 Of an interface without its QUANTIZE and DEQUANTIZE, such a runtime gets what the inputs stand for, and is asked for the
-tensors before its outputs. Of a batch that the file does not have, it is asked for one part after the other. Of a model
-that takes frames, it gets the last window of them each time.
+tensors before its outputs, or, where it has none but these, for the integers behind them. Of a batch that the file does
+not have, it is asked for one part after the other. Of a model that takes frames, it gets the last window of them each
+time.
 """
 
 from __future__ import annotations
@@ -48,6 +49,12 @@ class Question:
         return Dequantize(self.port.scale, self.port.zero_point).reference(values)[0]
 
 
+def _integers(values: Array, port: Port) -> Array:
+    """Those that were dequantised to float32 `values`: products of an integer and a scale, rounded once."""
+    assert port.scale is not None and port.zero_point is not None
+    return np.asarray(np.rint(values / np.float64(port.scale)) + port.zero_point, port.dtype)
+
+
 class Look(NamedTuple):
     """At a tensor of the file, by its index; or at some channels of its last dimension, or the last rows of another."""
 
@@ -55,6 +62,8 @@ class Look(NamedTuple):
     channels: tuple[int, ...] | None = None
     rows: tuple[int, int] | None = None
     """The dimension, and how many."""
+    behind: Port | None = None
+    """The integers of this port, which the tensor's float32 values were made of."""
 
     def at(self, content: Array) -> bytes:
         """What is seen of the tensor's content."""
@@ -62,6 +71,8 @@ class Look(NamedTuple):
         if self.rows is not None:
             axis, count = self.rows
             seen = seen.take(range(seen.shape[axis] - count, seen.shape[axis]), axis=axis)
+        if self.behind is not None:
+            seen = _integers(seen, self.behind)
         return np.ascontiguousarray(seen).tobytes()
 
 
@@ -98,8 +109,10 @@ def questions(out: Path, manifest: Manifest) -> Questions:
         if look is not None:
             answers[layer.index] = look._replace(channels=kept.get(name))
     outputs = []
-    for port in manifest.outputs:
+    for port, index in zip(manifest.outputs, file.outputs, strict=True):
         look = _look(file, port.name, port.dtype, port.shape, runs, manifest.streaming is not None)
+        if look is None and file.tensors[index].dtype == FLOAT32 and port.scale is not None and runs == 1:
+            look = Look(index, behind=port) if file.tensors[index].shape == port.shape else None
         if look is None:
             raise CannotCompare(f"the output {port.name!r}, {port.dtype} {port.shape}, is no tensor of the file")
         outputs.append(look)

@@ -66,10 +66,14 @@ def savings(
     chosen: Plan,
     interface: Interface | None = None,
     finish: Finish = lambda chosen: chosen,
+    beside_bytes: int = 0,
 ) -> tuple[Saving, ...]:
-    """What takes less RAM than the plan that was chosen, the least first; nothing that another way is better than."""
+    """What takes less RAM than the plan that was chosen, the least first; nothing that another way is better than.
+
+    `beside_bytes`: of RAM that a front end takes besides; with one, inputs and outputs are given as they are.
+    """
     less: dict[Figures, Saving] = {}
-    for saving in _Trials(model, core, goal, interface or Interface(), finish).of(chosen):
+    for saving in _Trials(model, core, goal, interface or Interface(), finish, beside_bytes).of(chosen):
         if saving.figures.ram_bytes < chosen.layout.ram_bytes:
             less.setdefault(saving.figures, saving)
     best = [saving for saving in less.values() if not any(other.beats(saving.figures) for other in less)]
@@ -88,6 +92,7 @@ class _Trials:
     goal: Goal
     interface: Interface
     finish: Finish
+    beside_bytes: int
 
     def of(self, chosen: Plan) -> Iterator[Saving]:
         """Other objectives, a budget, other kernels at the peak, and other ways to give inputs and outputs."""
@@ -104,7 +109,7 @@ class _Trials:
             # Room for nothing: kernels that need less memory are taken as long as there are any.
             budget = self.finish(planned(graph, options, goal, ram_bytes=0)).layout.ram_bytes
             within = dataclasses.replace(goal, ram_budget=budget)
-            yield from self._planned(f"--ram-budget {budget}", graph, options, within)
+            yield from self._planned(f"--ram-budget {budget + self.beside_bytes}", graph, options, within)
         peak = chosen.steps[chosen.layout.plan.peak_step] if chosen.steps else None
         if peak and not peak.chosen.parts:
             for other in sorted(peak.rejected, key=lambda other: other.estimate.scratch)[:_MOST_KERNELS]:
@@ -112,7 +117,8 @@ class _Trials:
                 other_goal = dataclasses.replace(goal, prefer=goal.prefer | {name})
                 preferred = preferring(options, other_goal.prefer, core)
                 yield from self._planned(f"--kernel {name}", graph, preferred, other_goal)
-        yield from self._with_other_ports()
+        if not self.beside_bytes:
+            yield from self._with_other_ports()
 
     def _with_other_ports(self) -> Iterator[Saving]:
         interface = self.interface

@@ -1,4 +1,4 @@
-"""The stack of an invoke: how deep it went, beside the bound for all inputs that the linked code has."""
+"""The stack of an invoke, and of taking samples: how deep it went, beside the linked code's bound for all inputs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class StackUse:
     """Bytes below the stack pointer of the invoke's caller."""
 
     invoke: str
+    """The function: the invoke, or what takes samples."""
     used: int | None
-    """By the invokes that were measured; None where the board cannot tell."""
+    """By the calls that were measured; None where the board cannot tell."""
     bound: stack.Bound
     has_interrupts: bool
     """Whether what interrupts pushed is among the bytes that were used; the bound is without them."""
@@ -47,25 +48,54 @@ class StackUse:
             )
 
 
-def stack_use(out: Path, content: Manifest, used: int | None) -> StackUse:
-    """What was used, and the bound of the firmware that was built in `out`; no bound where its code cannot be read."""
+def stack_uses(out: Path, content: Manifest, used: int | None, fed: int | None) -> tuple[StackUse, ...]:
+    """Of the invoke, and of a library with a front end also of what takes samples: what was used, and the bound.
+
+    From the firmware that was built in `out`; no bound where its code cannot be read. `used` and `fed` are what the
+    runner has measured.
+    """
+    has_interrupts = not firmware.is_emulated(out)
     try:
         code = disassemble(firmware.firmware_path(out), load_core(content.core).toolchain)
-        bound = stack_bound(firmware.firmware_image(out), code, content)
+        image = firmware.firmware_image(out)
+        invoke, feed = stack_bound(image, code, content), feed_stack_bound(image, code, content)
+        between = _between(image, code, content, feed)
     except ToolError as error:
-        bound = stack.Bound(None, (content.invoke,), error.message)
-    return StackUse(content.invoke, used, bound, not firmware.is_emulated(out))
+        invoke = stack.Bound(None, (content.invoke,), error.message)
+        feed = None if content.front_end is None else stack.Bound(None, (content.front_end.feed,), error.message)
+        between = 0
+    uses = [StackUse(content.invoke, used, invoke, has_interrupts)]
+    if feed is not None and content.front_end is not None:
+        own = None if fed is None else fed - between
+        uses.append(StackUse(content.front_end.feed, own, feed, has_interrupts))
+    return tuple(uses)
 
 
 def stack_bound(image: elf.Image, code: Mapping[int, Instruction], content: Manifest) -> stack.Bound:
-    """What the stack of an invoke, or of feeding, cannot exceed, from the instructions of a linked firmware."""
+    """What the stack of an invoke, or of feeding rows, cannot exceed, from the instructions of a linked firmware."""
+    roots = [content.invoke, *([content.inputs[0].symbol] if content.begin else [])]
+    return max(
+        (_bound(image, code, root) for root in roots),
+        key=lambda found: float("inf") if found.bytes is None else found.bytes,
+    )
+
+
+def feed_stack_bound(image: elf.Image, code: Mapping[int, Instruction], content: Manifest) -> stack.Bound | None:
+    """The same for what takes samples, invokes included; None of a library without a front end."""
+    return None if content.front_end is None else _bound(image, code, content.front_end.feed)
+
+
+def _between(image: elf.Image, code: Mapping[int, Instruction], content: Manifest, feed: stack.Bound | None) -> int:
+    """Bytes of the runner's own function that calls what takes samples: they are among those that it measures."""
+    if feed is None or feed.bytes is None:
+        return 0
+    return (_bound(image, code, f"{content.name}_listen").bytes or feed.bytes) - feed.bytes
+
+
+def _bound(image: elf.Image, code: Mapping[int, Instruction], function: str) -> stack.Bound:
     calls = _CALLS.get(image.architecture)
     if calls is None:
         reason = f"no bound is looked for in the instructions of {image.architecture or 'this processor'}"
-        return stack.Bound(None, (content.invoke,), reason)
+        return stack.Bound(None, (function,), reason)
     names = {symbol.address: symbol.name for symbol in image.symbols if symbol.kind == "function"}
-    roots = [content.invoke, *([content.inputs[0].symbol] if content.begin else [])]
-    return max(
-        (calls(code, names).bound(image.symbol(root).address) for root in roots),
-        key=lambda found: float("inf") if found.bytes is None else found.bytes,
-    )
+    return calls(code, names).bound(image.symbol(function).address)

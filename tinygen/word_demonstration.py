@@ -112,7 +112,7 @@ def run(
 
     with boards.flashed(out, content, port, line(f"building the firmware for {board} and flashing it")) as peer:
         moments = tuple(play(chunks(), content, listener(out, content, model.graph), peer))
-        stack, hello = peer.session.stack(), peer.session.hello()
+        stack, hello = peer.feed_stack_bytes, peer.session.hello()
     if picture is not None:
         results = [moment.board for moment in moments if moment.board is not None]
         title = f"{content.name} on {content.board} hears {_RECORDING}"

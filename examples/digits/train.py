@@ -1,7 +1,7 @@
-"""Train the digits example and write the int8 model, its held-out images and its measured figures.
+"""Train the digits example and write the int8 models, their held-out images and their measured figures.
 
 The images are the 1797 handwritten digits (8x8 pixels, values 0..16) that scikit-learn carries, so nothing is
-downloaded. Quantisation is done by TensorFlow's own converter.
+downloaded. The .tflite model is quantised by TensorFlow's own converter, the .onnx model by ONNX Runtime.
 """
 
 import argparse
@@ -20,12 +20,19 @@ import numpy.typing as npt
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 try:
+    import onnx
+    import onnxruntime
     import sklearn
     import tensorflow as tf
+    from onnx_export import to_onnx
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 except ImportError as error:
-    raise SystemExit(f"Training needs TensorFlow and scikit-learn ({error}): pip install 'tinygen[train]'") from error
+    raise SystemExit(
+        f"Training needs TensorFlow, ONNX Runtime and scikit-learn ({error}): pip install 'tinygen[train]'"
+    ) from error
+
+from tinygen import quantize
 
 Images = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
@@ -158,6 +165,26 @@ def int8_accuracy(flatbuffer: bytes, inputs: Quantised, labels: Labels) -> float
     return correct / len(labels)
 
 
+def quantise_onnx(model: Any, split: Split) -> tuple[bytes, float]:
+    """Return the same network as int8 ONNX, and the share of held-out images that it labels correctly."""
+    with TemporaryDirectory() as folder:
+        source, out = Path(folder) / "digits_float.onnx", Path(folder) / "digits.onnx"
+        onnx.save(to_onnx(model), source)
+        session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+        images = np.moveaxis(split.test_images, -1, 1)
+        scores = np.concatenate([session.run(None, {"image": image[np.newaxis]})[0] for image in images])
+        np.testing.assert_allclose(scores, model.predict(split.test_images, verbose=0), atol=1e-5)
+        train, test = Path(folder) / "train.npz", Path(folder) / "test.npz"
+        np.savez(train, image=np.moveaxis(split.train_images, -1, 1))
+        np.savez(test, image=images, labels=split.test_labels)
+        wishes = quantize.Wish(train), quantize.Wish(test)
+        made = quantize.quantise(
+            source, wishes[0], out, "qemu-mps2-an386", samples=len(split.train_images), test=wishes[1]
+        )
+    assert made.figures.int8_score is not None
+    return made.data, made.figures.int8_score.value
+
+
 def count_macs(model: Any) -> int:
     """Multiply-accumulates of one inference, positions that fall on padding included."""
     layers = tf.keras.layers
@@ -188,18 +215,23 @@ def main() -> None:
     model = train(split)
     flatbuffer = quantise(model, split.train_images)
     inputs = quantise_images(flatbuffer, split.test_images)
+    protobuf, onnx_accuracy = quantise_onnx(model, split)
     figures = {
         "held_out_images": len(split.test_labels),
         "float_accuracy": round(float_accuracy(model, split.test_images, split.test_labels), 4),
         "int8_accuracy": round(int8_accuracy(flatbuffer, inputs, split.test_labels), 4),
         "model_bytes": len(flatbuffer),
+        "onnx_int8_accuracy": round(onnx_accuracy, 4),
+        "onnx_model_bytes": len(protobuf),
         "macs": count_macs(model),
+        "onnxruntime": onnxruntime.__version__,
         "tensorflow": tf.__version__,
         "scikit_learn": sklearn.__version__,
     }
     figures_text = json.dumps(figures, indent=2, sort_keys=True) + "\n"
 
     (out / "digits.tflite").write_bytes(flatbuffer)
+    (out / "digits.onnx").write_bytes(protobuf)
     np.savez_compressed(out / "digits_test.npz", inputs=inputs, labels=split.test_labels)
     (out / "figures.json").write_text(figures_text, encoding="utf-8")
     print(figures_text, end="")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from clips import said, unknown_text
 from sounds import amplitude, background, generator, recorded
 from speakers import SAMPLE_RATE
-from vocabulary import WORDS
+from vocabulary import OTHER_WORDS, SIMILAR_WORDS, UNHEARD_WORDS, WORDS
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,21 @@ def commands(part: str, seed: int, seconds: float) -> Recording:
 
 
 def chatter(part: str, seed: int, seconds: float) -> Recording:
-    """People who say anything but the model's words."""
+    """People who go on saying other words, in the test also such as are not in the training, without a rest."""
     rng = generator(part, 2, seed)
-    return converse(part, rng, seconds, (unknown_text(part, rng) for _ in repeat(0)), (0.1, 1.0))
+    words = (*OTHER_WORDS, *UNHEARD_WORDS) if part == "test" else OTHER_WORDS
+    return converse(part, rng, seconds, _choices(words, rng), (0.1, 1.0))
+
+
+def similar(part: str, seed: int, seconds: float) -> Recording:
+    """Only words that sound like one of the model's, one after the other."""
+    rng = generator(part, 4, seed)
+    return converse(part, rng, seconds, _choices(SIMILAR_WORDS, rng), (0.8, 2.0))
+
+
+def _choices(words: tuple[str, ...], rng: np.random.Generator) -> Iterator[str]:
+    while True:
+        yield str(rng.choice(np.array(words)))
 
 
 def noises(part: str, seed: int, seconds: float) -> Recording:

@@ -23,10 +23,15 @@ from tinygen import pipeline
 from tinygen.listening.detector import DetectorWish
 
 MINUTE_S = 60.0
-_KINDS = {"commands": conversations.commands, "chatter": conversations.chatter, "noises": conversations.noises}
+_KINDS = {
+    "commands": conversations.commands,
+    "chatter": conversations.chatter,
+    "similar": conversations.similar,
+    "noises": conversations.noises,
+}
 
-_WINDOWS = (5, 10, 15)
-_CUTOFFS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98)
+_WINDOWS = (5, 10, 15, 20)
+_CUTOFFS = (0.6, 0.7, 0.75, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.96)
 _MOST_FALSE_ALARMS = 20.0
 """In an hour of people who talk without pauses, as far as there is such a detector."""
 
@@ -37,6 +42,7 @@ class Long:
 
     commands: list[Outputs]
     chatter: list[Outputs]
+    similar: list[Outputs]
     noises: list[Outputs]
 
 
@@ -73,8 +79,7 @@ def long_recordings(model: Path, part: str, minutes: int, processes: int) -> Lon
         made = list(pool.map(partial(_recording, part), wanted))
         found = list(pool.map(partial(_outputs, model), [made[start::processes] for start in range(processes)]))
     by_place = [found[index % processes][index // processes] for index in range(len(wanted))]
-    parts = {kind: [each for each, (k, _) in zip(by_place, wanted, strict=True) if k == kind] for kind in _KINDS}
-    return Long(parts["commands"], parts["chatter"], parts["noises"])
+    return Long(**{kind: [each for each, (k, _) in zip(by_place, wanted, strict=True) if k == kind] for kind in _KINDS})
 
 
 def _recording(part: str, wanted: tuple[str, int]) -> Recording:
@@ -110,13 +115,17 @@ def per_hour(count: int, of: Score) -> float:
 
 def long_figures(model: pipeline.Model, chosen: DetectorWish, found: Long) -> dict[str, Any]:
     """What is said of a detector."""
-    commands, chatter, noises = (scored(model, chosen, each) for each in (found.commands, found.chatter, found.noises))
+    commands, chatter, similar, noises = (
+        scored(model, chosen, each) for each in (found.commands, found.chatter, found.similar, found.noises)
+    )
     return {
         "minutes_of_each": round(chatter.seconds / 60),
         "words_spoken": commands.spoken,
         "words_heard": commands.hits,
         "words_mistaken": commands.wrong,
-        "false_alarms_between_words_per_hour": per_hour(commands.false_alarms, commands),
-        "false_alarms_in_chatter_per_hour": per_hour(chatter.false_alarms, chatter),
-        "false_alarms_in_noise_per_hour": per_hour(noises.false_alarms, noises),
+        "false_alarms_between_words": commands.false_alarms,
+        "false_alarms_in_chatter": chatter.false_alarms,
+        "similar_words_spoken": sum(len(each.recording.spoken) for each in found.similar),
+        "similar_words_mistaken": similar.false_alarms,
+        "false_alarms_in_noise": noises.false_alarms,
     }

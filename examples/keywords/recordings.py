@@ -62,7 +62,7 @@ def _first_heard(
     detector = hearing.detector(model, chosen)
     for start in range(0, _MOST_TAKES, _TAKES):
         takes = [
-            converse("test", generator("test", 4, number, take), seconds, texts, _PAUSES_S, _FIRST_S)
+            converse("test", generator("test", 5, number, take), seconds, texts, _PAUSES_S, _FIRST_S)
             for take in range(start, start + _TAKES)
         ]
         for count, found in enumerate(hearing.outputs(file, takes), start + 1):

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from tinygen.arrangement import axes_of, inverse
+from tinygen.arrangement import Axes, axes_of, inverse
 from tinygen.arranging.choices import Choices, Key, Situation
 from tinygen.interval import IntArray
 from tinygen.ir import Graph, Node, Shape, Tensor, read_only
@@ -115,8 +115,7 @@ class _Rebuilding:
             return known
         tensor = self._situation.graph.tensors[like]
         axes = axes_of(order, self._situation.graph.tensors[root].shape)
-        text = "x".join(map(str, order.shape)) if axes is None else f"axes {', '.join(map(str, axes))}"
-        return self._filed(f"{root} ({text})", tensor, order.shape)
+        return self._filed(f"{root}/{_layout(order.shape, axes)}", tensor, order.shape)
 
     def _constant(self, name: str, order: IntArray, node: Node) -> str:
         tensor = self._tensors[name]
@@ -133,3 +132,12 @@ class _Rebuilding:
             name, number = f"{wanted} {number}", number + 1
         self._tensors[name] = dataclasses.replace(tensor, name=name, shape=shape)
         return name
+
+
+def _layout(shape: Shape, axes: Axes | None) -> str:
+    """A tensor's order in a word: by its dimensions, or else by its shape."""
+    if axes is None:
+        return "x".join(map(str, shape))
+    rank = len(axes)
+    known = {(0, *range(2, rank), 1): "nhwc", (0, rank - 1, *range(1, rank - 1)): "nchw"} if rank == 4 else {}
+    return known.get(axes, "".join(map(str, axes)))

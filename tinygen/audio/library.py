@@ -14,10 +14,11 @@ from tinygen.audio.c_tables import lowest_bin, pairs
 from tinygen.audio.description import FrontEnd
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
+from tinygen.part_sizes import PartSizes
 from tinygen.target import HOST, Core
 
-_POINTER = 4
-"""Bytes, on a board."""
+_POINTER, _COUNT_BYTES = 4, 4
+"""Bytes, on a board: of a pointer, and of the number of samples that are there."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,10 @@ class _Pass:
 
 @dataclass(frozen=True)
 class Library:
-    """``<name>.h`` and ``<name>.c``, by path; static RAM and tables in bytes."""
+    """``<name>.h`` and ``<name>.c``, by path, and what they take."""
 
     files: Mapping[str, str]
-    ram_bytes: int
-    const_bytes: int
+    sizes: PartSizes
 
 
 def generate(front_end: FrontEnd, name: str, core: Core = HOST) -> Mapping[str, str]:
@@ -48,12 +48,8 @@ def generate(front_end: FrontEnd, name: str, core: Core = HOST) -> Mapping[str, 
 def library(front_end: FrontEnd, name: str, core: Core = HOST, given: bool = False) -> Library:
     """The same for a name that C can have; where `given`, it writes features to memory that its caller gives it."""
     kind = kind_of(front_end, "dsp" in core.features)
-    points, channels = front_end.fft_size // 2, front_end.filter_bank.channels
-    recent_pairs = pairs(front_end) + kind.history
-    feature_bytes = _POINTER if given else front_end.features * np.dtype(front_end.dtype).itemsize
-    count_bytes = 4
-    ram_bytes = 4 * recent_pairs + kind.value_bytes * points + kind.state_bytes + feature_bytes + count_bytes
-    const_bytes = sum(table.array.nbytes for table in kind.tables)
+    channels = front_end.filter_bank.channels
+    size = _sizes(front_end, kind, core, given)
     common = {
         "name": name,
         "prefix_upper": name.upper(),
@@ -70,24 +66,52 @@ def library(front_end: FrontEnd, name: str, core: Core = HOST, given: bool = Fal
     header = render(
         "audio/front_end.h.j2",
         sample_rate=front_end.sample_rate,
-        ram_bytes=ram_bytes,
-        const_bytes=const_bytes,
+        ram_bytes=size.ram_bytes,
+        const_bytes=size.const_bytes,
         **common,
     )
     source = render(
         kind.template,
-        totals=f"{ram_bytes:,} bytes of static RAM, {const_bytes:,} bytes of tables.",
+        totals=f"{size.ram_bytes:,} bytes of static RAM, {size.const_bytes:,} bytes of tables.",
         arithmetic=kind.arithmetic,
         tables=kind.tables,
         pairs=pairs(front_end),
-        recent_pairs=recent_pairs,
+        recent_pairs=_recent_pairs(front_end, kind),
         history=kind.history,
         **_transform(front_end, kind),
         **_kept(front_end, kind.history),
         **kind.values,
         **common,
     )
-    return Library({f"{name}.h": header, f"{name}.c": source}, ram_bytes, const_bytes)
+    return Library({f"{name}.h": header, f"{name}.c": source}, size)
+
+
+def sizes(front_end: FrontEnd, core: Core = HOST, given: bool = False) -> PartSizes:
+    """What the library takes, whatever its name."""
+    return _sizes(front_end, kind_of(front_end, "dsp" in core.features), core, given)
+
+
+def _sizes(front_end: FrontEnd, kind: Kind, core: Core, given: bool) -> PartSizes:
+    feature_bytes = _POINTER if given else front_end.features * np.dtype(front_end.dtype).itemsize
+    ram = {
+        "samples": 4 * _recent_pairs(front_end, kind),
+        "spectrum": kind.value_bytes * (front_end.fft_size // 2),
+        "channels": kind.state_bytes,
+        "frame": feature_bytes + _COUNT_BYTES,
+    }
+    tables = {table.name: table.array.nbytes for table in kind.tables}
+    return PartSizes({name: count for name, count in ram.items() if count}, tables, _code_bytes(core))
+
+
+def _code_bytes(core: Core) -> int:
+    """At most, as GCC compiles any front end for Cortex-M with -O2 (the tests hold this against what it makes)."""
+    if "dsp" in core.features:
+        return 2_700
+    return 3_600 if "thumb2" in core.features else 4_600
+
+
+def _recent_pairs(front_end: FrontEnd, kind: Kind) -> int:
+    return pairs(front_end) + kind.history
 
 
 def _prototype(front_end: FrontEnd, name: str, given: bool) -> str:

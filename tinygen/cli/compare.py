@@ -31,6 +31,7 @@ from tinygen.report.plain import plain
 )
 @options.OPTIMIZE
 @options.PROFILE
+@options.IO
 @click.option("--out", "-o", type=options.PATH, help="A picture of the figures to write, .png.")
 @options.FORCE
 @options.JSON
@@ -43,6 +44,7 @@ def compare(
     boards: tuple[str, ...],
     optimize: str,
     profile: str,
+    io: str,
     out: Path | None,
     force: bool,
     as_json: bool,
@@ -69,7 +71,7 @@ def compare(
     wish = options.samples_of(data, labels, frontend, pixels, any_layout=True)
     with progress() as report:
         found = comparing.compare(
-            models, boards, wish, Goal(optimize), Options(profile), Progress(report.stage, report.count)
+            models, boards, wish, Goal(optimize), Options(profile, io=io), Progress(report.stage, report.count)
         )
     is_drawn = out is not None and any(entry.costs is not None for entry in found)
     if out is not None and is_drawn:

@@ -48,7 +48,7 @@ def run_recording(
 
     with progress() as report, boards.connected(out, content, port) as peer:
         found = list(_moments(counted(), out, content, peer))
-        stack, hello = peer.session.stack(), peer.session.hello()
+        stack, hello = peer.feed_stack_bytes, peer.session.hello()
     picture = _draw(play, samples, out, content, found, f"{content.name} on {content.board} hears {file.name}")
     _show_heard(found, len(samples), content, stack, hello, picture, as_json)
 
@@ -86,7 +86,7 @@ def run_microphone(
                 found.append(moment)
                 if moment.matters and not as_json:
                     show(word_line(moment, detector.words))
-        stack, hello = peer.session.stack(), peer.session.hello()
+        stack, hello = peer.feed_stack_bytes, peer.session.hello()
     if source.behind > _LATE_S:
         note(f"{content.board} was up to {source.behind:.1f} s behind: samples come faster than it takes them.")
     samples = np.concatenate(heard) if heard else np.zeros(0, np.int16)
@@ -185,7 +185,7 @@ def _show_heard(
         elif not are_words_shown and any(moment.matters for moment in found):
             show(heard_tables.words_table(found, detector.words))
         summary = heard_tables.heard_summary(found, samples / front_end.sample_rate, detector is not None)
-        show(f"\n{summary} {answers.footnote(stack, hello)}")
+        show(f"\n{summary} {answers.footnote(stack, hello, front_end.feed)}")
         if picture is not None:
             show(f"Drawn in {picture}.")
     if not equal:

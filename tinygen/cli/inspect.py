@@ -17,6 +17,7 @@ from tinygen.options import Options
 from tinygen.report.plain import plain
 
 if TYPE_CHECKING:
+    from tinygen.listening.hearing import Hearing
     from tinygen.pipeline import Model
 
 
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 @options.INPUT
 @options.OUTPUT
 @options.INPUT_ROWS
+@options.FRONT_END
+@options.HOP
+@options.DETECTOR
+@options.LABELS
 @click.option("--proofs", is_flag=True, help="Show which cheaper arithmetic was proved to give the profile's results.")
 @click.option(
     "--memory", is_flag=True, help="Show what RAM holds layer by layer, what would save some, and the board's."
@@ -58,6 +63,10 @@ def inspect(
     input_memory: str,
     output_memory: str,
     input_rows: bool,
+    frontend: str | None,
+    hop: int | None,
+    detector: str | None,
+    labels: str | None,
     proofs: bool,
     memory: bool,
     out: Path | None,
@@ -71,12 +80,13 @@ def inspect(
     tinygen inspect kws.tflite
     tinygen inspect kws.tflite --proofs
     tinygen inspect wakeword.tflite --streaming
+    tinygen inspect wakeword.tflite --frontend micro
     tinygen inspect kws.tflite --memory -o memory.svg
     tinygen inspect kws.tflite --json
     """
     from tinygen import pipeline
     from tinygen.placement import parsed
-    from tinygen.report import tables
+    from tinygen.report import front_end_tables, tables
 
     if out is not None and not memory:
         raise UsageError("-o names the file for the picture of --memory", "Add --memory, or leave -o away.")
@@ -84,12 +94,13 @@ def inspect(
         raise UsageError("--memory and --proofs show different things", "Ask for one of them.")
     goal = Goal(optimize, places=parsed(places), prefer=frozenset(kernels), hot=hot)
     interface = options.interface_of(arena, input_memory, output_memory, input_rows)
+    hearing = options.hearing_of(frontend, hop, detector, labels)
     try:
         read = pipeline.read(model, Options(profile, batch, io, options.streaming_of(streaming, time_axis)))
         if memory:
-            _inspect_memory(read, board, goal, interface, out, as_json)
+            _inspect_memory(read, board, goal, interface, hearing, out, as_json)
             return
-        built = pipeline.build(read, board, goal=goal, interface=interface)
+        built = pipeline.build(read, board, goal=goal, interface=interface, hearing=hearing)
     except UnsupportedModel as unsupported:
         rows = pipeline.outline(model)
         if as_json:
@@ -99,26 +110,36 @@ def inspect(
             show(f"\n{unsupported}")
         raise click.exceptions.Exit(1) from None
     if as_json:
-        show_json({"supported": True, "manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)})
+        shown = {"manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)}
+        show_json({"supported": True, **shown, "beside": plain(built.beside) if hearing is not None else None})
         return
     if proofs:
         show(tables.proofs_table(built.manifest.layers))
         show(f"\n{tables.PROOFS_EXPLAINED}")
         return
     show(tables.layer_table(built.manifest.layers))
+    if hearing is not None:
+        show("")
+        show(front_end_tables.sizes_table(built.beside, built.manifest))
     show("")
     show(tables.build_table(built))
 
 
 def _inspect_memory(
-    model: Model, board: str, goal: Goal, interface: Interface, out: Path | None, as_json: bool
+    model: Model,
+    board: str,
+    goal: Goal,
+    interface: Interface,
+    hearing: Hearing | None,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     from tinygen import memory_report, output
     from tinygen.report import memory_tables
 
     if out is not None:
         output.expect_replaceable(out)
-    found = memory_report.memory_report(model, board, goal, interface)
+    found = memory_report.memory_report(model, board, goal, interface, hearing)
     if out is not None:
         output.write_sealed(found.picture, out)
     if as_json:

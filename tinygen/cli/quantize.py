@@ -27,6 +27,12 @@ from tinygen.errors import UsageError
     show_default=True,
     help="How many of the samples set the ranges; all are compared.",
 )
+@click.option(
+    "--int8-edges",
+    is_flag=True,
+    help="For ONNX: inputs and outputs of the file are int8, too, as those of .tflite files are. Else build --io int8 "
+    "leaves the float32 ones out.",
+)
 @options.PIXELS
 @options.TRAINED_WITH
 @options.BOARD
@@ -40,6 +46,7 @@ def quantize(
     out: Path,
     force: bool,
     samples: int,
+    int8_edges: bool,
     pixels: str,
     frontend: str | None,
     board: str,
@@ -70,7 +77,7 @@ def quantize(
     wish = options.samples_of(data, None if test is not None else labels, frontend, pixels)
     other = None if test is None else replace(wish, path=test, labels=labels)
     with progress() as report:
-        made = quantise(model, wish, out, board, samples, other, Progress(report.stage, report.count))
+        made = quantise(model, wish, out, board, samples, other, int8_edges, Progress(report.stage, report.count))
     output.write_file(made.data, out, force)
     if as_json:
         show_json(tables.quantised_json(made, str(out)))
@@ -80,5 +87,6 @@ def quantize(
         show("\nAll layers:\n" if whole else "\nThe layers that add most noise:\n")
         show(tables.layers_table(made.figures, whole))
     show("\n" + "\n".join(made.advice))
-    following = f" Next: tinygen build {shlex.quote(str(out))} --board {board} -o {shlex.quote(out.stem)}"
+    edges = " --io int8" if out.suffix.lower() == ".onnx" and not int8_edges else ""
+    following = f" Next: tinygen build {shlex.quote(str(out))}{edges} --board {board} -o {shlex.quote(out.stem)}"
     show(f"\nWritten to {out}.{'' if made.on_board.refusal else following}")

@@ -76,7 +76,7 @@ def verify(
     from tinygen.report import tables
     from tinygen.report.stack_text import stack_text
     from tinygen.runtimes import RUNTIMES
-    from tinygen.stack_use import stack_use
+    from tinygen.stack_use import stack_uses
     from tinygen.streaming.window_peer import WindowPeer
 
     content = manifest.load(out, of)
@@ -97,7 +97,7 @@ def verify(
         if model.stream is not None:
             peers.append(nullcontext(WindowPeer(model.graph, model.stream, content)))
         original = RUNTIMES[against or content.profile]
-        silent, remark = None, ""
+        silent, remark, board = None, "", None
         if against or original.is_installed:
             try:
                 original.ask(out, content)
@@ -126,21 +126,22 @@ def verify(
                 seed,
                 lambda done, total: report.count("comparing recordings", done, total),
             )
-    stack = stack_use(out, content, used) if on != "host" else None
+    stacks = () if board is None else stack_uses(out, content, used, board.feed_stack_bytes)
     equal = all(found.equal for found in reports)
     explained = all(found.equal or found.explained for found in reports)
     if as_json:
-        if stack:
+        for stack in stacks:
             stack.check()
         verdicts = [plain(found) | {"equal": found.equal, "explained": found.explained} for found in reports]
         shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent, "remark": remark}
-        show_json(shown | {"stack": plain(stack)})
+        of_invoke, of_feed = (plain(stacks[index : index + 1]) for index in (0, 1))
+        show_json(shown | {"stack": next(iter(of_invoke), None), "feed_stack": next(iter(of_feed), None)})
     else:
         _show_reports(reports, content, silent or remark)
-        if stack:
-            show(f"\n{stack_text(stack)}")
+        if stacks:
+            show("\n" + "\n".join(map(stack_text, stacks)))
         show(f"\n{tables.verify_verdict(equal, explained, content.profile)}")
-    if stack:
+    for stack in stacks:
         stack.check()
     if not explained:
         raise click.exceptions.Exit(1)

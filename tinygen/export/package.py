@@ -89,8 +89,11 @@ def _values(
 def _runs(sources: Sources) -> str:
     """Where the package runs, in a sentence."""
     if sources.core is None:
-        return "It runs on any core with a C99 compiler."
-    return f"It runs on any core: {sources.core} and its like run code of their own, all others the same in portable C."
+        return "It runs on any core of 32 bits: all of it is portable C99."
+    return (
+        f"It runs on any core of 32 bits: {sources.core} and its like take code of their own, all others portable C99, "
+        "which computes the same."
+    )
 
 
 def _does(model: Manifest) -> str:

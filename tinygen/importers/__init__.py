@@ -47,6 +47,10 @@ class FileView(Protocol):
         """Indices."""
 
     @property
+    def outputs(self) -> tuple[int, ...]:
+        """Indices."""
+
+    @property
     def batch(self) -> int | None:
         """The batch that the file's shapes are for, where it is open."""
 

@@ -101,6 +101,8 @@ def read_onnx(data: bytes, source: str) -> RawModel:
         model.ParseFromString(data)
     except DecodeError:
         raise InvalidModel(f"{source} is not an ONNX file, or is cut off", "Export the model again.") from None
+    if any(isinstance(text, bytes) for text in _texts(model)):
+        raise InvalidModel(f"{source}: a name in it is no text (UTF-8)", "Export the model again.")
     _keep_names_free(model.graph)
     if not model.HasField("graph") or not model.graph.node:
         raise InvalidModel(f"{source} holds no graph of ONNX operators", "Is it the right file?")
@@ -278,6 +280,19 @@ class _Reader:
         except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
             first = str(error).strip().splitlines()[:1] or ["no reason given"]
             raise self._invalid(f"it breaks the rules of ONNX: {first[0]}", "Export the model again.") from None
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[object]:
+    """Names of all kinds; protobuf gives bytes for what cannot be decoded."""
+    graph = model.graph
+    yield from (entry.domain for entry in model.opset_import)
+    for value in (*graph.initializer, *graph.input, *graph.output):
+        yield value.name
+    for value in (*graph.input, *graph.output):
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 OURS = "~"

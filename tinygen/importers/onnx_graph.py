@@ -73,7 +73,7 @@ def resolved(model: RawModel, source: str, batch: int | None) -> RawGraph:
         if len(folded.nodes) == len(graph.nodes):
             break
         graph = folded
-    return _live(graph)
+    return _of_known_types(_live(graph), source)
 
 
 def _with_batch(inputs: Sequence[RawValue], source: str, batch: int | None) -> tuple[list[RawValue], bool]:
@@ -244,6 +244,31 @@ def _evaluated(node: RawNode, inputs: Mapping[str, Array], opset: int) -> Sequen
     except Exception:
         return None
     return [read_only(np.asarray(value)) for value in found]
+
+
+_LARGEST_VALUE = 2**23
+"""Elements of what is computed at run time: more than any microcontroller holds."""
+
+
+def _of_known_types(graph: RawGraph, source: str) -> RawGraph:
+    """The graph, whose values all have sizes that can be."""
+    problems = []
+    for node in graph.nodes:
+        for name in filter(None, node.outputs):
+            known = graph.types.get(name)
+            if known is None:
+                remedy = "simplify the model first, for example with onnxsim, or give shapes as constants"
+                problems.append(Problem(node.label, node.op, f"the shape of {shortened(name)!r} is not known", remedy))
+            elif any(dim < 1 for dim in known.shape) or math.prod(known.shape) > _LARGEST_VALUE:
+                reason = f"{shortened(name)!r} has the shape {known.shape}; {_LARGEST_VALUE:,} elements are the limit"
+                problems.append(Problem(node.label, node.op, reason, ""))
+    for name in graph.inputs:
+        if math.prod(graph.types[name].shape) > _LARGEST_VALUE:
+            reason = f"it has the shape {graph.types[name].shape}; {_LARGEST_VALUE:,} elements are the limit"
+            problems.append(Problem(f"the input {shortened(name)!r}", "", reason, ""))
+    if problems:
+        raise UnsupportedModel(source, problems)
+    return graph
 
 
 def _live(graph: RawGraph) -> RawGraph:

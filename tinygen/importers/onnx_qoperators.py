@@ -149,7 +149,8 @@ class _Apart:
         flat = np.ones(1, np.float32)
         for _, index, _ in form.reals:
             found = self._constants.get(_input(node, index))  # what is no constant is refused later
-            flat = flat * (np.float32(1) if found is None else found.astype(np.float32).reshape(-1))
+            if found is not None and (found.size == 1 or flat.size in (1, found.size)):
+                flat = flat * found.astype(np.float32).reshape(-1)
         scale = self._name(f"{node.outputs[0]}/bias_scale")
         self._constants[scale] = read_only(flat if flat.size > 1 else flat.reshape(()))
         inputs = (_input(node, form.bias), scale, "")

@@ -24,12 +24,12 @@ from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
 FOLLOWING = frozenset(
     (
-        *("DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "MaxPool", "Reshape", "Slice"),
-        *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+        *("DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"),
+        *("Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
     )
 )
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
-_MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool"}
+_MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"}
 _RENAMED = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 _BOUNDING = ("Relu", "Clip")
 TO_INT8 = "uint8 to int8"
@@ -102,7 +102,7 @@ class Matcher:
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
-        if first is not None and first.dtype == INT8 and (node.op in FOLLOWING or self._is_integer(node.outputs[0])):
+        if first is not None and first.dtype == INT8 and (_follows(node) or self._is_integer(node.outputs[0])):
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             return [*early, Call(node, inputs, outputs)]
         results = [self._result(name) for name in node.outputs]
@@ -172,7 +172,8 @@ class Matcher:
         if dtype not in (INT8, UINT8) and not (dtype == INT32 and x.data is not None):
             raise Refused(f"its input {shortened(name)!r} is {dtype}, supported are int8 and uint8", QUANTISE)
         quant = self._quant(node, dtype, len(x.shape))
-        if quant.scale.size > 1 and (quant.axis >= len(x.shape) or x.shape[quant.axis] != quant.scale.size):
+        is_axis = 0 <= quant.axis < len(x.shape) and x.shape[quant.axis] == quant.scale.size
+        if quant.scale.size > 1 and not is_axis:
             raise Refused(f"its {quant.scale.size} scales do not run along dimension {quant.axis} of {x.shape}")
         if x.data is None:
             return dataclasses.replace(x, quant=quant)
@@ -244,11 +245,16 @@ class Matcher:
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
         if absorbed and not self._is_implied(bounds, quant):
-            self.notes.append(
-                f"ONNX Runtime computes {shortened(name)!r} in float32, since Relu or Clip behind it cuts into the "
-                "range of QuantizeLinear: a value among many can differ by one step"
-            )
+            self._note_float(name, "Relu or Clip behind it cuts into the range of QuantizeLinear")
+        elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
+            self._note_float(name, "several QuantizeLinear with constants of their own read it")
         return tensor, bounds
+
+    def _note_float(self, name: str, reason: str) -> None:
+        self.notes.append(
+            f"ONNX Runtime computes {shortened(name)!r} in float32, since {reason}: a value among many can differ by "
+            "one step"
+        )
 
     def _is_implied(self, bounds: tuple[float, float], quant: Quant) -> bool:
         """Whether integers of that scale cannot be out of bounds anyway."""
@@ -310,6 +316,10 @@ class Matcher:
         y = Tensor(f"{x.name}~int8", x.shape, INT8, quant)
         self._kinds[y.name] = np.dtype(np.uint8)
         return [Call(quantiser, (x,), (y,))]
+
+
+def _follows(node: RawNode) -> bool:
+    return node.op in FOLLOWING or (node.op == "Resize" and node.attributes.get("mode", "nearest") == "nearest")
 
 
 def moved_constant(node: RawNode, x: Tensor, shape: Shape) -> Tensor | None:

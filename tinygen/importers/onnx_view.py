@@ -25,6 +25,7 @@ class OnnxView:
     indices: Mapping[str, int]
     tensors: Sequence[OnnxTensor]
     inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     batch: int | None
     on_uint8: bool = False
 
@@ -36,4 +37,5 @@ def view(data: bytes, source: str) -> OnnxView:
     tensors = [OnnxTensor(str(graph.types[name].dtype), graph.types[name].shape) for name in names]
     count = len(graph.inputs)
     outputs = {name: count + place for place, name in enumerate(graph.outputs)}
-    return OnnxView(outputs, tensors, tuple(range(count)), 1 if graph.has_open_batch else None)
+    places = tuple(range(count, len(names)))
+    return OnnxView(outputs, tensors, tuple(range(count)), places, 1 if graph.has_open_batch else None)

@@ -259,6 +259,7 @@ class FileView:
     """Index of each tensor, by the name that it has in the graph."""
     tensors: Sequence[RawTensor]
     inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     batch: int | None
     """The batch that the file's shapes are for, where it is open."""
     on_uint8: bool
@@ -273,7 +274,8 @@ def view(data: bytes, source: str) -> FileView:
     graph = model.subgraphs[0]
     indices = {name: index for index, name in enumerate(_unique_names(graph))}
     signatures = [signature for signature in model.signatures if signature.subgraph == 0]
-    return FileView(indices, graph.tensors, graph.inputs, file_batch(graph), computes_on_uint8(graph), signatures)
+    on_uint8 = computes_on_uint8(graph)
+    return FileView(indices, graph.tensors, graph.inputs, graph.outputs, file_batch(graph), on_uint8, signatures)
 
 
 def _node_label(raw: RawOperator, names: list[str]) -> str:

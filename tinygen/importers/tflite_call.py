@@ -12,10 +12,8 @@ import numpy as np
 from tinygen import fixedpoint
 from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused
 from tinygen.importers.tflite_file import RawOperator
-from tinygen.ir import Shape, Tensor, read_only
+from tinygen.ir import Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, Clamp, full_range
-from tinygen.ops.strided_copy import StridedCopy, regular_loops, row_major
-from tinygen.ops.table_copy import TableCopy
 from tinygen.ops.window import Axis, Window, same_padding
 from tinygen.options import LITERT
 
@@ -183,22 +181,6 @@ def integers(call: Call, index: int, role: str, shape: tuple[int, ...], *dtypes:
     if given.shape != shape:
         raise Refused(f"the {role} has shape {given.shape}, expected is {shape}")
     return [int(value) for value in given.data.reshape(-1)]
-
-
-def picked(
-    x: Tensor,
-    shape: Shape,
-    indices: Sequence[Sequence[int]],
-    regular: type[StridedCopy],
-    irregular: type[TableCopy],
-) -> StridedCopy | TableCopy:
-    """y[i, j, …] = x[indices[0][i], indices[1][j], …] under `shape`: in steps where the indices allow."""
-    steps = row_major(x.shape)
-    loops = [regular_loops(taken, step) for taken, step in zip(indices, steps, strict=True)]
-    if None in loops:
-        return irregular(shape, tuple(indices))
-    offset = sum(taken[0] * step for taken, step in zip(indices, steps, strict=True))
-    return regular(shape, offset, tuple(loop for found in loops if found is not None for loop in found))
 
 
 _LARGEST_STEP = 32767

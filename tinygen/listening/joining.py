@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinygen import manifest
-from tinygen.errors import UsageError
+from tinygen.errors import DoesNotFit, UsageError
+from tinygen.goal import Goal
 from tinygen.interface import EXTERNAL, STATIC, Interface
 from tinygen.library import Library, Origin
 from tinygen.listening.detector import Detector
+from tinygen.listening.detector_for import detector_for
 from tinygen.listening.frames import Frames, frames_of
 from tinygen.listening.hearing import Hearing
-from tinygen.listening.library import listening_library
+from tinygen.listening.library import listening_library, listening_sizes
 from tinygen.listening.part import LibraryPart
+from tinygen.part_sizes import NOTHING, PartSizes
 from tinygen.target import HOST, Core
 
 if TYPE_CHECKING:  # the pipeline imports this module
@@ -30,11 +34,8 @@ class Joined:
     library: Library
     host: Library
     manifest: manifest.FrontEnd
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Bytes of RAM and of tables, besides the model's."""
-        return self.manifest.ram_bytes, self.manifest.const_bytes
+    sizes: PartSizes
+    """Of what is beside the model."""
 
 
 def listening_interface(models: Sequence[Model], hearing: Hearing, interface: Interface) -> Interface:
@@ -56,6 +57,53 @@ def listening_interface(models: Sequence[Model], hearing: Hearing, interface: In
     (model,) = models
     kept = frames_of(model.graph, model.stream, hearing).kept
     return dataclasses.replace(interface, input=EXTERNAL) if kept else interface
+
+
+def beside(models: Sequence[Model], hearing: Hearing | None, interface: Interface, core: Core) -> PartSizes:
+    """What there will be beside the model, with the model's interface as `listening_interface` gives it."""
+    if hearing is None:
+        return NOTHING
+    (model,) = models
+    frames = frames_of(model.graph, model.stream, hearing)
+    output = model.graph.tensors[model.graph.outputs[0]]
+    zero_point = 0 if output.quant is None else int(output.quant.zero_point[0])
+    detector = detector_of(model, hearing, frames)
+    is_own = interface.input == EXTERNAL
+    return listening_sizes(hearing.front_end, frames, detector, is_own, (output.dtype, zero_point), core)
+
+
+def detector_of(model: Model, hearing: Hearing, frames: Frames) -> Detector | None:
+    """The detector that is wished for, for this model. Raises UsageError where that cannot be."""
+    wish = hearing.detector
+    return None if wish is None else detector_for(model.graph, hearing.front_end, frames, wish)
+
+
+@contextlib.contextmanager
+def within(goal: Goal, sizes: PartSizes) -> Iterator[Goal]:
+    """The goal with those budgets that are left for the model.
+
+    Raises DoesNotFit where nothing is left, and says of any that comes from within what is not there for the model.
+    """
+    taken = {"RAM": (goal.ram_budget, sizes.ram_bytes), "flash": (goal.flash_budget, sizes.flash_bytes)}
+    given = [(what, budget, size) for what, (budget, size) in taken.items() if budget is not None and size]
+    for what, budget, size in given:
+        if size >= budget:
+            raise DoesNotFit(
+                f"the front end with its detector needs {size:,} bytes of {what}, the budget is {budget:,}",
+                f"Raise the {what} budget.",
+            )
+    left = {what: budget - size for what, budget, size in given}
+    try:
+        yield dataclasses.replace(
+            goal,
+            ram_budget=left.get("RAM", goal.ram_budget),
+            flash_budget=left.get("flash", goal.flash_budget),
+        )
+    except DoesNotFit as error:
+        if not given:
+            raise
+        of = " and ".join(f"{size:,} of the {budget:,} bytes of {what}" for what, budget, size in given)
+        raise DoesNotFit(f"{error.message}: the front end with its detector takes {of}", error.remedy) from None
 
 
 def join(
@@ -97,7 +145,8 @@ def join(
             restart=f"{name}_restart",
             detect=None if detector is None else f"{name}_detect",
             detector=detector,
-            ram_bytes=ours.ram_bytes,
-            const_bytes=ours.const_bytes,
+            ram_bytes=ours.sizes.ram_bytes,
+            const_bytes=ours.sizes.const_bytes,
         ),
+        ours.sizes,
     )

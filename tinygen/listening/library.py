@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
+
+import numpy as np
 
 from tinygen.audio import FrontEnd
 from tinygen.audio.library import library as front_end_library
+from tinygen.audio.library import sizes
 from tinygen.c_text import C_TYPES
 from tinygen.emit import render
 from tinygen.interface import EXTERNAL
 from tinygen.listening.detector import Detector
-from tinygen.listening.detector_library import detector_library
+from tinygen.listening.detector_library import detector_library, detector_sizes
 from tinygen.listening.frames import Frames
 from tinygen.listening.part import COUNTER_BYTES, LibraryPart
 from tinygen.manifest import Port
+from tinygen.part_sizes import NOTHING, PartSizes
 from tinygen.target import Core
+
+_CODE_BYTES = 192
+"""At most, as GCC compiles what feeds frames to the model for Cortex-M with -O2."""
 
 
 def listening_library(
@@ -34,9 +42,8 @@ def listening_library(
     (given,), outputs = ports
     is_own = given.memory == EXTERNAL
     part = front_end_library(front_end, f"{name}_front_end", core, given=True)
-    window_bytes = -(-frames.elements // 4) * 4 if is_own else 0
-    counters = (frames.new > 1) + (frames.kept > 0)
-    ram_bytes, const_bytes = part.ram_bytes + window_bytes + counters * COUNTER_BYTES, part.const_bytes
+    output = outputs[0]
+    size = listening_sizes(front_end, frames, detector, is_own, (np.dtype(output.dtype), output.zero_point or 0), core)
     values = {
         "name": name,
         "prefix_upper": name.upper(),
@@ -44,8 +51,8 @@ def listening_library(
         "summary": _summary(front_end, frames),
         "usage": textwrap.wrap(_usage(frames, name, has_state, len(outputs)), 116),
         "input": given,
-        "output": outputs[0],
-        "output_type": C_TYPES[outputs[0].dtype],
+        "output": output,
+        "output_type": C_TYPES[output.dtype],
         "has_state": has_state,
         "is_own": is_own,
         "has_words": detector is not None,
@@ -56,19 +63,38 @@ def listening_library(
         "kept": frames.kept,
         "new": frames.new,
         "elements": frames.elements,
-        "words": window_bytes // 4,
+        "words": _window_bytes(frames) // 4,
         "zero_point": frames.zero_point,
     }
-    words = None if detector is None else detector_library(detector, name, origin, outputs[0])
-    if words is not None:
-        ram_bytes, const_bytes = ram_bytes + words.ram_bytes, const_bytes + words.const_bytes
+    words = None if detector is None else detector_library(detector, name, origin, output)
+    totals = {"ram_bytes": size.ram_bytes, "const_bytes": size.const_bytes}
     files = {
         **{f"src/{path}": text for path, text in part.files.items()},
-        f"src/{name}_audio.h": render("listening/audio.h.j2", **values, ram_bytes=ram_bytes, const_bytes=const_bytes),
-        f"src/{name}_audio.c": render("listening/audio.c.j2", **values, ram_bytes=ram_bytes, const_bytes=const_bytes),
+        f"src/{name}_audio.h": render("listening/audio.h.j2", **values, **totals),
+        f"src/{name}_audio.c": render("listening/audio.c.j2", **values, **totals),
         **(words.files if words is not None else {}),
     }
-    return LibraryPart(files, ram_bytes, const_bytes)
+    return LibraryPart(files, size)
+
+
+def listening_sizes(
+    front_end: FrontEnd,
+    frames: Frames,
+    detector: Detector | None,
+    is_own: bool,
+    output: tuple[np.dtype[Any], int],
+    core: Core,
+) -> PartSizes:
+    """What it takes: front end, window if it is its own, and detector, for an output of this type and zero point."""
+    counters = (frames.new > 1) + (frames.kept > 0)
+    ram = {"window": _window_bytes(frames) if is_own else 0, "counters": counters * COUNTER_BYTES}
+    around = PartSizes({name: count for name, count in ram.items() if count}, {}, _CODE_BYTES)
+    words = NOTHING if detector is None else detector_sizes(detector, *output)
+    return sizes(front_end, core, given=True) + around + words
+
+
+def _window_bytes(frames: Frames) -> int:
+    return -(-frames.elements // 4) * 4
 
 
 def _summary(front_end: FrontEnd, frames: Frames) -> str:

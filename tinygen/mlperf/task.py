@@ -11,6 +11,7 @@ from tinygen.interface import ROWS
 from tinygen.ir import Array
 from tinygen.manifest import Port
 from tinygen.mlperf.pixels import pixel_table
+from tinygen.part_sizes import PartSizes
 
 FEATURES, PIXELS, WINDOWS = "features", "pixels", "windows"
 """What the host sends: int8 as the model takes it; uint8, one for each colour of a pixel; float32."""
@@ -85,14 +86,10 @@ class Task:
         return 1 if self.kind.data == WINDOWS else math.prod(self.output.shape)
 
     @property
-    def ram_bytes(self) -> int:
-        """Of the buffer of raw data, and of results."""
-        return -(-self.raw_bytes // 4) * 4 + 4 * self.results
-
-    @property
-    def flash_bytes(self) -> int:
-        """Of what pixels are to the model, and of the protocol, beyond those of tinygen's own."""
-        return _PROTOCOL_BYTES + (0 if self.pixels is None else self.pixels.nbytes)
+    def sizes(self) -> PartSizes:
+        """The buffer of raw data, results; what pixels are to the model, and the protocol, beyond tinygen's own."""
+        ram = {"raw data": -(-self.raw_bytes // 4) * 4, "results": 4 * self.results}
+        return PartSizes(ram, {"pixels": 0 if self.pixels is None else self.pixels.nbytes}, _PROTOCOL_BYTES)
 
 
 def task_of(name: str, inputs: Sequence[Port], outputs: Sequence[Port], wish: TaskWish) -> Task:

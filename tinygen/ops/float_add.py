@@ -151,7 +151,7 @@ def cases() -> tuple[Case, ...]:
         _case("first_is_per_channel", (1, 4, 1, 1), (1, 4, 3, 5)),
         _case("both_broadcast", (1, 4, 1, 5), (1, 1, 3, 1)),
         _case("constant", (1, 4, 3, 5), (5,), constant=True),
-        _case("uint8", (1, 19, 19), (1, 19, 19), dtype="uint8", zero_points=(3, 250, 100)),
+        _case("uint8", (1, 19, 19), (1, 19, 19), dtype="uint8", zero_points=(3, 250, 100), constant=True),
         # Where sums end in ties, no line takes all steps.
         _case("ties", (1, 40, 40), (1, 40, 40), a_scale=0.05, b_scale=0.1, output_scale=0.1),
         _case(
@@ -163,6 +163,7 @@ def cases() -> tuple[Case, ...]:
             output_scale=1.0,
             dtype="uint8",
             zero_points=(0, 255, 3),
+            constant=True,
         ),
         _case("far_scales", (1, 33), (1, 33), a_scale=3.0, b_scale=0.00004, output_scale=2.9),
         _case("fine_output", (1, 33), (1, 33), output_scale=0.0005),

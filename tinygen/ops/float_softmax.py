@@ -57,8 +57,9 @@ class FloatSoftmax(Rowwise):
         return float(np.floor(np.float32(1) / np.float32(self.output_scale)))
 
     def exponentials(self, length: int) -> FloatArray:
-        """(256,): of max - x = 0, 1, ... in rows of `length`, computed in double."""
-        room = max(0.0, math.log(np.float32(_LARGEST) / np.float32(length)) - 5) / self.scale
+        """(256,): of max - x = 0, 1, ... in rows of `length`, computed in double, but for one logarithm."""
+        logarithm = math.log(np.float32(_LARGEST) / np.float32(length))
+        room = max(0.0, float(np.float32(logarithm)) - 5) / self.scale
         return np.asarray(np.exp((room - np.arange(256)) * self.scale).astype(np.float32))
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:

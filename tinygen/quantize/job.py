@@ -13,7 +13,11 @@ from tinygen.quantize.runner import Runner
 
 
 class Job(Protocol):
-    """A float model on its way; made from a source file and a folder for what lies between."""
+    """A float model on its way.
+
+    It is made from a source file, a folder for what lies between, and whether to have int8 edges. With them, inputs
+    and outputs of the file are int8; without, and in a format that has the choice, float32.
+    """
 
     suffix: str
     """Of the int8 model's file."""

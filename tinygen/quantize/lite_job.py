@@ -23,11 +23,11 @@ _SIMPLER = "Does the model convert without quantising? Layers of your own have t
 
 
 class LiteJob:
-    """A Keras model, a SavedModel, or a float .tflite file, which is quantised as it is."""
+    """A Keras model, a SavedModel, or a float .tflite file, which is quantised as it is. Edges are int8."""
 
     suffix = ".tflite"
 
-    def __init__(self, source: Path, folder: Path) -> None:
+    def __init__(self, source: Path, folder: Path, int8_edges: bool = True) -> None:
         self._source, self._folder = source, folder
         self._program = EDGE_QUANTIZER if source.suffix.lower() == ".tflite" else TENSORFLOW
         self._program.expect()

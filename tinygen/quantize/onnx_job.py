@@ -18,7 +18,7 @@ class OnnxJob:
 
     suffix = ".onnx"
 
-    def __init__(self, source: Path, folder: Path) -> None:
+    def __init__(self, source: Path, folder: Path, int8_edges: bool) -> None:
         with_onnxruntime.expect()
         model = onnx_float.prepared(source)
         self.inputs = onnx_float.inputs_of(source, model)
@@ -26,13 +26,14 @@ class OnnxJob:
         self._folder = folder
         self._float = with_onnxruntime.simplified(model, folder)
         self._int8: Any = None
+        self._has_int8_edges = int8_edges
         self.quantiser = version_of("onnxruntime")
         self.layers = _layers(self._float)
         self.float_bytes = source.stat().st_size
 
     def to_int8(self, calibration: Mapping[str, Array]) -> bytes:
         """The int8 model."""
-        self._int8 = with_onnxruntime.to_int8(self._float, calibration, self._folder)
+        self._int8 = with_onnxruntime.to_int8(self._float, calibration, self._folder, self._has_int8_edges)
         data: bytes = self._int8.SerializeToString(deterministic=True)
         return data
 

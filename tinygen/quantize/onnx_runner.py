@@ -19,8 +19,14 @@ class OnnxRunner:
     """
 
     def __init__(self, model: Any) -> None:
+        import onnx
+
         self.scalings = _scalings(model)
-        self._inputs = [value.name for value in model.graph.input if value.name not in _constants(model)]
+        self._inputs = {
+            value.name: value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+            for value in model.graph.input
+            if value.name not in _constants(model)
+        }
         self._outputs = [value.name for value in model.graph.output]
         self._plain = _session(model)
         self._names = self._between(model)
@@ -47,10 +53,9 @@ class OnnxRunner:
         return {node.output[0]: node.output[0] for node in model.graph.node if node.op_type != "Constant"}
 
     def _feed(self, inputs: Sequence[Array]) -> dict[str, Array]:
-        scaled = (self.scalings.get(name) for name in self._inputs)
         return {
-            name: array if scaling is None else scaling.quantised(array)
-            for name, scaling, array in zip(self._inputs, scaled, inputs, strict=True)
+            name: array if is_float else self.scalings[name].quantised(array)
+            for (name, is_float), array in zip(self._inputs.items(), inputs, strict=True)
         }
 
     def _real(self, name: str, value: Array) -> Array:

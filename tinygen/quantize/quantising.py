@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinygen import pipeline
 from tinygen.errors import InvalidModel, TinygenError, UsageError
+from tinygen.options import Options
 from tinygen.quantize import reading
 from tinygen.quantize.advice import advice
 from tinygen.quantize.data import Data, able_to_calibrate
@@ -107,11 +108,13 @@ def quantise(
     board: str,
     samples: int = SAMPLES,
     test: reading.Wish | None = None,
+    int8_edges: bool = False,
     progress: Progress | None = None,
 ) -> Quantised:
     """Quantise to int8 with at most so many of the samples, and measure with those of `test`, or with all.
 
-    Nothing is written: `out` is for the name.
+    Nothing is written: `out` is for the name. `int8_edges` are for ONNX, where inputs and outputs stay float32 without;
+    those of .tflite files are int8.
 
     Raises UsageError, ModelError, InputError, ToolError.
     """
@@ -119,7 +122,7 @@ def quantise(
     kind = expect_source(source, out)
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
         progress.stage(f"reading {source}")
-        job: Job = kind(source, Path(folder))
+        job: Job = kind(source, Path(folder), int8_edges)
         given = reading.read(wish, job.inputs, job.outputs)
         calibration = able_to_calibrate(given.spread(samples))
         data = given if test is None else reading.read(test, job.inputs, job.outputs)
@@ -158,7 +161,7 @@ def _ranges(data: Data, job: Job) -> tuple[InputRange, ...]:
 
 def _on_board(content: bytes, name: str, board: str) -> OnBoard:
     try:
-        fit = pipeline.build(pipeline.decode(content, name), board).fit
+        fit = pipeline.build(pipeline.decode(content, name, Options(io="int8")), board).fit
     except TinygenError as error:
         return OnBoard(board, refusal=str(error))
     return OnBoard(board, fit.ram_needed, fit.ram_available, fit.flash_needed, fit.flash_available)

@@ -37,8 +37,8 @@ def simplified(model: Any, folder: Path) -> Any:
     return onnx.load(target)
 
 
-def to_int8(model: Any, calibration: Mapping[str, Array], folder: Path) -> Any:
-    """An int8 model in QDQ form with int8 inputs and outputs, from a simplified one. Raises ToolFailed.
+def to_int8(model: Any, calibration: Mapping[str, Array], folder: Path, edges: bool) -> Any:
+    """An int8 model in QDQ form, with int8 `edges` or float32 ones, from a simplified one. Raises ToolFailed.
 
     `calibration` has for each input an array (samples, *shape). Weights are symmetric, with a scale for each channel;
     ranges of activations are the least and the greatest that was seen.
@@ -76,13 +76,15 @@ def to_int8(model: Any, calibration: Mapping[str, Array], folder: Path) -> Any:
         )
     except Exception as error:  # its tools raise whatever they meet
         raise _failed("quantise the model", error) from None
-    return int8_edges(onnx.load(target))
+    made = onnx.load(target)
+    return _tidied(int8_edges(made) if edges else made)
 
 
 def int8_edges(model: Any) -> Any:
     """The model with int8 inputs and outputs, wherever all that reads one quantises it, and what writes one scales it.
 
-    Names stay: what was called x in float is called x in int8.
+    Names stay: what was called x in float is called x in int8. ONNX Runtime on x86-64 computes on uint8, and cannot
+    make that of int8 edges: the first and the last operators then stay in float there.
     """
     import onnx
 
@@ -105,8 +107,13 @@ def int8_edges(model: Any) -> Any:
             graph.node.remove(scaling)
             _rename(graph, inner, value.name)
             value.type.tensor_type.elem_type = onnx.TensorProto.INT8
-    del graph.value_info[:]  # of names and types that are gone
-    used = {node.domain or "" for node in graph.node}  # its optimiser lists every domain that it knows
+    return model
+
+
+def _tidied(model: Any) -> Any:
+    """Without shapes of names that are gone, and domains that nothing is of: its optimiser lists all that it knows."""
+    del model.graph.value_info[:]
+    used = {node.domain or "" for node in model.graph.node}
     for opset in [opset for opset in model.opset_import if opset.domain not in used]:
         model.opset_import.remove(opset)
     return model

@@ -49,7 +49,7 @@ def _values(values: Sequence[float]) -> str:
     return shown if len(values) <= _SHOWN_VALUES else f"{shown} … {len(values)} in all"
 
 
-def footnote(stack: int | None, hello: Hello) -> str:
+def footnote(stack: int | None, hello: Hello, user: str = "an invoke") -> str:
     """What the ticks are, and how much stack was used."""
     if hello.emulated_ticks:
         ticks = "Ticks are the emulator's, in step with executed instructions; they are not time."
@@ -57,7 +57,7 @@ def footnote(stack: int | None, hello: Hello) -> str:
         ticks = f"Ticks are of {hello.tick_hz / 1e6:g} MHz."
     else:
         ticks = "The board does not say how long its ticks are."
-    return ticks + ("" if stack is None else f" Stack used by an invoke: {stack:,} bytes.")
+    return ticks + ("" if stack is None else f" Stack used by {user}: {stack:,} bytes.")
 
 
 def demo_table(shown: Demonstration) -> Table:

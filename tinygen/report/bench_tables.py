@@ -62,6 +62,7 @@ def count_notes(count: Count) -> str:
         + (f", and {borrowed:,} of the compiler's libraries" if borrowed else "")
         + f"; {count.ram_bytes:,} bytes of static RAM. Stack below the invoke's caller: {count.stack_bytes:,} bytes, "
         + f"{bound_text(count.stack_bound)}."
+        + (f" Of taking samples: {bound_text(count.feed_stack_bound)}." if count.feed_stack_bound else "")
     )
     assumed = "; ".join(count.cost.assumptions)
     cycles = f"* modelled, never measured. Source: {count.cost.source}. Assumed: {assumed}."
@@ -88,4 +89,4 @@ def timing_notes(timing: Timing) -> str:
     else:
         unit = f"Measured on {timing.board}, in ticks of {timing.tick_hz / 1e6:g} MHz"
         unit += f": {timing.ticks / timing.tick_hz * 1e3:.3g} ms." if timing.ticks is not None else "."
-    return f"{unit} {stack_text(timing.stack)}"
+    return " ".join([unit, *map(stack_text, timing.stacks)])

@@ -33,7 +33,7 @@ def conversation_verdict(shown: Conversation) -> str:
     right = sum(
         spoken is not None and moment is not None and moment.word == spoken.said for spoken, moment in shown.answers
     )
-    lines = [footnote(shown.stack_bytes, shown.hello), ""]
+    lines = [footnote(shown.stack_bytes, shown.hello, f"{shown.name}_feed"), ""]
     if shown.success:
         lines.append(
             f"SUCCESS: {shown.board} answered {shown.seconds:.1f} s of samples with exactly the reference's bytes, "

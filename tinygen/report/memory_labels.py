@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from tinygen.memory_map import Block, MemoryMap
+from tinygen.memory_map import KEPT, Block, MemoryMap
 from tinygen.report.memory_scale import LETTER, Rectangle, Scale
 from tinygen.report.memory_text import shape_words, xml_text
 
@@ -100,7 +100,7 @@ def _clear(drawn: MemoryMap, scale: Scale, block: Block) -> Iterator[Rectangle]:
     """
     hatched = [area for area in drawn.shared if block in (area.older, area.newer)]
     taken = {area.moment for area in hatched}
-    if drawn.peak is not None and block.role != "state":
+    if drawn.peak is not None and block.role not in KEPT:
         taken.add(2 * drawn.peak + 1)
     moments = range(block.alive.first, block.alive.last + 1)
     runs = [list(run) for is_taken, run in groupby(moments, taken.__contains__) if not is_taken] or [list(moments)]
@@ -118,7 +118,7 @@ def _clear(drawn: MemoryMap, scale: Scale, block: Block) -> Iterator[Rectangle]:
 
 def _lies_upon(other: Block, block: Block, first: int, last: int) -> bool:
     """Whether another block is drawn upon this one, or in the same place, and is not larger."""
-    if (other.role == "state") != (block.role == "state") or other is block:
+    if (other.role in KEPT) != (block.role in KEPT) or other is block:
         return False
     is_smaller = (other.bytes, other.alive, other.name) < (block.bytes, block.alive, block.name)
     meets = other.alive.first <= last and first <= other.alive.last

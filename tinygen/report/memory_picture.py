@@ -39,6 +39,7 @@ _FILLS = {
     "scratch": ("#f4a582",),
     "rows": ("#f1f6e3",),
     "state": ("#cfbce4",),
+    "front end": ("#d9c9b4", "#ece3d6"),
 }
 _WORDS = {
     "input": "input",
@@ -47,6 +48,7 @@ _WORDS = {
     "scratch": "scratch of a layer",
     "rows": "rows between layers that are computed together",
     "state": "state, kept between invocations",
+    "front end": "front end and detector",
 }
 _LINE_FILLS = ("#b9d77f", "#d6e8ae")
 _QUIET, _ALARMING = "#4a5663", "#8a1c00"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, count
 from typing import NamedTuple
 
-from tinygen.memory_map import Block, Inner, MemoryMap
+from tinygen.memory_map import KEPT, Block, Inner, MemoryMap
 
 LETTER = 6.6
 """Pixels that a letter of the small text takes, about."""
@@ -41,13 +41,14 @@ class Title(NamedTuple):
 
 @dataclass(frozen=True)
 class Scale:
-    """From moments and bytes to pixels. The arena lies above the states, which never change places."""
+    """From moments and bytes to pixels. The arena lies above what never changes places."""
 
     starts: tuple[float, ...]
     """Where each moment begins, and at last where the last one ends. Before each layer there is the wait for it."""
     parts: tuple[int, ...]
     """Of each layer, side by side: one, but of a group."""
-    state_bytes: int
+    kept_bytes: int
+    """Below the arena."""
     top_bytes: int
 
     def x(self, moment: int) -> float:
@@ -70,18 +71,18 @@ class Scale:
 
     def rectangle(self, first: int, last: int, start: int, end: int) -> Rectangle:
         """The arena's bytes from `start` to `end`, from the beginning of one moment to the end of another."""
-        return self._rectangle(self.x(first), self.x(last + 1), self.state_bytes + start, self.state_bytes + end)
+        return self._rectangle(self.x(first), self.x(last + 1), self.kept_bytes + start, self.kept_bytes + end)
 
     def area(self, block: Block) -> Rectangle:
         """All of a block."""
-        below = 0 if block.role == "state" else self.state_bytes
+        below = 0 if block.role in KEPT else self.kept_bytes
         ends = self.x(block.alive.first), self.x(block.alive.last + 1)
         return self._rectangle(*ends, below + block.offset, below + block.end)
 
     def inner(self, inner: Inner) -> Rectangle:
         """All of what is in use for some parts of a group."""
         ends = self._part(inner.layer, inner.first), self._part(inner.layer, inner.last + 1)
-        return self._rectangle(*ends, self.state_bytes + inner.block.offset, self.state_bytes + inner.block.end)
+        return self._rectangle(*ends, self.kept_bytes + inner.block.offset, self.kept_bytes + inner.block.end)
 
     def middle(self, title: Title) -> float:
         """Where a title's layer, or part, has its middle."""
@@ -112,7 +113,7 @@ def scale_for(drawn: MemoryMap, titles: Sequence[Title], room: int | None) -> Sc
     for count_of_parts in parts:
         widths += [pitch / 2 if count_of_parts == 1 else max(pitch / 2, _PITCH[0]) * count_of_parts, pitch / 2]
     starts = [0.0, *accumulate(widths)]
-    alone = Scale(tuple(starts), parts, drawn.state_bytes, round(top * 1.04) + 1)
+    alone = Scale(tuple(starts), parts, drawn.kept_bytes, round(top * 1.04) + 1)
     overhang = max((slanted(title.text) - alone.middle(title) for title in titles), default=0.0)
     left = MARGIN + max(62.0, overhang)  # 62: bytes, and what they are
     return replace(alone, starts=tuple(round(left + start, 2) for start in starts))
@@ -120,7 +121,7 @@ def scale_for(drawn: MemoryMap, titles: Sequence[Title], room: int | None) -> Sc
 
 def without_sharing(drawn: MemoryMap) -> int:
     """All bytes, where no two blocks share any."""
-    return drawn.disjoint_bytes + drawn.scratch_bytes + drawn.state_bytes
+    return drawn.disjoint_bytes + drawn.scratch_bytes + drawn.kept_bytes
 
 
 def slanted(title: str) -> float:

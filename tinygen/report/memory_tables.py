@@ -41,6 +41,8 @@ def bound_text(memory: MemoryMap) -> str:
     saved = memory.disjoint_bytes - memory.arena_bytes
     shared = f" Sharing bytes between inputs and outputs saves {saved:,} of {memory.disjoint_bytes:,}." if saved else ""
     state = f" States take {memory.state_bytes:,} bytes more." if memory.state_bytes else ""
+    if memory.front_end_bytes:
+        state += f" The front end takes {memory.front_end_bytes:,} more."
     return f"Arena: {memory.arena_bytes:,} bytes; {least}.{shared}{state}"
 
 

@@ -49,6 +49,8 @@ def totals_text(memory: MemoryMap, board: str, room: int) -> str:
         parts.append(f"without sharing bytes {memory.disjoint_bytes:,}")
     if memory.state_bytes:
         parts.append(f"state {memory.state_bytes:,}")
+    if memory.front_end_bytes:
+        parts.append(f"front end {memory.front_end_bytes:,}")
     if memory.scratch_bytes:
         parts.append(f"scratch apart from it {memory.scratch_bytes:,}")
     over = memory.bytes - room

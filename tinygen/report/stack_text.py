@@ -7,14 +7,14 @@ from tinygen.stack_use import UNPAINTED, StackUse
 
 
 def bound_text(bound: Bound) -> str:
-    """What no invoke can exceed."""
+    """What no call can exceed."""
     if bound.bytes is None:
         return f"without a bound for all inputs: {bound.path[-1]}, {bound.reason}"
     return f"for no input more than {bound.bytes:,} (in {bound.path[-1]}); what interrupts push comes on top"
 
 
 def stack_text(use: StackUse) -> str:
-    """What an invoke used, and what it cannot exceed, in a sentence."""
+    """What a function used, and what it cannot exceed, in a sentence."""
     if use.used is None:
         used = "the board cannot tell what was used"
     else:

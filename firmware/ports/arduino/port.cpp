@@ -18,9 +18,9 @@ int port_getc(void)
 
 void port_putc(uint8_t byte)
 {
-    static uint8_t before = 0;
+    static uint8_t before = BOARD_LAST_BYTE;
     BOARD_SERIAL.write(byte);
-    if (byte == 0 && before != 0) { /* the end of a frame: USB would keep what does not fill a packet */
+    if (byte == BOARD_LAST_BYTE && before != BOARD_LAST_BYTE) { /* USB would keep what does not fill a packet */
         BOARD_SERIAL.flush();
     }
     before = byte;

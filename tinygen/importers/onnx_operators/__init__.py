@@ -5,16 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tinygen.importers.onnx_call import Converter
-from tinygen.importers.onnx_operators import convolutions, curves, edges, elementwise, matmuls, moves, pools, softmax
+from tinygen.importers.onnx_operators import (
+    convolutions,
+    curves,
+    edges,
+    elementwise,
+    images,
+    matmuls,
+    moves,
+    pools,
+    reductions,
+    slices,
+    softmax,
+)
 
 CONVERTERS: Mapping[str, Converter] = {
     **convolutions.CONVERTERS,
     **curves.CONVERTERS,
     **edges.CONVERTERS,
     **elementwise.CONVERTERS,
+    **images.CONVERTERS,
     **matmuls.CONVERTERS,
     **moves.CONVERTERS,
     **pools.CONVERTERS,
+    **reductions.CONVERTERS,
+    **slices.CONVERTERS,
     **softmax.CONVERTERS,
 }
 

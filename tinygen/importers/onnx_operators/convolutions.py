@@ -44,7 +44,7 @@ def _conv(call: Call) -> Sequence[Converted]:
         taps = kept(weights, "ohwi", values.transpose(0, 2, 3, 1), 0, scales)
     return [
         *before,
-        Converted(converted, (image, taps, bias(call, 2, x, weights, filters, in_scale=True)), (result,)),
+        Converted(converted, (image, taps, bias(call, 2, x, scales, filters, in_scale=True)), (result,)),
         *after,
     ]
 

@@ -19,14 +19,15 @@ from tinygen.importers.onnx_call import (
     to_nhwc,
 )
 from tinygen.ir import Tensor
-from tinygen.ops.common import FLOAT32, full_range
+from tinygen.ops.common import FLOAT32, Clamp, full_range
 from tinygen.ops.curve import CODES, ChannelCurves, Curve
 
 
-def requantised(x: Tensor, y: Tensor) -> Converted:
-    """The same numbers in another scale."""
+def requantised(x: Tensor, y: Tensor, limits: Clamp | None = None) -> Converted:
+    """The same numbers in another scale, within limits."""
     scale, zero_point = scale_and_zero_point(y, "output")
-    return Converted(Curve.of("QuantizeLinear", reals(x), float(scale), zero_point, full_range(y.dtype)), (x,), (y,))
+    limits = full_range(y.dtype) if limits is None else limits
+    return Converted(Curve.of("QuantizeLinear", reals(x), float(scale), zero_point, limits), (x,), (y,))
 
 
 def reals(x: Tensor) -> FloatArray:

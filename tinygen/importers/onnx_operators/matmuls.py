@@ -18,7 +18,7 @@ def _turned(x: Tensor) -> tuple[Tensor, list[Converted]]:
 
 
 def _product(
-    call: Call, x: Tensor, weights: Tensor, y: Tensor, axis: int, biases: Tensor, alpha: float = 1.0
+    call: Call, x: Tensor, weights: Tensor, y: Tensor, axis: int, with_bias: int | None = 2, alpha: float = 1.0
 ) -> Converted:
     """Rows of x by the constant `weights`, whose output channels are dimension `axis`."""
     if not x.shape:
@@ -33,6 +33,7 @@ def _product(
         keep_num_dims=True,
     )
     rows = values if axis == 0 else values.T
+    biases = bias(call, with_bias, x, scales, len(rows))
     return Converted(op, (x, kept(weights, "rows" if axis == 0 else "columns", rows, 0, scales), biases), (y,))
 
 
@@ -43,8 +44,8 @@ def _sides(call: Call) -> tuple[Tensor, Tensor]:
 def _matmul(call: Call) -> Sequence[Converted]:
     a, b = _sides(call)
     if b.data is not None and len(b.shape) == 2:
-        return [_product(call, a, b, call.output, 1, bias(call, 2, a, b, b.shape[1]))]
-    if a.data is not None and len(a.shape) == 2 and len(b.shape) == 2:
+        return [_product(call, a, b, call.output, 1)]
+    if a.data is not None and len(a.shape) == 2 and len(b.shape) == 2 and call.optional(2) is None:
         return _constant_first(call, a, b, 0, turn=True)
     raise Refused(
         f"it multiplies {a.shape} and {b.shape}, supported is one constant matrix of two dimensions",
@@ -59,8 +60,7 @@ def _constant_first(
     columns, before = _turned(b) if turn else (b, [])
     y = call.output
     result = Tensor(f"{y.name}~turned", y.shape[::-1], y.dtype, y.quant)
-    biases = bias(call, 3, b, a, a.shape[axis])
-    return [*before, _product(call, columns, a, result, axis, biases, alpha), transposed(result, (1, 0), y)]
+    return [*before, _product(call, columns, a, result, axis, None, alpha), transposed(result, (1, 0), y)]
 
 
 def _gemm(call: Call) -> Sequence[Converted]:
@@ -77,11 +77,7 @@ def _gemm(call: Call) -> Sequence[Converted]:
         raise Refused(f"its alpha is {alpha:g}, expected is 1", "multiply the weights' scale by it")
     if b.data is not None:
         rows, before = _turned(a) if turned_a else (a, [])
-        channels = 0 if turned_b else 1
-        return [
-            *before,
-            _product(call, rows, b, call.output, channels, bias(call, 2, a, b, b.shape[channels]), alpha),
-        ]
+        return [*before, _product(call, rows, b, call.output, 0 if turned_b else 1, alpha=alpha)]
     if a.data is not None and not has_bias:
         return _constant_first(call, a, b, 1 if turned_a else 0, turn=not turned_b, alpha=alpha)
     raise Refused(

@@ -54,12 +54,14 @@ _TOLERANCE = 0.01
 """By how much the scale of a convolution's bias may be off, relatively, for ONNX Runtime to compute on integers."""
 
 
-def bias(call: Call, index: int, x: Tensor, weights: Tensor, filters: int, *, in_scale: bool = False) -> Tensor:
+def bias(
+    call: Call, index: int | None, x: Tensor, scales: npt.NDArray[np.float32], filters: int, *, in_scale: bool = False
+) -> Tensor:
     """The bias (filters,) that is given as an input, int32, or zeros. One of float32 is quantised as the runtime does.
 
-    `in_scale`: whether its scale has to be the product of those of x and weights.
+    `in_scale`: whether its scale has to be the product of x's and the weights' `scales`.
     """
-    given = call.optional(index)
+    given = None if index is None else call.optional(index)
     if given is None:
         return constant(f"{call.output.name}~no_bias", np.zeros(filters, np.int32))
     name = shortened(given.name)
@@ -68,8 +70,7 @@ def bias(call: Call, index: int, x: Tensor, weights: Tensor, filters: int, *, in
     flat = given.data.reshape(-1)
     if flat.size not in (1, filters) or given.data.shape[:-1] != (1,) * (given.data.ndim - 1):
         raise Refused(f"its bias {name!r} has the shape {given.shape}, expected is ({filters},)")
-    assert weights.quant is not None
-    unit = scale_and_zero_point(x, "input")[0] * weights.quant.scale
+    unit = scale_and_zero_point(x, "input")[0] * scales
     if given.dtype == FLOAT32:
         steps = np.rint(flat / unit)
         if not np.all(np.abs(steps) < INT32_MAX):
@@ -78,8 +79,8 @@ def bias(call: Call, index: int, x: Tensor, weights: Tensor, filters: int, *, in
     elif given.dtype != INT32:
         raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
     elif given.quant is not None:
-        off = np.abs(given.quant.scale / unit - 1).max() > _TOLERANCE
-        if np.any(given.quant.zero_point) or (in_scale and off):
+        is_off = given.quant.scale.size not in (1, unit.size) or np.abs(given.quant.scale / unit - 1).max() > _TOLERANCE
+        if np.any(given.quant.zero_point) or (in_scale and is_off):
             raise Refused(
                 f"its bias {name!r} does not count in the product of the scales of input and weights", _BIAS_REMEDY
             )

@@ -48,6 +48,11 @@ def _padded(call: Call, size: int, place: int, rank: int, axis: Axis) -> Axis:
     mode = call.attribute("auto_pad", "NOTSET")
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         less, more = same_padding(size, axis.taps, axis.stride, axis.dilation)
+        if (
+            call.op not in ("Conv", "ConvTranspose")
+            and (-(-size // axis.stride) - 1) * axis.stride + axis.extent < size
+        ):
+            raise Refused(f"with auto_pad {mode} its last window ends before its input, which ONNX Runtime gets wrong")
         before, after = (less, more) if mode == "SAME_UPPER" else (more, less)
     elif mode == "VALID":
         before, after = 0, 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused
-from tinygen.importers.tflite_call import Call, Converter, input_and_output, integers, picked, scale_and_zero_point
+from tinygen.importers.picking import picked
+from tinygen.importers.tflite_call import Call, Converter, input_and_output, integers, scale_and_zero_point
 from tinygen.ir import Tensor
 from tinygen.ops.common import INT8
 from tinygen.ops.resize_bilinear import Positions, ResizeBilinear

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused
-from tinygen.importers.tflite_call import Call, Converter, input_and_output, integers, picked, scale_and_zero_point
+from tinygen.importers.picking import broadcast, picked
+from tinygen.importers.tflite_call import Call, Converter, input_and_output, integers, scale_and_zero_point
 from tinygen.ir import Tensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, INT64
 from tinygen.ops.gather import Gather, IrregularGather, RegularGather
@@ -17,7 +18,7 @@ from tinygen.ops.mirror_pad import IrregularMirrorPad, RegularMirrorPad, mirrore
 from tinygen.ops.pad import Pad
 from tinygen.ops.reshape import Reshape
 from tinygen.ops.shape import ShapeOf
-from tinygen.ops.strided_copy import BroadcastTo, Loop, Reverse, Slice, StridedSlice, Transpose, row_major
+from tinygen.ops.strided_copy import Loop, Reverse, Slice, StridedSlice, Transpose, row_major
 
 _EXPANDED = (INT8, INT16, FLOAT32)
 """What the runtime's EXPAND_DIMS takes."""
@@ -214,14 +215,12 @@ def _broadcast_to(call: Call) -> Converted:
     x, y = input_and_output(call)
     _few_dimensions(y, role="output")
     shape = tuple(integers(call, 1, "shape", (len(y.shape),), INT32, INT64))
-    aligned = (*(1 for _ in range(len(shape) - len(x.shape))), *x.shape)
-    if len(aligned) != len(shape) or any(dim not in (1, wanted) for dim, wanted in zip(aligned, shape, strict=True)):
+    op = broadcast(x, shape)
+    if op is None:
         raise Refused(f"the shape {x.shape} does not broadcast to {shape}")
     if math.prod(shape) > LARGEST_TENSOR:
         raise Refused(f"the shape {shape} is too large")
-    steps = zip(shape, aligned, row_major(aligned), strict=True)
-    loops = tuple(Loop(wanted, step if dim == wanted else 0) for wanted, dim, step in steps)
-    return Converted(BroadcastTo(shape, 0, loops), (x,))
+    return Converted(op, (x,))
 
 
 def _shape(call: Call) -> Converted:

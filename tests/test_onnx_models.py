@@ -1,0 +1,321 @@
+"""ONNX models give what ONNX Runtime gives, byte for byte: networks in every form, and graphs of other exporters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from building import build_read, differences, host, varied
+from onnx import TensorProto
+from onnx_nets import KINDS, NETS, Net, quantised_net
+from shared import needs_shared_models, shared_model_files, shared_models
+
+from tinygen import pipeline, reference
+from tinygen.errors import UnsupportedModel
+from tinygen.ir import Array, Graph
+from tinygen.ops.quantize import Quantize
+from tinygen.options import ONNXRUNTIME, Options
+
+INPUTS = 100
+
+
+def session(data: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def full_range(graph: Graph, rng: np.random.Generator) -> list[Array]:
+    """Inputs all over the range of the integers that they become, on their steps, between them, and beyond."""
+    arrays = []
+    for name in graph.inputs:
+        tensor = graph.tensors[name]
+        if tensor.dtype != np.float32:
+            limits = np.iinfo(str(tensor.dtype))
+            arrays.append(rng.integers(limits.min, limits.max + 1, tensor.shape).astype(tensor.dtype))
+            continue
+        (op,) = {node.op for node in graph.nodes if name in node.inputs}
+        assert isinstance(op, Quantize)
+        steps = rng.integers(-132, 133, tensor.shape) - op.zero_point + rng.choice([0, 0.5, rng.random()])
+        arrays.append((steps * np.float32(op.scale)).astype(np.float32))
+    return arrays
+
+
+def assert_equal(data: bytes, count: int = INPUTS, tolerance: float = 0.0) -> pipeline.Model:
+    """The reference gives ONNX Runtime's outputs."""
+    model = pipeline.decode(data, "net.onnx")
+    runtime = session(data)
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        arrays = full_range(model.graph, rng)
+        names = [value.name for value in runtime.get_inputs()]
+        wanted = runtime.run(None, dict(zip(names, arrays, strict=True)))
+        values = reference.evaluate(model.graph, arrays)
+        for name, expected in zip(model.graph.outputs, wanted, strict=True):
+            assert values[name].dtype == expected.dtype
+            np.testing.assert_allclose(values[name].astype(np.float64), expected.astype(np.float64), 0, tolerance)
+    return model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NETS)
+def test_networks_equal_onnx_runtime(name: str, kind: str, tmp_path: Path) -> None:
+    model = assert_equal(quantised_net(name, kind, tmp_path))
+    assert model.options.profile == ONNXRUNTIME
+    built = build_read(model, tmp_path / "out")
+    assert not differences(built, varied(built, 4), host(built))
+
+
+@needs_shared_models
+@pytest.mark.parametrize("path", [p for p in shared_model_files(".onnx") if "_f32" not in p.name], ids=lambda p: p.stem)
+def test_real_models_equal_onnx_runtime(path: Path) -> None:
+    assert_equal(path.read_bytes(), 20)
+
+
+@needs_shared_models
+def test_a_float_model_is_told_to_be_quantised() -> None:
+    folder = shared_models()
+    assert folder is not None
+    with pytest.raises(UnsupportedModel, match="computes in float") as caught:
+        pipeline.read(folder / "onnx" / "cnnA_f32.onnx")
+    assert len(caught.value.problems) == 1 and "tinygen quantize" in caught.value.problems[0].remedy
+
+
+# Graphs by hand
+
+X_SCALE, Y_SCALE = 0.02, 0.1
+SCALES = np.array([0.004, 0.001, 0.01, 0.0075, 0.002, 0.003], np.float32)
+
+
+def image(dtype: type[np.generic] = np.int8, zero_point: int = 3) -> tuple[Net, str]:
+    net = Net([1, 4, 7, 6], 5)
+    return net, net.quantised("x", X_SCALE, zero_point, dtype)
+
+
+def row(*shape: int) -> tuple[Net, str]:
+    net = Net(shape or [1, 20], 6)
+    return net, net.quantised("x", X_SCALE, 3)
+
+
+def finished(net: Net, y: str, dtype: type[np.generic] = np.int8, zero_point: int = 5, scale: float = Y_SCALE) -> bytes:
+    return net.model(net.quantised(y, scale, zero_point, dtype))
+
+
+def conv(net: Net, x: str, bias: str | None = None, **attributes: object) -> str:
+    """Six filters for four channels."""
+    weights = net.weights(6, 4, 3, 3, scale=SCALES)
+    return net.add("Conv", x, weights, *([] if bias is None else [bias]), **attributes)
+
+
+def int32_bias(net: Net, scale: object) -> str:
+    return net.weights(6, scale=scale, dtype=np.int32)
+
+
+def float_bias() -> bytes:
+    net, x = image()
+    return finished(net, conv(net, x, net.constant(net.rng.normal(size=6))))
+
+
+def bias_in_scale() -> bytes:
+    net, x = image()
+    return finished(net, conv(net, x, int32_bias(net, SCALES * np.float32(X_SCALE))))
+
+
+def one_quantiser_for_two() -> bytes:
+    """QuantizeLinear with constants of its own, but the same."""
+    net, x = image()
+    y = conv(net, x)
+    return finished(net, net.add("Add", *(net.quantised(y, Y_SCALE, 5) for _ in range(2))), scale=0.2)
+
+
+def relu_of_the_range() -> bytes:
+    net, x = image()
+    return finished(net, net.add("Relu", conv(net, x)), zero_point=-128)
+
+
+def relu_in_the_range() -> bytes:
+    net, x = image()
+    return finished(net, net.add("Relu", conv(net, x)))
+
+
+def clip() -> bytes:
+    net, x = image(np.uint8, 120)
+    y = net.add("Clip", conv(net, x), net.constant(0), net.constant(6))
+    return finished(net, y, np.uint8, 0, 6 / 255)
+
+
+def asymmetric_weights() -> bytes:
+    net, x = image(np.uint8, 120)
+    weights = net.weights(6, 4, 2, 3, dtype=np.uint8, zero_point=20)
+    return finished(net, net.add("Conv", x, weights, strides=[1, 2]), np.uint8)
+
+
+def pairs_in_a_row() -> bytes:
+    net, x = row()
+    return finished(net, net.add("MatMul", net.quantised(x, 0.034, -20), net.weights(20, 6, scale=SCALES, axis=1)))
+
+
+def added_bias() -> bytes:
+    net, x = row()
+    y = net.add("MatMul", x, net.weights(20, 6))
+    return finished(net, net.add("Add", net.constant(net.rng.normal(size=6)), y))
+
+
+def turned_weights() -> bytes:
+    net, x = row()
+    weights = net.add("Transpose", net.weights(6, 20), perm=[1, 0])
+    return finished(net, net.add("MatMul", x, weights))
+
+
+def rows_of_rows() -> bytes:
+    net, x = row(2, 3, 20)
+    return finished(net, net.add("MatMul", x, net.weights(20, 6, scale=SCALES, axis=1)))
+
+
+def constant_first() -> bytes:
+    net, x = row(20, 5)
+    return finished(net, net.add("MatMul", net.weights(6, 20), x))
+
+
+def gemm_turned() -> bytes:
+    net, x = row(20, 5)
+    return finished(net, net.add("Gemm", x, net.weights(6, 20, scale=SCALES), transA=1, transB=1))
+
+
+def float_weights_quantised() -> bytes:
+    """Weights that the file holds in float, before QuantizeLinear."""
+    net, x = row()
+    weights = net.quantised(net.random(20, 6), 0.01, 0)
+    return finished(net, net.add("MatMul", x, weights))
+
+
+def moved_before_quantising() -> bytes:
+    net = Net([1, 4, 42], 7)
+    x = net.add("Transpose", net.add("Reshape", "x", net.constant([1, 6, 7, 4], np.int64)), perm=[0, 3, 2, 1])
+    return finished(net, conv(net, net.quantised(x, X_SCALE, 3)))
+
+
+def maximum_in_another_scale() -> bytes:
+    net, x = image()
+    return finished(net, net.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), scale=0.05)
+
+
+def uint8_edges() -> bytes:
+    net = Net([1, 4, 7, 6], 8, TensorProto.UINT8)
+    x = net.add("DequantizeLinear", "x", net.constant(X_SCALE), net.constant(100, np.uint8))
+    y = net.add("Relu", conv(net, x))
+    return net.model(net.add("QuantizeLinear", y, net.constant(Y_SCALE), net.constant(0, np.uint8)))
+
+
+def int8_edges() -> bytes:
+    net = Net([1, 4, 7, 6], 8, TensorProto.INT8)
+    x = net.add("DequantizeLinear", "x", net.constant(X_SCALE), net.constant(10, np.int8))
+    return net.model(net.add("QuantizeLinear", conv(net, x), net.constant(Y_SCALE), net.constant(0, np.int8)))
+
+
+def shape_that_is_computed() -> bytes:
+    """As exporters write flatten for a batch that is open."""
+    net, x = image()
+    y = net.quantised(conv(net, x), Y_SCALE, 5)
+    batch = net.add("Gather", net.add("Shape", y), net.constant(0, np.int64), axis=0)
+    first = net.add("Unsqueeze", batch, net.constant([0], np.int64))
+    y = net.add("Reshape", y, net.add("Concat", first, net.constant([-1], np.int64), axis=0))
+    return finished(net, net.add("Gemm", y, net.weights(120, 6)), scale=0.5)
+
+
+def parts_of_other_scales() -> bytes:
+    net, x = image()
+    y = net.quantised(conv(net, x), 0.07, -9)
+    z = net.quantised(net.add("Conv", x, net.weights(2, 4, 3, 3)), 0.2, 0)
+    return finished(net, net.add("Concat", y, z, axis=1))
+
+
+def names_like_ours() -> bytes:
+    net, x = image()
+    y = net.quantised(conv(net, x), Y_SCALE, 5)
+    data = finished(net, net.add("MaxPool", y, kernel_shape=[2, 2]))
+    return data.replace(b"\x02t3", b"\x02t~")  # of the same length
+
+
+GRAPHS = [
+    float_bias,
+    bias_in_scale,
+    relu_of_the_range,
+    clip,
+    asymmetric_weights,
+    pairs_in_a_row,
+    added_bias,
+    turned_weights,
+    rows_of_rows,
+    constant_first,
+    gemm_turned,
+    float_weights_quantised,
+    moved_before_quantising,
+    maximum_in_another_scale,
+    uint8_edges,
+    int8_edges,
+    shape_that_is_computed,
+    parts_of_other_scales,
+    names_like_ours,
+]
+
+
+@pytest.mark.parametrize("make", GRAPHS, ids=lambda make: make.__name__)
+def test_what_exporters_write_equals_onnx_runtime(make: Callable[[], bytes]) -> None:
+    assert_equal(make(), 40)
+
+
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"])
+@pytest.mark.parametrize("op", ["Conv", "MaxPool"])
+def test_windows_equal_onnx_runtime(op: str, mode: str) -> None:
+    rng = np.random.default_rng(len(op + mode))
+    for _ in range(6):
+        kernel = rng.integers(1, 4, 2).tolist()
+        strides = [int(rng.integers(1, size + 1)) for size in kernel]
+        at: dict[str, object] = {"kernel_shape": kernel, "strides": strides, "auto_pad": mode}
+        if mode == "NOTSET":
+            at["pads"] = [int(rng.integers(0, size)) for size in (*kernel, *kernel)]
+        net, x = image()
+        inputs = [x] if op == "MaxPool" else [x, net.weights(3, 4, *kernel)]
+        assert_equal(finished(net, net.add(op, *inputs, **at), scale=0.05), 5)
+
+
+def test_the_interface_can_be_int8(tmp_path: Path) -> None:
+    """Without QuantizeLinear and DequantizeLinear at the edges, also where values are moved before."""
+    model = pipeline.decode(moved_before_quantising(), "net.onnx", Options(io="int8"))
+    tensors = [model.graph.tensors[name] for name in (*model.graph.inputs, *model.graph.outputs)]
+    assert [tensor.dtype for tensor in tensors] == [np.int8, np.int8]
+    assert tensors[0].quant is not None and tensors[0].quant.scale == np.float32(X_SCALE)
+
+
+def test_an_open_batch_is_chosen() -> None:
+    net = Net(["n", 4, 7, 6], 5)
+    data = finished(net, conv(net, net.quantised("x", X_SCALE, 3)))
+    for batch in (None, 3):
+        graph = pipeline.decode(data, "net.onnx", Options(batch=batch)).graph
+        assert graph.tensors[graph.inputs[0]].shape == (batch or 1, 4, 7, 6)
+        assert graph.tensors[graph.outputs[0]].shape[0] == (batch or 1)
+
+
+@pytest.mark.parametrize("opset", [10, 11, 13, 21])
+def test_opsets(opset: int) -> None:
+    net = Net([1, 4, 7, 6], 5)
+    x = net.quantised("x", X_SCALE, 3)
+    y = net.quantised(net.add("Conv", x, net.weights(6, 4, 3, 3)), Y_SCALE, 5)
+    y = net.add("MaxPool", y, kernel_shape=[2, 2])
+    assert_equal(net.model(net.quantised(y, Y_SCALE, 5), opset=opset), 5)
+
+
+@pytest.mark.parametrize("make", [relu_in_the_range, one_quantiser_for_two], ids=lambda make: make.__name__)
+def test_what_computes_in_float_there_is_named(make: Callable[[], bytes]) -> None:
+    """Where something keeps ONNX Runtime from fusing, results are within one step of the first layer, and we say so."""
+    notes = assert_equal(make(), 20, 2.01 * Y_SCALE).graph.notes
+    assert any("float32" in note for note in notes)
+
+
+def test_what_computes_in_integers_has_no_note() -> None:
+    assert not pipeline.decode(relu_of_the_range(), "net.onnx").graph.notes
