@@ -60,7 +60,7 @@ def make(part: str, seed: int, indices: range, processes: int = 2) -> Part:
     """Some clips of a part of the data: the same whatever the processes."""
     blocks = [indices[start : start + _BLOCK] for start in range(0, len(indices), _BLOCK)]
     with ProcessPoolExecutor(processes) as pool:
-        return _joined(list(pool.map(partial(_block, part, seed), blocks, chunksize=8)))
+        return _joined(list(pool.map(partial(_block, part, seed), blocks)))
 
 
 def _joined(parts: Sequence[tuple[npt.NDArray[Any], ...]]) -> Part:
