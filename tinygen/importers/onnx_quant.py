@@ -224,13 +224,18 @@ class Matcher:
         is_outer = name in self._graph.outputs
         tensor = Tensor(f"{name}~int8" if is_outer and dtype == UINT8 else name, shape, INT8, quant)
         # On x86 uint8 takes the place of int8 between QuantizeLinear and the only operator that reads it.
-        becomes_uint8 = not is_outer and not node.in_integers and self._edges(name) == 1
+        becomes_uint8 = not is_outer and not node.in_integers and self._edges(node) == 1
         self._kinds[tensor.name] = np.dtype(np.uint8) if becomes_uint8 else dtype
         return tensor
 
-    def _edges(self, name: str) -> int:
-        """How many operators, and outputs of the model, read what DequantizeLinear makes of an integer value."""
-        reals = [reader.outputs[0] for reader in self._readers.get(name, []) if reader.op == DEQUANTIZE]
+    def _edges(self, quantiser: RawNode) -> int:
+        """How many operators, and outputs of the model, read what DequantizeLinear makes of a quantiser's result.
+
+        ONNX Runtime makes one of quantisers that are the same.
+        """
+        same = [reader for reader in self._readers[quantiser.inputs[0]] if reader.inputs == quantiser.inputs]
+        readers = [reader for one in same for reader in self._readers.get(one.outputs[0], [])]
+        reals = [reader.outputs[0] for reader in readers if reader.op == DEQUANTIZE]
         read = sum(reader.inputs.count(real) for real in reals for reader in self._readers.get(real, []))
         return read + sum(real in self._graph.outputs for real in reals)
 

@@ -36,8 +36,10 @@ CONVERTERS: Mapping[str, Converter] = {
 INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"
 INSTEAD: Mapping[str, str] = {
     "BatchNormalization": "fold it into the convolution before: export in evaluation mode, with constant folding",
+    "ConvInteger": "write it as QLinearConv, or as Conv between DequantizeLinear and QuantizeLinear",
     "DynamicQuantizeLinear": "quantise statically, with calibration data: onnxruntime.quantization.quantize_static",
     "Loop": "export recurrent layers as LSTM or GRU, or unrolled",
+    "MatMulInteger": "write it as QLinearMatMul, or as MatMul between DequantizeLinear and QuantizeLinear",
     "Scan": "export recurrent layers as LSTM or GRU, or unrolled",
 }
 """What people can do in their model instead."""
