@@ -7,6 +7,10 @@ integers. Generated C is compared with the references elsewhere: what is drawn h
 from __future__ import annotations
 
 import math
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -329,3 +333,42 @@ def test_fused_multiply_adds_round_once() -> None:
     assert fused_multiply_add(a, b, np.float32(0)) == middle
     assert fused_multiply_add(a, b, np.float32(2.0**-80)) == above
     assert fused_multiply_add(a, b, np.float32(-(2.0**-80))) == middle
+
+
+# --- verify ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder."""
+    file, data = case_file(NAMED["float_add-per_channel"])
+    return build_bytes(data, tmp_path_factory.mktemp("small"), file=file).out
+
+
+def verify(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tinygen", "verify", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_verify_asks_onnxruntime_and_says_how(small: Path) -> None:
+    done = verify(small, "--samples", 4, "--against", "onnxruntime")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"ONNX Runtime +4 .* equal", done.stdout)
+    assert "with all graph optimisations" in done.stdout
+
+
+def test_verify_refuses_runtimes_of_other_formats(small: Path) -> None:
+    done = verify(small, "--samples", 1, "--against", "tflm")
+    assert done.returncode == 1
+    assert "TensorFlow Lite Micro does not run .onnx files" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_verify_notices_a_wrong_byte(small: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "out"
+    shutil.copytree(small, wrong)
+    for source in wrong.rglob("kws.c"):
+        source.write_text(re.sub(r"clamp\(sum >> (\d+),", r"clamp((sum >> \1) + 1,", source.read_text()))
+    done = verify(wrong, "--samples", 4)
+    assert done.returncode == 1
+    assert "elements differ" in done.stdout
