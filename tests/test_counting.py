@@ -196,8 +196,7 @@ def test_riscv_is_counted_as_it_counts_itself(tmp_path: Path) -> None:
         known = layer.figures.loads + layer.figures.stores + layer.figures.multiplies
         assert layer.macs <= layer.figures.multiplies < known < layer.figures.instructions
         assert layer.figures.cycles == layer.figures.instructions + layer.figures.taken_branches
-    assert count.stack_bytes > 0
-    assert count.stack_bound.bytes is None and "riscv" in count.stack_bound.reason
+    assert_stack_is_bounded(count)
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,8 @@ REFUSED = (
         "mode",
     ),
     (Move("", "Resize", [None, scales(1, 1, 1, 0.7)], shape=(1, 1, 1, 10)), "sizes instead of scales"),
-    (sliced("", (5,), (5,), (2,)), "takes nothing of dimension 2"),
+    (Move("", "ReduceMean", [integers(1)]), "not the last ones"),
+    (Move("", "ConvTranspose", [np.ones((8, 2, 2, 2), np.float32)]), "in float32: DepthToSpace"),
     (pad("", 0, 0, -1, 0, 0, 0, 0, 0), "take something away"),
 )
 
@@ -183,6 +184,8 @@ def head(net: QdqNet, x: str, kind: str) -> str:
     if kind == "mean":
         pooled = net.add("GlobalAveragePool", x)
         return net.dense(net.add("Flatten", pooled), 12, 5)
+    if kind == "reduced":
+        return net.dense(net.add("ReduceMean", x, net.constant(integers(2, 3)), keepdims=0), 12, 5)
     if kind == "max":
         return net.dense(net.add("ReduceMax", x, net.constant(integers(2, 3)), keepdims=0), 12, 5)
     if kind == "flat":
@@ -201,7 +204,7 @@ def transposed(graph: Graph) -> list[str]:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
-@pytest.mark.parametrize("kind", ["mean", "max", "flat", "softmax"])
+@pytest.mark.parametrize("kind", ["mean", "reduced", "max", "flat", "softmax"])
 def test_only_the_input_is_transposed(kind: str, dtype: str) -> None:
     net = QdqNet(dtype)
     graph = graph_of(net.bytes(head(net, body(net, net.input(1, 3, 8, 8), 3), kind)))
@@ -209,7 +212,7 @@ def test_only_the_input_is_transposed(kind: str, dtype: str) -> None:
     assert graph.tensors[transposed(graph)[0]].shape == (1, 3, 8, 8)
 
 
-@pytest.mark.parametrize("kind", ["mean", "max", "flat", "softmax"])
+@pytest.mark.parametrize("kind", ["mean", "reduced", "max", "flat", "softmax"])
 def test_one_channel_is_not_transposed(kind: str) -> None:
     net = QdqNet()
     graph = graph_of(net.bytes(head(net, body(net, net.input(1, 1, 8, 8), 1), kind)))
@@ -242,11 +245,12 @@ def test_images_with_channels_last_come_and_go(tmp_path: Path) -> None:
     assert (graph.input_axes, graph.output_axes) == ((None,), ((0, 2, 3, 1), None))
 
 
-def test_who_has_channels_last_is_asked_alike(tmp_path: Path) -> None:
+@pytest.mark.parametrize("io", ["model", "int8"])
+def test_who_has_channels_last_is_asked_alike(io: str, tmp_path: Path) -> None:
     net = QdqNet()
     path = tmp_path / "net.onnx"
     path.write_bytes(net.bytes(net.convolution(net.input(1, 3, 3, 3), 3, 3)))
-    built = build_read(pipeline.read(path, Options(layout="nhwc")), tmp_path / "out", None)
+    built = build_read(pipeline.read(path, Options(layout="nhwc", io=io)), tmp_path / "out", "net")
     assert "the file's dimensions 0, 2, 3, 1" in (built.library / "net.h").read_text()
     assert built.manifest.inputs[0].axes == built.manifest.outputs[0].axes == (0, 2, 3, 1)
     assert differences(built, varied(built, 4), host(built), original(built)) == []

@@ -18,12 +18,10 @@ from pathlib import Path
 
 import pytest
 import toy_model
-from mlperf_nets import task_model
 
 from tinygen import output, pipeline
 from tinygen.errors import BoardError
 from tinygen.link import Link
-from tinygen.mlperf.task import TaskWish
 from tinygen.project import project_files
 from tinygen.resources import resource
 from tinygen.session import Session
@@ -169,19 +167,3 @@ def test_a_board_without_a_port_is_refused() -> None:
     board = replace(load_board("nucleo_f446re"), port=None)
     with pytest.raises(BoardError, match=r"no \[port\] table"):
         project_files(board, load_core(board.core), [toy_model.manifest(board.name)])
-
-
-def test_firmware_for_mlperf_tinys_runner_compiles_as_a_sketch(tmp_path: Path) -> None:
-    name = "nucleo_l4r5zi"
-    model = pipeline.decode(task_model("ic"), "ic.tflite")
-    output.write(pipeline.build(model, name, mlperf=TaskWish()).files, tmp_path / "out")
-    core = load_core(load_board(name).core)
-    flags = [*core.flags, *WARNINGS, f"-I{STAND_INS}", *(f"-I{path}" for path in tmp_path.glob("out/lib/*/src"))]
-    objects = []
-    for path in sorted((tmp_path / "out/src").rglob("*.c*")):
-        objects.append(tmp_path / f"{path.name}.o")
-        program = f"{core.toolchain}{'g++' if path.suffix == '.cpp' else 'gcc'}"
-        subprocess.run([program, *flags, "-c", path, "-o", objects[-1]], check=True)
-    listed = subprocess.run([f"{core.toolchain}nm", *objects], capture_output=True, text=True, check=True).stdout
-    assert " T main" not in listed
-    assert {"setup", "loop"} <= set(re.findall(r" T _Z\d(\w+?)v$", listed, re.MULTILINE))

@@ -63,10 +63,10 @@ class Look(NamedTuple):
     channels: tuple[int, ...] | None = None
     rows: tuple[int, int] | None = None
     """The dimension, and how many."""
-    behind: Port | None = None
-    """The integers of this port, which the tensor's float32 values were made of."""
     axes: Shape | None = None
     """The order in which the dimensions are seen."""
+    behind: Port | None = None
+    """The integers of this port, which the tensor's float32 values were made of."""
 
     def at(self, content: Array) -> bytes:
         """What is seen of the tensor's content."""
@@ -74,10 +74,10 @@ class Look(NamedTuple):
         if self.rows is not None:
             axis, count = self.rows
             seen = seen.take(range(seen.shape[axis] - count, seen.shape[axis]), axis=axis)
-        if self.behind is not None:
-            seen = _integers(seen, self.behind)
         if self.axes is not None:
             seen = seen.transpose(self.axes)
+        if self.behind is not None:
+            seen = _integers(seen, self.behind)
         return np.ascontiguousarray(seen).tobytes()
 
 
@@ -105,20 +105,22 @@ def questions(out: Path, manifest: Manifest) -> Questions:
         raise CannotCompare(f"the file has batches of {file.batch}, which a batch of {manifest.batch} is not made of")
     if runs != 1 and manifest.reset is not None and manifest.streaming is None:
         raise CannotCompare(f"the model remembers: it cannot be asked for a batch of {manifest.batch} in parts")
-    axes = {port.name: port.axes for port in manifest.outputs}
+    turned = {port.name: port.axes for port in manifest.outputs}
     kept, of = manifest.kept, {part.tensor: part.of for part in manifest.removed}
     answers = {}
     for layer in manifest.layers:
         name, shape = layer.output.tensor, layer.output.shape
         whole = (*shape[:-1], of[name]) if name in of else shape
-        look = _look(file, name, layer.output.dtype, whole, axes.get(name), runs, manifest.streaming is not None)
+        look = _look(file, name, layer.output.dtype, whole, turned.get(name), runs, manifest.streaming is not None)
         if look is not None:
             answers[layer.index] = look._replace(channels=kept.get(name))
     outputs = []
     for port, index in zip(manifest.outputs, file.outputs, strict=True):
-        look = _look(file, port.name, port.dtype, port.shape, port.axes, runs, manifest.streaming is not None)
+        shape, axes = port.shape, port.axes
+        look = _look(file, port.name, port.dtype, shape, axes, runs, manifest.streaming is not None)
         if look is None and file.tensors[index].dtype == FLOAT32 and port.scale is not None and runs == 1:
-            look = Look(index, behind=port) if file.tensors[index].shape == port.shape else None
+            is_whole = file.tensors[index].shape == _in_file(shape, axes)
+            look = Look(index, axes=axes, behind=port) if is_whole else None
         if look is None:
             raise CannotCompare(f"the output {port.name!r}, {port.dtype} {port.shape}, is no tensor of the file")
         outputs.append(look)
@@ -148,8 +150,7 @@ def _look(
     if index is None:
         return None
     tensor = file.tensors[index]
-    if axes is not None:
-        shape = tuple(shape[axes.index(axis)] for axis in range(len(axes)))
+    shape = _in_file(shape, axes)
     # Where the first dimension is more than the batch, the inferences need not lie one behind the other.
     whole = (
         (runs * tensor.shape[0], *tensor.shape[1:]) if runs > 1 and tensor.shape[:1] == (file.batch,) else tensor.shape
@@ -162,3 +163,8 @@ def _look(
     if has_rows and len(fewer) == 1 and shape[fewer[0]] < whole[fewer[0]]:
         return Look(index, rows=(fewer[0], shape[fewer[0]]), axes=axes)
     return None
+
+
+def _in_file(shape: Shape, axes: Shape | None) -> Shape:
+    """The file's shape of what has its dimensions in another order."""
+    return shape if axes is None else tuple(shape[axes.index(axis)] for axis in range(len(axes)))

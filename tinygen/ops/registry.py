@@ -25,6 +25,7 @@ FAMILIES = (
     "float_add",
     "float_curves",
     "float_pair",
+    "float_mean",
     "float_pool",
     "float_softmax",
     "fully_connected",
