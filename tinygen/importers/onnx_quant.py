@@ -31,6 +31,7 @@ FOLLOWING = frozenset(
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
 _MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"}
 _FUSED = ("AveragePool", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
+_FUSED_ON_UINT8 = ("Conv", "ConvTranspose", "MatMul")
 _RENAMED = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 _BOUNDING = ("Relu", "Clip")
 TO_INT8 = "uint8 to int8"
@@ -71,8 +72,9 @@ class Matcher:
         return [
             *self._notes,
             f"ONNX Runtime computes {len(self._unlike)} layers in float32 (first {shortened(self._unlike[0])!r}): "
-            "it makes uint8 of int8 values that one operator reads, but not of those that several read. A value among "
-            "many can differ by one step; with activations of uint8 all is computed in integers",
+            "it makes uint8 of int8 values that one operator reads, but not of those that several read, nor of the "
+            "model's own inputs and outputs. A value among many can differ by one step; with activations of uint8 all "
+            "is computed in integers",
         ]
 
     def inputs(self) -> Iterator[tuple[Tensor, Call | None]]:
@@ -125,7 +127,9 @@ class Matcher:
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
         computed = {self._kinds.get(tensor.name) for tensor in integers if tensor.data is None}
-        if node.op in _FUSED and len(computed) > 1 and not node.in_integers:
+        is_unlike = node.op in _FUSED and len(computed) > 1
+        is_unlike |= node.op in _FUSED_ON_UINT8 and np.dtype(INT8) in computed
+        if is_unlike and not node.in_integers:
             self._unlike.append(outputs[0].name)
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
@@ -224,13 +228,18 @@ class Matcher:
         is_outer = name in self._graph.outputs
         tensor = Tensor(f"{name}~int8" if is_outer and dtype == UINT8 else name, shape, INT8, quant)
         # On x86 uint8 takes the place of int8 between QuantizeLinear and the only operator that reads it.
-        becomes_uint8 = not is_outer and not node.in_integers and self._edges(name) == 1
+        becomes_uint8 = not is_outer and not node.in_integers and self._edges(node) == 1
         self._kinds[tensor.name] = np.dtype(np.uint8) if becomes_uint8 else dtype
         return tensor
 
-    def _edges(self, name: str) -> int:
-        """How many operators, and outputs of the model, read what DequantizeLinear makes of an integer value."""
-        reals = [reader.outputs[0] for reader in self._readers.get(name, []) if reader.op == DEQUANTIZE]
+    def _edges(self, quantiser: RawNode) -> int:
+        """How many operators, and outputs of the model, read what DequantizeLinear makes of a quantiser's result.
+
+        ONNX Runtime makes one of quantisers that are the same.
+        """
+        same = [reader for reader in self._readers[quantiser.inputs[0]] if reader.inputs == quantiser.inputs]
+        readers = [reader for one in same for reader in self._readers.get(one.outputs[0], [])]
+        reals = [reader.outputs[0] for reader in readers if reader.op == DEQUANTIZE]
         read = sum(reader.inputs.count(real) for real in reals for reader in self._readers.get(real, []))
         return read + sum(real in self._graph.outputs for real in reals)
 
