@@ -80,11 +80,12 @@ class Bench:
 
     def stack(self, built: Built) -> tuple[int, stack.Bound]:
         """Of the last model, if it was watched: what its last invoke used, and what none can exceed."""
-        code = disassemble(self._image, self._core.toolchain)
-        return record.read(self._record).stack_bytes, stack_bound(elf.read(self._image), code, built.manifest)
+        code = disassemble(self.image, self._core.toolchain)
+        return record.read(self._record).stack_bytes, stack_bound(elf.read(self.image), code, built.manifest)
 
     @property
-    def _image(self) -> Path:
+    def image(self) -> Path:
+        """The firmware that was linked last."""
         return self._folder / "firmware.elf"
 
     @property
@@ -126,9 +127,9 @@ class Bench:
                 f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}",
             ),
             *places,
-            *("-o", str(self._image)),
+            *("-o", str(self.image)),
         )
-        return self._image
+        return self.image
 
     def _gcc(self, *arguments: str) -> None:
         sections = ("-ffunction-sections", "-fdata-sections")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import toy_model
 
-from tinygen import bench, elf, firmware, manifest, output, pipeline, reference, verify
+from tinygen import bench, costs_riscv, elf, firmware, manifest, output, pipeline, reference, verify
 from tinygen.access import Spacing
 from tinygen.counting import plugin, record
 from tinygen.counting.attribution import Figures
@@ -184,6 +184,34 @@ def test_other_cores_are_counted(tmp_path: Path, board: str) -> None:
         known = layer.figures.loads + layer.figures.stores + layer.figures.multiplies
         assert 0 < known < layer.figures.instructions < layer.figures.cycles
         assert layer.figures.multiplies >= layer.macs / 32  # of vectors: 16 at once; some of it may be padding
+
+
+def test_riscv_is_counted_as_it_counts_itself(tmp_path: Path) -> None:
+    out, content = build_digits(tmp_path, "qemu-riscv32-virt")
+    count = bench.count(out, content)
+    ticks = bench.time(out, content).ticks
+    assert ticks is not None
+    assert 0 < ticks - count.total.instructions < 50  # what reads the core's own counter, and the calls
+    for layer in count.layers:
+        known = layer.figures.loads + layer.figures.stores + layer.figures.multiplies
+        assert layer.macs <= layer.figures.multiplies < known < layer.figures.instructions
+        assert layer.figures.cycles == layer.figures.instructions + layer.figures.taken_branches
+    assert_stack_is_bounded(count)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mnemonics"),
+    [
+        ("load", "lb lbu lh lhu lw"),
+        ("store", "sb sh sw"),
+        ("multiply", "mul mulh mulhu mulhsu"),
+        ("divide", "div divu rem remu"),
+        ("branch", "beq bne blt bge bltu bgeu beqz bnez blez bgez bltz bgtz bgt ble bgtu bleu j jr jal jalr ret"),
+        ("alu", "add addi li lui la mv slli srai sltu snez seqz neg not and bset csrr fence ecall nop"),
+    ],
+)
+def test_riscvs_instructions_have_classes(kind: str, mnemonics: str) -> None:
+    assert {costs_riscv.classify(name) for name in mnemonics.split()} == {kind}
 
 
 def test_flash_is_told_to_the_last_byte(digits: tuple[Path, Manifest]) -> None:

@@ -20,8 +20,8 @@ from tinygen.project import RUNNER_FOOTPRINT, project_files
 from tinygen.session import Session
 from tinygen.target import ARM, RISCV, load_board, load_core
 
-# One for each kind of UART and timer, and for the cores that start in a secure state; the others, by test_on_board.py.
-BOARDS = ("qemu-mps2-an386", "qemu-mps2-an505", "qemu-mps3-an547", "netduino2plus", "microbit", "qemu-riscv32-virt")
+# One for each kind of UART and timer, and a core that starts in a secure state; the others, by test_on_board.py.
+BOARDS = ("qemu-mps2-an386", "qemu-mps3-an547", "netduino2plus", "stm32vldiscovery", "microbit", "qemu-riscv32-virt")
 BAUD = 115_200
 
 # Any download would fail at once instead of being made.

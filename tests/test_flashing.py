@@ -91,6 +91,14 @@ def test_a_port_with_a_new_name_is_found_when_talked_to(desk: Desk) -> None:
     assert firmware.current_port(probe, "/dev/gone") == "/dev/gone"
 
 
+def test_quirks_of_ports_are_read_from_the_project(desk: Desk) -> None:
+    started = {
+        name for name in ("esp32dev", "nano33ble", "nucleo_f446re") if firmware.starts_when_opened(desk.out(name))
+    }
+    restarted = {name for name in ("esp32dev", "nano33ble", "nucleo_f446re") if firmware.restarts(desk.out(name))}
+    assert (started, restarted) == ({"esp32dev", "nano33ble"}, {"nano33ble"})
+
+
 def test_a_board_in_its_boot_loader_has_no_port_before(desk: Desk) -> None:
     desk.after = [[], [NANO]]
     assert firmware.flash(desk.out("nano33ble")) == NANO.device

@@ -25,7 +25,7 @@ from tinygen.board import BoardPeer
 from tinygen.counting.disassembly import disassemble
 from tinygen.goal import STYLES, Goal
 from tinygen.ops import registry
-from tinygen.stack_use import stack_bound
+from tinygen.stack_use import UNPAINTED, stack_bound
 from tinygen.target import load_core
 
 # A Cortex-M4F, a Cortex-M55, and a Cortex-M0 that, as the real one, faults on unaligned access.
@@ -88,10 +88,15 @@ def test_every_portable_kernel_gives_the_references_bytes_on_riscv(tmp_path: Pat
         bench = Bench(board, tmp_path / f"bench-{objective}")
         built = [Built(model, out, content) for model, content in zip(models, manifest.load_all(out), strict=True)]
         with bench.running(built[0]) as peer:
+            image = elf.read(bench.image)
+            code = disassemble(bench.image, core.toolchain)
             for each in built:
                 peer.session.check_model(each.manifest)
                 one = nullcontext(BoardPeer(each.manifest, peer.session))
                 assert differences(each, varied(each, SAMPLES), one) == [], each.manifest.name
+                used, bound = peer.session.stack(), stack_bound(image, code, each.manifest)
+                assert used is not None and bound.bytes is not None, f"{each.manifest.name}: {bound}"
+                assert used <= max(bound.bytes, UNPAINTED) <= MOST_STACK, f"{each.manifest.name}: {used}, {bound}"
 
 
 def _model(name: str) -> pipeline.Model:

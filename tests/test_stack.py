@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import pytest
@@ -10,6 +11,7 @@ from tinygen.counting.disassembly import Instruction
 from tinygen.errors import ToolFailed
 from tinygen.report.stack_text import stack_text
 from tinygen.stack import Bound, bound
+from tinygen.stack_riscv import RiscvCalls
 from tinygen.stack_use import UNPAINTED, StackUse
 
 NAMES = {0x100: "invoke", 0x200: "layer", 0x300: "helper"}
@@ -17,12 +19,20 @@ NAMES = {0x100: "invoke", 0x200: "layer", 0x300: "helper"}
 
 def found(**functions: str) -> Bound:
     """Of `invoke`: functions by name, an instruction in each line, two bytes each."""
-    code = {
+    return bound(code_of(functions), NAMES, 0x100)
+
+
+def found_on_riscv(**functions: str) -> Bound:
+    """The same in RISC-V's instructions."""
+    return RiscvCalls(code_of(dict.fromkeys(NAMES.values(), "ret") | functions), NAMES).bound(0x100)
+
+
+def code_of(functions: Mapping[str, str]) -> dict[int, Instruction]:
+    return {
         start + 2 * index: Instruction(*line.strip().partition(" ")[::2], previous="")
         for start, name in NAMES.items()
         for index, line in enumerate(functions.get(name, "bx lr").strip().splitlines())
     }
-    return bound(code, NAMES, 0x100)
 
 
 @pytest.mark.parametrize(
@@ -130,3 +140,53 @@ def test_more_stack_than_the_bound_is_said_loudly(
     assert stack_text(use).startswith("Stack of kws_invoke(): ")
     with pytest.raises(ToolFailed, match="kws_invoke > layer_7") if exceeds else nullcontext():
         use.check()
+
+
+@pytest.mark.parametrize(
+    ("body", "deepest"),
+    [
+        ("ret", 0),
+        ("add sp,sp,-16\nsw ra,12(sp)\nlw ra,12(sp)\nadd sp,sp,16\nret", 16),
+        ("addi sp,sp,-32\naddi sp,sp,-480\nmv a0,sp\nsw sp,4(a0)\naddi sp,sp,512\nret", 512),
+        # Around a frame that is larger than the other one.
+        ("beqz a0,10a\nadd sp,sp,-64\nadd sp,sp,64\nret\nnop\nadd sp,sp,-16\nadd sp,sp,16\nret", 64),
+        # What lies behind a jump or a return is reached by a jump only.
+        ("j 106\nadd sp,sp,-64\nret\nadd sp,sp,-16\nadd sp,sp,16\nret", 16),
+        # A loop.
+        ("add sp,sp,-16\nadd sp,sp,-16\nadd sp,sp,16\nbltu a0,a1,102\nadd sp,sp,16\nret", 32),
+        # A jump by a table of addresses may lead to what no branch does, with the frame that it has.
+        ("add sp,sp,-16\njr a5\nadd sp,sp,16\nret\nadd sp,sp,-32\nadd sp,sp,48\nret", 48),
+        # To an address that was loaded just before.
+        ("add sp,sp,-16\njalr -4(ra) # 200\nadd sp,sp,16\nret", 16 + 80),
+        ("add sp,sp,-16\nadd sp,sp,16\njr 12(t1) # 200", 80),
+        # At the end of the function: the other one has the frame to itself.
+        ("add sp,sp,-16\nadd sp,sp,16\nj 200", 80),
+        ("add sp,sp,-16\njal 200\njal ra,300\nadd sp,sp,16\nret", 16 + 80),
+    ],
+)
+def test_every_path_is_followed_on_riscv(body: str, deepest: int) -> None:
+    layer = "add sp,sp,-48\njal 300\nadd sp,sp,48\nret"
+    helper = "add sp,sp,-32\nadd sp,sp,32\nret"
+    assert found_on_riscv(invoke=body, layer=layer, helper=helper).bytes == deepest
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        ("jalr a5\nret", "jalr a5 goes where a register points to, at 0x200"),
+        ("jal t0,300\nret", "keeps no return address in ra"),
+        ("mv sp,s0\nret", "mv sp,s0 moves the stack pointer"),
+        ("add sp,sp,t0\nret", "add sp,sp,t0 moves the stack pointer"),
+        ("sub sp,sp,a0\nret", "sub sp,sp,a0 moves the stack pointer"),
+        ("lw sp,0(a0)\nret", "lw sp,0(a0) moves the stack pointer"),
+        ("add sp,sp,-16\nj 200", "a loop moves the stack pointer"),
+        ("jal 100\nret", "it calls itself"),
+        (".word 0x00000000", "execution runs into data"),
+        ("jal 400\nret", "it goes on at 0x400, where there is no instruction"),
+    ],
+)
+def test_where_there_is_no_bound_on_riscv_it_says_why(layer: str, reason: str) -> None:
+    none = found_on_riscv(invoke="add sp,sp,-16\njal 200\nadd sp,sp,16\nret", layer=layer)
+    assert none.bytes is None
+    assert none.path[:2] == ("invoke", "layer")
+    assert reason in none.reason

@@ -29,7 +29,7 @@ def changed(old, new):
 
 def test_the_shipped_boards_are_listed():
     emulated = {"qemu-mps2-an385-m0", "qemu-mps2-an385", "qemu-mps2-an386", "qemu-mps2-an500", "qemu-mps2-an505"}
-    assert emulated | {"qemu-mps3-an547", "netduino2plus", "microbit"} <= set(list_boards())
+    assert emulated | {"qemu-mps3-an547", "netduino2plus", "microbit", "stm32vldiscovery"} <= set(list_boards())
     assert list_boards() == sorted(list_boards())
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from tinygen import firmware
 from tinygen.greeting import greet
 from tinygen.ir import Array
-from tinygen.link import open_link
+from tinygen.link import Patience, open_link
 from tinygen.listening.heard import Heard
 from tinygen.manifest import Manifest
 from tinygen.peer import Answer
 from tinygen.session import Session
 
+_BOOT_SECONDS = 5.0
 _RESTART_SECONDS = 6.0
 """For a board whose port goes away with each reset."""
 
@@ -85,8 +86,11 @@ def connected(out: Path, manifest: Manifest, port: str | None = None) -> Iterato
     """
     firmware.expect_runner(out)
     baud = firmware.baud(out)
+    patience = Patience.at(baud, _BOOT_SECONDS if firmware.starts_when_opened(out) else 0.0)
     seconds = _RESTART_SECONDS if firmware.restarts(out) else 0.0
-    link, session = greet(lambda: firmware.current_port(out, port), lambda url: open_link(url, baud), manifest, seconds)
+    link, session = greet(
+        lambda: firmware.current_port(out, port), lambda url: open_link(url, baud, patience), manifest, seconds
+    )
     with link:
         yield BoardPeer(manifest, session)
 

@@ -19,6 +19,5 @@ _MNEMONICS: tuple[tuple[str, str], ...] = (
 
 @lru_cache(maxsize=1 << 10)
 def classify(mnemonic: str) -> str:
-    """The class of an instruction such as "lbu", as disassemblers write it, or "c.lw"."""
-    name = mnemonic.lower().removeprefix("c.")
-    return next((found for pattern, found in _MNEMONICS if re.fullmatch(pattern, name)), "alu")
+    """The class of an instruction such as "lbu", as disassemblers write it, compressed or not."""
+    return next((found for pattern, found in _MNEMONICS if re.fullmatch(pattern, mnemonic)), "alu")

@@ -34,6 +34,7 @@ OnLine = Callable[[str], None]
 _LAST_LINES = 20
 _SILENT_SECONDS = 10.0
 _RESTART_SECONDS = 10.0
+_END_SECONDS = 2.0
 
 _PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
@@ -64,6 +65,7 @@ class _Project:
     programs: tuple[str, ...]  # that must be on the PATH
     usb: tuple[str, ...]  # of a real board: devices that its port may belong to
     native_usb: bool  # whether its port goes away with each reset
+    resets_on_open: bool  # whether opening its port may restart it
     uploads: bool  # whether it is flashed over that port
     bootloader: str  # what to do where that does not start
 
@@ -144,7 +146,7 @@ def serial_port(out: Path) -> str:
                 f"{out}: its emulated board does not run", f"Start it: tinygen flash {shlex.quote(str(out))}"
             )
         return found.stdout.strip()
-    return _only_one(project, plugged_in()).device
+    return only_one(plugged_in(), project.environment, project.usb).device
 
 
 def current_port(out: Path, port: str | None) -> str:
@@ -162,6 +164,12 @@ def current_port(out: Path, port: str | None) -> str:
 def is_emulated(out: Path) -> bool:
     """Whether the project's board runs in an emulator. Raises OutputError when `out` holds no project."""
     return _project(out).emulated
+
+
+def starts_when_opened(out: Path) -> bool:
+    """Whether opening the board's port may restart it. Raises OutputError when `out` holds no project."""
+    project = _project(out)
+    return project.resets_on_open or project.native_usb
 
 
 def expect_runner(out: Path) -> None:
@@ -266,6 +274,7 @@ def _project(out: Path) -> _Project:
         programs,
         usb=tuple(section.get("custom_usb", "").split()),
         native_usb=section.get("custom_native_usb") == "yes",
+        resets_on_open=section.get("custom_resets_on_open") == "yes",
         uploads=section.get("custom_uploads", "yes") == "yes",
         bootloader=section.get("custom_bootloader", ""),
     )
@@ -331,7 +340,7 @@ def _run(command: list[str], environment: Mapping[str, str], log: IO[str], on_li
     finally:
         if process.poll() is None:
             _end(process)
-        reader.join()
+        reader.join(_END_SECONDS)
         process.stdout.close()
 
 

@@ -82,13 +82,15 @@ class Patience:
     answer: float = 8.0  # until nobody is thought to be there
     invoke: float = 120.0  # the same while the model runs
     attempts: int = 12  # requests sent in vain because of damage
-    boot: float = 5.0  # while a board that starts may say anything, damaged or not
+    boot: float = 0.0  # while a board that starts may say anything, damaged or not
 
     @classmethod
-    def at(cls, baud: int) -> Patience:
-        """With time for the longest request and its answer, at ten bits a byte."""
+    def at(cls, baud: int, boot: float = 0.0) -> Patience:
+        """With time for the longest request and its answer, at ten bits a byte, and for a board to start."""
         seconds = 2 * _LONGEST_FRAME * 10 / baud
-        return cls(repeat=cls.repeat + seconds, damaged=cls.damaged + seconds, answer=cls.answer + 4 * seconds)
+        return cls(
+            repeat=cls.repeat + seconds, damaged=cls.damaged + seconds, answer=cls.answer + 4 * seconds, boot=boot
+        )
 
 
 class Link:

@@ -24,7 +24,7 @@ def check_registry(platform: str, registry: tuple[str, int] = REGISTRY) -> None:
     proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
     if not missing or proxied:
         return
-    reason = _unreachable(registry)
+    reason = unreachable(registry)
     if reason is not None:
         raise ToolFailed(
             f"PlatformIO has to download {' and '.join(missing)}, and its registry {registry[0]} cannot be reached: "
@@ -35,17 +35,24 @@ def check_registry(platform: str, registry: tuple[str, int] = REGISTRY) -> None:
 
 def missing_packages(platform: str) -> list[str]:
     """What is not in PlatformIO's folder, in words: the platform in its version, and the build engine."""
-    core = Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio")
-    platforms = Path(os.environ.get("PLATFORMIO_PLATFORMS_DIR") or core / "platforms")
-    packages = Path(os.environ.get("PLATFORMIO_PACKAGES_DIR") or core / "packages")
+    packages = Path(os.environ.get("PLATFORMIO_PACKAGES_DIR") or _core_folder() / "packages")
     name, _, version = platform.partition("@")
-    found = _versions(platforms, "platform.json", name.strip())
+    found = _versions(platforms_folder(), "platform.json", name.strip())
     missing = []
     if not found or (version.strip()[:1].isdigit() and version.strip() not in found):
         missing.append(f"the platform {platform}")
     if not _versions(packages, "package.json", _ENGINE):
         missing.append(f"its build engine, {_ENGINE}")
     return missing
+
+
+def platforms_folder() -> Path:
+    """Where PlatformIO keeps its platforms."""
+    return Path(os.environ.get("PLATFORMIO_PLATFORMS_DIR") or _core_folder() / "platforms")
+
+
+def _core_folder() -> Path:
+    return Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio")
 
 
 def _versions(folder: Path, file: str, name: str) -> set[str]:
@@ -61,7 +68,7 @@ def _versions(folder: Path, file: str, name: str) -> set[str]:
     return versions
 
 
-def _unreachable(address: tuple[str, int]) -> str | None:
+def unreachable(address: tuple[str, int]) -> str | None:
     """Why no connection can be made; None when one can. A name that nobody resolves would take longer to fail."""
     reasons: list[str] = [f"no answer in {_SECONDS} s"]
 

@@ -66,9 +66,10 @@ def project_files(
         files[f"boards/{board.platformio_board}.json"] = _board_json(board, core)
         files |= _tree(resource("firmware", "platforms", EMULATED_PLATFORM), f"platforms/{EMULATED_PLATFORM}")
     else:
-        for path in [path for path in files if path.endswith("/main.c")]:
-            del files[path]  # a framework has its own main()
+        # A framework has its own main().
+        files = {path: text for path, text in files.items() if path not in ("src/runner/main.c", "src/mlperf/main.c")}
         files |= _framework_port(board, task)
+        files["src/port/main.cpp"] = emit.render("project/sketch.cpp.j2", names=names, mlperf=task is not None)
     return dict(sorted(files.items()))
 
 
@@ -161,7 +162,6 @@ def _framework_port(board: Board, task: Task | None) -> dict[str, str | bytes]:
             "`tinygen boards --add` writes one; boards/nucleo_f446re.toml is an example.",
         )
     others = {f"ticks_{name}.cpp" for name in tick_sources(board.framework)} - {f"ticks_{board.port.ticks}.cpp"}
-    others.add("main_mlperf.cpp" if task is None else "main.cpp")
     files = {path: text for path, text in _tree(folder, "src/port").items() if path.rpartition("/")[2] not in others}
     last_byte = "0" if task is None else r"'\n'"
     return files | {"src/port/board.h": emit.render("project/port_board.h.j2", board=board, last_byte=last_byte)}

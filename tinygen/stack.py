@@ -58,15 +58,14 @@ class _Boundless(Exception):
 
 def bound(code: Mapping[int, Instruction], names: Mapping[int, str], entry: int) -> Bound:
     """The bound of the function at an address. `code`: all instructions by address; `names`: functions by theirs."""
-    try:
-        size, path = _Calls(code, names).deepest(entry, ())
-    except _Boundless as found:
-        return Bound(None, found.path, found.reason)
-    return Bound(size, path)
+    return Calls(code, names).bound(entry)
 
 
-class _Calls:
-    """The bounds of functions, each found once."""
+class Calls:
+    """The bounds of functions, each found once, in Arm's Thumb instructions.
+
+    For others, a class derived from it says what instructions do.
+    """
 
     def __init__(self, code: Mapping[int, Instruction], names: Mapping[int, str]) -> None:
         self._code = code
@@ -74,7 +73,15 @@ class _Calls:
         self._next = dict(pairwise(sorted(code)))
         self._known: dict[int, tuple[int, tuple[str, ...]]] = {}
 
-    def deepest(self, entry: int, callers: tuple[int, ...]) -> tuple[int, tuple[str, ...]]:
+    def bound(self, entry: int) -> Bound:
+        """That of the function at an address."""
+        try:
+            size, path = self._deepest(entry, ())
+        except _Boundless as found:
+            return Bound(None, found.path, found.reason)
+        return Bound(size, path)
+
+    def _deepest(self, entry: int, callers: tuple[int, ...]) -> tuple[int, tuple[str, ...]]:
         """Bytes below the stack pointer at entry, and the functions that lead there. Raises _Boundless."""
         if entry in callers:
             raise self._boundless("it calls itself", (*callers, entry))
@@ -99,11 +106,11 @@ class _Calls:
             if address not in self._code:
                 raise self._boundless(f"it goes on at {address:#x}, where there is no instruction", path)
             instruction = self._code[address]
-            if _COMPUTED_JUMP.fullmatch(f"{_bare(instruction)} {instruction.operands}"):
+            if self._jumps_by_table(instruction):
                 table = max(depth, table or 0)
                 continue
             try:
-                depth = max(0, depth + _moved(instruction))
+                depth = max(0, depth + self._moved(instruction))
                 veneer = self._veneer(address, instruction)
                 called = self._called(entry, instruction) if veneer is None else veneer
                 if called is not None and self._name(called).startswith(_TABLE_CALL):
@@ -117,11 +124,19 @@ class _Calls:
             size = depth
             callees = alone
             if called is not None:
-                own, names = self.deepest(called, path)
+                own, names = self._deepest(called, path)
                 size, callees = depth + own, (name, *names)
             if size > deepest:
                 deepest, below = size, callees
         return deepest, below
+
+    def _jumps_by_table(self, instruction: Instruction) -> bool:
+        """Whether execution goes on anywhere in the function, by a table of addresses."""
+        return _COMPUTED_JUMP.fullmatch(f"{_bare(instruction)} {instruction.operands}") is not None
+
+    def _moved(self, instruction: Instruction) -> int:
+        """How far down the stack pointer goes. Raises ValueError where that cannot be told."""
+        return _moved(instruction)
 
     def _unreached(self, entry: int, depths: Mapping[int, int], depth: int) -> list[tuple[int, int]]:
         """Where a jump by a table of addresses may lead that nothing else does: one place of the function at a time."""

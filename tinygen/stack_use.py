@@ -10,7 +10,10 @@ from tinygen import elf, firmware, stack
 from tinygen.counting.disassembly import Instruction, disassemble
 from tinygen.errors import ToolError, ToolFailed
 from tinygen.manifest import Manifest
-from tinygen.target import ARM, load_core
+from tinygen.stack_riscv import RiscvCalls
+from tinygen.target import ARM, RISCV, load_core
+
+_CALLS: Mapping[str, type[stack.Calls]] = {ARM: stack.Calls, RISCV: RiscvCalls}
 
 UNPAINTED = 64
 """Bytes below the invoke's caller that the runner does not paint (firmware/runner/stack.c): no use is less."""
@@ -90,8 +93,9 @@ def _between(image: elf.Image, code: Mapping[int, Instruction], content: Manifes
 
 
 def _bound(image: elf.Image, code: Mapping[int, Instruction], function: str) -> stack.Bound:
-    if image.architecture != ARM:
+    calls = _CALLS.get(image.architecture)
+    if calls is None:
         reason = f"no bound is looked for in the instructions of {image.architecture or 'this processor'}"
         return stack.Bound(None, (function,), reason)
     names = {symbol.address: symbol.name for symbol in image.symbols if symbol.kind == "function"}
-    return stack.bound(code, names, image.symbol(function).address)
+    return calls(code, names).bound(image.symbol(function).address)

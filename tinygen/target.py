@@ -152,6 +152,11 @@ def list_boards() -> list[str]:
     return _names(resource("boards"))
 
 
+def list_cores() -> list[str]:
+    """Names of the cores that ship with tinygen, sorted."""
+    return _names(resource("boards", "cores"))
+
+
 def load_board(name_or_path: str | Path) -> Board:
     """The board of that name, or described by that TOML file.
 
@@ -220,7 +225,7 @@ def _board(table: Table, path: Path) -> Board:
     board = Board(
         name=path.stem,
         title=table.text("title"),
-        core=table.choice("core", _names(resource("boards", "cores"))),
+        core=table.choice("core", list_cores()),
         clock_hz=table.integer("clock_hz", 1, 10**10),
         regions=regions,
         platform=platform,

@@ -39,6 +39,7 @@ FAMILIES = (
     "pool_2d",
     "prelu",
     "quantize",
+    "real_softmax",
     "reduce",
     "reshape",
     "resize_bilinear",
