@@ -129,9 +129,16 @@ def link(folder: Path, board: Board, core: Core) -> Path:
         *(f"-DBOARD_CLOCK_HZ={board.clock_hz}u", f"-DBOARD_BAUD={board.baud}u"),
         *(f"-DUART_BASE={emulator.uart_address:#x}u", f"-DUART_IRQ={emulator.uart_irq}"),
         f"-DTICKS_BASE={emulator.ticks_address:#x}u",
-        *(platform / name for name in ("startup.c", "port.c", f"uart_{emulator.uart}.c", f"ticks_{emulator.ticks}.c")),
-        *(folder / "main.c", folder / "mic.o", "--specs=nano.specs", "-nostartfiles", f"-L{folder}"),
-        *(f"-T{platform / 'link.ld'}", f"-Wl,--defsym=stack_bytes={board.stack_bytes}", *places, "-o", image),
+        *(platform / core.architecture / name for name in ("startup.c", "port.c")),
+        *(platform / name for name in (f"uart_{emulator.uart}.c", f"ticks_{emulator.ticks}.c")),
+        *(folder / "main.c", folder / "mic.o", *core.libc, "-nostartfiles", f"-L{folder}"),
+        *(
+            f"-T{platform / core.architecture / 'link.ld'}",
+            f"-Wl,--defsym=stack_bytes={board.stack_bytes}",
+            *places,
+            "-o",
+            image,
+        ),
     )
     return image
 

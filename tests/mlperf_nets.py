@@ -38,6 +38,8 @@ def task_model(task: str, scale: float | None = None, zero_point: int | None = N
     if len(shape.input) == 4:
         size = shape.input[1] // 7
         x = net.flat(net.windowed(x, "CONV_2D", 4, kernel=(size, 5), stride=(size, 5), padding="VALID"))
+    else:
+        x = net.dense(x)
     filters = net.weights((shape.outputs, int(np.prod(x.shape))), 0)
     net.tensors.append(CaseTensor((1, shape.outputs), "int8", scale=0.37, zero_point=-7))
     options = {"fused_activation_function": "NONE", "keep_num_dims": False}

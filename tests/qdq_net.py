@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from tinygen import pipeline, reference
-from tinygen.ir import Graph
+from tinygen.ir import Array, Graph, Shape
 from tinygen.options import Options
 
 SCALE = 0.05
@@ -93,9 +93,19 @@ def graph_of(data: bytes, **options: object) -> Graph:
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(1)
     for reach in (1.0, 5.0, 12.0):
-        inputs = [rng.uniform(-reach, reach, given.shape).astype(np.float32) for given in session.get_inputs()]
-        theirs = session.run(None, dict(zip([given.name for given in session.get_inputs()], inputs, strict=True)))
-        for ours, expected in zip(reference.outputs(graph, inputs), theirs, strict=True):
-            assert ours.shape == expected.shape
-            assert np.array_equal(ours, expected)
+        inputs = [rng.uniform(-reach, reach, x.shape).astype(np.float32) for x in session.get_inputs()]
+        theirs = session.run(None, dict(zip([x.name for x in session.get_inputs()], inputs, strict=True)))
+        given = [_turned(x, axes) for x, axes in _with_axes(inputs, graph.input_axes)]
+        expected = [_turned(y, axes) for y, axes in _with_axes(theirs, graph.output_axes)]
+        for ours, wanted in zip(reference.outputs(graph, given), expected, strict=True):
+            assert ours.shape == wanted.shape
+            assert np.array_equal(ours, wanted)
     return graph
+
+
+def _with_axes(arrays: Sequence[Array], axes: Sequence[Shape | None]) -> Iterator[tuple[Array, Shape | None]]:
+    return zip(arrays, axes or [None] * len(arrays), strict=True)
+
+
+def _turned(array: Array, axes: Shape | None) -> Array:
+    return array if axes is None else array.transpose(axes)

@@ -33,9 +33,12 @@ def samples_of(path: Path) -> Array:
     return both[:, 0].copy()
 
 
-def features(path: Path) -> Array:
-    """int8 (frames, 40), a frame every FRAME_S: what microWakeWord models are trained on, quantised as ESPHome does."""
-    audio = samples_of(path).tobytes()
+def features(samples: Array) -> Array:
+    """int8 (frames, 40), a frame every FRAME_S: what microWakeWord models are trained on, quantised as ESPHome does.
+
+    From the public front end, of int16 (samples,).
+    """
+    audio = samples.tobytes()
     front_end = MicroFrontend()
     frames = []
     for start in range(0, len(audio) - _BYTES_PER_FRAME + 1, _BYTES_PER_FRAME):
@@ -48,6 +51,10 @@ def features(path: Path) -> Array:
 
 def steps(name: str, frames: int = 3) -> list[Sample]:
     """A recording as consecutive inputs of so many frames each."""
-    found = features(recording(name))
+    return inputs(name, features(samples_of(recording(name))), frames)
+
+
+def inputs(name: str, found: Array, frames: int) -> list[Sample]:
+    """Features as consecutive inputs of so many frames each, from a reset on."""
     whole = found[: len(found) // frames * frames].reshape(-1, 1, frames, found.shape[1])
     return [Sample(f"{name}, step {index}", (x,), reset=index == 0) for index, x in enumerate(whole)]

@@ -412,6 +412,8 @@ def test_examples_talk_to_libraries_however_they_were_built(tmp_path: Path, whic
     flags = f"CFLAGS=-std=c99 -O1 -fsanitize=address,undefined -fno-sanitize-recover=all {' '.join(WARNINGS)}"
     text = said(["make", "-s", "-C", folder / "example", "run", flags])
     assert AS_EXPECTED in text
+    if which == "all of the application's":
+        assert "[SEES_ARENA_BYTES / 4]" in (folder / "example" / "main.c").read_text()
     assert len(outputs(text)) == sum(int(np.prod(p.shape)) for m in manifest.load_all(out) for p in m.outputs)
 
 

@@ -356,9 +356,32 @@ def flashed(out: Path) -> Iterator[Client]:
     """The project, on its emulated board, as `tinygen flash` starts it."""
     try:
         with serial.Serial(firmware.flash(out), 115_200, timeout=0.05) as line:
-            yield Client(line.write, lambda: line.read(4096))
+            yield Client(line.write, lambda: line.read(line.in_waiting or 1))
     finally:
         firmware.stop(out)
+
+
+@contextlib.contextmanager
+def booting(board: str, elf: Path) -> Iterator[Client]:
+    """The emulator as a board that is switched on while somebody listens."""
+    emulator = load_board(board).emulator
+    assert emulator is not None
+    host, device = pty.openpty()
+    tty.setraw(device)
+    command = [emulator.program, "-M", emulator.machine, "-display", "none", "-monitor", "none", "-kernel", elf]
+    process = subprocess.Popen([*command, "-serial", os.ttyname(device)])
+
+    def read() -> bytes:
+        ready, _, _ = select.select([host], [], [], 0.05)
+        return os.read(host, 4096) if ready else b""
+
+    try:
+        yield Client(lambda data: os.write(host, data), read)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(host)
+        os.close(device)
 
 
 @pytest.mark.parametrize(("board", "task"), [("qemu-mps2-an386", "ic"), ("netduino2plus", "ad")])
@@ -377,6 +400,9 @@ def test_an_emulated_board_is_driven_as_a_real_one(board: str, task: str, tmp_pa
         assert "Unknown command" in client.ask("start")[0]
         with pytest.raises(UsageError, match="--runner mlperf"), boards.connected(tmp_path, build.manifest):
             pass
+    with booting(board, firmware.firmware_path(tmp_path)) as client:
+        assert client.lines() == ["m-init-done"]
+        assert client.ask("name") == [f"m-name-dut-[tinygen, {task}]"]
     size, fit = firmware.firmware_size(tmp_path), build.fit
     assert size.ram_bytes + load_board(board).stack_bytes <= fit.ram_needed
     code = sum(need.code_expected for need in fit.regions if need.region == "flash")
@@ -417,29 +443,6 @@ def test_the_sketch_compiles_for_the_cores_of_real_boards(board: str, task: str,
     sources[f"src/{task}.h"] = build.files[header].decode()
     flags = (*core.flags, *LIBC[core.architecture], "-DSTAND_IN_ESP")
     compiled_for(COMPILERS[core.architecture], flags, tuple(sources.items()), tmp_path)
-
-
-def test_it_greets_whoever_listens_at_boot(tmp_path: Path) -> None:
-    built("kws", tmp_path)
-    elf = firmware.build(tmp_path)
-    host, device = pty.openpty()
-    tty.setraw(device)
-    command = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-kernel", elf]
-    process = subprocess.Popen([*command, "-serial", os.ttyname(device)])
-    try:
-
-        def read() -> bytes:
-            ready, _, _ = select.select([host], [], [], 0.05)
-            return os.read(host, 4096) if ready else b""
-
-        client = Client(lambda data: os.write(host, data), read)
-        assert client.lines() == ["m-init-done"]
-        assert client.ask("name")[0].startswith("m-name-dut-[")
-    finally:
-        process.kill()
-        process.wait()
-        os.close(host)
-        os.close(device)
 
 
 @needs_shared_models

@@ -64,8 +64,12 @@ def assert_equal(data: bytes, count: int = INPUTS, tolerance: float = 0.0) -> pi
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NETS)
 def test_networks_equal_onnx_runtime(name: str, kind: str, tmp_path: Path) -> None:
-    model = assert_equal(quantised_net(name, kind, tmp_path))
-    assert model.options.profile == ONNXRUNTIME
+    assert assert_equal(quantised_net(name, kind, tmp_path)).options.profile == ONNXRUNTIME
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_networks_in_c_equal_the_reference(name: str, tmp_path: Path) -> None:
+    model = pipeline.decode(quantised_net(name, "qdq_u8_s8", tmp_path), "net.onnx")
     built = build_read(model, tmp_path / "out")
     assert not differences(built, varied(built, 4), host(built))
 
@@ -319,3 +323,17 @@ def test_what_computes_in_float_there_is_named(make: Callable[[], bytes]) -> Non
 
 def test_what_computes_in_integers_has_no_note() -> None:
     assert not pipeline.decode(relu_of_the_range(), "net.onnx").graph.notes
+
+
+@needs_shared_models
+def test_real_inputs_of_keywords_equal_onnx_runtime() -> None:
+    """Recordings, of which every tenth is taken here."""
+    folder = shared_models()
+    assert folder is not None
+    data = (folder / "onnx" / "mlperf_kws_qdq.onnx").read_bytes()
+    recorded = np.load(folder.parent / "data" / "kws01.npz")
+    graph, runtime = pipeline.decode(data, "kws.onnx").graph, session(data)
+    reals = (recorded["inputs"].astype(np.float32) - np.float32(83)) * np.float32(0.5847029)
+    for x in reals[::10].reshape(-1, 1, 490):
+        (expected,) = runtime.run(None, {"input_1": x})
+        np.testing.assert_array_equal(reference.evaluate(graph, [x])[graph.outputs[0]], expected)

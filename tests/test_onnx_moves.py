@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from building import build_file, differences, host, other_hosts, varied
+from building import build_file, build_read, differences, host, original, other_hosts, varied
 from qdq_net import SCALE, QdqNet, graph_of
 
+from tinygen import pipeline
 from tinygen.errors import UnsupportedModel
 from tinygen.ir import Graph
+from tinygen.options import Options
 
 IMAGE = (1, 8, 5, 6)
 
@@ -66,6 +68,7 @@ MOVES = (
     Move("squeeze_attribute", "Squeeze", [], {"axes": [2]}, (1, 6, 1, 5), opset=11),
     Move("unsqueeze", "Unsqueeze", [integers(1, -1)]),
     Move("unsqueeze_attribute", "Unsqueeze", [], {"axes": [0]}, opset=11),
+    Move("identity", "Identity"),
     Move("transpose", "Transpose", [], {"perm": [0, 3, 1, 2]}),
     Move("transpose_all", "Transpose"),
     sliced("box", (1, 2), (5, 4), (1, 3)),
@@ -150,7 +153,8 @@ REFUSED = (
         "mode",
     ),
     (Move("", "Resize", [None, scales(1, 1, 1, 0.7)], shape=(1, 1, 1, 10)), "sizes instead of scales"),
-    (sliced("", (5,), (5,), (2,)), "takes nothing of dimension 2"),
+    (Move("", "ReduceMean", [integers(1)]), "not the last ones"),
+    (Move("", "ConvTranspose", [np.ones((8, 2, 2, 2), np.float32)]), "in float32: DepthToSpace"),
     (pad("", 0, 0, -1, 0, 0, 0, 0, 0), "take something away"),
 )
 
@@ -180,13 +184,15 @@ def head(net: QdqNet, x: str, kind: str) -> str:
     if kind == "mean":
         pooled = net.add("GlobalAveragePool", x)
         return net.dense(net.add("Flatten", pooled), 12, 5)
+    if kind == "reduced":
+        return net.dense(net.add("ReduceMean", x, net.constant(integers(2, 3)), keepdims=0), 12, 5)
     if kind == "max":
         return net.dense(net.add("ReduceMax", x, net.constant(integers(2, 3)), keepdims=0), 12, 5)
     if kind == "flat":
         return net.dense(net.add("Reshape", net.add("Sigmoid", x), net.constant(integers(1, -1))), 192, 5)
     if kind == "image":
         up = net.add("Resize", x, "", net.constant(TWICE))
-        return net.add("Flatten", net.add("DepthToSpace", net.convolution(up, 12, 4), blocksize=2))
+        return net.add("DepthToSpace", net.convolution(up, 12, 12), blocksize=2)
     softmax = net.add("Softmax", net.convolution(x, 12, 2), axis=1, scale=1 / 256)
     return net.add("ReduceMax", softmax, net.constant(integers(1, 2)), scale=1 / 256)
 
@@ -198,7 +204,7 @@ def transposed(graph: Graph) -> list[str]:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
-@pytest.mark.parametrize("kind", ["mean", "max", "flat", "softmax"])
+@pytest.mark.parametrize("kind", ["mean", "reduced", "max", "flat", "softmax"])
 def test_only_the_input_is_transposed(kind: str, dtype: str) -> None:
     net = QdqNet(dtype)
     graph = graph_of(net.bytes(head(net, body(net, net.input(1, 3, 8, 8), 3), kind)))
@@ -206,7 +212,7 @@ def test_only_the_input_is_transposed(kind: str, dtype: str) -> None:
     assert graph.tensors[transposed(graph)[0]].shape == (1, 3, 8, 8)
 
 
-@pytest.mark.parametrize("kind", ["mean", "max", "flat", "softmax"])
+@pytest.mark.parametrize("kind", ["mean", "reduced", "max", "flat", "softmax"])
 def test_one_channel_is_not_transposed(kind: str) -> None:
     net = QdqNet()
     graph = graph_of(net.bytes(head(net, body(net, net.input(1, 1, 8, 8), 1), kind)))
@@ -218,7 +224,36 @@ def test_images_are_transposed_at_the_edges_only() -> None:
     graph = graph_of(net.bytes(head(net, body(net, net.input(1, 3, 8, 8), 3), "image")))
     first, *_, last = transposed(graph)
     assert len(transposed(graph)) == 4
-    assert graph.tensors[first].shape == (1, 3, 8, 8) and graph.tensors[last].elements == 256
+    assert graph.tensors[first].shape == (1, 3, 8, 8) and graph.tensors[last].shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize(("kind", "copies"), [("mean", 0), ("flat", 0), ("image", 1)])
+def test_with_channels_last_only_blocks_are_moved(kind: str, copies: int) -> None:
+    net = QdqNet()
+    graph = graph_of(net.bytes(head(net, body(net, net.input(1, 3, 8, 8), 3), kind)), layout="nhwc")
+    assert len(transposed(graph)) == 2 * copies
+    assert graph.inputs == ("x0",) and graph.tensors["x0"].shape == (1, 8, 8, 3)
+
+
+def test_images_with_channels_last_come_and_go(tmp_path: Path) -> None:
+    net = QdqNet()
+    x = net.input(1, 2, 3, 3)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(net.bytes(net.convolution(x, 2, 3), net.add("Flatten", x)))
+    graph = graph_of(path.read_bytes(), layout="nhwc")
+    # The second output is read in the file's order.
+    assert (graph.input_axes, graph.output_axes) == ((None,), ((0, 2, 3, 1), None))
+
+
+@pytest.mark.parametrize("io", ["model", "int8"])
+def test_who_has_channels_last_is_asked_alike(io: str, tmp_path: Path) -> None:
+    net = QdqNet()
+    path = tmp_path / "net.onnx"
+    path.write_bytes(net.bytes(net.convolution(net.input(1, 3, 3, 3), 3, 3)))
+    built = build_read(pipeline.read(path, Options(layout="nhwc", io=io)), tmp_path / "out", "net")
+    assert "the file's dimensions 0, 2, 3, 1" in (built.library / "net.h").read_text()
+    assert built.manifest.inputs[0].axes == built.manifest.outputs[0].axes == (0, 2, 3, 1)
+    assert differences(built, varied(built, 4), host(built), original(built)) == []
 
 
 def test_the_c_code_is_exact(tmp_path: Path) -> None:
@@ -226,3 +261,12 @@ def test_the_c_code_is_exact(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(net.bytes(head(net, body(net, net.input(1, 3, 8, 8), 3), "flat")))
     built = build_file(tmp_path / "net.onnx", tmp_path / "out", profile="onnxruntime")
     assert differences(built, varied(built, 4), host(built), *other_hosts(built)) == []
+
+
+def test_integers_behind_inputs_and_outputs_have_channels_last_too() -> None:
+    net = QdqNet()
+    data = net.bytes(net.convolution(net.input(1, 3, 4, 5), 3, 4))
+    graph = pipeline.decode(data, "net.onnx", Options(layout="nhwc", io="int8")).graph
+    assert [node.op.name for node in graph.nodes] == ["CONV_2D"]
+    assert [graph.tensors[name].shape for name in (*graph.inputs, *graph.outputs)] == [(1, 4, 5, 3), (1, 4, 5, 4)]
+    assert (graph.input_axes, graph.output_axes) == (((0, 2, 3, 1),), ((0, 2, 3, 1),))

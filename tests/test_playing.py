@@ -253,6 +253,7 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
         (("--mic", "--input", "x.wav"), "Give --input FILE, or --mic"),
         (("--mic", "--channel", "1"), "--channel is for recordings"),
         (("--input", "x.npz", "--play", "x.png"), "--play is for recordings"),
+        (("--input", "x y.mp3"), "sox 'x y.mp3' -r 8000 -c 1 -b 16 converted.wav"),
     ],
 )
 def test_options_that_do_not_go_together(

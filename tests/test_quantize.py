@@ -15,10 +15,10 @@ from float_nets import CLASSES, answers, onnx_net, samples, save, tflite_net
 from onnx import helper, numpy_helper
 
 from tinygen import cli, pipeline, reference
-from tinygen.errors import ToolFailed
+from tinygen.errors import ToolFailed, UsageError
 from tinygen.ir import Array
 from tinygen.options import Options
-from tinygen.quantize import Quantised, Wish, quantise
+from tinygen.quantize import Choices, Quantised, Wish, quantise
 from tinygen.quantize.programs import Program
 from tinygen.quantize.with_onnxruntime import int8_edges
 
@@ -189,6 +189,26 @@ def test_float_tflite_becomes_int8(signature: bool, tmp_path: Path) -> None:
     assert found.figures.sqnr_db["scores"] == pytest.approx(10 * np.log10(signal / noise), abs=0.3)
     assert found.on_board.refusal == ""
     assert {layer.name for layer in found.figures.layers} == {"hidden", "scores"}
+
+
+def test_a_layer_can_stay_in_int16(tmp_path: Path) -> None:
+    source = tmp_path / "net.tflite"
+    source.write_bytes(tflite_net(signature=True))
+    np.save(tmp_path / "data.npy", samples(60, (6,)))
+    wish, out = Wish(tmp_path / "data.npy"), tmp_path / "int8.tflite"
+    with pytest.raises(UsageError, match="no layer 'hiden'") as error:
+        quantise(source, wish, out, BOARD, choices=Choices(int16=("hiden",)))
+    assert "hidden" in error.value.remedy
+    found = quantise(source, wish, out, BOARD, choices=Choices(int16=("scores",)))
+    graph = pipeline.decode(found.data, "int8.tflite").graph
+    dense = [node for node in graph.nodes if node.op.name == "FULLY_CONNECTED"]
+    dtypes = [[graph.tensors[name].dtype.name for name in (node.inputs[0], node.outputs[0])] for node in dense]
+    assert dtypes == [["int8", "int8"], ["int16", "int16"]]
+    assert found.on_board.refusal == ""
+    with pytest.raises(UsageError, match=r"int16 are for \.tflite"):
+        quantise(
+            save(onnx_net(), tmp_path / "net.onnx"), wish, tmp_path / "int8.onnx", BOARD, choices=Choices(int16=("x",))
+        )
 
 
 def _dense(row: Array) -> Array:

@@ -117,7 +117,7 @@ def test_right_outputs_are_no_classes(tmp_path: Path) -> None:
     found = read(Wish(tmp_path / "x.npz", "target"), [FloatPort("x", (1, 5))], SCORES)
     assert found.labels is not None
     assert np.array_equal(found.labels, x[:, :3])
-    with pytest.raises(InputError, match="no such file, and .* has no array 'y'"):
+    with pytest.raises(InputError, match=r"no such file, and .* has no array 'y'"):
         read(Wish(tmp_path / "x.npz", "y"), [FloatPort("x", (1, 5))], SCORES)
     with pytest.raises(UsageError, match="holds no recordings"):
         read(Wish(tmp_path / "x.npz", None, audio.load("micro")), [FloatPort("x", (1, 5))], SCORES)

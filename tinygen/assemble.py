@@ -134,6 +134,7 @@ def _content(
         streaming=_streaming(model),
         front_end=part.joined.manifest if part.joined is not None else None,
         io=model.options.io,
+        layout=model.options.layout,
         notes=model.graph.notes,
         optimize=part.goal.objective,
         board=board.name,

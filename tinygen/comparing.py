@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,23 +21,22 @@ from tinygen.quantize.data import FloatPort
 from tinygen.quantize.measure import Score, score
 from tinygen.quantize.quantising import Progress
 from tinygen.quantize.runner import Scaling
-from tinygen.target import Board, load_board
+from tinygen.target import Board, list_boards, load_board
 
-COUNTED = "counted"
-"""On an emulated board, and linked."""
 MODELLED = "modelled"
-"""From what kernels are expected to cost, where a board is not emulated: without the code of some layers, perhaps."""
+"""From what kernels are expected to cost, of boards whose core is not emulated."""
 
 
 @dataclass(frozen=True)
 class Costs:
     """What one answer takes of a board: instructions, and bytes of the model's library."""
 
-    instructions: int
+    instructions: int | None
+    """None where not all kernels say what they cost."""
     ram_bytes: int
     flash_bytes: int
     how: str
-    """COUNTED or MODELLED."""
+    """The emulated board of the same core where they were counted, in the linked firmware; or MODELLED."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,12 @@ def scaling_of(tensor: Tensor) -> Scaling | None:
 
 def _costs(model: pipeline.Model, name: str, board: Board, goal: Goal) -> Costs:
     built = pipeline.build(model, name, "network", goal)
-    if board.emulator is None:
+    counting = board.name if board.emulator is not None else _emulated(board.core)
+    if counting is None:
         layers = [layer.estimate for layer in built.manifest.layers]
+        counts = [estimate.instructions for estimate in layers]
         return Costs(
-            instructions=sum(estimate.instructions or 0 for estimate in layers),
+            instructions=None if None in counts else sum(filter(None, counts)),
             ram_bytes=built.manifest.arena_bytes + built.manifest.state_bytes + built.manifest.scratch_bytes,
             flash_bytes=built.manifest.const_bytes + sum(estimate.flash for estimate in layers),
             how=MODELLED,
@@ -154,8 +156,15 @@ def _costs(model: pipeline.Model, name: str, board: Board, goal: Goal) -> Costs:
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
         out = Path(folder) / "out"
         output.write(built.files, out)
-        count = bench.count(out, manifest.load(out))
-    return Costs(count.total.instructions, count.ram_bytes, count.flash_bytes, COUNTED)
+        with bench.for_board(out, manifest.load(out), counting) as (project, moved):
+            count = bench.count(project, moved)
+    return Costs(count.total.instructions, count.ram_bytes, count.flash_bytes, counting)
+
+
+def _emulated(core: str) -> str | None:
+    """The emulated board of a core with the most flash: code takes as many instructions on each."""
+    boards = [board for board in map(load_board, list_boards()) if board.emulator is not None and board.core == core]
+    return max(boards, key=lambda board: board.flash_bytes).name if boards else None
 
 
 def _is_on_front(entry: Entry, entries: Sequence[Entry]) -> bool:
@@ -173,7 +182,8 @@ def _figures(entry: Entry) -> tuple[float, ...]:
     assert entry.score is not None
     assert entry.costs is not None
     costs = entry.costs
-    return (-entry.score.value * entry.score.sign, costs.instructions, costs.ram_bytes, costs.flash_bytes)
+    instructions = math.inf if costs.instructions is None else costs.instructions
+    return (-entry.score.value * entry.score.sign, instructions, costs.ram_bytes, costs.flash_bytes)
 
 
 def reason(error: TinygenError) -> str:

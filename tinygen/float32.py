@@ -93,6 +93,31 @@ def tanh(x: FloatArray) -> FloatArray:
     return _odd_quotient(x, _TANH_LIMIT, _TANH_NUMERATOR, _TANH_DENOMINATOR)
 
 
+EXPONENTIAL_LEAST = -103.9720840454
+EXPONENTIAL_BIAS = 12582912.0
+"""1.5 * 2**23: what is added to it is rounded to an integer."""
+LOG2_E = 1.44269504088896341
+LOG_2_HIGH, LOG_2_LOW = -6.93145752e-1, -1.42860677e-6
+"""The negative logarithm of 2 in two parts, of which the first has few bits."""
+EXPONENTIAL_COEFFICIENTS = tuple(
+    float.fromhex(text)
+    for text in (
+        *("0x1.694000p-10", "0x1.125edcp-7", "0x1.555b5ap-5", "0x1.555450p-3"),
+        *("0x1.fffff6p-2", "0x1.000000p+0", "0x1.000000p+0"),
+    )
+)
+"""Of highest powers first."""
+
+
+def exponential(x: FloatArray) -> FloatArray:
+    """``MlasComputeSumExp`` for x <= 0, with AVX-512: of x = m log(2) + r, a polynomial of r, times 2**m."""
+    bias = np.float32(EXPONENTIAL_BIAS)
+    bounded = np.maximum(x, np.float32(EXPONENTIAL_LEAST))
+    whole = fused_multiply_add(bounded, LOG2_E, bias) - bias
+    rest = fused_multiply_add(whole, LOG_2_LOW, fused_multiply_add(whole, LOG_2_HIGH, bounded))
+    return np.ldexp(_polynomial(rest, EXPONENTIAL_COEFFICIENTS), whole.astype(np.int32))
+
+
 def hard_sigmoid(x: FloatArray, alpha: float, beta: float) -> FloatArray:
     """``HardSigmoid``: alpha * x + beta within 0 and 1, not fused."""
     line = x * np.float32(alpha) + np.float32(beta)

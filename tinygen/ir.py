@@ -239,6 +239,10 @@ class Graph:
     """What people should know about how the file was read."""
     removed: tuple[Removed, ...] = ()
     """Channels that the file's tensors have beyond those of the graph."""
+    input_axes: tuple[tuple[int, ...] | None, ...] = ()
+    """For each input, which of the file's dimensions each of its own is, None where they are the same; () for all."""
+    output_axes: tuple[tuple[int, ...] | None, ...] = ()
+    """The same of outputs."""
     outside: frozenset[str] = frozenset()
     """Inputs and outputs whose memory is the application's: they take none of the library's."""
 

@@ -14,7 +14,7 @@ from tinygen.c_text import C_TYPES
 from tinygen.emit import render
 from tinygen.goal import Goal
 from tinygen.interface import EXTERNAL, ROWS, STATIC, Interface, SharedArena
-from tinygen.ir import Array, Graph, Tensor
+from tinygen.ir import Array, Graph, Shape, Tensor
 from tinygen.layer_text import Pointers, call_text, layer_call, layer_text, shapes_text
 from tinygen.layers import Layer, functions_of, layers_of, with_parts
 from tinygen.layout import Layout
@@ -42,6 +42,8 @@ _HELPERS = (
     "requantise_once_wide",
     "requantise_real",
     "round_float",
+    "fused",
+    "exponential",
     "requantise_float",
     "requantise_float_shifted",
     "high_product",
@@ -63,6 +65,7 @@ _HELPER_NEEDS = {
     "requantise": ("high_mul", "divide_by_pot"),
     "requantise_wide": ("high_mul", "divide_by_pot"),
     "requantise_float": ("round_float",),
+    "exponential": ("fused",),
     "requantise_float_shifted": ("round_float",),
     "reciprocal": ("high_mul",),
     "log": ("high_mul", "divide_by_pot", "reciprocal"),
@@ -155,8 +158,8 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin, hot: frozens
     function_of = {layer.id: function for function in functions for layer in function.layers}
     constants = [*_constants(layers, name), *(reset.array for reset in resets if reset.array is not None)]
     const_bytes = sum(constant.array.nbytes for constant in constants)
-    inputs = _ports(graph, graph.inputs, name, "input", interface.input)
-    outputs = _ports(graph, graph.outputs, name, "output", interface.output)
+    inputs = _ports(graph, graph.inputs, graph.input_axes, name, "input", interface.input)
+    outputs = _ports(graph, graph.outputs, graph.output_axes, name, "output", interface.output)
     input_texts = _port_texts(inputs, graph, pointers, name, "input")
     output_texts = _port_texts(outputs, graph, pointers, name, "output")
     given = [text["variable"] for text in (*input_texts, *output_texts) if text["memory"] == EXTERNAL]
@@ -364,7 +367,9 @@ _FUNCTIONS = {STATIC: "{}_{}", EXTERNAL: "{}_set_{}", ROWS: "{}_feed_row"}
 """What the application calls to get at an input or output, from the library's name and the port's."""
 
 
-def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str, memory: str) -> tuple[manifest.Port, ...]:
+def _ports(
+    graph: Graph, names: Sequence[str], axes: Sequence[Shape | None], prefix: str, role: str, memory: str
+) -> tuple[manifest.Port, ...]:
     ports = []
     for index, name in enumerate(names):
         tensor = graph.tensors[name]
@@ -377,6 +382,7 @@ def _ports(graph: Graph, names: Sequence[str], prefix: str, role: str, memory: s
                 memory=memory,
                 dtype=str(tensor.dtype),
                 shape=tensor.shape,
+                axes=axes[index] if axes else None,
                 scale=float(tensor.quant.scale[0]) if tensor.quant is not None and quantised else None,
                 zero_point=int(tensor.quant.zero_point[0]) if tensor.quant is not None and quantised else None,
                 bytes=tensor.bytes,
@@ -402,6 +408,8 @@ def _port_texts(
 
 def _port_text(port: manifest.Port, tensor: Tensor) -> dict[str, object]:
     usage = f"{C_TYPES[port.dtype]}[{tensor.elements}], {shape_text(tensor.shape)}"
+    if port.axes is not None:
+        usage += f" (the file's dimensions {', '.join(map(str, port.axes))})"
     if port.scale is not None:
         usage += f", scale {float(str(tensor.quant.scale[0] if tensor.quant else 0))!r}, zero point {port.zero_point}"
     return {

@@ -3,9 +3,9 @@
 Of several models that were built together, it is {schema, models, files}: `models` has an object of the following
 fields for each, with empty `files`, and `files` those of the whole folder.
 
-Schema 5. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
+Schema 6. All paths are relative to the folder that holds manifest.json, with forward slashes. Sizes are bytes.
 
-    schema            5
+    schema            6
     tinygen           version that wrote it
     name              C prefix and library name
     model             {file, sha256, path}: the source file's name and hash, and the copy of it in this folder
@@ -27,12 +27,14 @@ Schema 5. All paths are relative to the folder that holds manifest.json, with fo
                       is heard when the sum of that element of the last `window` results, less their zero points,
                       exceeds the threshold, and then none for `pause` results
     io                "model": inputs and outputs of the file; "int8": the integers behind float32 and uint8 ones
+    layout            "model": dimensions of inputs and outputs as in the file; "nhwc": channels last where `axes` says
     notes             what to know about how the model was read, in words
     optimize          objective, e.g. "balanced"
     board, core       ids of boards/*.toml and boards/cores/*.toml
     include_dirs, sources, cflags           what the target build of the library uses
     host_include_dirs, host_sources         the same model with portable kernels only, for the host
-    inputs, outputs   [{name, symbol, memory, dtype, shape, scale, zero_point, bytes}]: `memory` is "static", and the C
+    inputs, outputs   [{name, symbol, memory, dtype, shape, axes, scale, zero_point, bytes}]: `axes` says which of the
+                      file's dimensions each is, null where they are the same; `memory` is "static", and the C
                       function `symbol` without arguments returns a pointer to the buffer; or "external", and `symbol`
                       takes a pointer to the application's, aligned to a word, before all else, and returns 0 if it will
                       do; or, of an input, "rows", and `symbol` takes a pointer to the next of its rows, of which it has
@@ -84,7 +86,7 @@ from tinygen.interface import ROWS
 from tinygen.ir import Removed
 from tinygen.listening.detector import Detector, Word
 
-SCHEMA = 5
+SCHEMA = 6
 FILE_NAME = "manifest.json"
 
 
@@ -106,6 +108,7 @@ class Port:
     memory: str
     dtype: str
     shape: tuple[int, ...]
+    axes: tuple[int, ...] | None
     scale: float | None
     zero_point: int | None
     bytes: int
@@ -238,6 +241,7 @@ class Manifest:
     streaming: Streaming | None
     front_end: FrontEnd | None
     io: str
+    layout: str
     notes: tuple[str, ...]
     optimize: str
     board: str
@@ -337,11 +341,16 @@ def load_all(out: Path) -> tuple[Manifest, ...]:
         raise OutputError(f"{path} is damaged: {type(error).__name__} {error}", "Build it again.") from None
 
 
+def _port(fields: dict[str, Any]) -> Port:
+    axes = fields["axes"]
+    return Port(**{**fields, "shape": tuple(fields["shape"]), "axes": None if axes is None else tuple(axes)})
+
+
 def _decode(fields: dict[str, Any]) -> Manifest:
     values = dict(fields)
     values["model"] = Model(**fields["model"])
     for key in ("inputs", "outputs"):
-        values[key] = tuple(Port(**{**port, "shape": tuple(port["shape"])}) for port in fields[key])
+        values[key] = tuple(map(_port, fields[key]))
     for key in ("include_dirs", "sources", "cflags", "host_include_dirs", "host_sources", "notes", "hot_layers"):
         values[key] = tuple(fields[key])
     values["layers"] = tuple(_decode_layer(layer) for layer in fields["layers"])

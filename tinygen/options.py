@@ -21,6 +21,9 @@ OF_FORMAT = ""
 INTERFACES = ("model", "int8")
 """Inputs and outputs as the file has them, or, where they are float32 or uint8, as the int8 or int16 behind them."""
 
+LAYOUTS = ("model", "nhwc")
+"""Dimensions of inputs and outputs as the file has them, or channels last, where the layers want them so."""
+
 
 @dataclass(frozen=True)
 class Streaming:
@@ -60,6 +63,8 @@ class Options:
     """Inferences in one invoke; None: as many as the file fixes, or one."""
     io: str = "model"
     """One of INTERFACES."""
+    layout: str = "model"
+    """One of LAYOUTS."""
     streaming: Streaming | None = None
     """Frame by frame, where that gives the same; None: as the file has it."""
 
@@ -67,6 +72,7 @@ class Options:
         if self.profile != OF_FORMAT:
             _expect("profile", self.profile, PROFILES)
         _expect("interface", self.io, INTERFACES)
+        _expect("layout", self.layout, LAYOUTS)
         if self.batch is not None and self.batch < 1:
             raise UsageError(f"a batch of {self.batch} is no batch", "Choose 1 or more.")
 
@@ -87,7 +93,8 @@ class Options:
         profile = ("--profile", self.profile) if self.profile == LITERT else ()
         batch = () if self.batch is None else ("--batch", str(self.batch))
         io = ("--io", self.io) if self.io != INTERFACES[0] else ()
-        return (*profile, *batch, *io, *(self.streaming.words if self.streaming is not None else ()))
+        layout = ("--layout", self.layout) if self.layout != LAYOUTS[0] else ()
+        return (*profile, *batch, *io, *layout, *(self.streaming.words if self.streaming is not None else ()))
 
 
 def _expect(what: str, found: str, known: tuple[str, ...]) -> None:

@@ -1,9 +1,9 @@
 """What to ask a runtime that runs the model as it is in its file, about what was built of it.
 
 Of an interface without its QUANTIZE and DEQUANTIZE, such a runtime gets what the inputs stand for, and is asked for the
-tensors before its outputs, or, where it has none but these, for the integers behind them. Of a batch that the file does
-not have, it is asked for one part after the other. Of a model that takes frames, it gets the last window of them each
-time.
+tensors before its outputs, or, where it has none but these, for the integers behind them. Where inputs and outputs have
+their dimensions in another order, so has what it gets and says. Of a batch that the file does not have, it is asked for
+one part after the other. Of a model that takes frames, it gets the last window of them each time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Question:
         given = np.frombuffer(data, self.port.dtype).reshape(self.port.shape)
         split = given.size > np.prod(self.shape, dtype=np.int64)
         runs = np.split(given, count) if split else [given] * count
-        return [np.array(self._in_file(run).reshape(self.shape), order="C") for run in runs]
+        turned = [run if self.port.axes is None else run.transpose(np.argsort(self.port.axes)) for run in runs]
+        return [np.array(self._in_file(run).reshape(self.shape), order="C") for run in turned]
 
     def _in_file(self, values: Array) -> Array:
         """Quantising the result gives `values` again: what stripped the interface has made sure of it."""
@@ -62,6 +63,8 @@ class Look(NamedTuple):
     channels: tuple[int, ...] | None = None
     rows: tuple[int, int] | None = None
     """The dimension, and how many."""
+    axes: Shape | None = None
+    """The order in which the dimensions are seen."""
     behind: Port | None = None
     """The integers of this port, which the tensor's float32 values were made of."""
 
@@ -71,6 +74,8 @@ class Look(NamedTuple):
         if self.rows is not None:
             axis, count = self.rows
             seen = seen.take(range(seen.shape[axis] - count, seen.shape[axis]), axis=axis)
+        if self.axes is not None:
+            seen = seen.transpose(self.axes)
         if self.behind is not None:
             seen = _integers(seen, self.behind)
         return np.ascontiguousarray(seen).tobytes()
@@ -100,19 +105,22 @@ def questions(out: Path, manifest: Manifest) -> Questions:
         raise CannotCompare(f"the file has batches of {file.batch}, which a batch of {manifest.batch} is not made of")
     if runs != 1 and manifest.reset is not None and manifest.streaming is None:
         raise CannotCompare(f"the model remembers: it cannot be asked for a batch of {manifest.batch} in parts")
+    turned = {port.name: port.axes for port in manifest.outputs}
     kept, of = manifest.kept, {part.tensor: part.of for part in manifest.removed}
     answers = {}
     for layer in manifest.layers:
         name, shape = layer.output.tensor, layer.output.shape
         whole = (*shape[:-1], of[name]) if name in of else shape
-        look = _look(file, name, layer.output.dtype, whole, runs, manifest.streaming is not None)
+        look = _look(file, name, layer.output.dtype, whole, turned.get(name), runs, manifest.streaming is not None)
         if look is not None:
             answers[layer.index] = look._replace(channels=kept.get(name))
     outputs = []
     for port, index in zip(manifest.outputs, file.outputs, strict=True):
-        look = _look(file, port.name, port.dtype, port.shape, runs, manifest.streaming is not None)
+        shape, axes = port.shape, port.axes
+        look = _look(file, port.name, port.dtype, shape, axes, runs, manifest.streaming is not None)
         if look is None and file.tensors[index].dtype == FLOAT32 and port.scale is not None and runs == 1:
-            look = Look(index, behind=port) if file.tensors[index].shape == port.shape else None
+            is_whole = file.tensors[index].shape == _in_file(shape, axes)
+            look = Look(index, axes=axes, behind=port) if is_whole else None
         if look is None:
             raise CannotCompare(f"the output {port.name!r}, {port.dtype} {port.shape}, is no tensor of the file")
         outputs.append(look)
@@ -130,15 +138,19 @@ def questions(out: Path, manifest: Manifest) -> Questions:
     )
 
 
-def _look(file: FileView, name: str, dtype: str, shape: Shape, runs: int, has_rows: bool) -> Look | None:
+def _look(
+    file: FileView, name: str, dtype: str, shape: Shape, axes: Shape | None, runs: int, has_rows: bool
+) -> Look | None:
     """Where a tensor of the graph is one of the file, or is made of `runs` of it, one behind the other.
 
+    `axes`: which of the file's dimensions each is.
     `has_rows`: or is the last ones of its rows along one dimension.
     """
     index = file.indices.get(name)
     if index is None:
         return None
     tensor = file.tensors[index]
+    shape = _in_file(shape, axes)
     # Where the first dimension is more than the batch, the inferences need not lie one behind the other.
     whole = (
         (runs * tensor.shape[0], *tensor.shape[1:]) if runs > 1 and tensor.shape[:1] == (file.batch,) else tensor.shape
@@ -147,7 +159,12 @@ def _look(file: FileView, name: str, dtype: str, shape: Shape, runs: int, has_ro
         return None
     fewer = [axis for axis, (have, want) in enumerate(zip(whole, shape, strict=True)) if have != want]
     if not fewer:
-        return Look(index)
+        return Look(index, axes=axes)
     if has_rows and len(fewer) == 1 and shape[fewer[0]] < whole[fewer[0]]:
-        return Look(index, rows=(fewer[0], shape[fewer[0]]))
+        return Look(index, rows=(fewer[0], shape[fewer[0]]), axes=axes)
     return None
+
+
+def _in_file(shape: Shape, axes: Shape | None) -> Shape:
+    """The file's shape of what has its dimensions in another order."""
+    return shape if axes is None else tuple(shape[axes.index(axis)] for axis in range(len(axes)))

@@ -34,6 +34,8 @@ class Runtime:
     """What installs it."""
     has_uint8: bool = True
     """Whether it still computes on uint8."""
+    suffix: str = ".tflite"
+    """Of the files that it runs."""
     remark: str = ""
     """What it makes ambiguous, and which of the answers was taken."""
 
@@ -51,6 +53,9 @@ class Runtime:
             raise ToolMissing(
                 f"{self.title}'s interpreter is not installed", f"Install it: pip install 'tinygen[{self.extra}]'"
             )
+        suffix = Path(manifest.model.path).suffix
+        if suffix.lower() != self.suffix:
+            raise CannotCompare(f"{self.title} does not run {suffix} files")
         asked = questions(out, manifest)
         if asked.on_uint8 and not self.has_uint8:
             raise CannotCompare(f"{self.title} does not compute on uint8 any more")
@@ -75,7 +80,7 @@ RUNTIMES: Mapping[str, Runtime] = {
     for runtime in (
         Runtime(TFLM, "TensorFlow Lite Micro", "TFLM interpreter", "tflite_micro", TFLM, has_uint8=False),
         Runtime(LITERT, "LiteRT", "LiteRT interpreter", "ai_edge_litert", LITERT),
-        Runtime(ONNXRUNTIME, "ONNX Runtime", "ONNX Runtime", "onnxruntime", "onnx", remark=_FUSED),
+        Runtime(ONNXRUNTIME, "ONNX Runtime", "ONNX Runtime", "onnxruntime", "onnx", suffix=".onnx", remark=_FUSED),
     )
 }
 """By the profile whose arithmetic is theirs."""

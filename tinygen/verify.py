@@ -83,7 +83,7 @@ def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
 
     Raises OutputError when the copy in the folder is not the one that the manifest names.
     """
-    options = Options(manifest.profile, manifest.batch, manifest.io, _streaming(manifest))
+    options = Options(manifest.profile, manifest.batch, manifest.io, manifest.layout, _streaming(manifest))
     model = pipeline.read(out / manifest.model.path, options)
     if model.sha256 != manifest.model.sha256:
         raise OutputError(

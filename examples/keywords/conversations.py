@@ -11,7 +11,7 @@ import numpy.typing as npt
 from clips import said, unknown_text
 from sounds import amplitude, background, generator, recorded
 from speakers import SAMPLE_RATE
-from vocabulary import OTHER_WORDS, SIMILAR_WORDS, UNHEARD_WORDS, WORDS
+from vocabulary import OTHER_WORDS, SIMILAR_WORDS, UNHEARD_OTHER_WORDS, UNHEARD_SIMILAR_WORDS, WORDS
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,17 @@ def commands(part: str, seed: int, seconds: float) -> Recording:
 
 
 def chatter(part: str, seed: int, seconds: float) -> Recording:
-    """People who go on saying other words, in the test also such as are not in the training, without a rest."""
+    """People who go on saying words that are quite different, in the test also such as are not in the training."""
     rng = generator(part, 2, seed)
-    words = (*OTHER_WORDS, *UNHEARD_WORDS) if part == "test" else OTHER_WORDS
+    words = (*OTHER_WORDS, *UNHEARD_OTHER_WORDS) if part == "test" else OTHER_WORDS
     return converse(part, rng, seconds, _choices(words, rng), (0.1, 1.0))
 
 
 def similar(part: str, seed: int, seconds: float) -> Recording:
-    """Only words that sound like one of the model's, one after the other."""
+    """Words that sound like one of the model's, one after the other; in the test also such as are not in training."""
     rng = generator(part, 4, seed)
-    return converse(part, rng, seconds, _choices(SIMILAR_WORDS, rng), (0.8, 2.0))
+    words = (*SIMILAR_WORDS, *UNHEARD_SIMILAR_WORDS) if part == "test" else SIMILAR_WORDS
+    return converse(part, rng, seconds, _choices(words, rng), (0.8, 2.0))
 
 
 def _choices(words: tuple[str, ...], rng: np.random.Generator) -> Iterator[str]:

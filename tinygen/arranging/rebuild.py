@@ -115,7 +115,7 @@ class _Rebuilding:
             return known
         tensor = self._situation.graph.tensors[like]
         axes = axes_of(order, self._situation.graph.tensors[root].shape)
-        return self._filed(f"{root}/{_layout(order.shape, axes)}", tensor, order.shape)
+        return self._filed(f"{root}~{_layout(order.shape, axes)}", tensor, order.shape)
 
     def _constant(self, name: str, order: IntArray, node: Node) -> str:
         tensor = self._tensors[name]

@@ -33,6 +33,7 @@ from tinygen.report.plain import plain
 @options.KERNEL
 @options.PROFILE
 @options.IO
+@options.LAYOUT
 @options.BATCH
 @options.STREAMING
 @options.TIME_AXIS
@@ -60,6 +61,7 @@ def build(
     kernels: tuple[str, ...],
     profile: str,
     io: str,
+    layout: str,
     batch: int | None,
     streaming: int | None,
     time_axis: int | None,
@@ -83,6 +85,7 @@ def build(
     tinygen build kws.tflite --board qemu-mps2-an386 -o out
     tinygen build kws.tflite -o out --name kws --optimize size
     tinygen build kws.tflite -o out --io int8 --batch 4
+    tinygen build net.onnx -o out --layout nhwc
     tinygen build kws.tflite -o out --optimize speed --flash-budget 60000
     tinygen build kws.tflite -o out --arena external
     tinygen build kws.tflite -o out --optimize ram --input-rows
@@ -97,7 +100,7 @@ def build(
     from tinygen.report import tables
 
     goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels), hot=hot)
-    reading = Options(profile, batch, io, options.streaming_of(streaming, time_axis))
+    reading = Options(profile, batch, io, layout, options.streaming_of(streaming, time_axis))
     interface = options.interface_of(arena, input_memory, output_memory, input_rows)
     hearing = options.hearing_of(frontend, hop, detector, labels)
     mlperf = options.mlperf_of(runner, task)

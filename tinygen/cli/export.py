@@ -59,7 +59,7 @@ def export(
     """
     from tinygen import manifest, output
     from tinygen.export.archive import zipped
-    from tinygen.export.facts import Facts, name_of
+    from tinygen.export.facts import PLACEHOLDER, Facts, name_of
     from tinygen.export.kinds import kind_of
     from tinygen.export.package import package_files
 
@@ -80,3 +80,5 @@ def export(
         f"Written to {target}: {facts.name} {facts.version}, {article} {title} of {len(files)} files. "
         "Its README.md says how to use it."
     )
+    if facts.url == PLACEHOLDER:
+        show("Before others get it, say whose it is: --author, --url, and --model-license.")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @options.BOARD
 @options.PROFILE
 @options.IO
+@options.LAYOUT
 @options.BATCH
 @options.STREAMING
 @options.TIME_AXIS
@@ -52,6 +53,7 @@ def inspect(
     board: str,
     profile: str,
     io: str,
+    layout: str,
     batch: int | None,
     streaming: int | None,
     time_axis: int | None,
@@ -96,7 +98,7 @@ def inspect(
     interface = options.interface_of(arena, input_memory, output_memory, input_rows)
     hearing = options.hearing_of(frontend, hop, detector, labels)
     try:
-        read = pipeline.read(model, Options(profile, batch, io, options.streaming_of(streaming, time_axis)))
+        read = pipeline.read(model, Options(profile, batch, io, layout, options.streaming_of(streaming, time_axis)))
         if memory:
             _inspect_memory(read, board, goal, interface, hearing, out, as_json)
             return

@@ -10,7 +10,7 @@ import click
 from tinygen.errors import UsageError
 from tinygen.goal import OBJECTIVES
 from tinygen.interface import ARENAS, PORTS, ROWS, STATIC, Interface
-from tinygen.options import INTERFACES, OF_FORMAT, PROFILES, Streaming
+from tinygen.options import INTERFACES, LAYOUTS, OF_FORMAT, PROFILES, Streaming
 
 if TYPE_CHECKING:
     from tinygen.listening.hearing import Hearing
@@ -45,6 +45,13 @@ IO = click.option(
     default=INTERFACES[0],
     show_default=True,
     help="int8: take the integers behind float32 and uint8 inputs and outputs, without QUANTIZE and DEQUANTIZE.",
+)
+LAYOUT = click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    default=LAYOUTS[0],
+    show_default=True,
+    help="nhwc: inputs and outputs have channels last, where the file has them second and the layers want them last.",
 )
 STREAMING = click.option(
     "--streaming",

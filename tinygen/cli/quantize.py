@@ -33,6 +33,12 @@ from tinygen.errors import UsageError
     help="For ONNX: inputs and outputs of the file are int8, too, as those of .tflite files are. Else build --io int8 "
     "leaves the float32 ones out.",
 )
+@click.option(
+    "--int16",
+    multiple=True,
+    metavar="LAYER",
+    help="For .tflite: a layer whose inputs and outputs are int16, between QUANTIZE operators; several times for more.",
+)
 @options.PIXELS
 @options.TRAINED_WITH
 @options.BOARD
@@ -47,6 +53,7 @@ def quantize(
     force: bool,
     samples: int,
     int8_edges: bool,
+    int16: tuple[str, ...],
     pixels: str,
     frontend: str | None,
     board: str,
@@ -64,7 +71,7 @@ def quantize(
     tinygen quantize kws.tflite --data speech --labels folders --frontend micro -o kws_int8.tflite
     """
     from tinygen import output
-    from tinygen.quantize import Progress, quantise
+    from tinygen.quantize import Choices, Progress, quantise
     from tinygen.quantize.quantising import expect_source
     from tinygen.report import quantize_tables as tables
     from tinygen.target import load_board
@@ -77,7 +84,9 @@ def quantize(
     wish = options.samples_of(data, None if test is not None else labels, frontend, pixels)
     other = None if test is None else replace(wish, path=test, labels=labels)
     with progress() as report:
-        made = quantise(model, wish, out, board, samples, other, int8_edges, Progress(report.stage, report.count))
+        made = quantise(
+            model, wish, out, board, samples, other, Choices(int8_edges, int16), Progress(report.stage, report.count)
+        )
     output.write_file(made.data, out, force)
     if as_json:
         show_json(tables.quantised_json(made, str(out)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -76,6 +77,12 @@ def run(
     if file.suffix.lower() == ".wav":
         run_recording(out, content, file, channel, play, port, as_json)
         return
+    if content.front_end is not None and file.suffix.lower() not in (".npz", ".npy"):
+        rate = content.front_end.sample_rate
+        raise UsageError(
+            f"{file} is neither a recording, .wav, nor inputs, .npz or .npy",
+            f"Convert a recording: sox {shlex.quote(str(file))} -r {rate} -c 1 -b 16 converted.wav",
+        )
     if channel is not None or play is not None:
         option = "--channel" if play is None else "--play"
         raise UsageError(f"{option} is for recordings, and {file} is none", "Give a .wav, or leave it out.")

@@ -16,6 +16,9 @@ _LINE = re.compile(r"[^\x00-\x1f\x7f\"\\$;{}@]{1,200}")
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/?&=+%#-]*)?")
 
 
+PLACEHOLDER = "https://example.com/"
+
+
 @dataclass(frozen=True)
 class Facts:
     """Name, version and so on, as every ecosystem wants to know them.
@@ -26,7 +29,7 @@ class Facts:
     name: str
     version: str = "1.0.0"
     author: str = "tinygen"
-    url: str = "https://example.com/"
+    url: str = PLACEHOLDER
     """Where people read more: asked for by Arduino and ESP-IDF, and nobody but the user knows it."""
 
     def __post_init__(self) -> None:

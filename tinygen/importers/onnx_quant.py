@@ -24,12 +24,13 @@ from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
 FOLLOWING = frozenset(
     (
-        *("DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"),
-        *("Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+        *("DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax"),
+        *("ReduceMin", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
     )
 )
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
 _MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"}
+_FUSED = ("AveragePool", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
 _RENAMED = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 _BOUNDING = ("Relu", "Clip")
 TO_INT8 = "uint8 to int8"
@@ -52,13 +53,27 @@ class Matcher:
         """What ONNX Runtime holds integers as, by the name of the tensor here."""
         self._done: set[str] = set()
         """Results of nodes that became part of an earlier one."""
-        self.notes: list[str] = []
+        self._notes: list[str] = []
+        self._unlike: list[str] = []
+        """Results of operators that ONNX Runtime does not fuse, as it has int8 and uint8 around them."""
         self._quantised: dict[tuple[str, float, int], Tensor] = {}
         """What float32 values were quantised to."""
         self._readers: dict[str, list[RawNode]] = {}
         for node in graph.nodes:
             for name in dict.fromkeys(filter(None, node.inputs)):
                 self._readers.setdefault(name, []).append(node)
+
+    @property
+    def notes(self) -> list[str]:
+        """Where ONNX Runtime computes otherwise, in words."""
+        if not self._unlike:
+            return self._notes
+        return [
+            *self._notes,
+            f"ONNX Runtime computes {len(self._unlike)} layers in float32 (first {shortened(self._unlike[0])!r}): "
+            "it makes uint8 of int8 values that one operator reads, but not of those that several read. A value among "
+            "many can differ by one step; with activations of uint8 all is computed in integers",
+        ]
 
     def inputs(self) -> Iterator[tuple[Tensor, Call | None]]:
         """The model's inputs, and what makes int8 of those that are uint8."""
@@ -107,7 +122,11 @@ class Matcher:
             return [*early, Call(node, inputs, outputs)]
         results = [self._result(name) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
-        kinds = {self._kinds.get(t.name) for t in (*inputs, *outputs) if t is not None and t.dtype == INT8}
+        integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
+        kinds = {self._kinds.get(tensor.name) for tensor in integers}
+        computed = {self._kinds.get(tensor.name) for tensor in integers if tensor.data is None}
+        if node.op in _FUSED and len(computed) > 1 and not node.in_integers:
+            self._unlike.append(outputs[0].name)
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
         return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned)]
@@ -204,9 +223,16 @@ class Matcher:
             raise Refused(f"it has {quant.scale.size} scales, supported is one for the whole tensor")
         is_outer = name in self._graph.outputs
         tensor = Tensor(f"{name}~int8" if is_outer and dtype == UINT8 else name, shape, INT8, quant)
-        # On x86 uint8 takes the place of int8 between QuantizeLinear and DequantizeLinear.
-        self._kinds[tensor.name] = dtype if is_outer or node.in_integers else np.dtype(np.uint8)
+        # On x86 uint8 takes the place of int8 between QuantizeLinear and the only operator that reads it.
+        becomes_uint8 = not is_outer and not node.in_integers and self._edges(name) == 1
+        self._kinds[tensor.name] = np.dtype(np.uint8) if becomes_uint8 else dtype
         return tensor
+
+    def _edges(self, name: str) -> int:
+        """How many operators, and outputs of the model, read what DequantizeLinear makes of an integer value."""
+        reals = [reader.outputs[0] for reader in self._readers.get(name, []) if reader.op == DEQUANTIZE]
+        read = sum(reader.inputs.count(real) for real in reals for reader in self._readers.get(real, []))
+        return read + sum(real in self._graph.outputs for real in reals)
 
     def _quantiser(self, name: str) -> RawNode | None:
         """The QuantizeLinear that alone reads a value: one, or several that are the same."""
@@ -251,7 +277,7 @@ class Matcher:
         return tensor, bounds
 
     def _note_float(self, name: str, reason: str) -> None:
-        self.notes.append(
+        self._notes.append(
             f"ONNX Runtime computes {shortened(name)!r} in float32, since {reason}: a value among many can differ by "
             "one step"
         )

@@ -10,19 +10,26 @@ Copies that only rearrange are left out of the graph, and how each of the other 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tinygen.arranging.choices import Situation
 from tinygen.arranging.movement import NOTHING, all_moved, moved
 from tinygen.arranging.rebuild import rebuilt
-from tinygen.arranging.search import arranged
+from tinygen.arranging.search import Gifts, arranged
 from tinygen.arranging.views import is_view
 from tinygen.ir import Graph
 
 
 def arrange(graph: Graph) -> Graph:
     """The graph that does the same with less copying; the same graph where there is none."""
+    found = rearranged(graph, lambda _: frozenset())
+    return found if all_moved(found).work < all_moved(graph).work else graph
+
+
+def rearranged(graph: Graph, gifts: Callable[[Situation], Gifts]) -> Graph:
+    """The graph with the least copying, but for that which is a gift."""
     copies = (node for node in graph.nodes if is_view(graph, node))
     if all(moved(node.op, graph.tensors[node.outputs[0]]) == NOTHING for node in copies):
         return graph
     situation = Situation(graph)
-    found = rebuilt(situation, arranged(situation, frozenset()))
-    return found if all_moved(found).work < all_moved(graph).work else graph
+    return rebuilt(situation, arranged(situation, gifts(situation)))

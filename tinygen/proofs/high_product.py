@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,8 @@ _FEW, _MANY = 32, 4096
 class HighProduct:
     """Constants of the form, proved for every channel of a layer; arrays are int64 (channels,)."""
 
+    in_float: ClassVar[bool] = False
+    """Whether it is the other form, of `tinygen.proofs.float_product`."""
     scale: int | IntArray
     """g: the accumulator register holds g times the sum; one for all, or per channel where the caller left it open"""
     shift: int

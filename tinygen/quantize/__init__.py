@@ -8,7 +8,8 @@ Nothing here decides how a number is rounded: TensorFlow's converter, ai-edge-qu
 model. What is measured is measured by running the float model and the int8 model side by side.
 """
 
+from tinygen.quantize.job import Choices
 from tinygen.quantize.quantising import Progress, Quantised, quantise
 from tinygen.quantize.reading import Wish
 
-__all__ = ["Progress", "Quantised", "Wish", "quantise"]
+__all__ = ["Choices", "Progress", "Quantised", "Wish", "quantise"]

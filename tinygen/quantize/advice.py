@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from tinygen.quantize.measure import Figures, LayerFigures, Score
@@ -15,10 +16,11 @@ _DOMINANT = 0.4
 _LARGE_HEADROOM = 4.0
 
 
-def advice(figures: Figures, calibrated: int, given: int, measured: int) -> tuple[str, ...]:
+def advice(figures: Figures, calibrated: int, given: int, measured: int, has_int16: bool) -> tuple[str, ...]:
     """Sentences, the most important first; at least one.
 
-    Of the samples `given` to calibrate with, so many did; so many were measured.
+    Of the samples `given` to calibrate with, so many did; so many were measured. `has_int16`: whether layers
+    can be kept in int16.
     """
     good = _is_good(figures, measured)
     said = [_verdict(figures, measured, good)]
@@ -31,7 +33,7 @@ def advice(figures: Figures, calibrated: int, given: int, measured: int) -> tupl
             "that there is, and see whether the figures change."
         )
     if not good:
-        said += _about_layers(figures.layers)
+        said += _about_layers(figures.layers, has_int16)
     if figures.float_score is None:
         said.append("Give --labels: then it is known what the differences do to the accuracy.")
     return tuple(said)
@@ -84,17 +86,18 @@ def _saturation(saturated: Sequence[LayerFigures], calibrated: int, given: int) 
     return f"{where}: calibrate with more samples, of the kinds that leave it."
 
 
-def _about_layers(layers: Sequence[LayerFigures]) -> list[str]:
-    noises = {layer.name: 10 ** (-layer.own_db / 10) for layer in layers if layer.own_db is not None}
-    if not noises or max(noises.values()) < _DOMINANT * sum(noises.values()):
+def _about_layers(layers: Sequence[LayerFigures], has_int16: bool) -> list[str]:
+    adding = [(10 ** (-layer.own_db / 10), layer) for layer in layers if layer.own_db is not None]
+    noise, worst = max(adding, key=lambda each: each[0], default=(0.0, None))
+    total = sum(each for each, _ in adding)
+    if worst is None or noise < _DOMINANT * total:
         return ["No layer by itself is to blame, all add noise: train with quantisation (QAT), or with more channels."]
-    worst = max((layer for layer in layers if layer.name in noises), key=lambda layer: noises[layer.name])
-    share = noises[worst.name] / sum(noises.values())
-    blamed = f"{worst.name} adds {share:.0%} of the noise"
+    blamed = f"{worst.name} adds {noise / total:.0%} of the noise"
     if worst.headroom > _LARGE_HEADROOM:
         return [
             f"{blamed}, and its greatest values are {worst.headroom:.0f} times what 99.9 % of them stay below: int8's "
             "steps are spent on those few. Limit them in training (ReLU6, weight decay), or leave out the samples that "
             "cause them."
         ]
-    return [f"{blamed}: 256 steps are too few for it. Keep it in int16, or give it more channels."]
+    remedy = f"Keep it in int16, --int16 {shlex.quote(worst.name)}, or" if has_int16 else "ONNX has no int16 here;"
+    return [f"{blamed}: 256 steps are too few for it. {remedy} give it more channels."]

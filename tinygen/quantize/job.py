@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,12 +13,18 @@ from tinygen.quantize.measure import FloatLayer
 from tinygen.quantize.runner import Runner
 
 
-class Job(Protocol):
-    """A float model on its way.
+@dataclass(frozen=True)
+class Choices:
+    """What users choose about an int8 model."""
 
-    It is made from a source file, a folder for what lies between, and whether to have int8 edges. With them, inputs
-    and outputs of the file are int8; without, and in a format that has the choice, float32.
-    """
+    int8_edges: bool = False
+    """Of an ONNX file, int8 inputs and outputs instead of float32 ones; those of .tflite files are int8."""
+    int16: tuple[str, ...] = ()
+    """Names of the layers to keep in int16, of a .tflite file."""
+
+
+class Job(Protocol):
+    """A float model on its way; made from a source file, a folder for what lies between, and choices."""
 
     suffix: str
     """Of the int8 model's file."""

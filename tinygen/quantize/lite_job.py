@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygen.errors import InvalidModel, ModelError
+from tinygen.errors import InvalidModel, ModelError, UsageError
 from tinygen.importers.tflite_file import RawModel, RawTensor, read_tflite
 from tinygen.ir import Array
 from tinygen.quantize.data import FloatPort
-from tinygen.quantize.job import version_of
+from tinygen.quantize.job import Choices, version_of
 from tinygen.quantize.lite_runner import LiteRunner
 from tinygen.quantize.measure import FloatLayer
 from tinygen.quantize.programs import expect_package
@@ -27,13 +28,15 @@ class LiteJob:
 
     suffix = ".tflite"
 
-    def __init__(self, source: Path, folder: Path, int8_edges: bool = True) -> None:
+    def __init__(self, source: Path, folder: Path, choices: Choices) -> None:
         self._source, self._folder = source, folder
-        self._program = EDGE_QUANTIZER if source.suffix.lower() == ".tflite" else TENSORFLOW
+        is_tflite = source.suffix.lower() == ".tflite"
+        # Only one of them can keep some layers in int16.
+        self._program = EDGE_QUANTIZER if is_tflite or choices.int16 else TENSORFLOW
         self._program.expect()
         expect_package("ai_edge_litert", "LiteRT", "litert")
         self._float = folder / "float.tflite"
-        if self._program is EDGE_QUANTIZER:
+        if is_tflite:
             self._float.write_bytes(source.read_bytes())
         else:
             TENSORFLOW.run(f"convert {source}", [source, self._float], _SIMPLER)
@@ -45,6 +48,7 @@ class LiteJob:
         self.inputs = [_port(source, graph.tensors[index]) for index in graph.inputs]
         self.outputs = [_port(source, graph.tensors[index]) for index in graph.outputs]
         self.layers = _layers(model)
+        self._int16 = [_tensor_of(name, self.layers, source) for name in choices.int16]
         self.float_bytes = len(data)
 
     def to_int8(self, calibration: Mapping[str, Array]) -> bytes:
@@ -53,7 +57,7 @@ class LiteJob:
         by_position: dict[str, Any] = {str(at): calibration[port.name] for at, port in enumerate(self.inputs)}
         np.savez(arrays, **by_position)
         source = self._float if self._program is EDGE_QUANTIZER else self._source
-        self._program.run(f"quantise {self._source}", [source, out, arrays], _SIMPLER)
+        self._program.run(f"quantise {self._source}", [source, out, arrays, *self._int16], _SIMPLER)
         return out.read_bytes()
 
     def float_runner(self) -> LiteRunner:
@@ -108,6 +112,18 @@ def _layers(model: RawModel) -> list[FloatLayer]:
             name = graph.tensors[index].name
             found.append(FloatLayer(_short(name), operator.op, name, names))
     return found
+
+
+def _tensor_of(name: str, layers: Sequence[FloatLayer], source: Path) -> str:
+    """The tensor that the layer of this name writes. Raises UsageError where there is none."""
+    for layer in layers:
+        if layer.name == name:
+            return layer.output
+    close = get_close_matches(name, [layer.name for layer in layers], n=3, cutoff=0.3)
+    raise UsageError(
+        f"{source} has no layer {name!r}",
+        f"Is it {' or '.join(close)}?" if close else "tinygen quantize --layers shows their names.",
+    )
 
 
 def _short(name: str) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tinygen.errors import UsageError
 from tinygen.ir import Array
 from tinygen.quantize import onnx_float, with_onnxruntime
-from tinygen.quantize.job import version_of
+from tinygen.quantize.job import Choices, version_of
 from tinygen.quantize.measure import FloatLayer
 from tinygen.quantize.onnx_runner import OnnxRunner
 
@@ -18,7 +19,11 @@ class OnnxJob:
 
     suffix = ".onnx"
 
-    def __init__(self, source: Path, folder: Path, int8_edges: bool) -> None:
+    def __init__(self, source: Path, folder: Path, choices: Choices) -> None:
+        if choices.int16:
+            raise UsageError(
+                f"{source} becomes int8 throughout: layers in int16 are for .tflite files", "Leave --int16 out."
+            )
         with_onnxruntime.expect()
         model = onnx_float.prepared(source)
         self.inputs = onnx_float.inputs_of(source, model)
@@ -26,7 +31,7 @@ class OnnxJob:
         self._folder = folder
         self._float = with_onnxruntime.simplified(model, folder)
         self._int8: Any = None
-        self._has_int8_edges = int8_edges
+        self._has_int8_edges = choices.int8_edges
         self.quantiser = version_of("onnxruntime")
         self.layers = _layers(self._float)
         self.float_bytes = source.stat().st_size

@@ -13,7 +13,7 @@ from tinygen.options import Options
 from tinygen.quantize import reading
 from tinygen.quantize.advice import advice
 from tinygen.quantize.data import Data, able_to_calibrate
-from tinygen.quantize.job import Job, expect_file
+from tinygen.quantize.job import Choices, Job, expect_file
 from tinygen.quantize.lite_job import LiteJob
 from tinygen.quantize.measure import Figures, compare
 from tinygen.quantize.onnx_job import OnnxJob
@@ -108,13 +108,12 @@ def quantise(
     board: str,
     samples: int = SAMPLES,
     test: reading.Wish | None = None,
-    int8_edges: bool = False,
+    choices: Choices | None = None,
     progress: Progress | None = None,
 ) -> Quantised:
     """Quantise to int8 with at most so many of the samples, and measure with those of `test`, or with all.
 
-    Nothing is written: `out` is for the name. `int8_edges` are for ONNX, where inputs and outputs stay float32 without;
-    those of .tflite files are int8.
+    Nothing is written: `out` is for the name.
 
     Raises UsageError, ModelError, InputError, ToolError.
     """
@@ -122,7 +121,7 @@ def quantise(
     kind = expect_source(source, out)
     with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
         progress.stage(f"reading {source}")
-        job: Job = kind(source, Path(folder), int8_edges)
+        job: Job = kind(source, Path(folder), choices or Choices())
         given = reading.read(wish, job.inputs, job.outputs)
         calibration = able_to_calibrate(given.spread(samples))
         data = given if test is None else reading.read(test, job.inputs, job.outputs)
@@ -148,7 +147,7 @@ def quantise(
         float_bytes=job.float_bytes,
         int8_bytes=len(content),
         on_board=_on_board(content, out.name, board),
-        advice=advice(figures, len(calibration), len(given), len(data)),
+        advice=advice(figures, len(calibration), len(given), len(data), has_int16=kind is LiteJob),
     )
 
 

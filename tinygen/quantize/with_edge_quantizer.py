@@ -1,15 +1,17 @@
 """Float .tflite models through ai-edge-quantizer: the program behind EDGE_QUANTIZER.
 
-    python -m tinygen.quantize.with_edge_quantizer FLOAT.tflite INT8.tflite CALIBRATION.npz
+    python -m tinygen.quantize.with_edge_quantizer FLOAT.tflite INT8.tflite CALIBRATION.npz [TENSOR...]
 
-The data are arrays (samples, *shape), called "0", "1", ... in the order of the model's inputs.
+The data are arrays (samples, *shape), called "0", "1", ... in the order of the model's inputs. Operators that write a
+TENSOR have activations of int16.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ EDGE_QUANTIZER = Program(
 _KEY = "serving_default"
 
 
-def _main(source: Path, out: Path, calibration: Path) -> None:
+def _main(source: Path, out: Path, calibration: Path, int16: Sequence[str]) -> None:
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe
 
@@ -44,6 +46,8 @@ def _main(source: Path, out: Path, calibration: Path) -> None:
     count = len(next(iter(columns.values())))
     samples = ({name: array[index] for name, array in columns.items()} for index in range(count))
     made = quantizer.Quantizer(model, recipe.static_wi8_ai8())
+    for tensor in int16:
+        made.add_static_config(re.escape(tensor), "*", activation_num_bits=16, weight_num_bits=8)
     # One by one, because over many it takes a moving average, which leaves out what is rare.
     ranges = functools.reduce(_wider, (made.calibrate({key: [sample]}) for sample in samples))
     out.write_bytes(bytes(made.quantize(ranges).quantized_model))
@@ -78,4 +82,4 @@ def _wider(ranges: Ranges, other: Ranges) -> Ranges:
 
 
 if __name__ == "__main__":
-    _main(*map(Path, sys.argv[1:]))
+    _main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

@@ -36,14 +36,15 @@ def compare_picture(entries: Sequence[Entry]) -> bytes:
     figure = Figure(figsize=(13, 5), layout="constrained")
     panels = figure.subplots(1, len(_PANELS), sharey=True)
     for axes, (field, title) in zip(panels, _PANELS, strict=True):
-        costs = [getattr(entry.costs, field) for entry in shown]
+        points = [(entry, cost) for entry in shown if (cost := getattr(entry.costs, field)) is not None]
+        costs = [cost for _, cost in points] or [1]
         end = 1.1 * max(costs)
         for board in boards:
-            points = [(getattr(entry.costs, field), _score(entry)) for entry in shown if entry.board == board]
-            front = _front(points, _sign(shown))
-            front.append((end, front[-1][1]))
-            axes.step(*zip(*front, strict=True), where="post", color="0.75", linewidth=1, zorder=1)
-        for entry, cost in zip(shown, costs, strict=True):
+            front = _front([(cost, _score(entry)) for entry, cost in points if entry.board == board], _sign(shown))
+            if front:
+                front.append((end, front[-1][1]))
+                axes.step(*zip(*front, strict=True), where="post", color="0.75", linewidth=1, zorder=1)
+        for entry, cost in points:
             filled = entry.costs is not None and entry.costs.how != MODELLED
             axes.scatter(
                 cost,
@@ -69,6 +70,9 @@ def compare_picture(entries: Sequence[Entry]) -> bytes:
     panels[0].set_ylabel(_kind(shown))
     if _sign(shown) > 0:
         panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
+        scores = [_score(entry) for entry in shown]
+        margin = max(0.1 * (max(scores) - min(scores)), 0.005)
+        panels[0].set_ylim(min(scores) - margin, min(max(scores) + margin, 1.005))
     handles = [Line2D([], [], color=colours[model], marker="o", linestyle="", label=model) for model in models]
     handles += [Line2D([], [], color="0.3", marker=markers[board], linestyle="", label=board) for board in boards]
     handles += [Line2D([], [], color="0.75", linewidth=1, label="best of a board")]

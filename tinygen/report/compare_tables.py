@@ -19,15 +19,15 @@ def compare_table(entries: Sequence[Entry]) -> Table:
     table = plain_table("board", "model", kind, *_RIGHT, "best", "", right=(kind, *_RIGHT), wide=["model"])
     for entry in entries:
         costs = entry.costs
-        figures = (
-            (f"{costs.instructions:,}", f"{costs.ram_bytes:,}", f"{costs.flash_bytes:,}") if costs else ("-", "-", "-")
-        )
-        note = "not possible" if entry.refusal else MODELLED if costs is not None and costs.how == MODELLED else ""
+        figures = (costs.instructions, costs.ram_bytes, costs.flash_bytes) if costs is not None else (None,) * 3
+        note = "not possible"
+        if costs is not None:
+            note = {entry.board: "", MODELLED: MODELLED}.get(costs.how, f"counted on {costs.how}")
         table.add_row(
             entry.board,
             Text(entry.model),
             "-" if entry.score is None else str(entry.score),
-            *figures,
+            *("-" if figure is None else f"{figure:,}" for figure in figures),
             Text("*", "bold green") if entry.is_on_front else "",
             Text(note, "red" if entry.refusal else ""),
         )
@@ -45,11 +45,13 @@ def compare_notes(entries: Sequence[Entry]) -> str:
     if not any(entry.costs is not None for entry in entries):
         return "\n".join(lines).rstrip()
     lines += ["* no other model on this board is at least as good in every column, and better in one."]
-    lines.append("Instructions of one invoke, and bytes of the model's library, as linked and counted in an emulator.")
+    lines.append(
+        "Instructions of one invoke, and bytes of the model's library, linked and counted in an emulator of the core."
+    )
     if any(entry.costs is not None and entry.costs.how == MODELLED for entry in entries):
         lines.append(
-            "modelled: the board is not emulated, so that these are what the kernels are expected to come to; kernels "
-            "of which nothing is known count as nothing."
+            "modelled: no board with this core is emulated, so that these are what the kernels are expected to come "
+            "to; instructions are left out where not all kernels say them."
         )
     if any(entry.score is not None and entry.score.kind == AGREEMENT for entry in entries):
         lines.append("There are no labels: agreement is how often the answer is the first model's.")

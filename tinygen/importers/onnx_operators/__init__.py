@@ -34,10 +34,21 @@ CONVERTERS: Mapping[str, Converter] = {
 }
 
 INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"
+_UNROLLED = (
+    "ONNX Runtime computes it in float32: unroll it into quantised operators, or convert the network to .tflite, where "
+    "LSTM layers are integers"
+)
 INSTEAD: Mapping[str, str] = {
+    "ArgMax": "take the index of the largest element behind the model: its outputs are in order",
     "BatchNormalization": "fold it into the convolution before: export in evaluation mode, with constant folding",
+    "ConvTranspose": "ONNX Runtime computes it in float32: DepthToSpace behind a Conv, or Resize to the nearest pixel "
+    "before one, make images as large of integers",
     "DynamicQuantizeLinear": "quantise statically, with calibration data: onnxruntime.quantization.quantize_static",
-    "Loop": "export recurrent layers as LSTM or GRU, or unrolled",
-    "Scan": "export recurrent layers as LSTM or GRU, or unrolled",
+    "GRU": _UNROLLED,
+    "LSTM": _UNROLLED,
+    "Loop": "export recurrent layers unrolled",
+    "RNN": _UNROLLED,
+    "ReduceSum": "take ReduceMean, and let the scale count the terms",
+    "Scan": "export recurrent layers unrolled",
 }
 """What people can do in their model instead."""

@@ -64,6 +64,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "Expand": _expand,
     "Flatten": _reshape,
     "Gather": _gather,
+    "Identity": _reshape,
     "Reshape": _reshape,
     "Squeeze": _reshape,
     "Tile": _tile,

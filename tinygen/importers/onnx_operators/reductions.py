@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from tinygen.importers.converted import Converted, Refused
-from tinygen.importers.onnx_call import Call, Converter
+from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, to_nhwc
 from tinygen.importers.onnx_operators.slices import axis_of, integers
+from tinygen.ir import Tensor
+from tinygen.ops.float_mean import FloatMean
 from tinygen.ops.reduce import ReduceMax, ReduceMin
 from tinygen.ops.reshape import Reshape
 
 _AXES_AS_INPUT = 18
+
+
+def _mean(call: Call) -> Sequence[Converted]:
+    """Of the last dimensions: of images, rows and columns, with channels last; else of rows of values."""
+    x, y, axes = call.input(0, "input"), call.output, reduced_axes(call)
+    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
+    rank = len(x.shape)
+    if call.node.in_integers:
+        raise Refused("ONNX Runtime's CPU provider lacks it on integers", "use QDQ form: quant_format=QuantFormat.QDQ")
+    if not axes or axes != tuple(range(rank - len(axes), rank)):
+        reason = f"its axes {list(axes)} are not the last ones of {x.shape}"
+        raise Refused(reason, "transpose before it, or take GlobalAveragePool")
+    op = FloatMean(float(scale), zero_point, float(y_scale), y_zero, clamp(call))
+    if axes == tuple(range(2, rank)):
+        image, steps = to_nhwc(x)
+    else:
+        count = math.prod(x.shape[axis] for axis in axes)
+        image = Tensor(f"{x.name}~{axes[0]}", (x.elements // count, 1, count, 1), x.dtype, x.quant)
+        steps = [Converted(Reshape.to(image.shape), (x,), (image,))]
+    result = Tensor(f"{y.name}~mean", (image.shape[0], 1, 1, image.shape[3]), y.dtype, y.quant)
+    return [
+        *steps,
+        Converted(op, (image,), (result,)),
+        Converted(Reshape.to(y.shape), (result,), (y,)),
+    ]
 
 
 def _extremum(call: Call) -> Converted:
@@ -36,4 +64,4 @@ def reduced_axes(call: Call) -> tuple[int, ...]:
     return axes
 
 
-CONVERTERS: Mapping[str, Converter] = {"ReduceMax": _extremum, "ReduceMin": _extremum}
+CONVERTERS: Mapping[str, Converter] = {"ReduceMax": _extremum, "ReduceMean": _mean, "ReduceMin": _extremum}

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, scale_and_zero_point, transposed
 from tinygen.ir import Shape, Tensor
+from tinygen.ops.common import FLOAT32
 from tinygen.ops.float_softmax import FloatSoftmax
+from tinygen.ops.real_softmax import RealSoftmax
 from tinygen.ops.reshape import Reshape
 
 _OF_ONE_AXIS = 13
@@ -17,15 +19,17 @@ _OF_ONE_AXIS = 13
 
 def _softmax(call: Call) -> Sequence[Converted]:
     x, y = call.input(0, "input"), call.output
-    scale, _ = scale_and_zero_point(x, "input")
-    y_scale, y_zero = scale_and_zero_point(y, "output")
+    scale, zero_point = scale_and_zero_point(x, "input")
     is_of_one = call.node.version >= _OF_ONE_AXIS
     axis = int(call.attribute("axis", -1 if is_of_one else 1))
     rank = len(x.shape)
     if not -rank <= axis < max(rank, 1):
         raise Refused(f"its axis {axis} is not in its input {x.shape}")
     axis %= max(rank, 1)
-    op = FloatSoftmax(float(scale), float(y_scale), y_zero)
+    op: FloatSoftmax | RealSoftmax = RealSoftmax(float(scale), zero_point)
+    if y.dtype != FLOAT32:
+        y_scale, y_zero = scale_and_zero_point(y, "output")
+        op = FloatSoftmax(float(scale), float(y_scale), y_zero)
     if axis == rank - 1:
         return [Converted(op, (x,))]
     if is_of_one:

@@ -10,6 +10,7 @@ from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.ops.common import INT8
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.proofs.float_product import float_product
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 
 _SCALES = (1, 2, 3, 4, 5, 7, 9, 11, 13, 16, 19, 23, 29, 37, 47, 59, 73, 91, 113, 127, 149, 181, 211, 251)
@@ -48,7 +49,11 @@ def form(site: Site) -> HighProduct | None:
         return found
     near = np.ceil(_STEPS / np.maximum(np.array(op.requant.factors), 1e-6)).astype(np.int64)
     scales = [scale for scale in _SCALES_WITH_STEP if scale <= most]
-    return prove_high_product(*layer, np.minimum(low, -near), np.maximum(high, near), scale=scales, with_step=True)
+    near_low, near_high = np.minimum(low, -near), np.maximum(high, near)
+    found = prove_high_product(*layer, near_low, near_high, scale=scales, with_step=True)
+    if found is not None or "fpu" not in site.features:
+        return found
+    return float_product(*layer, low, high, scale=1)
 
 
 def weights(site: Site, product: HighProduct) -> IntArray:

@@ -176,7 +176,7 @@ class Layer:
     def of(site: Site, weights: Array, wide: bool = False) -> Layer | None:
         """None where no requantisation is proved."""
         packed = not wide and packing.packs(_whole_groups(weights).reshape(len(weights), -1))
-        form = finishing.proved(site, packing.SCALE)
+        form = finishing.proved_or_float(site, packing.SCALE)
         return None if form is None else Layer(site, weights, form, packed, wide)
 
     def stream(self, sums: Sums) -> npt.NDArray[np.uint32]:

@@ -17,6 +17,7 @@ from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.kernels.armv7em.dot import Sums
 from tinygen.ops.weighted import Weighted
+from tinygen.proofs.float_product import float_product
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 
 
@@ -25,6 +26,15 @@ def proved(site: Site, scale: int) -> HighProduct | None:
     op: Weighted = site.op
     low, high = op.reach(site.inputs)
     return prove_high_product(op.requant, op.output_zero_point, op.clamp, low, high, scale=scale)
+
+
+def proved_or_float(site: Site, scale: int) -> HighProduct | None:
+    """The same; or else, on cores that compute in float32, ONNX Runtime's own operations."""
+    found = proved(site, scale)
+    if found is not None or "fpu" not in site.features:
+        return found
+    op: Weighted = site.op
+    return float_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs), scale)
 
 
 def words(values: IntArray) -> npt.NDArray[np.uint32]:
@@ -72,11 +82,13 @@ class Finish:
     """Whether all filters have the same constants, which come from the frame with all else."""
     low_clamp: int | None
     high_clamp: int | None
+    in_float: bool
 
     @staticmethod
     def of(block: Sums, form: HighProduct) -> Finish:
         """For the registers that the block leaves."""
-        return Finish(block, form.shift, form.step is not None, uniform(form), form.low_clamp, form.high_clamp)
+        stepped = form.step is not None
+        return Finish(block, form.shift, stepped, uniform(form), form.low_clamp, form.high_clamp, form.in_float)
 
     @property
     def _each(self) -> int:

@@ -63,8 +63,8 @@ class Unrolling:
 
 
 def form(site: Site) -> HighProduct | None:
-    """The proved requantisation."""
-    return finishing.proved(site, packing.SCALE)
+    """The requantisation."""
+    return finishing.proved_or_float(site, packing.SCALE)
 
 
 def is_plain(site: Site) -> bool:

@@ -1,0 +1,115 @@
+"""The same network as .onnx and .tflite: the same kernels, and nearly the same instructions and bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+from onnx_nets import Net
+from tflite_builder import build_model
+
+from tinygen import pipeline
+from tinygen.goal import Goal
+from tinygen.manifest import Manifest
+from tinygen.ops.case import CaseTensor
+
+MOST = 1.05
+LINE = len("high half of a product")
+SIZE, CHANNELS, FILTERS, CLASSES = 24, 12, 20, 10
+SCALES = (0.03, 0.11, 0.17, 0.23, 0.4)  # of the input, and behind each layer
+RELU = -128
+
+
+class Weights:
+    """Filters and biases of both models, in the layouts of TensorFlow Lite."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(3)
+        shapes = [(CHANNELS, 3, 3, 1), (1, 3, 3, CHANNELS), (FILTERS, 1, 1, CHANNELS), (CLASSES, FILTERS * 16)]
+        self.values = [rng.integers(-127, 128, shape).astype(np.int8) for shape in shapes]
+        channels = (CHANNELS, CHANNELS, FILTERS, CLASSES)
+        self.scales = [rng.uniform(0.002, 0.02, count).astype(np.float32) for count in channels]
+        self.biases = [rng.integers(-2000, 2000, count).astype(np.int32) for count in channels]
+
+
+def tflite_net(weights: Weights) -> bytes:
+    activations = [
+        CaseTensor((1, SIZE, SIZE, 1), scale=SCALES[0], zero_point=4),
+        CaseTensor((1, SIZE, SIZE, CHANNELS), scale=SCALES[1], zero_point=RELU),
+        CaseTensor((1, SIZE, SIZE, CHANNELS), scale=SCALES[2], zero_point=RELU),
+        CaseTensor((1, SIZE, SIZE, FILTERS), scale=SCALES[3], zero_point=RELU),
+        CaseTensor((1, 4, 4, FILTERS), scale=SCALES[3], zero_point=RELU),
+        CaseTensor((1, FILTERS * 16), scale=SCALES[3], zero_point=RELU),
+        CaseTensor((1, CLASSES), scale=SCALES[4], zero_point=3),
+    ]
+    constants = []
+    for index, (values, scales, biases) in enumerate(zip(weights.values, weights.scales, weights.biases, strict=True)):
+        axis = 3 if index == 1 else 0
+        constants.append(CaseTensor(values.shape, scale=tuple(scales.tolist()), axis=axis, data=values))
+        products = tuple((np.float32(SCALES[min(index, 3)]) * scales).tolist())
+        constants.append(CaseTensor(biases.shape, "int32", scale=products, data=biases))
+    step = {"stride_h": 1, "stride_w": 1, "padding": "SAME", "fused_activation_function": "RELU"}
+    pool = {"stride_h": 6, "stride_w": 6, "filter_height": 6, "filter_width": 6, "padding": "VALID"}
+    return build_model(
+        [*activations, *constants],
+        [
+            ("CONV_2D", [0, 7, 8], [1], step),
+            ("DEPTHWISE_CONV_2D", [1, 9, 10], [2], {**step, "depth_multiplier": 1}),
+            ("CONV_2D", [2, 11, 12], [3], step),
+            ("MAX_POOL_2D", [3], [4], pool),
+            ("RESHAPE", [4], [5], {"new_shape": (1, FILTERS * 16)}),
+            ("FULLY_CONNECTED", [5, 13, 14], [6], {}),
+        ],
+        [0],
+        [6],
+    )
+
+
+def onnx_net(weights: Weights) -> bytes:
+    net = Net([1, 1, SIZE, SIZE], dtype=TensorProto.INT8)
+
+    def layer(x: str, index: int, op: str, values: np.ndarray, zero_point: int, **attributes: object) -> str:
+        scales = weights.scales[index]
+        zero_points = net.constant(np.zeros(len(scales)), np.int8)
+        filters = net.add("DequantizeLinear", net.constant(values, np.int8), net.constant(scales), zero_points, axis=0)
+        products = net.constant(np.float32(SCALES[min(index, 3)]) * scales)
+        biases = net.constant(weights.biases[index], np.int32)
+        bias = net.add("DequantizeLinear", biases, products, axis=0)
+        return net.add(op, x, filters, bias, **attributes)
+
+    def pair(x: str, scale: float, zero_point: int) -> str:
+        return net.quantised(x, scale, zero_point)
+
+    x = net.add("DequantizeLinear", "x", net.constant(SCALES[0]), net.constant(4, np.int8))
+    first, depthwise, pointwise, dense = weights.values
+    x = pair(layer(x, 0, "Conv", first.transpose(0, 3, 1, 2), RELU, pads=[1, 1, 1, 1]), SCALES[1], RELU)
+    x = layer(x, 1, "Conv", depthwise.transpose(3, 0, 1, 2), RELU, pads=[1, 1, 1, 1], group=CHANNELS)
+    x = pair(x, SCALES[2], RELU)
+    x = pair(layer(x, 2, "Conv", pointwise.transpose(0, 3, 1, 2), RELU), SCALES[3], RELU)
+    x = pair(net.add("MaxPool", x, kernel_shape=[6, 6], strides=[6, 6]), SCALES[3], RELU)
+    rows = dense.reshape(CLASSES, 4, 4, FILTERS).transpose(0, 3, 1, 2).reshape(CLASSES, -1)
+    x = layer(net.add("Flatten", x), 3, "Gemm", rows, 3, transB=1)
+    return net.model(net.add("QuantizeLinear", x, net.constant(SCALES[4]), net.constant(3, np.int8)))
+
+
+def built(data: bytes, name: str, board: str, objective: str) -> Manifest:
+    return pipeline.build(pipeline.decode(data, name), board, "net", Goal(objective)).manifest
+
+
+@pytest.mark.parametrize(
+    ("board", "objective"), [("qemu-mps2-an386", "speed"), ("microbit", "speed"), ("microbit", "balanced")]
+)
+def test_an_onnx_model_becomes_what_its_twin_becomes(board: str, objective: str) -> None:
+    """The same layers and kernels, without a transposition, in as many bytes; where a line rescales, as fast."""
+    weights = Weights()
+    onnx, tflite = (
+        built(data, name, board, objective)
+        for data, name in ((onnx_net(weights), "net.onnx"), (tflite_net(weights), "net.tflite"))
+    )
+    assert onnx.macs == tflite.macs > 0
+    assert onnx.arena_bytes <= MOST * tflite.arena_bytes
+    assert onnx.const_bytes <= MOST * tflite.const_bytes
+    assert [layer.kernel for layer in onnx.layers] == [layer.kernel for layer in tflite.layers]
+    for one, other in zip(onnx.layers, tflite.layers, strict=True):
+        if one.proof[:LINE] == other.proof[:LINE]:
+            assert (one.estimate.instructions or 0) <= MOST * (other.estimate.instructions or 0)

@@ -1,0 +1,174 @@
+"""MEAN as ONNX Runtime's ReduceMean computes it between DequantizeLinear and QuantizeLinear: in float32, by lanes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinygen.c_text import float_literal
+from tinygen.float32 import FloatArray, dequantize, quantize
+from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.ops import common
+from tinygen.ops.case import ONNX, Case, CaseTensor
+from tinygen.ops.common import INT8, Clamp, full_range
+from tinygen.ops.curve import CODES
+from tinygen.ops.traits import Increasing
+
+LANES = 4
+"""Of a vector of float32 on x86-64."""
+_LARGEST_QUOTIENT = 2.0**30
+
+
+@dataclass(frozen=True)
+class FloatMean(Increasing):
+    """y[n, 0, 0, c] = clamp(rint(mean of (x[n, :, :, c] - zero_point) * scale / output_scale) + output_zero_point).
+
+    Each step is in float32, and sums are taken as by Eigen, which ONNX Runtime calls: of the values of a channel, which
+    follow each other in the file, those before the first multiple of four elements are left for later; then every
+    eighth is added up, then the halves of eight sums, four more values, halves again, the values left out, and the
+    rest. So a channel's sum depends on its place, and channels are never left out.
+    """
+
+    name: ClassVar[str] = "MEAN"
+    scale: float
+    zero_point: int
+    output_scale: float
+    output_zero_point: int
+    clamp: Clamp
+
+    @property
+    def rounding(self) -> str:
+        """In words."""
+        return "float32 sums, ties to even"
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype, rank and scales."""
+        yield from common.expect_dtype(inputs[0], "input", INT8)
+        yield from common.expect_rank(inputs[0], "input", 4)
+        if not 256 * self.scale < _LARGEST_QUOTIENT * self.output_scale:
+            yield f"the scales {self.scale:g} and {self.output_scale:g} are too far apart"
+
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """(n, 1, 1, c)."""
+        (x,) = inputs
+        return (TensorType((x.shape[0], 1, 1, x.shape[3]), x.dtype),)
+
+    def reals(self) -> FloatArray:
+        """(256,): what the input's values stand for, from -128 on."""
+        return dequantize(CODES, self.scale, self.zero_point)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """Channel by channel."""
+        (x,) = inputs
+        rows = np.asarray(self.reals()[np.moveaxis(x, 3, 1).astype(np.int64) + 128])
+        rows = rows.reshape(x.shape[0] * x.shape[3], x.shape[1] * x.shape[2])
+        sums = np.array([_sum(row, _skipped(index * len(row), len(row))) for index, row in enumerate(rows)], np.float32)
+        mean = sums / np.float32(rows.shape[1])
+        y = quantize(mean, self.output_scale, self.output_zero_point, *self.clamp)
+        return (y.astype(x.dtype).reshape(x.shape[0], 1, 1, x.shape[3]),)
+
+
+def _skipped(start: int, count: int) -> int:
+    """How many of the values from `start` on are left for later."""
+    return min(-start % LANES, count)
+
+
+def _sum(values: FloatArray, skipped: int) -> np.float32:
+    pairs = (len(values) - skipped) // (2 * LANES)
+    end = skipped + pairs * 2 * LANES
+    lanes = np.zeros(2 * LANES, np.float32)
+    for packet in values[skipped:end].reshape(pairs, 2 * LANES):
+        lanes = lanes + packet
+    halves = lanes[:LANES] + lanes[LANES:]
+    if len(values) - end >= LANES:
+        halves, end = halves + values[end : end + LANES], end + LANES
+    total = (halves[0] + halves[2]) + (halves[1] + halves[3])
+    for value in (*values[:skipped], *values[end:]):
+        total = total + value
+    return np.float32(total)
+
+
+def _prepare(site: Site) -> Body:
+    op: FloatMean = site.op
+    batch, height, width, channels = site.inputs[0].shape
+    values = {
+        "batch": batch,
+        "pixels": height * width,
+        "channels": channels,
+        "has_skipped": height * width % LANES != 0 and batch * channels > 1,
+        "scale": float_literal(op.output_scale),
+        "zero_point": op.output_zero_point,
+        "low": op.clamp[0],
+        "high": op.clamp[1],
+    }
+    return Body(values, {"reals": op.reals()}, frozenset({"clamp", "round_float"}))
+
+
+KERNELS = (Kernel("float_mean.direct", FloatMean, _prepare),)
+
+
+def cases() -> tuple[Case, ...]:
+    """Named edges, as single-operator models."""
+    return (
+        _case("image", (1, 5, 7, 7), (2, 3)),
+        _case("no_dimensions", (1, 5, 4, 6), (2, 3), keep=0),
+        _case("one_channel", (1, 1, 7, 9), (-1, -2)),
+        _case("few_pixels", (1, 9, 1, 3), (2, 3)),
+        _case("one_pixel", (1, 6, 1, 1), (2, 3)),
+        _case("batch", (2, 3, 3, 5), (2, 3)),
+        _case("rows", (3, 13), (1,)),
+        _case("one_dimension", (1, 4, 18), (2,), keep=0),
+        _case("everything", (1, 3, 4, 5), (1, 2, 3)),
+        _case("exact_ties", (1, 40, 2, 2), (2, 3), scale=0.5, output_scale=0.5),
+        _case("same_scale", (1, 40, 4, 4), (2, 3), output_scale=0.05),
+        _case("uint8", (1, 5, 7, 7), (2, 3), dtype="uint8", zero_points=(3, 250)),
+        _case("saturated", (1, 40, 3, 3), (2, 3), output_scale=0.003),
+    )
+
+
+def random_case(rng: np.random.Generator) -> Case:
+    """A random mean."""
+    dtype = str(rng.choice(["int8", "uint8"]))
+    scales = np.exp(rng.uniform(np.log(0.01), np.log(0.2), 2))
+    zeros = rng.integers(*full_range(np.dtype(dtype)), 2, endpoint=True)
+    return _case(
+        f"random_{rng.integers(1 << 30)}",
+        (1, *(int(dim) for dim in rng.integers(1, 10, 3))),
+        (2, 3),
+        keep=int(rng.integers(2)),
+        dtype=dtype,
+        scale=float(scales[0]),
+        output_scale=float(scales[int(rng.random() < 0.5)]),
+        zero_points=(int(zeros[0]), int(zeros[1])),
+    )
+
+
+def _case(
+    name: str,
+    x: Shape,
+    axes: tuple[int, ...],
+    *,
+    keep: int = 1,
+    dtype: str = "int8",
+    scale: float = 0.05,
+    output_scale: float = 0.031,
+    zero_points: tuple[int, int] = (-11, 6),
+) -> Case:
+    reduced = {axis % len(x) for axis in axes}
+    kept = tuple(1 if axis in reduced else dim for axis, dim in enumerate(x))
+    y = kept if keep else tuple(dim for axis, dim in enumerate(x) if axis not in reduced)
+    assert math.prod(kept) == math.prod(y)
+    given = CaseTensor((len(axes),), "int64", data=np.array(axes, np.int64))
+    return Case(
+        name,
+        "ReduceMean",
+        (CaseTensor(x, dtype, scale, zero_points[0]), given),
+        (CaseTensor(y, dtype, output_scale, zero_points[1]),),
+        {"keepdims": keep},
+        suffix=ONNX,
+    )
