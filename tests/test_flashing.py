@@ -172,7 +172,7 @@ NOBODY = ("127.0.0.1", 9)
 
 def test_a_platform_to_download_without_a_network_is_said_at_once(storage: Callable[[str, str, str], None]) -> None:
     started = time.monotonic()
-    with pytest.raises(ToolFailed, match=r"has to download the platform ststm32@19\.6\.0 .* cannot be reached"):
+    with pytest.raises(ToolFailed, match=r"has to download the platform ststm32@19\.6\.0, .* cannot be reached"):
         check_registry("ststm32@19.6.0", NOBODY)
     assert time.monotonic() - started < 10.0  # PlatformIO itself takes one to four minutes
 
@@ -180,9 +180,18 @@ def test_a_platform_to_download_without_a_network_is_said_at_once(storage: Calla
 def test_what_is_there_needs_no_network(storage: Callable[[str, str, str], None]) -> None:
     storage("platform", "ststm32", "19.5.0")
     storage("platform", "ststm32_more", "19.6.0")
-    assert missing_packages("ststm32@19.6.0") == ["the platform ststm32@19.6.0", "its build engine, tool-scons"]
+    parts = ["its build engine, tool-scons", "a framework", "a compiler"]
+    assert missing_packages("ststm32@19.6.0") == ["the platform ststm32@19.6.0", *parts]
     storage("platform", "ststm32", "19.6.0")
-    storage("package", "tool-scons", "4.41101.0")
+    for index, (name, version) in enumerate(
+        [
+            ("tool-scons", "4.41101.0"),
+            ("framework-arduinoststm32", "4.21200.0"),
+            ("toolchain-gccarmnoneeabi", "1.120301.0"),
+        ]
+    ):
+        assert missing_packages("ststm32@19.6.0") == parts[index:]
+        storage("package", name, version)
     assert missing_packages("ststm32@19.6.0") == missing_packages("ststm32") == []
     check_registry("ststm32@19.6.0", NOBODY)
 
