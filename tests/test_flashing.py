@@ -7,16 +7,19 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import toy_model
 from click.testing import CliRunner
+from rich.console import Console
 
 from tinygen import firmware, usb_ports
 from tinygen.cli.flash import flash as flash_command
 from tinygen.errors import NoAnswer, ToolFailed
 from tinygen.platformio_storage import check_registry, missing_packages
+from tinygen.report import progress
 from tinygen.usb_ports import UsbPort
 
 NANO = UsbPort("/dev/ttyACM0", "2341:805a", "A1", "Nano 33 BLE")
@@ -212,6 +215,16 @@ def test_a_project_is_not_begun_without_its_platform(
     with pytest.raises(ToolFailed, match="ststm32"):
         firmware.build(tmp_path / "out")
     assert not (tmp_path / "out" / ".pio").exists()
+
+
+def test_what_takes_long_is_shown_in_logs_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = StringIO()
+    with progress.progress_on(Console(file=shown, width=200)) as report:
+        on_line = report.line("flashing")
+        on_line("at once")
+        monkeypatch.setattr(progress, "_QUIET_SECONDS", 0.0)
+        on_line("after a while")
+    assert shown.getvalue().splitlines() == ["flashing …", "flashing: after a while"]
 
 
 def test_a_program_that_says_nothing_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
