@@ -31,6 +31,7 @@ FOLLOWING = frozenset(
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
 _MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"}
 _FUSED = ("AveragePool", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
+_FUSED_ON_UINT8 = ("Conv", "ConvTranspose", "MatMul")
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
 """What stands at the edges of models on uint8: operators that no file has."""
@@ -69,8 +70,9 @@ class Matcher:
         return [
             *self._notes,
             f"ONNX Runtime computes {len(self._unlike)} layers in float32 (first {shortened(self._unlike[0])!r}): "
-            "it makes uint8 of int8 values that one operator reads, but not of those that several read. A value among "
-            "many can differ by one step; with activations of uint8 all is computed in integers",
+            "it makes uint8 of int8 values that one operator reads, but not of those that several read, nor of the "
+            "model's own inputs and outputs. A value among many can differ by one step; with activations of uint8 all "
+            "is computed in integers",
         ]
 
     def inputs(self) -> Iterator[tuple[Tensor, Call | None]]:
@@ -123,7 +125,9 @@ class Matcher:
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
         computed = {self._kinds.get(tensor.name) for tensor in integers if tensor.data is None}
-        if node.op in _FUSED and len(computed) > 1 and not node.in_integers:
+        is_unlike = node.op in _FUSED and len(computed) > 1
+        is_unlike |= node.op in _FUSED_ON_UINT8 and np.dtype(INT8) in computed
+        if is_unlike and not node.in_integers:
             self._unlike.append(outputs[0].name)
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
