@@ -7,16 +7,19 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import toy_model
 from click.testing import CliRunner
+from rich.console import Console
 
 from tinygen import firmware, usb_ports
 from tinygen.cli.flash import flash as flash_command
 from tinygen.errors import NoAnswer, ToolFailed
 from tinygen.platformio_storage import check_registry, missing_packages
+from tinygen.report import progress
 from tinygen.usb_ports import UsbPort
 
 NANO = UsbPort("/dev/ttyACM0", "2341:805a", "A1", "Nano 33 BLE")
@@ -172,7 +175,7 @@ NOBODY = ("127.0.0.1", 9)
 
 def test_a_platform_to_download_without_a_network_is_said_at_once(storage: Callable[[str, str, str], None]) -> None:
     started = time.monotonic()
-    with pytest.raises(ToolFailed, match=r"has to download the platform ststm32@19\.6\.0 .* cannot be reached"):
+    with pytest.raises(ToolFailed, match=r"has to download the platform ststm32@19\.6\.0, .* cannot be reached"):
         check_registry("ststm32@19.6.0", NOBODY)
     assert time.monotonic() - started < 10.0  # PlatformIO itself takes one to four minutes
 
@@ -180,9 +183,18 @@ def test_a_platform_to_download_without_a_network_is_said_at_once(storage: Calla
 def test_what_is_there_needs_no_network(storage: Callable[[str, str, str], None]) -> None:
     storage("platform", "ststm32", "19.5.0")
     storage("platform", "ststm32_more", "19.6.0")
-    assert missing_packages("ststm32@19.6.0") == ["the platform ststm32@19.6.0", "its build engine, tool-scons"]
+    parts = ["its build engine, tool-scons", "a framework", "a compiler"]
+    assert missing_packages("ststm32@19.6.0") == ["the platform ststm32@19.6.0", *parts]
     storage("platform", "ststm32", "19.6.0")
-    storage("package", "tool-scons", "4.41101.0")
+    for index, (name, version) in enumerate(
+        [
+            ("tool-scons", "4.41101.0"),
+            ("framework-arduinoststm32", "4.21200.0"),
+            ("toolchain-gccarmnoneeabi", "1.120301.0"),
+        ]
+    ):
+        assert missing_packages("ststm32@19.6.0") == parts[index:]
+        storage("package", name, version)
     assert missing_packages("ststm32@19.6.0") == missing_packages("ststm32") == []
     check_registry("ststm32@19.6.0", NOBODY)
 
@@ -203,6 +215,16 @@ def test_a_project_is_not_begun_without_its_platform(
     with pytest.raises(ToolFailed, match="ststm32"):
         firmware.build(tmp_path / "out")
     assert not (tmp_path / "out" / ".pio").exists()
+
+
+def test_what_takes_long_is_shown_in_logs_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = StringIO()
+    with progress.progress_on(Console(file=shown, width=200)) as report:
+        on_line = report.line("flashing")
+        on_line("at once")
+        monkeypatch.setattr(progress, "_QUIET_SECONDS", 0.0)
+        on_line("after a while")
+    assert shown.getvalue().splitlines() == ["flashing …", "flashing: after a while"]
 
 
 def test_a_program_that_says_nothing_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def example(seed: int = 0) -> bytes:
 
 
 def port(name: str, symbol: str) -> Port:
-    return Port(name, symbol, "static", "int8", (1, BYTES), 0.5, 0, BYTES)
+    return Port(name, symbol, "static", "int8", (1, BYTES), None, 0.5, 0, BYTES)
 
 
 def manifest(board: str) -> Manifest:
@@ -123,6 +123,7 @@ def manifest(board: str) -> Manifest:
         streaming=None,
         front_end=None,
         io="model",
+        layout="model",
         notes=(),
         optimize="balanced",
         board=board,

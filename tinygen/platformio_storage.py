@@ -13,6 +13,7 @@ from tinygen.errors import ToolFailed
 REGISTRY = ("api.registry.platformio.org", 443)
 _SECONDS = 2.5
 _ENGINE = "tool-scons"
+_PARTS = {"framework": "a framework", "toolchain": "a compiler"}
 
 
 def check_registry(platform: str, registry: tuple[str, int] = REGISTRY) -> None:
@@ -27,14 +28,17 @@ def check_registry(platform: str, registry: tuple[str, int] = REGISTRY) -> None:
     reason = unreachable(registry)
     if reason is not None:
         raise ToolFailed(
-            f"PlatformIO has to download {' and '.join(missing)}, and its registry {registry[0]} cannot be reached: "
+            f"PlatformIO has to download {', '.join(missing)}, and its registry {registry[0]} cannot be reached: "
             f"{reason}",
             f"Go online, and get it once: pio pkg install -g -p {platform}. Emulated boards need no network.",
         )
 
 
 def missing_packages(platform: str) -> list[str]:
-    """What is not in PlatformIO's folder, in words: the platform in its version, and the build engine."""
+    """What is not in PlatformIO's folder, in words: the platform in its version, and what every build needs.
+
+    Which framework and which compiler a board needs, only its platform knows: one of each has to be there.
+    """
     packages = Path(os.environ.get("PLATFORMIO_PACKAGES_DIR") or _core_folder() / "packages")
     name, _, version = platform.partition("@")
     found = _versions(platforms_folder(), "platform.json", name.strip())
@@ -43,6 +47,7 @@ def missing_packages(platform: str) -> list[str]:
         missing.append(f"the platform {platform}")
     if not _versions(packages, "package.json", _ENGINE):
         missing.append(f"its build engine, {_ENGINE}")
+    missing += [what for kind, what in _PARTS.items() if not any(packages.glob(f"{kind}-*/package.json"))]
     return missing
 
 

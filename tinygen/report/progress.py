@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+_QUIET_SECONDS = 10.0
 
 
 class Report:
@@ -26,16 +29,19 @@ class Report:
             self._tasks[text] = self._progress.add_task(text, total=None)
 
     def line(self, text: str) -> Callable[[str], None]:
-        """A stage that moves with every line that a program prints."""
-        started = False
+        """A stage that moves with every line that a program prints; elsewhere than on a terminal, now and then one."""
+        shown: float | None = None
 
         def on_line(line: str) -> None:
-            nonlocal started
-            if not started:
+            nonlocal shown
+            if shown is None:
                 self.stage(text)
-                started = True
+                shown = time.monotonic()
             if self._progress is not None and line:
                 self._progress.update(self._tasks[text], description=f"{text}: {line[:60]}")
+            elif line and time.monotonic() - shown >= _QUIET_SECONDS:
+                self._console.print(f"{text}: {line}", markup=False, highlight=False)
+                shown = time.monotonic()
 
         return on_line
 
