@@ -15,10 +15,10 @@ from float_nets import CLASSES, answers, onnx_net, samples, save, tflite_net
 from onnx import helper, numpy_helper
 
 from tinygen import cli, pipeline, reference
-from tinygen.errors import ToolFailed, UsageError
+from tinygen.errors import ModelError, ToolFailed, UsageError
 from tinygen.ir import Array
 from tinygen.options import Options
-from tinygen.quantize import Choices, Quantised, Wish, quantise
+from tinygen.quantize import Choices, Quantised, Wish, onnx_float, quantise
 from tinygen.quantize.programs import Program
 from tinygen.quantize.with_onnxruntime import int8_edges
 
@@ -393,6 +393,27 @@ def test_what_cannot_be_quantised_is_told_in_words(
     for fragment in fragments:
         assert fragment in err
     assert not out.exists()
+
+
+def test_damaged_onnx_is_told_in_words(tmp_path: Path) -> None:
+    """Bytes of the structure are changed, before and behind the weights."""
+    whole = onnx_net().SerializeToString()
+    rng = np.random.default_rng(7)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for at in rng.choice([*range(420), *range(len(whole) - 200, len(whole))], rng.integers(1, 4)):
+            damaged[at] = rng.integers(256)
+        path = tmp_path / "net.onnx"
+        path.write_bytes(damaged)
+        try:
+            model = onnx_float.prepared(path)
+            onnx_float.inputs_of(path, model)
+            onnx_float.outputs_of(path, model)
+        except ModelError as error:
+            assert str(path) in error.message
+            refused += 1
+    assert 50 < refused < 300
 
 
 def test_quantised_onnx_is_not_quantised_again(made: Quantised, tinygen: Run, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def prepared(path: Path) -> Any:
         value.type.tensor_type.ClearField("shape")
     try:
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         raise InvalidModel(f"{path}: its shapes do not fit each other: {_first(error)}", "Export it again.") from None
     return with_global_pools(inferred)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygen.ir import Array
 from tinygen.quantize.runner import Scaling
-from tinygen.quantize.with_onnxruntime import SCALED_INPUT
+from tinygen.quantize.with_onnxruntime import SCALED_INPUT, failed
 
 
 class OnnxRunner:
@@ -68,7 +68,10 @@ def _session(model: Any) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # whatever its C++ throws
+        raise failed("run the model", error) from None
 
 
 def _constants(model: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def simplified(model: Any, folder: Path) -> Any:
         # Shapes are fixed, so that symbols have nothing to find.
         quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
     except Exception as error:  # its tools raise whatever they meet
-        raise _failed("prepare the model", error) from None
+        raise failed("prepare the model", error) from None
     return onnx.load(target)
 
 
@@ -80,7 +80,7 @@ def to_int8(model: Any, calibration: Mapping[str, Array], folder: Path, edges: b
             calibrate_method=CalibrationMethod.MinMax,
         )
     except Exception as error:  # its tools raise whatever they meet
-        raise _failed("quantise the model", error) from None
+        raise failed("quantise the model", error) from None
     made = onnx.load(target)
     return _tidied(int8_edges(made) if edges else made)
 
@@ -132,7 +132,8 @@ def _rename(graph: Any, old: str, new: str) -> None:
                     names[index] = new
 
 
-def _failed(what: str, error: Exception) -> ToolFailed:
+def failed(what: str, error: Exception) -> ToolFailed:
+    """The error of ONNX Runtime's that says what it could not do, and why."""
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return ToolFailed(
         f"ONNX Runtime could not {what}: {type(error).__name__}{': ' + said if said else ''}",
