@@ -262,7 +262,7 @@ def test_floats_are_printed_as_printf_does(tmp_path: Path) -> None:
 
 def port(shape: tuple[int, ...], dtype: str = "int8", scale: float | None = 0.1, zero_point: int | None = 0) -> Port:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    return Port("x", "x", "static", dtype, shape, scale, zero_point, size)
+    return Port("x", "x", "static", dtype, shape, None, scale, zero_point, size)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -300,6 +300,7 @@ REFUSALS: Mapping[str, tuple[list[Port], list[Port], str | None, str]] = {
     "no task": ([port((1, 8, 8, 1))], [port((1, 10))], None, "shape of none of MLPerf Tiny's tasks"),
     "two inputs": ([port((1, 4)), port((1, 4))], [port((1, 4))], None, "2 inputs"),
     "float features": ([port((1, 49, 10, 1), "float32", None, None)], [port((1, 12))], None, "--io int8"),
+    "channels first": ([port((1, 3, 96, 96))], [port((1, 2))], "vww", "--layout nhwc"),
     "many colours": ([port((1, 32, 32, 4))], [port((1, 10))], "ic", "not one picture"),
     "no window": ([port((1, 640))], [port((1, 10))], "ad", "10 elements, its input 640"),
     "no scale": ([port((1, 490), scale=None)], [port((1, 12))], "kws", "quantisation"),

@@ -135,7 +135,8 @@ def _unfit(kind: Kind, given: Port, output: Port) -> str:
     if output.dtype != "float32" and output.scale is None:
         return "its output says nothing of its quantisation"
     if kind.data == PIXELS and (len(given.shape) != 4 or given.shape[0] != 1 or given.shape[3] not in (1, 3)):
-        return f"its input is {_text(given.shape)}, not one picture of 1 or 3 colours"
+        hint = "; --layout nhwc puts channels last" if len(given.shape) == 4 and given.shape[1] in (1, 3) else ""
+        return f"its input is {_text(given.shape)}, not one picture of 1 or 3 colours{hint}"
     if kind.data == WINDOWS and math.prod(given.shape) != math.prod(output.shape):
         return f"its output has {math.prod(output.shape)} elements, its input {math.prod(given.shape)}"
     return ""
