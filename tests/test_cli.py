@@ -23,7 +23,7 @@ from tinygen.ops.case import CaseTensor
 from tinygen.resources import resource
 
 DIGITS = resource("examples", "digits", "digits.tflite")
-COMMANDS = ("build", "verify", "flash", "run", "bench", "export", "boards", "inspect", "demo")
+COMMANDS = ("build", "verify", "flash", "run", "bench", "export", "boards", "inspect", "quantize", "compare", "demo")
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import re
 import subprocess
@@ -14,8 +15,11 @@ import numpy as np
 import pytest
 from shared import needs_shared_models, shared_models
 
+from tinygen import audio, bench, firmware, manifest, output, pipeline, reference, samples, verify
 from tinygen import board as boards
-from tinygen import firmware, manifest, output, pipeline, reference, samples, verify
+from tinygen.listening.hearing import hear_with
+from tinygen.options import Options, Streaming
+from tinygen.report import bench_tables
 from tinygen.resources import resource
 from tinygen.stack_use import UNPAINTED, stack_uses
 from tinygen.target import list_boards, load_board
@@ -162,6 +166,23 @@ def test_demo_of_keywords(tmp_path: Path, board: str) -> None:
     assert (invoke.invoke, feed.invoke) == ("keywords_invoke", "keywords_feed")
     assert invoke.bound.bytes and feed.bound.bytes and feed.used and invoke.bound.bytes < feed.bound.bytes
     assert UNPAINTED < feed.used <= feed.bound.bytes and not feed.exceeds
+
+
+def test_a_result_from_samples_costs_what_its_parts_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    front_ends = importlib.import_module("front_ends")
+    hearing = hear_with("micro-20ms")
+    model = pipeline.read(resource("examples", "keywords", "keywords.tflite"), Options(streaming=Streaming()))
+    output.write(pipeline.build(model, BOARDS[0], "keywords", hearing=hearing).files, tmp_path / "out")
+    content = manifest.load(tmp_path / "out")
+    count = bench.count(tmp_path / "out", content)
+    samples = np.random.default_rng(0).integers(-3000, 3001, 640 + 7 * 320).astype(np.int16)
+    frames = audio.features(hearing.front_end, samples)
+    answer = front_ends.answer(hearing.front_end, samples, load_board(BOARDS[0]))
+    expected = count.total.instructions + answer.instructions / len(frames)
+    assert count.result_instructions == pytest.approx(expected, rel=0.03)
+    assert count.result_instructions > count.total.instructions
+    assert f"{count.result_instructions:,} instructions" in bench_tables.count_notes(count)
 
 
 def test_a_board_file_of_the_users_own(tmp_path: Path) -> None:

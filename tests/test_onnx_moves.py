@@ -104,6 +104,8 @@ MOVES = (
     Move("reduce_min", "ReduceMin", [integers(-3)], {"keepdims": 0}),
     Move("reduce_min_nothing", "ReduceMin", [], {"noop_with_empty_axes": 1}),
     Move("reduce_max_attribute", "ReduceMax", [], {"axes": [1]}, opset=13),
+    Move("resize_linear", "Resize", [None, scales(1, 1, 2, 1.5)], {"mode": "linear"}),
+    Move("resize_linear_old", "Resize", [scales(1, 1, 2, 2)], {"mode": "linear"}, opset=10),
     Move("resize_old", "Resize", [scales(1, 1, 2, 3)], {"mode": "nearest"}, opset=10),
     Move("resize_old_smaller", "Resize", [scales(1, 1, 0.6, 0.5)], {"mode": "nearest"}, opset=10),
     Move("resize_sizes", "Resize", [None, None, integers(1, 8, 7, 9)], {"mode": "nearest"}),
@@ -147,7 +149,7 @@ def test_pixels_are_those_of_onnx_runtime(mode: str, rounding: str) -> None:
 
 TWICE = scales(1, 1, 2, 2)
 REFUSED = (
-    (Move("", "Resize", [None, TWICE], {"mode": "linear"}), "float32, pixel by pixel"),
+    (Move("", "Resize", [None, TWICE], {"mode": "cubic"}), "supported are nearest and linear"),
     (
         Move("", "Resize", [None, scales(1, 1, 2, 2)], {"coordinate_transformation_mode": "half_pixel_symmetric"}),
         "mode",

@@ -21,6 +21,7 @@ from tinygen.counting.link_map import library_pieces
 from tinygen.counting.plugin import plugin
 from tinygen.errors import ToolFailed, UsageError
 from tinygen.link import open_link
+from tinygen.listening.ticks import result_ticks
 from tinygen.manifest import LayerEstimate, Manifest
 from tinygen.project import project_files
 from tinygen.samples import Sample
@@ -68,6 +69,7 @@ class Count:
     flash_bytes: int  # of the library: code, constants, and initial values
     ram_bytes: int  # of the library's static memory, and of the arena where that is not its own
     outputs_crc32: tuple[int, ...]  # of what was computed
+    result_instructions: int | None  # of a result from samples, about: front end and invoke; None without a front end
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Timing:
     layers: tuple[int | None, ...]
     stacks: tuple[StackUse, ...]
     """Of the invoke, and of what takes samples."""
+    result_ticks: float | None
+    """Of a result from samples: front end and invoke; None without a front end."""
 
 
 def sample_of(content: Manifest) -> Sample:
@@ -138,7 +142,17 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
         flash_bytes=size,
         ram_bytes=library_ram(image, pieces) + content.borrowed_bytes,
         outputs_crc32=tuple(zlib.crc32(data) for data in outputs),
+        result_instructions=_result_instructions(out, content, total.instructions),
     )
+
+
+def _result_instructions(out: Path, content: Manifest, of_invoke: int) -> int | None:
+    """From the emulator's ticks, which go with instructions: an invoke tells how many these are."""
+    if content.front_end is None:
+        return None
+    with boards.flashed(out, content) as peer:
+        of_result, ticks = result_ticks(peer.session, content), invoke_once(peer.session, content)
+    return None if of_result is None or not ticks else round(of_result * of_invoke / ticks)
 
 
 def _ratio(count: int, macs: int) -> float | None:
@@ -218,10 +232,12 @@ def time(out: Path, content: Manifest, port: str | None = None, on_line: OnLine 
         peer.session.reset()
         peer.session.load_inputs(sample_of(content).bytes)
         layers = tuple(run.ticks for run in peer.session.trace())
+        of_result = None
         if content.front_end is not None:
+            of_result = result_ticks(peer.session, content)
             peer.listen(np.zeros(content.front_end.first, np.int16), reset=True)
         stacks = stack_uses(out, content, used, peer.feed_stack_bytes)
-        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, stacks)
+        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, stacks, of_result)
 
 
 @contextlib.contextmanager

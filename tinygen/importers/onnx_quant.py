@@ -8,7 +8,6 @@ values does so with the integers. Everything is int8: what the file has as uint8
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from types import MappingProxyType
 
@@ -19,7 +18,8 @@ from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.ir import Array, Quant, Shape, Tensor, read_only
+from tinygen.importers.onnx_scales import bounds_of, is_implied, moved_constant, quant_of, same_scales
+from tinygen.ir import Quant, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
 FOLLOWING = frozenset(
@@ -31,8 +31,7 @@ FOLLOWING = frozenset(
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
 _MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"}
 _FUSED = ("AveragePool", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
-_RENAMED = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
-_BOUNDING = ("Relu", "Clip")
+_FUSED_ON_UINT8 = ("Conv", "ConvTranspose", "MatMul")
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
 """What stands at the edges of models on uint8: operators that no file has."""
@@ -71,8 +70,9 @@ class Matcher:
         return [
             *self._notes,
             f"ONNX Runtime computes {len(self._unlike)} layers in float32 (first {shortened(self._unlike[0])!r}): "
-            "it makes uint8 of int8 values that one operator reads, but not of those that several read. A value among "
-            "many can differ by one step; with activations of uint8 all is computed in integers",
+            "it makes uint8 of int8 values that one operator reads, but not of those that several read, nor of the "
+            "model's own inputs and outputs. A value among many can differ by one step; with activations of uint8 all "
+            "is computed in integers",
         ]
 
     def inputs(self) -> Iterator[tuple[Tensor, Call | None]]:
@@ -125,7 +125,9 @@ class Matcher:
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
         computed = {self._kinds.get(tensor.name) for tensor in integers if tensor.data is None}
-        if node.op in _FUSED and len(computed) > 1 and not node.in_integers:
+        is_unlike = node.op in _FUSED and len(computed) > 1
+        is_unlike |= node.op in _FUSED_ON_UINT8 and np.dtype(INT8) in computed
+        if is_unlike and not node.in_integers:
             self._unlike.append(outputs[0].name)
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
@@ -144,39 +146,13 @@ class Matcher:
 
     # Scales
 
-    def _quant(self, node: RawNode, dtype: np.dtype[np.generic], rank: int) -> Quant:
-        """The scales of QuantizeLinear or DequantizeLinear, as int8 has them."""
-        if node.attributes.get("block_size"):
-            raise Refused("its scales are for blocks of values, supported is one for each channel, or one for all")
-        scale = self._scale_or_zero_point(node, 1, "scale")
-        if scale.dtype != FLOAT32 or not np.all(np.isfinite(scale) & (scale > 0)):
-            raise Refused("its scale is no positive float32")
-        zero_point = np.zeros(scale.shape, np.int64)
-        if len(node.inputs) > 2 and node.inputs[2]:
-            zero_point = self._scale_or_zero_point(node, 2, "zero point").astype(np.int64)
-        if zero_point.size != scale.size:
-            raise Refused(f"it has {scale.size} scales and {zero_point.size} zero points")
-        axis = int(node.attributes.get("axis", 1))
-        axis = 0 if scale.size == 1 else axis + rank if axis < 0 else axis
-        stored = zero_point.reshape(-1) - (128 if dtype == UINT8 else 0)
-        return Quant(read_only(scale.reshape(-1)), read_only(stored), axis)
-
-    def _scale_or_zero_point(self, node: RawNode, index: int, role: str) -> Array:
-        name = node.inputs[index]
-        if name not in self._graph.constants:
-            raise Refused(
-                f"its {role} {shortened(name)!r} is computed at run time",
-                "quantise statically, with calibration data: onnxruntime.quantization.quantize_static",
-            )
-        return self._graph.constants[name]
-
     def _quant_of_readers(self, name: str) -> Quant | None:
         """What an integer input of the model stands for: its readers say it."""
         shape, dtype = self._graph.types[name]
         for reader in self._readers.get(name, []):
             if reader.op == DEQUANTIZE and dtype in (INT8, UINT8):
                 try:
-                    return self._quant(reader, dtype, len(shape))
+                    return quant_of(reader, self._graph.constants, dtype, len(shape))
                 except Refused:
                     return None  # the reader is refused itself
         return None
@@ -190,7 +166,7 @@ class Matcher:
         dtype = self._graph.types[name].dtype
         if dtype not in (INT8, UINT8) and not (dtype == INT32 and x.data is not None):
             raise Refused(f"its input {shortened(name)!r} is {dtype}, supported are int8 and uint8", QUANTISE)
-        quant = self._quant(node, dtype, len(x.shape))
+        quant = quant_of(node, self._graph.constants, dtype, len(x.shape))
         is_axis = 0 <= quant.axis < len(x.shape) and x.shape[quant.axis] == quant.scale.size
         if quant.scale.size > 1 and not is_axis:
             raise Refused(f"its {quant.scale.size} scales do not run along dimension {quant.axis} of {x.shape}")
@@ -203,9 +179,11 @@ class Matcher:
     def _quantise(self, x: Tensor, node: RawNode) -> list[Call]:
         """What QuantizeLinear has to do: nothing, where its input stands for integers of that scale."""
         name = node.outputs[0]
-        y = self._integers(name, self._quant(node, self._graph.types[name].dtype, len(x.shape)), node)
+        y = self._integers(
+            name, quant_of(node, self._graph.constants, self._graph.types[name].dtype, len(x.shape)), node
+        )
         key = (x.name, float(y.quant.scale[0]), int(y.quant.zero_point[0])) if y.quant is not None else (x.name, 0.0, 0)
-        if x.quant is not None and y.quant is not None and _same(x.quant, y.quant):
+        if x.quant is not None and y.quant is not None and same_scales(x.quant, y.quant):
             self._values[name] = x
             return []
         if key in self._quantised:
@@ -224,13 +202,18 @@ class Matcher:
         is_outer = name in self._graph.outputs
         tensor = Tensor(f"{name}~int8" if is_outer and dtype == UINT8 else name, shape, INT8, quant)
         # On x86 uint8 takes the place of int8 between QuantizeLinear and the only operator that reads it.
-        becomes_uint8 = not is_outer and not node.in_integers and self._edges(name) == 1
+        becomes_uint8 = not is_outer and not node.in_integers and self._edges(node) == 1
         self._kinds[tensor.name] = np.dtype(np.uint8) if becomes_uint8 else dtype
         return tensor
 
-    def _edges(self, name: str) -> int:
-        """How many operators, and outputs of the model, read what DequantizeLinear makes of an integer value."""
-        reals = [reader.outputs[0] for reader in self._readers.get(name, []) if reader.op == DEQUANTIZE]
+    def _edges(self, quantiser: RawNode) -> int:
+        """How many operators, and outputs of the model, read what DequantizeLinear makes of a quantiser's result.
+
+        ONNX Runtime makes one of quantisers that are the same.
+        """
+        same = [reader for reader in self._readers[quantiser.inputs[0]] if reader.inputs == quantiser.inputs]
+        readers = [reader for one in same for reader in self._readers.get(one.outputs[0], [])]
+        reals = [reader.outputs[0] for reader in readers if reader.op == DEQUANTIZE]
         read = sum(reader.inputs.count(real) for real in reals for reader in self._readers.get(real, []))
         return read + sum(real in self._graph.outputs for real in reals)
 
@@ -257,7 +240,11 @@ class Matcher:
         bounds, absorbed, last = UNBOUNDED, [], name
         while (quantiser := self._quantiser(last)) is None:
             readers = self._readers.get(last, [])
-            limits = self._limits(readers[0]) if len(readers) == 1 and last not in self._graph.outputs else None
+            limits = (
+                bounds_of(readers[0], self._graph.constants)
+                if len(readers) == 1 and last not in self._graph.outputs
+                else None
+            )
             if limits is None:
                 shape, dtype = self._graph.types[name]
                 self._values[name] = Tensor(name, shape, dtype)
@@ -266,11 +253,11 @@ class Matcher:
             last = readers[0].outputs[0]
             absorbed.append(last)
         dtype = self._graph.types[quantiser.outputs[0]].dtype
-        quant = self._quant(quantiser, dtype, len(self._graph.types[name].shape))
+        quant = quant_of(quantiser, self._graph.constants, dtype, len(self._graph.types[name].shape))
         tensor = self._integers(quantiser.outputs[0], quant, quantiser)
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
-        if absorbed and not self._is_implied(bounds, quant):
+        if absorbed and not is_implied(bounds, quant):
             self._note_float(name, "Relu or Clip behind it cuts into the range of QuantizeLinear")
         elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
             self._note_float(name, "several QuantizeLinear with constants of their own read it")
@@ -282,25 +269,6 @@ class Matcher:
             "one step"
         )
 
-    def _is_implied(self, bounds: tuple[float, float], quant: Quant) -> bool:
-        """Whether integers of that scale cannot be out of bounds anyway."""
-        low, high = ((end - int(quant.zero_point[0])) * float(quant.scale[0]) for end in (-128, 127))
-        return bounds[0] <= low and high <= bounds[1]
-
-    def _limits(self, node: RawNode) -> tuple[float, float] | None:
-        """What Relu or Clip leaves; None for others, and where it is not constant."""
-        if node.op not in _BOUNDING:
-            return None
-        if node.op == "Relu":
-            return 0.0, math.inf
-        limits = [float(node.attributes.get("min", -math.inf)), float(node.attributes.get("max", math.inf))]
-        for place, name in enumerate(node.inputs[1:3]):
-            if name and (name not in self._graph.constants or self._graph.constants[name].size != 1):
-                return None
-            if name:
-                limits[place] = float(self._graph.constants[name].reshape(-1)[0])
-        return limits[0], limits[1]
-
     def _follower(self, name: str, x: Tensor) -> Tensor:
         """The tensor for a result that is some of the values of `x`."""
         shape, dtype = self._graph.types[name]
@@ -308,7 +276,9 @@ class Matcher:
         kept, is_claimed = name if dtype == INT8 else f"{name}~int8", False
         if quantiser is not None and x.quant is not None:
             target = self._graph.types[quantiser.outputs[0]].dtype
-            is_claimed = target in (INT8, UINT8) and _same(x.quant, self._quant(quantiser, target, len(shape)))
+            is_claimed = target in (INT8, UINT8) and same_scales(
+                x.quant, quant_of(quantiser, self._graph.constants, target, len(shape))
+            )
             is_outer = quantiser.outputs[0] in self._graph.outputs and target == UINT8
             if is_claimed:
                 kept = quantiser.outputs[0] + ("~int8" if is_outer else "")
@@ -336,7 +306,7 @@ class Matcher:
             return []
         name = quantiser.outputs[0]
         dtype = self._graph.types[name].dtype
-        quant = self._quant(quantiser, dtype, len(x.shape))
+        quant = quant_of(quantiser, self._graph.constants, dtype, len(x.shape))
         if quant.scale.size > 1 or dtype not in (INT8, UINT8):
             return []
         y = Tensor(f"{x.name}~int8", x.shape, INT8, quant)
@@ -346,35 +316,6 @@ class Matcher:
 
 def _follows(node: RawNode) -> bool:
     return node.op in FOLLOWING or (node.op == "Resize" and node.attributes.get("mode", "nearest") == "nearest")
-
-
-def moved_constant(node: RawNode, x: Tensor, shape: Shape) -> Tensor | None:
-    """A quantised constant in another shape, or its dimensions in another order; None for other operators.
-
-    Raises Refused where the dimension is gone that scales run along.
-    """
-    assert x.data is not None and x.quant is not None
-    axis = x.quant.axis
-    if node.op == "Transpose":
-        order = [int(at) for at in node.attributes.get("perm", range(x.data.ndim)[::-1])]
-        data, axis = x.data.transpose(order), order.index(axis) if x.quant.scale.size > 1 else axis
-    elif node.op in _RENAMED:
-        data = x.data.reshape(shape)
-        if x.quant.scale.size > 1:
-            before = math.prod(x.shape[:axis])
-            found = [at for at in range(len(shape)) if math.prod(shape[:at]) == before and shape[at] == x.shape[axis]]
-            if not found:
-                raise Refused(f"it takes apart dimension {axis} of {x.shape}, which has a scale for each index")
-            axis = found[-1]
-    else:
-        return None
-    moved = dataclasses.replace(x.quant, axis=axis)
-    return dataclasses.replace(x, name=node.outputs[0], shape=data.shape, quant=moved, data=read_only(data))
-
-
-def _same(a: Quant, b: Quant) -> bool:
-    """Whether integers stand for the same numbers."""
-    return np.array_equal(a.scale, b.scale) and np.array_equal(a.zero_point, b.zero_point)
 
 
 def _edge(op: str, x: Tensor, y: Tensor) -> Call:

@@ -310,7 +310,9 @@ def _convert_tensor(name: str, raw: RawTensor) -> Tensor:
     try:
         dtype = INT8 if packed else np.dtype(raw.dtype)
     except TypeError:
-        raise Refused(f"tensor {name!r} has the type {raw.dtype}, which is not supported") from None
+        dtype = None
+    if dtype is None or dtype.isbuiltin != 1:  # other packages may add types to numpy's
+        raise Refused(f"tensor {name!r} has the type {raw.dtype}, which is not supported")
     if any(dim < 1 for dim in raw.shape):
         raise Refused(f"tensor {name!r} has the shape {raw.shape}, all dimensions must be known and positive")
     quant = None

@@ -85,15 +85,19 @@ class FloatAveragePool(Increasing, Channelwise):
         y = np.rint(mean + np.float32(self.output_zero_point + self.offset)).astype(np.int64) - self.offset
         return (np.clip(y, *self.clamp).astype(x.dtype),)
 
-    def of_sums(self, sums: IntArray, taps: int, count: int) -> IntArray | None:
+    def gain(self, taps: int) -> float:
+        """What a step of one of so many taps changes the output by."""
+        return self.scale / (self.output_scale * (self.window.taps if self.counts_border else taps))
+
+    def of_sums(self, sums: IntArray, taps: int) -> IntArray | None:
         """The results for sums of x - zero_point over `taps` taps; None where they are more than a function of these.
 
         Every float32 operation is off by 2**-24 of its result at most. So all orders and all values of one sum give
         the same as long as the exact quotient is not so near to a tie.
         """
-        exact = np.asarray(sums, np.float64) * self.scale / (count * self.output_scale)
+        exact = np.asarray(sums, np.float64) * self.gain(taps)
         zero_point = self.output_zero_point + self.offset
-        farthest = 256.0 * taps * self.scale / (count * self.output_scale)
+        farthest = 256.0 * taps * self.gain(taps)
         error = _SAFETY * _ROUNDING * (farthest * (taps + 4) + farthest + abs(zero_point) + 1)
         rest = np.abs(exact - np.floor(exact) - 0.5)
         counts = np.abs(exact + self.output_zero_point) < 2 * 256  # else it is clamped, whichever way it is rounded

@@ -27,6 +27,7 @@ FAMILIES = (
     "float_pair",
     "float_mean",
     "float_pool",
+    "float_resize",
     "float_softmax",
     "fully_connected",
     "gather",

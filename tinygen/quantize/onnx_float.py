@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygen.errors import InvalidModel, ModelError
 from tinygen.quantize.data import FloatPort
+from tinygen.quantize.onnx_means import with_global_pools
 
 PER_CHANNEL_OPSET = 13
 """The first in which DequantizeLinear has an axis."""
@@ -53,7 +54,7 @@ def prepared(path: Path) -> Any:
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise InvalidModel(f"{path}: its shapes do not fit each other: {_first(error)}", "Export it again.") from None
-    return inferred
+    return with_global_pools(inferred)
 
 
 def inputs_of(path: Path, model: Any) -> list[FloatPort]:

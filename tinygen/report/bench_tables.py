@@ -66,7 +66,14 @@ def count_notes(count: Count) -> str:
     )
     assumed = "; ".join(count.cost.assumptions)
     cycles = f"* modelled, never measured. Source: {count.cost.source}. Assumed: {assumed}."
-    return "\n".join(textwrap.fill(line, _WIDTH, break_on_hyphens=False) for line in (memory, cycles))
+    lines = [memory, cycles]
+    if count.result_instructions is not None:
+        before = count.result_instructions - count.total.instructions
+        result = (
+            f"From samples to a result: about {count.result_instructions:,} instructions, {before:,} of them before"
+        )
+        lines.insert(0, f"{result} the invoke.")
+    return "\n".join(textwrap.fill(line, _WIDTH, break_on_hyphens=False) for line in lines)
 
 
 def timing_table(timing: Timing, content: Manifest) -> Table:
@@ -89,4 +96,6 @@ def timing_notes(timing: Timing) -> str:
     else:
         unit = f"Measured on {timing.board}, in ticks of {timing.tick_hz / 1e6:g} MHz"
         unit += f": {timing.ticks / timing.tick_hz * 1e3:.3g} ms." if timing.ticks is not None else "."
+    if timing.result_ticks is not None:
+        unit += f" From samples to a result: {timing.result_ticks:,.0f} ticks."
     return " ".join([unit, *map(stack_text, timing.stacks)])

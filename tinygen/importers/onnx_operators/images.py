@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tinygen.float32 import FloatArray
 from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused
-from tinygen.importers.onnx_call import Call, Converter
+from tinygen.importers.onnx_call import Call, Converter, clamp, from_nhwc, scale_and_zero_point, to_nhwc
 from tinygen.importers.picking import picked
 from tinygen.ir import Tensor
+from tinygen.ops.float_resize import FloatResize, Neighbours
 from tinygen.ops.reshape import Reshape
 from tinygen.ops.resize_nearest_neighbor import IrregularResize, RegularResize
 from tinygen.ops.strided_copy import DepthToSpace, Loop, SpaceToDepth, row_major
@@ -62,27 +64,42 @@ def _space_to_depth(call: Call) -> Converted:
     return Converted(SpaceToDepth(y.shape, 0, loops), (x,))
 
 
-_INSTEAD = "resize to the nearest pixel, which moves integers, or by a transposed convolution before quantising"
 _AS_PIXELS = "export it with mode nearest, coordinate_transformation_mode asymmetric and nearest_mode floor"
 
 
-def _resize(call: Call) -> Converted:
+def _resize(call: Call) -> Sequence[Converted]:
     x, y = call.input(0, "input"), call.output
     mode = call.attribute("mode", "nearest")
-    if mode != "nearest":
-        raise Refused(f"its mode is {mode}: ONNX Runtime computes that in float32, pixel by pixel", _INSTEAD)
+    if mode not in ("nearest", "linear"):
+        raise Refused(f"its mode is {mode}, supported are nearest and linear", _AS_PIXELS)
     for name, ordinary in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):
         if call.attribute(name, ordinary) != ordinary:
             raise Refused(f"its {name} is {call.attribute(name)}, supported is {ordinary}", _AS_PIXELS)
     if y.bytes > LARGEST_TENSOR or min(y.shape, default=1) < 1:
         raise Refused(f"its output {y.shape} is empty or too large")
+    if mode == "linear":
+        return _interpolated(call, x, y)
     if x.shape == y.shape:
-        return Converted(Reshape.to(y.shape), (x,))
+        return [Converted(Reshape.to(y.shape), (x,))]
     taken = [
         range(size) if size == wanted and scale == 1 else _nearest(call, size, wanted, scale)
         for size, wanted, scale in zip(x.shape, y.shape, _scales(call, x, y), strict=True)
     ]
-    return Converted(picked(x, y.shape, taken, RegularResize, IrregularResize), (x,))
+    return [Converted(picked(x, y.shape, taken, RegularResize, IrregularResize), (x,))]
+
+
+def _interpolated(call: Call, x: Tensor, y: Tensor) -> Sequence[Converted]:
+    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
+    growth = _scales(call, x, y)
+    if len(x.shape) != 4 or growth[0] != 1 or growth[1] != 1:
+        raise Refused(f"it interpolates from {x.shape} to {y.shape}, supported are images (n, c, h, w)")
+    rows, columns = (
+        Neighbours.of(_positions(call, x.shape[axis], y.shape[axis], growth[axis]), x.shape[axis]) for axis in (2, 3)
+    )
+    image, before = to_nhwc(x)
+    result, after = from_nhwc(y)
+    op = FloatResize(rows, columns, float(scale), zero_point, float(y_scale), y_zero, clamp(call))
+    return [*before, Converted(op, (image,), (result,)), *after]
 
 
 def _scales(call: Call, x: Tensor, y: Tensor) -> list[np.float32]:
@@ -112,21 +129,8 @@ _HALF_WAY = np.float32(1e-6)
 
 def _nearest(call: Call, size: int, wanted: int, scale: np.float32) -> list[int]:
     """The pixel for each position of a dimension, in ONNX Runtime's float32 arithmetic."""
-    positions = np.arange(wanted, dtype=np.float32)
+    source = _positions(call, size, wanted, scale)
     half, one = np.float32(0.5), np.float32(1)
-    mode = call.attribute("coordinate_transformation_mode", "half_pixel" if call.node.version > 10 else "asymmetric")
-    if mode == "asymmetric":
-        source = positions / scale
-    elif mode == "tf_half_pixel_for_nn":
-        source = (positions + half) / scale
-    elif mode == "half_pixel" or (mode == "pytorch_half_pixel" and wanted > 1):
-        source = (positions + half) / scale - half
-    elif mode == "pytorch_half_pixel":
-        source = positions * 0
-    elif mode == "align_corners":
-        source = positions * np.float32(size - 1) / np.float32(max(wanted - 1, 1))
-    else:
-        raise Refused(f"its coordinate_transformation_mode is {mode}, which is not supported", _AS_PIXELS)
     rounding = call.attribute("nearest_mode", "round_prefer_floor") if call.node.version > 10 else "simple"
     floor, ceiling = np.floor(source), np.ceil(source)
     beyond = source - floor - half
@@ -141,6 +145,24 @@ def _nearest(call: Call, size: int, wanted: int, scale: np.float32) -> list[int]
     if rounding not in pixels:
         raise Refused(f"its nearest_mode {rounding!r} is unknown")
     return [int(pixel) for pixel in np.clip(pixels[rounding], 0, size - 1)]
+
+
+def _positions(call: Call, size: int, wanted: int, scale: np.float32) -> FloatArray:
+    """Where each position of a dimension lies in the input, in ONNX Runtime's float32 arithmetic."""
+    positions = np.arange(wanted, dtype=np.float32)
+    half = np.float32(0.5)
+    mode = call.attribute("coordinate_transformation_mode", "half_pixel" if call.node.version > 10 else "asymmetric")
+    if mode == "asymmetric":
+        return np.asarray(positions / scale)
+    if mode == "tf_half_pixel_for_nn":
+        return np.asarray((positions + half) / scale)
+    if mode == "half_pixel" or (mode == "pytorch_half_pixel" and wanted > 1):
+        return np.asarray((positions + half) / scale - half)
+    if mode == "pytorch_half_pixel":
+        return np.zeros(wanted, np.float32)
+    if mode == "align_corners":
+        return np.asarray(positions * np.float32(size - 1) / np.float32(max(wanted - 1, 1)))
+    raise Refused(f"its coordinate_transformation_mode is {mode}, which is not supported", _AS_PIXELS)
 
 
 CONVERTERS: Mapping[str, Converter] = {

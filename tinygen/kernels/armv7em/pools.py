@@ -19,6 +19,7 @@ from tinygen.kernels.armv7em.saturation import Saturation, in_each_byte
 from tinygen.kernels.armv7em.window_order import window_order
 from tinygen.kernels.armv7em.windows import Walk
 from tinygen.ops.common import INT8, Clamp, full_range
+from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D, Ties
 from tinygen.ops.reduce import Mean, ReduceMax, ReduceMin, Sum, reduction_loops
 from tinygen.ops.window import Axis, Window
@@ -62,8 +63,10 @@ def _pool(site: Site) -> Pool | None:
     shape: Shape = site.inputs[0].shape
     if any(tensor.dtype != INT8 for tensor in (site.inputs[0], *site.outputs)):
         return None
-    if isinstance(site.op, AveragePool2D | MaxPool2D):
-        return Pool(site.op.window, *shape[1:]) if shape[0] == 1 else None
+    if isinstance(site.op, AveragePool2D | FloatAveragePool | MaxPool2D):
+        window: Window = site.op.window
+        is_dense = window.rows.dilation == window.columns.dilation == 1
+        return Pool(window, *shape[1:]) if shape[0] == 1 and is_dense else None
     loops = reduction_loops(shape, site.op.axes)
     kinds = "".join("r" if loop.is_reduced else "k" for loop in loops)
     if kinds not in ("r", "rk", "krk", "kr"):
@@ -94,11 +97,18 @@ class Line:
 
 
 @lru_cache(maxsize=1024)
-def _line(op: AveragePool2D | Mean | Sum, taps: int) -> Line | None:
+def _line(op: AveragePool2D | FloatAveragePool | Mean | Sum, taps: int) -> Line | None:
     """Proved for every sum of so many int8 values."""
     low, high = full_range(INT8)
     sums = np.arange(low * taps, high * taps + 1)
-    expected, clamp, gain = _division(op, taps, sums) if isinstance(op, AveragePool2D) else _rescaling(op, taps, sums)
+    if isinstance(op, FloatAveragePool):
+        means = op.of_sums(sums - taps * op.zero_point, taps)
+        if means is None:
+            return None
+        expected, clamp, gain = means, op.clamp, op.gain(taps)
+    else:
+        by_op = _division(op, taps, sums) if isinstance(op, AveragePool2D) else _rescaling(op, taps, sums)
+        expected, clamp, gain = by_op
     doublings = math.ceil(math.log2(gain / _LARGEST_GAIN)) if gain > _LARGEST_GAIN else 0
     if taps * -low << doublings > _LANE:
         return None
@@ -327,7 +337,7 @@ def _kernels(
     )
 
 
-_AVERAGES = AveragePool2D, Mean, Sum
+_AVERAGES = AveragePool2D, FloatAveragePool, Mean, Sum
 _MEANS = Mean, Sum
 _EXTREMES = MaxPool2D, ReduceMax, ReduceMin
 

@@ -1,0 +1,93 @@
+"""Kernels of Armv7E-M that requantise in float32: they give the reference's bytes where results end in ties."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from building import Built, build_read, differences, varied
+from case_files import case_file
+from emulated_bench import Bench
+from operator_cases import NAMED
+
+from tinygen import pipeline
+from tinygen.check import check
+from tinygen.errors import DoesNotFit
+from tinygen.fixedpoint import FloatRequant
+from tinygen.ops import registry
+from tinygen.ops.weighted import Weighted
+from tinygen.proofs.float_product import FloatProduct, float_product
+from tinygen.select import site_of, usable
+from tinygen.target import load_core
+
+BOARD = "qemu-mps2-an386"
+CORE = load_core("cortex-m4")
+TIES = 2.0**-7
+KERNELS = sorted({k.name for k in registry.KERNELS if k.assembly and issubclass(k.op, Weighted)})
+IN_INTEGERS = {"conv_2d.pointwise_stationary", "conv_2d.pointwise_stationary_short", "fully_connected.stationary"}
+"""What takes lines only; Winograd's transforms scale their sums by what is no power of two, too."""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(BOARD, tmp_path_factory.mktemp("bench"))
+
+
+def in_floats(name: str) -> pipeline.Model | None:
+    """The model of a case of one int8 layer, rescaled by a power of two: many of its results end in ties."""
+    file, data = case_file(NAMED[name])
+    model = pipeline.decode(data, file)
+    if len(model.graph.nodes) != 1:
+        return None
+    (node,) = model.graph.nodes
+    if not isinstance(node.op, Weighted) or model.graph.tensors[node.inputs[0]].dtype != np.int8:
+        return None
+    op = dataclasses.replace(node.op, requant=FloatRequant((TIES,)))
+    graph = check(dataclasses.replace(model.graph, nodes=(dataclasses.replace(node, op=op),)))
+    return dataclasses.replace(model, graph=graph)
+
+
+def used(kernel: str, folder: Path) -> Iterator[Built]:
+    """Builds with the kernel, which has no line to take."""
+    family = kernel.partition(".")[0]
+    for name in NAMED:
+        if not name.startswith(f"{family}-") or (model := in_floats(name)) is None:
+            continue
+        (node,) = model.graph.nodes
+        if kernel not in {k.name for k in usable(site_of(model.graph, node, CORE, "balanced"))}:
+            continue
+        try:
+            built = build_read(model, folder / name, board=BOARD, kernel=kernel)
+        except DoesNotFit:
+            continue
+        (layer,) = built.manifest.layers
+        if layer.kernel == kernel and "float32" in layer.proof:
+            yield built
+
+
+@pytest.mark.parametrize("kernel", [k for k in KERNELS if "winograd" not in k and k not in IN_INTEGERS])
+def test_kernels_round_ties_to_even(bench: Bench, kernel: str, tmp_path: Path) -> None:
+    built = next(used(kernel, tmp_path))
+    assert differences(built, varied(built, 4), bench.running(built)) == []
+
+
+@pytest.mark.parametrize("scale", [1, 256])
+@pytest.mark.parametrize("factor", [2.0**-7, 0.0123456789, 1e-4])
+def test_the_form_is_the_rule(scale: int, factor: float) -> None:
+    (stored,) = np.array([factor], np.float32).tolist()
+    requant = FloatRequant((stored,))
+    reach = np.array([-80_000]), np.array([80_000])
+    form = float_product(requant, -3, (-3, 127), *reach, scale)
+    assert isinstance(form, FloatProduct)
+    acc = np.arange(-80_000, 80_001)[:, None]
+    assert np.array_equal(form.apply(acc), np.clip(requant.apply(acc) - 3, -3, 127))
+
+
+def test_what_the_form_is_not_for() -> None:
+    reach = np.array([-80_000]), np.array([80_000])
+    assert float_product(FloatRequant((0.01,)), 0, (-128, 127), *reach, 3) is None  # no power of two
+    assert float_product(FloatRequant((0.01,), 5), 0, (-128, 127), *reach, 1) is None  # the zero point comes first
+    assert float_product(FloatRequant((0.01,)), 0, (-128, 127), *reach, 1 << 16) is None  # sums do not fit
