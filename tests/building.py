@@ -32,6 +32,8 @@ class Built:
     model: pipeline.Model
     out: Path
     manifest: Manifest
+    prefer: frozenset[str] = frozenset()
+    """Kernels that were used wherever they could be."""
 
     @property
     def library(self) -> Path:
@@ -87,7 +89,7 @@ def build_read(
     goal = Goal(objective, places=places, prefer=frozenset(() if kernel is None else (kernel,)), overlap=overlap)
     build = pipeline.build(model, board, name, goal, interface)
     output.write(build.files, out)
-    return Built(model, out, build.manifest)
+    return Built(model, out, build.manifest, goal.prefer)
 
 
 def build_bytes(
