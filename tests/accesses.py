@@ -36,9 +36,8 @@ class Expected:
 
 def expected(image: elf.Image, built: Built) -> Expected:
     """What is expected of each layer of a model that was built without overlaps."""
-    kernels = frozenset(layer.kernel for layer in built.manifest.layers)
     core = load_core(built.manifest.core)
-    goal = Goal(built.manifest.optimize, prefer=kernels if built.preferred is None else built.preferred, overlap=False)
+    goal = Goal(built.manifest.optimize, prefer=built.prefer, overlap=False)
     return allowed_by(image, built, plan(built.model.graph, core, goal, room(load_board(built.manifest.board))))
 
 

@@ -32,8 +32,8 @@ class Built:
     model: pipeline.Model
     out: Path
     manifest: Manifest
-    preferred: frozenset[str] | None = None
-    """The kernels that were preferred; None where that is not known."""
+    prefer: frozenset[str] = frozenset()
+    """Kernels that were used wherever they could be."""
 
     @property
     def library(self) -> Path:
