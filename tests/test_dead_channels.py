@@ -20,6 +20,7 @@ from tinygen import pipeline, reference
 from tinygen.attribution import Attribution
 from tinygen.errors import UnsupportedModel
 from tinygen.fixedpoint import Requant, Rounding
+from tinygen.importers import tflite
 from tinygen.interpreter import Interpreter
 from tinygen.interval import Interval
 from tinygen.ir import Array, Graph, Node, Op, Tensor, read_only
@@ -29,7 +30,7 @@ from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.traits import Increasing
 from tinygen.ops.weighted import Weighted
 from tinygen.ops.window import Axis, Window
-from tinygen.options import PROFILES, Options
+from tinygen.options import Options
 from tinygen.passes.remove_dead_channels import remove_dead_channels
 from tinygen.range_analysis import tensor_intervals
 from tinygen.verify import verify
@@ -73,7 +74,7 @@ def check(model: pipeline.Model, seed: int) -> None:
                 assert (before[removed.tensor][..., list(removed.channels)] == removed.value).all()
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", tflite.PROFILES)
 def test_what_is_kept_stays_the_same(profile: str) -> None:
     narrowed: Counter[str] = Counter()
     reasons: Counter[bool] = Counter()
