@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -396,16 +396,10 @@ class Requant:
 
 
 @dataclass(frozen=True)
-class RealRequant:
-    """Accumulator to output scale by float64 factors, per channel of the last axis or one for all: `Rounding.REAL`.
-
-    What LiteRT's reference FULLY_CONNECTED does. `wide`: whether it sums in int64.
-    """
+class _Factors:
+    """Factors that accumulators are multiplied by, per channel of the last axis or one for all."""
 
     factors: tuple[float, ...]
-    wide: bool = False
-    rounding: ClassVar[Rounding] = Rounding.REAL
-    error: ClassVar[float] = 0.0
     is_identity: ClassVar[bool] = False
 
     @property
@@ -418,9 +412,21 @@ class RealRequant:
         """Whether channels differ in their scale."""
         return self.channels > 1
 
-    def of_channels(self, kept: npt.NDArray[np.bool_]) -> RealRequant:
+    def of_channels(self, kept: npt.NDArray[np.bool_]) -> Self:
         """That of some channels."""
-        return RealRequant(tuple(np.array(self.factors)[kept].tolist()), self.wide) if self.per_channel else self
+        return replace(self, factors=tuple(np.array(self.factors)[kept].tolist())) if self.per_channel else self
+
+
+@dataclass(frozen=True)
+class RealRequant(_Factors):
+    """Accumulator to output scale by float64 factors, per channel of the last axis or one for all: `Rounding.REAL`.
+
+    What LiteRT's reference FULLY_CONNECTED does. `wide`: whether it sums in int64.
+    """
+
+    wide: bool = False
+    rounding: ClassVar[Rounding] = Rounding.REAL
+    error: ClassVar[float] = 0.0
 
     def apply(self, acc: IntArray) -> IntArray:
         """Rescale int64 accumulators of shape (..., channels)."""
@@ -444,40 +450,23 @@ class RealRequant:
 
 
 @dataclass(frozen=True)
-class FloatRequant:
+class FloatRequant(_Factors):
     """Accumulator to output scale by float32 factors, per channel of the last axis or one for all: `Rounding.FLOAT`.
 
     What ONNX Runtime does: rint(f32(f32(acc) * factor)), ties to even. Some of its operators add the output's zero
     point before they round; then it is `added`, and the result is rint(f32(f32(f32(acc) * factor) + added)) - added.
     """
 
-    factors: tuple[float, ...]
-    """float32 values"""
     added: int = 0
     rounding: ClassVar[Rounding] = Rounding.FLOAT
     error: ClassVar[float] = 2.0**-21
     """More than a product can be off, relatively, before it becomes an integer."""
-    is_identity: ClassVar[bool] = False
 
     @staticmethod
     def from_scales(x: np.float32, weights: npt.ArrayLike, y: np.float32) -> FloatRequant:
         """The factors of a product of scales, in float32: x * weights / y."""
         scales = np.atleast_1d(np.asarray(weights, np.float32))
         return FloatRequant(tuple((np.float32(x) * scales / np.float32(y)).tolist()))
-
-    @property
-    def channels(self) -> int:
-        """How many factors there are; one stands for all channels."""
-        return len(self.factors)
-
-    @property
-    def per_channel(self) -> bool:
-        """Whether channels differ in their scale."""
-        return self.channels > 1
-
-    def of_channels(self, kept: npt.NDArray[np.bool_]) -> FloatRequant:
-        """That of some channels."""
-        return FloatRequant(tuple(np.array(self.factors)[kept].tolist()), self.added) if self.per_channel else self
 
     def apply(self, acc: IntArray) -> IntArray:
         """Rescale int64 accumulators of shape (..., channels)."""
