@@ -75,6 +75,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.vector",
     "armv7em.winograd",
     "armv81m.add",
+    "armv81m.depthwise",
     "armv81m.pointwise",
 )
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""
