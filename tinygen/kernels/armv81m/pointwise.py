@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygen.access import Spacing, spacing
+from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.kernels.armv81m import finishing
@@ -65,7 +66,10 @@ def _prepare(most: int, site: Site) -> Body:
     walk = Walk(sizes.depth)
     together = max(1, most // walk.vectors)
     copies = next(count for count in range(min(together, sizes.pairs), 0, -1) if sizes.pairs % count == 0)
-    data = np.concatenate([sizes.offsets, stream(site, sizes, walk, form)])
+    weights = site.inputs[1].data
+    assert weights is not None
+    vectors = walk.weights(weights.reshape(sizes.filters, -1))
+    data = np.concatenate([sizes.offsets, stream(site, sizes, vectors, form)])
     values = {
         "sizes": sizes,
         "walk": walk,
@@ -81,14 +85,13 @@ def _prepare(most: int, site: Site) -> Body:
     )
 
 
-def stream(site: Site, sizes: PixelBlocks, walk: Walk, form: VectorProduct) -> npt.NDArray[np.uint32]:
-    """Weights and constants of each pair of filters in turn."""
+def stream(site: Site, sizes: PixelBlocks, vectors: Array, form: VectorProduct) -> npt.NDArray[np.uint32]:
+    """Of each pair of filters in turn: weights, given as (filters, vectors, 16) int8, constants, and step if needed."""
     op: Weighted = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None
-    rows = walk.weights(weights.data.reshape(sizes.filters, -1))
     constants = finishing.by_filter(form, op.folded_bias(weights.data, bias.data))
-    pairs = np.ascontiguousarray(sizes.in_pairs(rows).swapaxes(1, 2)).reshape(sizes.pairs, -1)
+    pairs = np.ascontiguousarray(sizes.in_pairs(vectors).swapaxes(1, 2)).reshape(sizes.pairs, -1)
     parts = [pairs.view("<u4").astype(np.uint32), sizes.in_pairs(constants).reshape(sizes.pairs, -1), sizes.steps]
     return np.concatenate(parts, axis=1).reshape(-1)
 
