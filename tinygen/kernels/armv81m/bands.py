@@ -1,4 +1,4 @@
-"""Convolutions over a band: rows of the image in the scratch, with the zero point around them, by four pixels at a time.
+"""Convolutions over a band: rows of the image in the scratch, with the zero point around them, four pixels at a time.
 
 The rows under some rows of results are copied, so that no window knows of a border and windows lie at known places. A
 row of a window is one run of bytes, read 16 at a time. Where the stride is one and pixels consist of whole vectors,

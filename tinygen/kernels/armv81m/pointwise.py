@@ -46,11 +46,11 @@ def blocks(site: Site) -> PixelBlocks | None:
 
 
 def accepts(site: Site) -> bool:
-    """int8, a matrix product of such rows, and a proved requantisation."""
+    """int8, several such rows, and a proved requantisation."""
     if not finishing.is_plain(site):
         return False
     sizes = blocks(site)
-    near = sizes is not None and sizes.filters * 3 + 1 <= _FARTHEST_RESULT
+    near = sizes is not None and sizes.rows > 1 and sizes.filters * 3 + 1 <= _FARTHEST_RESULT
     return near and finishing.proved(site) is not None
 
 
