@@ -24,7 +24,7 @@ from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.kernels.armv81m import finishing
-from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.armv81m.finishing import LANES, Finish
 from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
 from tinygen.kernels.armv81m.walk import Walk
 from tinygen.ops.conv_2d import Conv2D
@@ -85,13 +85,19 @@ def _prepare(most: int, site: Site) -> Body:
     )
 
 
-def stream(site: Site, sizes: PixelBlocks, vectors: Array, form: VectorProduct) -> npt.NDArray[np.uint32]:
-    """Of each pair of filters in turn: weights, given as (filters, vectors, 16) int8, constants, and step if needed."""
+def stream(
+    site: Site, sizes: PixelBlocks, vectors: Array, form: VectorProduct, together: int = 1
+) -> npt.NDArray[np.uint32]:
+    """Of each pair of filters in turn: weights, given as (filters, vectors, 16) int8, constants, and step if needed.
+
+    So many vectors of a filter come `together`, before those of the other.
+    """
     op: Weighted = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None
     constants = finishing.by_filter(form, op.folded_bias(weights.data, bias.data))
-    pairs = np.ascontiguousarray(sizes.in_pairs(vectors).swapaxes(1, 2)).reshape(sizes.pairs, -1)
+    runs = sizes.in_pairs(vectors.reshape(sizes.filters, -1, together * LANES))
+    pairs = np.ascontiguousarray(runs.swapaxes(1, 2)).reshape(sizes.pairs, -1)
     parts = [pairs.view("<u4").astype(np.uint32), sizes.in_pairs(constants).reshape(sizes.pairs, -1), sizes.steps]
     return np.concatenate(parts, axis=1).reshape(-1)
 
