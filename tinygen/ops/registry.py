@@ -77,6 +77,9 @@ SPECIALISED: tuple[str, ...] = (
     "armv81m.add",
     "armv81m.depthwise",
     "armv81m.pointwise",
+    "armv81m.single_row",
+    "armv81m.stationary",
+    "armv81m.windows",
 )
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""
 

@@ -76,4 +76,4 @@ class PixelBlocks:
     @property
     def next_results(self) -> int:
         """Bytes from where a block's results for the last filters would be followed by more, to the next block's."""
-        return PIXELS * self.filters - max(self.filters, 2)
+        return min(PIXELS, self.rows) * self.filters - max(self.filters, 2)

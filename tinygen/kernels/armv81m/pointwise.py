@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygen.access import Spacing, spacing
+from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.kernels.armv81m import finishing
-from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.armv81m.finishing import LANES, Finish
 from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
 from tinygen.kernels.armv81m.walk import Walk
 from tinygen.ops.conv_2d import Conv2D
@@ -45,11 +46,11 @@ def blocks(site: Site) -> PixelBlocks | None:
 
 
 def accepts(site: Site) -> bool:
-    """int8, a matrix product of such rows, and a proved requantisation."""
+    """int8, several such rows, and a proved requantisation."""
     if not finishing.is_plain(site):
         return False
     sizes = blocks(site)
-    near = sizes is not None and sizes.filters * 3 + 1 <= _FARTHEST_RESULT
+    near = sizes is not None and sizes.rows > 1 and sizes.filters * 3 + 1 <= _FARTHEST_RESULT
     return near and finishing.proved(site) is not None
 
 
@@ -65,7 +66,10 @@ def _prepare(most: int, site: Site) -> Body:
     walk = Walk(sizes.depth)
     together = max(1, most // walk.vectors)
     copies = next(count for count in range(min(together, sizes.pairs), 0, -1) if sizes.pairs % count == 0)
-    data = np.concatenate([sizes.offsets, stream(site, sizes, walk, form)])
+    weights = site.inputs[1].data
+    assert weights is not None
+    vectors = walk.weights(weights.reshape(sizes.filters, -1))
+    data = np.concatenate([sizes.offsets, stream(site, sizes, vectors, form)])
     values = {
         "sizes": sizes,
         "walk": walk,
@@ -81,14 +85,19 @@ def _prepare(most: int, site: Site) -> Body:
     )
 
 
-def stream(site: Site, sizes: PixelBlocks, walk: Walk, form: VectorProduct) -> npt.NDArray[np.uint32]:
-    """Weights and constants of each pair of filters in turn."""
+def stream(
+    site: Site, sizes: PixelBlocks, vectors: Array, form: VectorProduct, together: int = 1
+) -> npt.NDArray[np.uint32]:
+    """Of each pair of filters in turn: weights, given as (filters, vectors, 16) int8, constants, and step if needed.
+
+    So many vectors of a filter come `together`, before those of the other.
+    """
     op: Weighted = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None
-    rows = walk.weights(weights.data.reshape(sizes.filters, -1))
     constants = finishing.by_filter(form, op.folded_bias(weights.data, bias.data))
-    pairs = np.ascontiguousarray(sizes.in_pairs(rows).swapaxes(1, 2)).reshape(sizes.pairs, -1)
+    runs = sizes.in_pairs(vectors.reshape(sizes.filters, -1, together * LANES))
+    pairs = np.ascontiguousarray(runs.swapaxes(1, 2)).reshape(sizes.pairs, -1)
     parts = [pairs.view("<u4").astype(np.uint32), sizes.in_pairs(constants).reshape(sizes.pairs, -1), sizes.steps]
     return np.concatenate(parts, axis=1).reshape(-1)
 
