@@ -30,8 +30,6 @@ TIES = 2.0**-7
 """A factor that no line stands for."""
 NO_TIES = 0.0123456789
 KERNELS = sorted({k.name for k in registry.KERNELS if k.assembly and issubclass(k.op, Weighted)})
-IN_INTEGERS = {"conv_2d.pointwise_stationary", "conv_2d.pointwise_stationary_short", "fully_connected.stationary"}
-"""What takes lines only."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,7 @@ def used(kernel: str, folder: Path) -> Iterator[Built]:
             yield built
 
 
-@pytest.mark.parametrize("kernel", [k for k in KERNELS if k not in IN_INTEGERS])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_kernels_round_ties_to_even(bench: Bench, kernel: str, tmp_path: Path) -> None:
     built = next(used(kernel, tmp_path))
     assert differences(built, varied(built, 4), bench.running(built)) == []
