@@ -30,8 +30,10 @@ FOLLOWING = frozenset(
 )
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
 _MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"}
-_FUSED = ("AveragePool", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
-_FUSED_ON_UINT8 = ("Conv", "ConvTranspose", "MatMul")
+_FUSED = ("AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
+_FUSED_ON_UINT8 = ("Conv", "MatMul")
+_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub")
+"""What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
 """What stands at the edges of models on uint8: operators that no file has."""
@@ -120,7 +122,7 @@ class Matcher:
         if first is not None and first.dtype == INT8 and (_follows(node) or self._is_integer(node.outputs[0])):
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             return [*early, Call(node, inputs, outputs)]
-        results = [self._result(name) for name in node.outputs]
+        results = [self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
@@ -235,8 +237,8 @@ class Matcher:
             self._values[same.outputs[0]] = tensor
             self._done.update(same.outputs)
 
-    def _result(self, name: str) -> tuple[Tensor, tuple[float, float]]:
-        """The tensor for a result, and the bounds of Relu and Clip behind it."""
+    def _result(self, name: str, node: RawNode) -> tuple[Tensor, tuple[float, float]]:
+        """The tensor for a result of a node, and the bounds of Relu and Clip behind it."""
         bounds, absorbed, last = UNBOUNDED, [], name
         while (quantiser := self._quantiser(last)) is None:
             readers = self._readers.get(last, [])
@@ -257,6 +259,8 @@ class Matcher:
         tensor = self._integers(quantiser.outputs[0], quant, quantiser)
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
+        if node.op in _NEVER_FUSED:
+            return tensor, bounds
         if absorbed and not is_implied(bounds, quant):
             self._note_float(name, "Relu or Clip behind it cuts into the range of QuantizeLinear")
         elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
