@@ -40,7 +40,6 @@ _UNROLLED = (
 )
 INSTEAD: Mapping[str, str] = {
     "ArgMax": "take the index of the largest element behind the model: its outputs are in order",
-    "BatchNormalization": "fold it into the convolution before: export in evaluation mode, with constant folding",
     "ConvInteger": "write it as QLinearConv, or as Conv between DequantizeLinear and QuantizeLinear",
     "DynamicQuantizeLinear": "quantise statically, with calibration data: onnxruntime.quantization.quantize_static",
     "GRU": _UNROLLED,
