@@ -43,7 +43,10 @@ INSTEAD: Mapping[str, str] = {
     "ConvInteger": "write it as QLinearConv, or as Conv between DequantizeLinear and QuantizeLinear",
     "DynamicQuantizeLinear": "quantise statically, with calibration data: onnxruntime.quantization.quantize_static",
     "GRU": _UNROLLED,
+    "InstanceNormalization": "its statistics depend on the input: train with BatchNormalization instead, which becomes "
+    "part of the convolution before",
     "LSTM": _UNROLLED,
+    "LpPool": "take AveragePool or MaxPool",
     "Loop": "export recurrent layers unrolled",
     "MatMulInteger": "write it as QLinearMatMul, or as MatMul between DequantizeLinear and QuantizeLinear",
     "RNN": _UNROLLED,
