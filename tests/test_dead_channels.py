@@ -20,6 +20,7 @@ from tinygen import pipeline, reference
 from tinygen.attribution import Attribution
 from tinygen.errors import UnsupportedModel
 from tinygen.fixedpoint import Requant, Rounding
+from tinygen.importers.tflite import PROFILES
 from tinygen.interpreter import Interpreter
 from tinygen.interval import Interval
 from tinygen.ir import Array, Graph, Node, Op, Tensor, read_only
@@ -29,7 +30,7 @@ from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.traits import Increasing
 from tinygen.ops.weighted import Weighted
 from tinygen.ops.window import Axis, Window
-from tinygen.options import PROFILES, Options
+from tinygen.options import Options
 from tinygen.passes.remove_dead_channels import remove_dead_channels
 from tinygen.range_analysis import tensor_intervals
 from tinygen.verify import verify
