@@ -209,14 +209,14 @@ def checked(found: record.Record, watched: record.Watch, content: Manifest) -> r
 
 
 @contextlib.contextmanager
-def for_board(out: Path, content: Manifest, name: str) -> Iterator[tuple[Path, Manifest]]:
+def for_board(out: Path, content: Manifest, name: str, apart: bool = False) -> Iterator[tuple[Path, Manifest]]:
     """An output folder for a board: `out` itself, or the same library in a temporary project for one of its core.
 
-    Raises UsageError for a board with another core than the library was generated for, and for firmware that does not
-    talk to tinygen.
+    `apart`: in any case a temporary project. Raises UsageError for a board with another core than the library was
+    generated for, and for firmware that does not talk to tinygen.
     """
     firmware.expect_runner(out)
-    if name == content.board:
+    if name == content.board and not apart:
         yield out, content
         return
     board = load_board(name)
