@@ -32,6 +32,8 @@ _PORT_ERRORS = (OSError, _termios_error)
 
 _LONGEST_FRAME = 256  # of frame.h's default: payload, header, CRC, what stuffing adds
 
+_WRITE_SECONDS = 5.0
+
 _FAULT_FIELDS = ("number", "pc", "status", "address")
 
 _OUT_OF_ORDER = 5
@@ -219,13 +221,15 @@ class _SerialTransport:
 
 
 def open_link(port: str, baud: int, patience: Patience | None = None) -> Link:
-    """Open a serial port, a pty, or a pyserial URL such as ``socket://127.0.0.1:4000``.
+    """Open a serial port, a pty, or a pyserial URL such as ``socket://127.0.0.1:4000`` or ``rfc2217://lab:4000``.
 
     Raises NoAnswer when it cannot be opened.
     """
+    # pyserial refuses to limit writes with RFC 2217, of which the socket has a limit of its own.
+    limit = None if port.lower().startswith("rfc2217:") else _WRITE_SECONDS
     try:
         # Exclusive: a second host would take answers away from the first.
-        opened = serial.serial_for_url(port, baudrate=baud, timeout=0.05, write_timeout=5.0, exclusive=True)
+        opened = serial.serial_for_url(port, baudrate=baud, timeout=0.05, write_timeout=limit, exclusive=True)
     except (*_PORT_ERRORS, ValueError) as error:
         raise NoAnswer(
             f"cannot open the serial port {port}: {error}",
