@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tinygen import firmware
+from tinygen import firmware, labgrid_place
 from tinygen.board_line import Say, line_to
 from tinygen.errors import LinkLost, NoAnswer, OutOfOrder, TinygenError
 from tinygen.ir import Array
@@ -125,11 +125,12 @@ def connected(
     runs another model, UsageError when it is for somebody else.
     """
     firmware.expect_runner(out)
-    line = line_to(out, manifest, port)
-    try:
-        yield BoardPeer(manifest, line.open(), lambda lost: line.again(lost, wait_seconds, say))
-    finally:
-        line.close()
+    with labgrid_place.resolved(port) as url:
+        line = line_to(out, manifest, url)
+        try:
+            yield BoardPeer(manifest, line.open(), lambda lost: line.again(lost, wait_seconds, say))
+        finally:
+            line.close()
 
 
 @contextlib.contextmanager
