@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tinygen.cli import options
 from tinygen.cli.console import progress, show, show_json
+from tinygen.errors import UsageError
 from tinygen.report.plain import plain
 
 if TYPE_CHECKING:
@@ -36,9 +37,32 @@ _REPEAT = 20
     help=f"So many invokes: how their ticks spread. By default {_REPEAT} on a real board; on an emulated one, "
     "instructions are counted instead.",
 )
+@click.option(
+    "--energy",
+    type=options.PATH,
+    metavar="FILE.csv",
+    help="What a meter recorded while bench ran with --repeat: energy and power of its inferences. No board is asked.",
+)
+@click.option("--marker", metavar="CHANNEL", help="For --energy: the digital channel that the board's marker is on.")
+@click.option(
+    "--volts",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="V",
+    help="For --energy: the supply's voltage, where the file has none.",
+)
 @options.OF
 @options.JSON
-def bench(out: Path, on: Sequence[str], port: Sequence[str], repeat: int | None, of: str | None, as_json: bool) -> None:
+def bench(
+    out: Path,
+    on: Sequence[str],
+    port: Sequence[str],
+    repeat: int | None,
+    energy: Path | None,
+    marker: str | None,
+    volts: float | None,
+    of: str | None,
+    as_json: bool,
+) -> None:
     """Count what one invoke executes, layer by layer; on a real board, measure how long invokes take.
 
     An emulated board counts instructions, exactly. Its cycles are modelled: the source of the core's cost table and its
@@ -49,11 +73,19 @@ def bench(out: Path, on: Sequence[str], port: Sequence[str], repeat: int | None,
     tinygen bench out
     tinygen bench out --on qemu-mps2-an386 --json
     tinygen bench out --on nucleo_f446re --repeat 1000
+    tinygen bench out --repeat 1000 --energy recorded.csv --volts 3.3
     """
     from tinygen import bench as benching
     from tinygen import manifest
 
     content = manifest.load(out, of)
+    if energy is not None:
+        if on or port:
+            raise UsageError("--energy asks no board", "Leave out --on and --port: they were for what was recorded.")
+        _show_energy(content, energy, marker, volts, repeat, as_json)
+        return
+    if marker is not None or volts is not None:
+        raise UsageError("--marker and --volts are for --energy", "Add --energy FILE.csv, or leave them out.")
     found = []
     with progress() as report:
         for name, url in options.ports_of_boards(on or (content.board,), port):
@@ -67,6 +99,26 @@ def bench(out: Path, on: Sequence[str], port: Sequence[str], repeat: int | None,
             show("")
         show(table)
         show(f"\n{notes}")
+
+
+def _show_energy(
+    content: Manifest, file: Path, marker: str | None, volts: float | None, repeat: int | None, as_json: bool
+) -> None:
+    """What a meter recorded of inferences."""
+    from tinygen.energy import inferences, recording
+    from tinygen.report import energy_tables
+
+    if content.begin is not None:
+        raise UsageError(
+            f"{content.name} takes its input row by row, and works between the marker's pulses, too",
+            "Measure a build without --input-rows.",
+        )
+    found = inferences.energy(recording.read(file, volts, marker), repeat)
+    if as_json:
+        show_json(plain(found))
+        return
+    show(energy_tables.energy_table(found))
+    show(f"\n{energy_tables.energy_notes(found)}")
 
 
 def _bench(
