@@ -68,9 +68,15 @@ def line_to(out: Path, manifest: Manifest, port: str | None) -> BoardLine:
     """The line to the board that runs the firmware of `out`."""
     baud = firmware.baud(out)
     patience = Patience.at(baud, _BOOT_SECONDS if firmware.starts_when_opened(out) else 0.0)
+
+    def open_port(url: str) -> Link:
+        link = open_link(url, baud, patience)
+        link.name = f"{manifest.board} on {link.name}"
+        return link
+
     return BoardLine(
         lambda: firmware.current_port(out, port),
-        lambda url: open_link(url, baud, patience),
+        open_port,
         manifest,
         _RESTART_SECONDS if firmware.restarts(out) else 0.0,
     )

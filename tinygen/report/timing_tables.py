@@ -67,5 +67,5 @@ def _conditions_text(found: Conditions) -> str:
     flags = " ".join(flag for flag in found.cflags if flag.startswith("-O"))
     return (
         f"Conditions: {found.core}{clock}, built for {found.optimize}{f' with {flags}' if flags else ''}, "
-        f"{inputs}, the first invoke included, over {found.port}."
+        f"{inputs}, the first invoke included; {found.port}."
     )
