@@ -140,12 +140,16 @@ class Process:
 @pytest.mark.parametrize(("board", "hertz"), [("pico", 1_000_000), ("esp32dev", 160_000_000)])
 def test_the_runner_of_a_framework_answers_on_this_machine(board: str, hertz: int, tmp_path: Path) -> None:
     described = toy_model.write_project(tmp_path, board)
+    pins = tmp_path / "pins"
+    if board == "pico":
+        with (tmp_path / "src/port/board.h").open("a") as header:
+            header.write("#define BOARD_MARKER 7\n")
     sources = [*(tmp_path / "src").rglob("*.c*"), *(tmp_path / "lib").rglob("*.c"), STAND_INS / "arduino_on_host.cpp"]
     objects = []
     for source in sources:
         objects.append(tmp_path / f"{source.name}.o")
         compiler = ["g++", "-std=gnu++17"] if source.suffix == ".cpp" else ["gcc", "-std=gnu11", "-w"]
-        include = [f"-I{STAND_INS}", f"-I{tmp_path / 'lib/toy/src'}", "-DSTAND_IN_ESP"]
+        include = [f"-I{STAND_INS}", f"-I{tmp_path / 'lib/toy/src'}", "-DSTAND_IN_ESP", f'-DSTAND_IN_PINS="{pins}"']
         subprocess.run(
             [*compiler, *include, "-g", "-fsanitize=address,undefined", "-c", source, "-o", objects[-1]], check=True
         )
@@ -161,6 +165,12 @@ def test_the_runner_of_a_framework_answers_on_this_machine(board: str, hertz: in
             assert ticks is not None and 0 <= ticks < 10 * hertz
             assert talk.outputs() == [toy_model.layers(toy_model.example(3), calls)[1]]
         assert talk.stack() is None
+        talk.load_inputs([toy_model.example(3)])
+        talk.trace()  # layers by themselves are no inference
+    if board == "pico":
+        assert pins.read_text().split() == ["m7=1", "w7=0", *["w7=1", "w7=0"] * 2]
+    else:
+        assert not pins.exists()
 
 
 def test_a_board_without_a_port_is_refused() -> None:

@@ -22,7 +22,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import IO, Any
 
-from tinygen import elf
+from tinygen import elf, labgrid_place
 from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing, UsageError
 from tinygen.platformio_storage import check_registry
 from tinygen.target import EMULATED_PLATFORM
@@ -100,6 +100,8 @@ def flash(out: Path, port: str | None = None, on_line: OnLine | None = None, cho
     Raises like build(), and NoAnswer when it is not clear which serial port the board has, or it does not come back.
     """
     project = _project(out)
+    if port is not None and port.startswith(labgrid_place.SCHEME):
+        raise UsageError(f"nothing is flashed through {port}", "Flash the board where it is, or with labgrid-client.")
     if project.emulated:
         _run_platformio(project, "flash", ["-t", "upload"], on_line)
         return serial_port(out)

@@ -44,6 +44,12 @@ static uint32_t answered_crc;
 
 #define PAYLOAD (answer + FRAME_HEADER)
 
+/* Of ports without such a pin. */
+__attribute__((weak)) void port_mark(int running)
+{
+    (void)running;
+}
+
 static void forget_run(void)
 {
     layers_run = 0;
@@ -188,9 +194,11 @@ static protocol_error_t invoke(void)
     forget_run();
     stage = IDLE;
     stack_paint();
+    port_mark(1);
     port_ticks_start();
     model->invoke();
     const uint32_t ticks = ticks_together(fed_ticks, port_ticks());
+    port_mark(0);
     stack_mark = stack_used();
     stack_mark = stack_mark > fed_stack ? stack_mark : fed_stack;
     if (stack_overflowed()) {
