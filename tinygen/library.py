@@ -95,6 +95,13 @@ class Origin:
     """Of a model that takes new frames only."""
     hearing: Hearing | None = None
     """Of a library that takes samples."""
+    in_flash: bool = False
+    """Whether constants lie in flash that is no part of the data's address space."""
+
+    @property
+    def const(self) -> str:
+        """What constant arrays, and pointers to them, are declared with."""
+        return "const IN_FLASH" if self.in_flash else "const"
 
     def text(self, name: str) -> str:
         """What a reader needs to make the same files again."""
@@ -210,15 +217,26 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin, hot: frozens
         state_rows=_rows(layout.states),
         state_members=pointers.members("state", layout.state_bytes),
         resets=resets,
-        helpers=[render(f"helpers/{helper}.c.j2", prefix=name) for helper in _needed_helpers(layers)],
+        helpers=[
+            render(f"helpers/{helper}.c.j2", prefix=name, const=origin.const) for helper in _needed_helpers(layers)
+        ],
         functions=[function.prototype for function in functions],
-        texts=[layer_text(layer, graph, pointers, name, function_of.get(layer.id)) for layer in with_parts(layers)],
+        texts=[
+            layer_text(layer, graph, pointers, name, function_of.get(layer.id), origin.const)
+            for layer in with_parts(layers)
+        ],
         layers=[layer_call(layer, pointers) for layer in layers],
         **ports,
         contents=_contents(steps, layers, pointers),
     )
     data = render(
-        "library/constants.inc.j2", **common, placed=placed, constants=constants, const_text=f"{const_bytes:,}"
+        "library/constants.inc.j2",
+        **common,
+        placed=placed,
+        constants=constants,
+        const_text=f"{const_bytes:,}",
+        const=origin.const,
+        in_flash=origin.in_flash,
     )
     files = {
         "library.json": library_json.text(name, "A neural network as static-memory C"),

@@ -14,6 +14,7 @@ from tinygen import passes
 from tinygen.assemble import Part, assemble
 from tinygen.c_text import library_name
 from tinygen.check import check
+from tinygen.core_limits import check_core, check_flash_space
 from tinygen.errors import InvalidModel, UsageError
 from tinygen.fit import FitReport, fit, fit_together, room
 from tinygen.goal import Goal
@@ -34,7 +35,7 @@ from tinygen.passes.stream import Stream, stream
 from tinygen.placed import Placed, place
 from tinygen.plan import Plan, plan
 from tinygen.ports import with_ports
-from tinygen.target import Board, Core, load_board, load_core
+from tinygen.target import FLASH_SPACE, Board, Core, load_board, load_core
 
 IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite, ".onnx": onnx}
 """One importer for each file suffix."""
@@ -167,6 +168,7 @@ def build_together(
         for model, prefix, each in zip(models, prefixes, placed, strict=True)
     ]
     fit_together([part.fit for part in parts], board)
+    check_flash_space(sum(part.library.const_bytes for part in parts), core)
     files, contents = assemble(parts, board, core, interface.shared)
     return tuple(
         Build(files, content, part.fit, part.placed.chosen.layout, part.memory, sizes)
@@ -204,6 +206,7 @@ def _part(
     mlperf: TaskWish | None,
 ) -> Part:
     chosen = placed.chosen
+    check_core(model.file, chosen, core)
     library, origin = board_c(model, prefix, placed, board, goal, interface, together, hearing)
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
@@ -246,7 +249,16 @@ def board_c(
     """The library for a board, and where it comes from, with the regions of its parts."""
     goal = dataclasses.replace(goal, places=placed.places)
     origin = Origin(
-        model.file, model.sha256, model.options, board.name, goal, interface, together, model.stream, hearing
+        model.file,
+        model.sha256,
+        model.options,
+        board.name,
+        goal,
+        interface,
+        together,
+        model.stream,
+        hearing,
+        FLASH_SPACE in load_core(board.core).features,
     )
     return generate(placed.chosen.graph, placed.chosen, prefix, origin, placed.hot.layers), origin
 

@@ -25,7 +25,7 @@ def bench(out: Path, on: str | None, port: str | None, of: str | None, as_json: 
     """Count what one invoke executes, layer by layer; on a real board, measure its ticks.
 
     An emulated board counts instructions, exactly. Its cycles are modelled: the source of the core's cost table and its
-    assumptions are shown with them. Only a real board gives time.
+    assumptions are shown with them. An AVR in simavr counts cycles. Only a real board gives time.
 
     \b
     tinygen bench out
@@ -38,7 +38,7 @@ def bench(out: Path, on: str | None, port: str | None, of: str | None, as_json: 
     content = manifest.load(out, of)
     with progress() as report, benching.for_board(out, content, on or content.board) as (project, moved):
         on_line = report.line(f"building for {moved.board}")
-        if firmware.is_emulated(project):
+        if firmware.counts_instructions(project):
             count = benching.count(project, moved, on_line)
             shown = plain(count), bench_tables.count_table(count), bench_tables.count_notes(count)
         else:
