@@ -61,7 +61,7 @@ def by_definition(detector: Detector, results: Array, zero_point: int) -> list[i
 
 def port(dtype: str, zero_point: int, elements: int) -> Port:
     size = elements * np.dtype(dtype).itemsize
-    return Port("y", "net_output", "static", dtype, (1, elements), 1 / 256, zero_point, size)
+    return Port("y", "net_output", "static", dtype, (1, elements), None, 1 / 256, zero_point, size)
 
 
 @pytest.mark.parametrize("name", DETECTORS)

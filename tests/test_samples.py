@@ -11,8 +11,8 @@ from tinygen.errors import InputError
 from tinygen.manifest import Port
 from tinygen.samples import from_file, generated, read_labels
 
-INT8 = Port("image", "m_input", "static", "int8", (1, 4, 3, 2), 0.5, -3, 24)
-FLOAT = Port("real", "m_input", "static", "float32", (1, 5), None, None, 20)
+INT8 = Port("image", "m_input", "static", "int8", (1, 4, 3, 2), None, 0.5, -3, 24)
+FLOAT = Port("real", "m_input", "static", "float32", (1, 5), None, None, None, 20)
 
 
 def test_generated_samples_are_the_extremes_then_random_and_depend_on_the_seed_alone() -> None:
