@@ -21,7 +21,8 @@ from operator_cases import NAMED, kernels_of
 from tinygen import bench, core_limits, elf, firmware, manifest, output, pipeline
 from tinygen.board import BoardPeer, connected
 from tinygen.core_limits import FLASH_SPACE_BYTES, LARGEST_ARRAY
-from tinygen.errors import DoesNotFit, UnsupportedModel
+from tinygen.errors import DoesNotFit, UnsupportedModel, UsageError
+from tinygen.goal import Goal
 from tinygen.ops import registry
 from tinygen.project import runner_footprint
 from tinygen.target import AVR, load_board, load_core
@@ -128,6 +129,12 @@ def test_constants_stay_in_flash(digits: Built) -> None:
     assert sum(section.bytes for section in image.sections if section.in_ram and section.in_flash) == 0
     in_flash = sum(section.bytes for section in image.sections if section.name == ".progmem.data")
     assert in_flash > 0.9 * digits.manifest.const_bytes  # of equal ones, the compiler keeps one
+
+
+def test_what_is_for_other_cores_is_refused() -> None:
+    model = _model("fully_connected-plain")
+    with pytest.raises(UsageError, match="without --frontend, --place and --runner"):
+        pipeline.build(model, BOARD, goal=Goal(places=(("weights", "ram"),)))
 
 
 def test_floats_are_refused_by_name() -> None:

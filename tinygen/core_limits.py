@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinygen.errors import DoesNotFit, Problem, UnsupportedModel
+from tinygen.errors import DoesNotFit, Problem, UnsupportedModel, UsageError
 from tinygen.layers import Layer, layers_of, with_parts
 from tinygen.plan import Plan
 from tinygen.target import FLASH_SPACE, LOOSE_FLOATS, Core
@@ -64,6 +64,15 @@ def _check_arrays(model: str, layer: Layer, core: Core) -> None:
                 f"an array on {core.title} has up to {LARGEST_ARRAY:,}",
                 "Choose a smaller model, or another core.",
             )
+
+
+def check_beside(core: Core) -> None:
+    """Raises UsageError on a core for which only models are written, not what is beside them."""
+    if FLASH_SPACE in core.features:
+        raise UsageError(
+            f"front ends, parts in other regions, and firmware for MLPerf Tiny's runner are not for {core.title}",
+            "Build the model alone, without --frontend, --place and --runner, or for another board.",
+        )
 
 
 def check_flash_space(const_bytes: int, core: Core) -> None:

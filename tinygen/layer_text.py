@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygen import c_text
 from tinygen.c_text import C_TYPES
+from tinygen.dialect import Dialect
 from tinygen.emit import render
 from tinygen.interface import Interface
 from tinygen.ir import Graph, Tensor
@@ -115,24 +116,25 @@ def layer_call(layer: Layer, pointers: Pointers) -> dict[str, object]:
 
 
 def layer_text(
-    layer: Layer, graph: Graph, pointers: Pointers, name: str, function: Function | None, const: str
+    layer: Layer, graph: Graph, pointers: Pointers, name: str, function: Function | None, dialect: Dialect
 ) -> dict[str, object]:
     """A layer's function, or a part's, and its comment.
 
-    `function`: the one in assembly that computes it; `const`: what constant arrays are declared with.
+    `function`: the one in assembly that computes it.
     """
     if function is not None:
         call = function.call(layer, pointers.words(layer.scratch) if layer.scratch else None)
-        text = f"{_signature(layer, const)}\n{{\n    {call}\n}}\n"
+        text = f"{_signature(layer, dialect.const)}\n{{\n    {call}\n}}\n"
     else:
         text = render(
             layer.step.kernel.template,
             id=layer.id,
             symbol=layer.symbol,
             prefix=name,
-            signature=_signature(layer, const),
-            const=const,
-            const_of=_read_as(layer, const),
+            signature=_signature(layer, dialect.const),
+            const=dialect.const,
+            const_of=_read_as(layer, dialect.const),
+            factor_type=dialect.factor if layer.step.site.inputs[0].dtype == np.int8 else "int32_t",
             x_type=C_TYPES[str(layer.step.site.inputs[0].dtype)],
             y_type=C_TYPES[str(layer.output.dtype)],
             **_group_values(layer, pointers),

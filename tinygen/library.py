@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygen import c_text, library_json, manifest
 from tinygen.c_text import C_TYPES
+from tinygen.dialect import PORTABLE, Dialect
 from tinygen.emit import render
 from tinygen.goal import Goal
 from tinygen.interface import EXTERNAL, ROWS, STATIC, Interface, SharedArena
@@ -95,13 +96,7 @@ class Origin:
     """Of a model that takes new frames only."""
     hearing: Hearing | None = None
     """Of a library that takes samples."""
-    in_flash: bool = False
-    """Whether constants lie in flash that is no part of the data's address space."""
-
-    @property
-    def const(self) -> str:
-        """What constant arrays, and pointers to them, are declared with."""
-        return "const IN_FLASH" if self.in_flash else "const"
+    dialect: Dialect = PORTABLE
 
     def text(self, name: str) -> str:
         """What a reader needs to make the same files again."""
@@ -218,11 +213,12 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin, hot: frozens
         state_members=pointers.members("state", layout.state_bytes),
         resets=resets,
         helpers=[
-            render(f"helpers/{helper}.c.j2", prefix=name, const=origin.const) for helper in _needed_helpers(layers)
+            render(f"helpers/{helper}.c.j2", prefix=name, const=origin.dialect.const)
+            for helper in _needed_helpers(layers)
         ],
         functions=[function.prototype for function in functions],
         texts=[
-            layer_text(layer, graph, pointers, name, function_of.get(layer.id), origin.const)
+            layer_text(layer, graph, pointers, name, function_of.get(layer.id), origin.dialect)
             for layer in with_parts(layers)
         ],
         layers=[layer_call(layer, pointers) for layer in layers],
@@ -235,8 +231,8 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin, hot: frozens
         placed=placed,
         constants=constants,
         const_text=f"{const_bytes:,}",
-        const=origin.const,
-        in_flash=origin.in_flash,
+        const=origin.dialect.const,
+        in_flash=origin.dialect.in_flash,
     )
     files = {
         "library.json": library_json.text(name, "A neural network as static-memory C"),

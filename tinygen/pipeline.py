@@ -14,7 +14,8 @@ from tinygen import passes
 from tinygen.assemble import Part, assemble
 from tinygen.c_text import library_name
 from tinygen.check import check
-from tinygen.core_limits import check_core, check_flash_space
+from tinygen.core_limits import check_beside, check_core, check_flash_space
+from tinygen.dialect import dialect_of
 from tinygen.errors import InvalidModel, UsageError
 from tinygen.fit import FitReport, fit, fit_together, room
 from tinygen.goal import Goal
@@ -35,7 +36,7 @@ from tinygen.passes.stream import Stream, stream
 from tinygen.placed import Placed, place
 from tinygen.plan import Plan, plan
 from tinygen.ports import with_ports
-from tinygen.target import FLASH_SPACE, Board, Core, load_board, load_core
+from tinygen.target import Board, Core, load_board, load_core
 
 IMPORTERS: Mapping[str, ModuleType] = {".tflite": tflite, ".onnx": onnx}
 """One importer for each file suffix."""
@@ -155,6 +156,8 @@ def build_together(
         interface = listening_interface(models, hearing, interface)
     board = load_board(board_name)
     core = load_core(board.core)
+    if hearing is not None or mlperf is not None or goal.places:
+        check_beside(core)
     prefixes = _prefixes(models, names)
     if len(models) > 1 and not interface.is_external:
         interface = dataclasses.replace(interface, shared=shared_by(prefixes))
@@ -258,7 +261,7 @@ def board_c(
         together,
         model.stream,
         hearing,
-        FLASH_SPACE in load_core(board.core).features,
+        dialect_of(load_core(board.core)),
     )
     return generate(placed.chosen.graph, placed.chosen, prefix, origin, placed.hot.layers), origin
 

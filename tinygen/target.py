@@ -24,6 +24,7 @@ FEATURES: Mapping[str, str] = MappingProxyType(
         "flash_space": "flash with addresses of its own, which only instructions of their own read: GCC's __flash",
         "fpu": "floats in hardware",
         "fpu64": "doubles in hardware",
+        "int16": "an int of 16 bits",
         "loose_floats": "floats by a library that does not promise IEEE 754's results; a double is a float",
         "loops": "low-overhead loops: DLS, WLS, LE, and with mve DLSTP, WLSTP, LETP",
         "mla": "MLA, MLS: a multiply that adds",
@@ -36,7 +37,7 @@ FEATURES: Mapping[str, str] = MappingProxyType(
 )
 """What a core file may claim, and kernels may require."""
 
-FLASH_SPACE, LOOSE_FLOATS = "flash_space", "loose_floats"
+FLASH_SPACE, INT16, LOOSE_FLOATS = "flash_space", "int16", "loose_floats"
 """Features that decide what is written, whatever the kernels."""
 
 ARM, RISCV, XTENSA, AVR = ARCHITECTURES = ("arm", "riscv", "xtensa", "avr")
