@@ -25,7 +25,7 @@ from tinygen.manifest import Manifest, load_all
 from tinygen.project import linker_files
 from tinygen.resources import resource
 from tinygen.stack_use import stack_bound
-from tinygen.target import EMULATED_PLATFORM, load_board, load_core
+from tinygen.target import AVR, EMULATED_PLATFORM, load_board, load_core
 
 Expect = Callable[[elf.Image, Built], Expected]
 
@@ -48,7 +48,7 @@ class Bench:
         drivers = (f"uart_{emulator.uart}.c", f"ticks_{emulator.ticks}.c")
         sources = [
             *sorted(resource("firmware", "runner").glob("*.c")),
-            *(core / self._core.architecture / name for name in ("startup.c", "port.c")),
+            *sorted((core / self._core.architecture).glob("*.c")),
             *(core / name for name in drivers),
         ]
         defines = (
@@ -113,6 +113,12 @@ class Bench:
             for region in self.board.regions
             for key, value in (("address", region.address), ("bytes", region.bytes))
         ]
+        layout = [
+            *("-nostartfiles", f"-L{self._folder}"),
+            f"-T{resource(*_PLATFORM, 'core', self._core.architecture, 'link.ld')}",
+            f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}",
+            *places,
+        ]
         self._gcc(
             *(flag for flag in manifest.cflags if flag not in self._core.flags),
             f"-I{resource('firmware')}",
@@ -120,13 +126,8 @@ class Bench:
             *dict.fromkeys(str(out / path) for model in load_all(out) for path in model.sources),
             str(out / "src/runner_model.c"),
             *self._objects,
-            *("-nostartfiles", "-Wl,--gc-sections", "-lm"),
-            f"-L{self._folder}",
-            *(
-                f"-T{resource(*_PLATFORM, 'core', self._core.architecture, 'link.ld')}",
-                f"-Wl,--defsym=stack_bytes={self.board.stack_bytes}",
-            ),
-            *places,
+            *("-Wl,--gc-sections", "-lm"),
+            *([] if self._core.architecture == AVR else layout),
             *("-o", str(self.image)),
         )
         return self.image

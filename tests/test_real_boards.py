@@ -25,15 +25,15 @@ from tinygen.link import Link
 from tinygen.project import project_files
 from tinygen.resources import resource
 from tinygen.session import Session
-from tinygen.target import ARM, COMPILED, EMULATED, RISCV, XTENSA, list_boards, load_board, load_core
+from tinygen.target import ARM, AVR, COMPILED, EMULATED, RISCV, XTENSA, list_boards, load_board, load_core
 
 REAL = [name for name in list_boards() if load_board(name).emulator is None]
 STAND_INS = Path(__file__).parent / "stand_ins"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 
 # Debian's compilers for the instruction sets. That for Xtensa is for an older core than Espressif's.
-COMPILERS = {ARM: "arm-none-eabi-", RISCV: "riscv64-unknown-elf-", XTENSA: "xtensa-lx106-elf-"}
-LIBC = {ARM: (), RISCV: ("--specs=picolibc.specs",), XTENSA: ("-isystem", "/usr/lib/xtensa-lx106-elf/include")}
+COMPILERS = {ARM: "arm-none-eabi-", RISCV: "riscv64-unknown-elf-", XTENSA: "xtensa-lx106-elf-", AVR: "avr-"}
+LIBC = {ARM: (), RISCV: ("--specs=picolibc.specs",), XTENSA: ("-isystem", "/usr/lib/xtensa-lx106-elf/include"), AVR: ()}
 
 # Without a version: the board's file says why.
 UNPINNED = {"bbcmicrobit"}

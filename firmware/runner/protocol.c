@@ -103,7 +103,7 @@ static protocol_error_t load_rows(const model_input_t *input, const uint8_t *byt
         const uint32_t at = loaded % input->row_bytes;
         const uint32_t missing = input->row_bytes - at;
         const uint32_t now = count < missing ? count : missing;
-        memcpy((uint8_t *)input->data() + at, bytes, now);
+        memcpy((uint8_t *)input->data() + at, bytes, (size_t)now);
         loaded += now;
         bytes += now;
         count -= now;
@@ -336,7 +336,7 @@ static protocol_error_t listen(const uint8_t *request, uint16_t length)
         const int16_t *samples = piece;
         const uint32_t given = all - taken < LISTEN_PIECE ? all - taken : LISTEN_PIECE;
         uint32_t left = given;
-        memcpy(piece, request + 2u * taken, 2u * given);
+        memcpy(piece, request + 2u * taken, (size_t)(2u * given));
         due = model->listen(&samples, &left);
         taken += given - left;
     }

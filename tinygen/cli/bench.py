@@ -66,8 +66,8 @@ def bench(
     """Count what one invoke executes, layer by layer; on a real board, measure how long invokes take.
 
     An emulated board counts instructions, exactly. Its cycles are modelled: the source of the core's cost table and its
-    assumptions are shown with them. Only a real board gives time: minimum, median, 99th percentile and maximum of its
-    own counter. With --repeat an emulated one does, too, in ticks that are no time.
+    assumptions are shown with them. An AVR in simavr counts cycles. Only a real board gives time: minimum, median, 99th
+    percentile and maximum of its own counter. With --repeat an emulated one does, too, in ticks that are no time.
 
     \b
     tinygen bench out
@@ -130,7 +130,7 @@ def _bench(
     from tinygen.report import bench_tables, timing_tables
 
     on_line = report.line(f"building for {moved.board}")
-    if firmware.is_emulated(project) and repeat is None:
+    if firmware.counts_instructions(project) and repeat is None:
         count = benching.count(project, moved, on_line)
         return plain(count), bench_tables.count_table(count), bench_tables.count_notes(count)
     measured = timing.time(
