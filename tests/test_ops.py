@@ -47,7 +47,7 @@ def check_random_case(family: str, seed: int) -> None:
 
 
 # A smaller seed is not a simpler case: nothing to shrink.
-RANDOM = settings(max_examples=12, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+RANDOM = settings(max_examples=8, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
 SEEDS = st.integers(0, 2**32 - 1)
 
 
