@@ -238,6 +238,17 @@ def parts_of_other_scales() -> bytes:
     return finished(net, net.add("Concat", y, z, axis=1))
 
 
+def grown_image() -> bytes:
+    """A decoder's layers; Relu cuts into the range, which float32 takes no notice of."""
+    net, x = image(np.uint8, 120)
+    y = net.quantised(conv(net, x), Y_SCALE, 100, np.uint8)
+    weights = net.weights(6, 3, 4, 4, scale=SCALES[:3], axis=1)
+    bias = net.weights(3, scale=SCALES[:3] * np.float32(Y_SCALE), dtype=np.int32)
+    y = net.add("Relu", net.add("ConvTranspose", y, weights, bias, strides=[2, 2], pads=[1, 1, 1, 1]))
+    y = net.quantised(y, 0.7, 30, np.uint8)
+    return finished(net, net.add("ConvTranspose", y, net.weights(3, 2, 2, 2), strides=[2, 2]), np.uint8, scale=0.8)
+
+
 def names_like_ours() -> bytes:
     net, x = image()
     y = net.quantised(conv(net, x), Y_SCALE, 5)
@@ -264,6 +275,7 @@ GRAPHS = [
     int8_edges,
     shape_that_is_computed,
     parts_of_other_scales,
+    grown_image,
     names_like_ours,
 ]
 
@@ -286,6 +298,25 @@ def test_windows_equal_onnx_runtime(op: str, mode: str) -> None:
         net, x = image()
         inputs = [x] if op == "MaxPool" else [x, net.weights(3, 4, *kernel)]
         assert_equal(finished(net, net.add(op, *inputs, **at), scale=0.05), 5)
+
+
+SIZES: list[dict[str, object]] = [
+    {"auto_pad": "SAME_UPPER"},
+    {"auto_pad": "SAME_LOWER"},
+    {"auto_pad": "VALID"},
+    {"pads": [1, 0, 0, 1]},
+    {"output_padding": [1, 0]},
+    {"output_shape": [13, 12]},
+    {"output_shape": [13, 11], "auto_pad": "SAME_UPPER"},
+]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "-".join(map(str, size.values())))
+def test_windows_backwards_equal_onnx_runtime(size: dict[str, object]) -> None:
+    for kernel in ([2, 3], [3, 4], [4, 2]):
+        net, x = image()
+        y = net.add("ConvTranspose", x, net.weights(4, 3, *kernel), strides=[2, 2], **size)
+        assert not assert_equal(finished(net, y), 5).graph.notes
 
 
 def test_the_interface_can_be_int8(tmp_path: Path) -> None:
@@ -321,8 +352,9 @@ def test_what_computes_in_float_there_is_named(make: Callable[[], bytes]) -> Non
     assert any("float32" in note for note in notes)
 
 
-def test_what_computes_in_integers_has_no_note() -> None:
-    assert not pipeline.decode(relu_of_the_range(), "net.onnx").graph.notes
+@pytest.mark.parametrize("make", [relu_of_the_range, grown_image], ids=lambda make: make.__name__)
+def test_what_is_the_same_has_no_note_of_floats(make: Callable[[], bytes]) -> None:
+    assert not any("float32" in note for note in pipeline.decode(make(), "net.onnx").graph.notes)
 
 
 @needs_shared_models

@@ -1,4 +1,4 @@
-"""What an invoke costs: instructions and modelled cycles on an emulated board, ticks on a real one, layer by layer."""
+"""What an invoke costs on an emulated board: instructions and modelled cycles, layer by layer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from tinygen import board as boards
 from tinygen import elf, firmware, manifest, samples, stack
@@ -26,7 +24,7 @@ from tinygen.manifest import LayerEstimate, Manifest
 from tinygen.project import project_files
 from tinygen.samples import Sample
 from tinygen.session import Session
-from tinygen.stack_use import StackUse, feed_stack_bound, stack_bound, stack_uses
+from tinygen.stack_use import StackUse, feed_stack_bound, stack_bound
 from tinygen.target import CostTable, load_board, load_core
 
 OnLine = Callable[[str], None]
@@ -70,20 +68,6 @@ class Count:
     ram_bytes: int  # of the library's static memory, and of the arena where that is not its own
     outputs_crc32: tuple[int, ...]  # of what was computed
     result_instructions: int | None  # of a result from samples, about: front end and invoke; None without a front end
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What one invoke took on a board, in its ticks; None where there were too many to count."""
-
-    board: str
-    tick_hz: int | None
-    ticks: int | None
-    layers: tuple[int | None, ...]
-    stacks: tuple[StackUse, ...]
-    """Of the invoke, and of what takes samples."""
-    result_ticks: float | None
-    """Of a result from samples: front end and invoke; None without a front end."""
 
 
 def sample_of(content: Manifest) -> Sample:
@@ -224,31 +208,15 @@ def checked(found: record.Record, watched: record.Watch, content: Manifest) -> r
     return found
 
 
-def time(out: Path, content: Manifest, port: str | None = None, on_line: OnLine | None = None) -> Timing:
-    """Flash a board, and ask it for the ticks of an invoke, and of each layer run by itself. Raises like flash()."""
-    with boards.flashed(out, content, port, on_line) as peer:
-        ticks = invoke_once(peer.session, content)
-        used = peer.session.stack()
-        peer.session.reset()
-        peer.session.load_inputs(sample_of(content).bytes)
-        layers = tuple(run.ticks for run in peer.session.trace())
-        of_result = None
-        if content.front_end is not None:
-            of_result = result_ticks(peer.session, content)
-            peer.listen(np.zeros(content.front_end.first, np.int16), reset=True)
-        stacks = stack_uses(out, content, used, peer.feed_stack_bytes)
-        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, stacks, of_result)
-
-
 @contextlib.contextmanager
-def for_board(out: Path, content: Manifest, name: str) -> Iterator[tuple[Path, Manifest]]:
+def for_board(out: Path, content: Manifest, name: str, apart: bool = False) -> Iterator[tuple[Path, Manifest]]:
     """An output folder for a board: `out` itself, or the same library in a temporary project for one of its core.
 
-    Raises UsageError for a board with another core than the library was generated for, and for firmware that does not
-    talk to tinygen.
+    `apart`: in any case a temporary project. Raises UsageError for a board with another core than the library was
+    generated for, and for firmware that does not talk to tinygen.
     """
     firmware.expect_runner(out)
-    if name == content.board:
+    if name == content.board and not apart:
         yield out, content
         return
     board = load_board(name)

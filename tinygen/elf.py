@@ -13,9 +13,9 @@ from elftools.elf.sections import Section as ELFSection
 from elftools.elf.sections import Symbol as ELFSymbol
 from elftools.elf.sections import SymbolTableSection
 
-from tinygen.target import ARM, RISCV, XTENSA
+from tinygen.target import ARM, AVR, RISCV, XTENSA
 
-_ARCHITECTURES = {"EM_ARM": ARM, "EM_RISCV": RISCV, "EM_XTENSA": XTENSA}
+_ARCHITECTURES = {"EM_ARM": ARM, "EM_RISCV": RISCV, "EM_XTENSA": XTENSA, "EM_AVR": AVR}
 _KINDS = {"STT_NOTYPE": "", "STT_OBJECT": "object", "STT_FUNC": "function"}
 
 

@@ -29,9 +29,9 @@ def _runs(count: int) -> str:
     return "runs once" if count == 1 else f"runs {count:,} times"
 
 
-def _runs_as(name: str) -> str:
-    """The same for a count that each layer has its own of, in `Body.runs`."""
-    return f"runs {{{name}}} times"
+def _runs_as(name: str, each: int = 1) -> str:
+    """The same for a count that each layer has its own of, in `Body.runs`, times `each`."""
+    return f"runs {{{name}}} times" if each == 1 else f"runs {each:,} * {{{name}}} times"
 
 
 def _load(value: int, register: str) -> str:

@@ -73,6 +73,11 @@ class Session:
         self._hello: Hello | None = None
         self._layer: LayerRun | None = None
 
+    @property
+    def port(self) -> str:
+        """What the board is reached over, as messages call it."""
+        return self._link.name
+
     def hello(self) -> Hello:
         """Ask the board what it is.
 

@@ -21,8 +21,11 @@ FEATURES: Mapping[str, str] = MappingProxyType(
     {
         "divide": "SDIV, UDIV",
         "dsp": "SMLAD, SMMLA, SXTB16, PKHBT, USAT16 and the other packed 8/16-bit instructions",
+        "flash_space": "flash with addresses of its own, which only instructions of their own read: GCC's __flash",
         "fpu": "floats in hardware",
         "fpu64": "doubles in hardware",
+        "int16": "an int of 16 bits",
+        "loose_floats": "floats by a library that does not promise IEEE 754's results; a double is a float",
         "loops": "low-overhead loops: DLS, WLS, LE, and with mve DLSTP, WLSTP, LETP",
         "mla": "MLA, MLS: a multiply that adds",
         "mve": "128-bit vectors of integers and floats",
@@ -34,7 +37,10 @@ FEATURES: Mapping[str, str] = MappingProxyType(
 )
 """What a core file may claim, and kernels may require."""
 
-ARM, RISCV, XTENSA = ARCHITECTURES = ("arm", "riscv", "xtensa")
+FLASH_SPACE, INT16, LOOSE_FLOATS = "flash_space", "int16", "loose_floats"
+"""Features that decide what is written, whatever the kernels."""
+
+ARM, RISCV, XTENSA, AVR = ARCHITECTURES = ("arm", "riscv", "xtensa", "avr")
 """Instruction sets. Kernels in assembly, and figures of executed instructions, are of certain ones."""
 
 FLASH, RAM = "flash", "ram"

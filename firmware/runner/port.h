@@ -32,6 +32,10 @@ uint32_t port_tick_hz(void);
 
 uint8_t port_flags(void);
 
+/* Called with 1 right before the model runs, and with 0 right after: for a pin that a meter of energy sees. A port may
+ * leave it out. */
+void port_mark(int running);
+
 /* Lowest address that the stack, growing downwards, may take; NULL when it cannot be known. */
 uint8_t *port_stack_floor(void);
 

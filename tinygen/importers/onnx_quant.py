@@ -8,14 +8,16 @@ values does so with the integers. Everything is int8: what the file has as uint8
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call
+from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised
 from tinygen.importers.onnx_file import RawNode, shortened
+from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_scales import bounds_of, is_implied, moved_constant, quant_of, same_scales
@@ -30,8 +32,13 @@ FOLLOWING = frozenset(
 )
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
 _MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"}
-_FUSED = ("AveragePool", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
-_FUSED_ON_UINT8 = ("Conv", "ConvTranspose", "MatMul")
+_FUSED = ("AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
+_FUSED_ON_UINT8 = ("Conv", "MatMul")
+_PAIRS = ("Add", "Max", "Min", "Mul", "Sub")
+_BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
+"""Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
+_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub")
+"""What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
 """What stands at the edges of models on uint8: operators that no file has."""
@@ -57,6 +64,8 @@ class Matcher:
         """Results of operators that ONNX Runtime does not fuse, as it has int8 and uint8 around them."""
         self._quantised: dict[tuple[str, float, int], Tensor] = {}
         """What float32 values were quantised to."""
+        self._functions: dict[str, RealFunction] = {}
+        """Real values that nothing holds: they follow from integers."""
         self._readers: dict[str, list[RawNode]] = {}
         for node in graph.nodes:
             for name in dict.fromkeys(filter(None, node.inputs)):
@@ -114,13 +123,15 @@ class Matcher:
             if moved is not None:
                 self._values[node.outputs[0]] = moved
                 return []
+        if self._is_function(node, operands):
+            return []
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
         if first is not None and first.dtype == INT8 and (_follows(node) or self._is_integer(node.outputs[0])):
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             return [*early, Call(node, inputs, outputs)]
-        results = [self._result(name) for name in node.outputs]
+        results = [self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
@@ -143,6 +154,40 @@ class Matcher:
 
     def _is_integer(self, name: str) -> bool:
         return self._graph.types[name].dtype in (INT8, UINT8)
+
+    # Functions of integers
+
+    def _is_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
+        """Whether a node's result is a function of integers that others compute on; notes it."""
+        name = node.outputs[0]
+        is_plain = node.op in _BY_VALUE and not any(name in self._functions for name in node.inputs)
+        has_reals = node.op in _PAIRS and any(
+            x is not None and x.dtype == FLOAT32 and x.data is not None for x in operands
+        )
+        if is_plain and not has_reals and self._ends_in_integers(name):
+            return False
+        if name in self._graph.outputs or any(
+            reader.op not in FUNCTIONS and reader.op != QUANTIZE for reader in self._readers.get(name, [])
+        ):
+            return False
+        found = applied(
+            node, [None if x is None else self._functions.get(x.name) or of_integers(x) or x for x in operands]
+        )
+        shape, dtype = self._graph.types[name]
+        if found is None or shape != found.base.shape:
+            return False
+        self._functions[name] = found
+        self._values[name] = Tensor(name, shape, dtype)
+        return True
+
+    def _ends_in_integers(self, name: str) -> bool:
+        """Whether QuantizeLinear reads a value, or what Relu and Clip leave of it."""
+        while self._quantiser(name) is None:
+            readers = self._readers.get(name, [])
+            if len(readers) != 1 or name in self._graph.outputs or not bounds_of(readers[0], self._graph.constants):
+                return False
+            name = readers[0].outputs[0]
+        return True
 
     # Scales
 
@@ -190,7 +235,11 @@ class Matcher:
             self._values[name] = self._quantised[key]
             return []
         self._quantised[key] = self._values[name] = y
-        return [Call(node, (x,), (y,))]
+        if x.name not in self._functions:
+            return [Call(node, (x,), (y,))]
+        call, note = quantised(self._functions[x.name], node, y)
+        self._notes += [] if note is None else [note]
+        return [call]
 
     def _integers(self, name: str, quant: Quant, node: RawNode) -> Tensor:
         """The tensor for the result `name` of QuantizeLinear."""
@@ -235,8 +284,8 @@ class Matcher:
             self._values[same.outputs[0]] = tensor
             self._done.update(same.outputs)
 
-    def _result(self, name: str) -> tuple[Tensor, tuple[float, float]]:
-        """The tensor for a result, and the bounds of Relu and Clip behind it."""
+    def _result(self, name: str, node: RawNode) -> tuple[Tensor, tuple[float, float]]:
+        """The tensor for a result of a node, and the bounds of Relu and Clip behind it."""
         bounds, absorbed, last = UNBOUNDED, [], name
         while (quantiser := self._quantiser(last)) is None:
             readers = self._readers.get(last, [])
@@ -257,6 +306,8 @@ class Matcher:
         tensor = self._integers(quantiser.outputs[0], quant, quantiser)
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
+        if node.op in _NEVER_FUSED:
+            return tensor, bounds
         if absorbed and not is_implied(bounds, quant):
             self._note_float(name, "Relu or Clip behind it cuts into the range of QuantizeLinear")
         elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:

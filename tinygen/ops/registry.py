@@ -29,6 +29,7 @@ FAMILIES = (
     "float_pool",
     "float_resize",
     "float_softmax",
+    "float_transpose_conv",
     "fully_connected",
     "gather",
     "l2_normalization",

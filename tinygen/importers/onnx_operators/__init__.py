@@ -40,13 +40,13 @@ _UNROLLED = (
 )
 INSTEAD: Mapping[str, str] = {
     "ArgMax": "take the index of the largest element behind the model: its outputs are in order",
-    "BatchNormalization": "fold it into the convolution before: export in evaluation mode, with constant folding",
     "ConvInteger": "write it as QLinearConv, or as Conv between DequantizeLinear and QuantizeLinear",
-    "ConvTranspose": "ONNX Runtime computes it in float32: DepthToSpace behind a Conv, or Resize to the nearest pixel "
-    "before one, make images as large of integers",
     "DynamicQuantizeLinear": "quantise statically, with calibration data: onnxruntime.quantization.quantize_static",
     "GRU": _UNROLLED,
+    "InstanceNormalization": "its statistics depend on the input: train with BatchNormalization instead, which becomes "
+    "part of the convolution before",
     "LSTM": _UNROLLED,
+    "LpPool": "take AveragePool or MaxPool",
     "Loop": "export recurrent layers unrolled",
     "MatMulInteger": "write it as QLinearMatMul, or as MatMul between DequantizeLinear and QuantizeLinear",
     "RNN": _UNROLLED,
