@@ -100,4 +100,4 @@ def _magnitudes(weights: Array) -> IntArray:
 
 
 def _heaviest_first(weights: IntArray) -> list[int]:
-    return np.argsort(-weights, kind="stable").tolist()
+    return [int(value) for value in np.argsort(-weights, kind="stable")]

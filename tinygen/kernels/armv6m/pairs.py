@@ -5,9 +5,9 @@ is s0 + 65536 * s1, both sums within int16. After each group
 
     T = T + S,  H = H + (S + 0x8000 >> 16)
 
-so that in the end H is the second filter's sum, and T - 65536 * H the first one's. Two such pairs are computed together,
-so that each value that is loaded meets four filters. Where there are fewer, or some are left over, filters have weights
-of zero, or some filters are computed twice. The stream, for each four filters:
+so that in the end H is the second filter's sum, and T - 65536 * H the first one's. Two such pairs are computed at a
+time, so that each value that is loaded meets four filters. Where there are fewer, filters have weights of zero; where
+some are left over, some are computed twice. The stream, for each four filters:
 
     for each slot, two words of weights
     the requantisation's constants of each (see `finishing`)
@@ -39,7 +39,7 @@ _NEAR = 110
 
 @dataclass(frozen=True)
 class Step:
-    """ "load" of values into registers; "first" product of a group, "product" of others, by a value; "end" of a group."""
+    """A "load" of values; the "first" product of a group, or another "product", by a value; the "end" of a group."""
 
     kind: str
     registers: tuple[str, ...] = ()
