@@ -50,14 +50,18 @@ class Frame:
         return Frame({name: 4 * index for index, name in enumerate(names)}, 4 * len(names))
 
 
-def of_any_size(site: Site) -> Groups:
-    """All written out."""
-    return grouping.of_any_size(flat_weights(site))
+@dataclass(frozen=True)
+class Variant:
+    """How products are written out, and how weights are kept."""
 
+    in_loop: int | None
+    """Values of a turn, at most; None: all are written out."""
+    in_bytes: bool = False
 
-def of_one_size(most: int, site: Site) -> Groups:
-    """In a loop."""
-    return grouping.of_one_size(flat_weights(site), most)
+    def groups(self, site: Site) -> Groups:
+        """Of the layer's weights."""
+        weights = flat_weights(site)
+        return grouping.of_any_size(weights) if self.in_loop is None else grouping.of_one_size(weights, self.in_loop)
 
 
 def accepts(site: Site) -> bool:
@@ -80,21 +84,22 @@ def _gathered(groups: Groups) -> int:
     return 4 * GATHERED * -(-groups.slots // GATHERED)
 
 
-def _scratch(grouped: Callable[[Site], Groups], site: Site) -> int:
+def _scratch(variant: Variant, site: Site) -> int:
     strip = Windows.of(site).strip
-    return _gathered(grouped(site)) + (strip.bytes if strip else 0)
+    return _gathered(variant.groups(site)) + (strip.bytes if strip else 0)
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return {0: spacing(Windows.of(site).order)}
 
 
-def _prepare(grouped: Callable[[Site], Groups], site: Site) -> Body:
-    windows, groups, form = Windows.of(site), grouped(site), finishing.proved(site)
+def _prepare(variant: Variant, site: Site) -> Body:
+    windows, groups, form = Windows.of(site), variant.groups(site), finishing.proved(site)
     assert form is not None
     weights = flat_weights(site)
     filters, depth = weights.shape
     names = ["x", "data", "row", "gathered"]
+    names += ["mask", "half"] if variant.in_bytes else []
     names += ["row_end"] if groups.turns > 1 else []
     names += ["end"] if windows.columns > 1 else []
     names += ["lines"] if windows.lines > 1 else []
@@ -104,17 +109,17 @@ def _prepare(grouped: Callable[[Site], Groups], site: Site) -> Body:
         "strip": windows.strip,
         "depth": depth,
         "filters": filters,
-        "pairs": Pairs.of(groups, form, filters),
+        "pairs": Pairs.of(groups, form, filters, variant.in_bytes),
         "gathered": _gathered(groups),
         "gather_turns": _gathered(groups) // (4 * GATHERED),
         "at_once": GATHERED,
         "frame": Frame.of(names),
     }
-    variant = f"{depth}x{filters}_{windows.count}"
-    return Body(values, {"data": _stream(site, windows, groups)}, variant=variant, proof=form.describe())
+    data = _stream(site, windows, groups, variant.in_bytes)
+    return Body(values, {"data": data}, variant=f"{depth}x{filters}_{windows.count}", proof=form.describe())
 
 
-def _stream(site: Site, windows: Windows, groups: Groups) -> npt.NDArray[np.uint32]:
+def _stream(site: Site, windows: Windows, groups: Groups, in_bytes: bool) -> npt.NDArray[np.uint32]:
     op: Weighted = site.op
     weights, bias = (tensor.data for tensor in site.inputs[1:])
     form = finishing.proved(site)
@@ -125,16 +130,14 @@ def _stream(site: Site, windows: Windows, groups: Groups) -> npt.NDArray[np.uint
     return np.concatenate(
         [
             table.view("<u4").astype(np.uint32),
-            pairs.stream(groups, flat_weights(site), form, op.folded_bias(weights, bias)),
+            pairs.stream(groups, flat_weights(site), form, op.folded_bias(weights, bias), in_bytes),
         ]
     )
 
 
-def _kernel(
-    name: str, op: type[Weighted], grouped: Callable[[Site], Groups], accepts: Callable[[Site], bool] = accepts
-) -> Kernel:
-    body: Callable[[Site], Body] = partial(_prepare, grouped)
-    memory: Callable[[Site], int] = partial(_scratch, grouped)
+def _kernel(name: str, op: type[Weighted], variant: Variant, accepts: Callable[[Site], bool] = accepts) -> Kernel:
+    body: Callable[[Site], Body] = partial(_prepare, variant)
+    memory: Callable[[Site], int] = partial(_scratch, variant)
     return Kernel(
         name,
         op,
@@ -147,13 +150,14 @@ def _kernel(
     )
 
 
-_IN_LOOPS = partial(of_one_size, 64)
-_COMPACT = partial(of_one_size, 12)
+_WRITTEN_OUT, _IN_LOOPS, _COMPACT, _BYTES = Variant(None), Variant(64), Variant(12), Variant(8, in_bytes=True)
 
 KERNELS = (
-    _kernel("conv_2d.packed_pairs", Conv2D, of_any_size, _accepts_written_out),
+    _kernel("conv_2d.packed_pairs", Conv2D, _WRITTEN_OUT, _accepts_written_out),
     _kernel("conv_2d.packed_pairs_looped", Conv2D, _IN_LOOPS),
     _kernel("conv_2d.packed_pairs_compact", Conv2D, _COMPACT),
+    _kernel("conv_2d.packed_bytes", Conv2D, _BYTES),
     _kernel("fully_connected.packed_pairs", FullyConnected, _IN_LOOPS),
     _kernel("fully_connected.packed_pairs_compact", FullyConnected, _COMPACT),
+    _kernel("fully_connected.packed_bytes", FullyConnected, _BYTES),
 )
