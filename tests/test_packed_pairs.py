@@ -23,7 +23,9 @@ def layers(draw: st.DrawFn) -> tuple[IntArray, Groups]:
     weights = np.clip(rng.integers(-spread, spread + 1, (filters, values)), -128, 127)
     weights[:, draw(st.integers(0, values - 1))] = draw(st.sampled_from([-128, 127, 0]))
     most = draw(st.sampled_from([None, 1, 8, 64]))
-    return weights, grouping.of_any_size(weights) if most is None else grouping.of_one_size(weights, most)
+    return weights, grouping.of_any_size(weights) if most is None else grouping.of_one_size(
+        weights, lambda size: most // size
+    )
 
 
 @given(layers())
