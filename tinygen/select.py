@@ -19,6 +19,8 @@ from tinygen.target import Core
 
 _MEASURED_WITH = frozenset({"thumb2", "umull"})
 """Features of cores on which C takes about the instructions that kernels say."""
+_ON_THUMB1 = 2.2
+"""About how many times as many it takes where there is nothing but Armv6-M."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,9 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
         text = render(kernel.template, **body.values).strip("\n")
         return Candidate(kernel, body, estimate.of_assembly(text, body.runs, data, scratch, core.cost.cycles), text)
     work = kernel.work(site)
-    if not core.features >= _MEASURED_WITH:
-        work = work._replace(instructions=None)
+    if work.instructions is not None and not core.features >= _MEASURED_WITH:
+        known = "thumb1" in core.features
+        work = work._replace(instructions=round(_ON_THUMB1 * work.instructions) if known else None)
     return Candidate(kernel, body, estimate.of_c(work, data, scratch, core.cost.cycles), "")
 
 
