@@ -60,6 +60,7 @@ FAMILIES = (
 
 SPECIALISED: tuple[str, ...] = (
     "armv6m.depthwise",
+    "armv6m.winograd",
     "armv7em.add",
     "armv7em.border_patches",
     "armv7em.copies",
