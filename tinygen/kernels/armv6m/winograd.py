@@ -219,7 +219,7 @@ def _accepts(site: Site) -> bool:
         and site.outputs[0].shape[3] >= _QUAD
     ):
         return False
-    # The doubled filters' sums, of all that a window can hold.
+    assert weights.data is not None
     largest = _SCALE * 128 * int(np.abs(weights.data.astype(np.int64)).sum(axis=(1, 2, 3)).max())
     shape = Shape.of(site)
     is_small = max(shape.at_once, shape.unrolled) <= _MOST_IN_ONE
