@@ -59,6 +59,7 @@ FAMILIES = (
 """The modules of this package that are operator families: each has KERNELS, cases() and random_case(rng)."""
 
 SPECIALISED: tuple[str, ...] = (
+    "armv6m.add",
     "armv6m.depthwise",
     "armv6m.winograd",
     "armv7em.add",
