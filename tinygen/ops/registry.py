@@ -79,6 +79,8 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.stationary",
     "armv7em.vector",
     "armv7em.winograd",
+    "armv81m.add",
+    "armv81m.depthwise",
     "armv81m.pointwise",
     "armv81m.single_row",
     "armv81m.stationary",
