@@ -13,7 +13,9 @@ from tinygen.counting.link_map import Piece
 from tinygen.counting.record import Execution, Record, Span
 from tinygen.elf import Image, Symbol
 
-LOADS = frozenset({"load", "load_pair", "load_multiple", "float_load", "float_load_pair", "vector_load"})
+LOADS = frozenset(
+    {"load", "load_pair", "load_multiple", "load_multiple_return", "float_load", "float_load_pair", "vector_load"}
+)
 STORES = frozenset(
     {"store", "store_immediate", "store_pair", "store_multiple", "float_store", "float_store_pair", "vector_store"}
 )
