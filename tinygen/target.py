@@ -20,6 +20,7 @@ from tinygen.toml_table import Table, known
 FEATURES: Mapping[str, str] = MappingProxyType(
     {
         "divide": "SDIV, UDIV",
+        "dual_issue": "two instructions in a cycle, in order: functions in assembly are arranged for it",
         "dsp": "SMLAD, SMMLA, SXTB16, PKHBT, USAT16 and the other packed 8/16-bit instructions",
         "flash_space": "flash with addresses of its own, which only instructions of their own read: GCC's __flash",
         "fpu": "floats in hardware",
@@ -38,7 +39,7 @@ FEATURES: Mapping[str, str] = MappingProxyType(
 )
 """What a core file may claim, and kernels may require."""
 
-FLASH_SPACE, INT16, LOOSE_FLOATS = "flash_space", "int16", "loose_floats"
+FLASH_SPACE, INT16, LOOSE_FLOATS, DUAL_ISSUE = "flash_space", "int16", "loose_floats", "dual_issue"
 """Features that decide what is written, whatever the kernels."""
 
 ARM, RISCV, XTENSA, AVR = ARCHITECTURES = ("arm", "riscv", "xtensa", "avr")
