@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tinygen import costs, costs_riscv
 from tinygen.errors import ToolFailed
-from tinygen.target import ARM, RISCV
+from tinygen.target import ARM, AVR, RISCV
 
 # Without mnemonic: an instruction that this disassembler does not know, as CINC of Armv8.1-M before binutils 2.41.
-_FORMATS = {"elf32-littlearm": ARM, "elf32-littleriscv": RISCV}
+_FORMATS = {"elf32-littlearm": ARM, "elf32-littleriscv": RISCV, "elf32-avr": AVR}
 _FORMAT = re.compile(r"file format (\S+)$", re.MULTILINE)
 _LINE = re.compile(r"^ *([0-9a-f]+):\t(\S*)(?:[ \t]+([^@;<]*))?")
 
