@@ -30,7 +30,7 @@ from tinygen.project import runner_footprint
 from tinygen.stack_use import UNPAINTED, function_bound, stack_bound
 from tinygen.target import AVR, load_board, load_core
 
-BOARD, SMALL = "simavr-atmega2560", "simavr-atmega328p"
+BOARD, SMALL, LARGE = "simavr-atmega2560", "simavr-atmega328p", "simavr-atmega1284p"
 SAMPLES = 4
 TOGETHER = 24
 """Models in one firmware: each has some RAM of its own."""
@@ -138,6 +138,15 @@ def test_digits_runs_in_two_kilobytes(digits: Built) -> None:
     footprint = runner_footprint(board)
     assert 0.8 * footprint.ram_bytes < runner <= footprint.ram_bytes
     assert image.ram_bytes + board.stack_bytes <= board.ram_bytes
+
+
+def test_digits_runs_where_addresses_of_flash_have_more_bits(tmp_path: Path) -> None:
+    built = build_file(DIGITS / "digits.tflite", tmp_path / "out", "digits", board=LARGE)
+    (tmp_path / "bench").mkdir()
+    emulated = Bench(LARGE, tmp_path / "bench")
+    with emulated.running(built) as peer:
+        assert differences(built, varied(built, SAMPLES), nullcontext(peer)) == []
+        _check_stack(peer.session.stack(), *_linked(emulated.image), built)
 
 
 def test_constants_stay_in_flash(digits: Built) -> None:
