@@ -96,7 +96,8 @@ class Bench:
     def _emulating(self, built: Built, image: Path, *options: str) -> Iterator[BoardPeer]:
         state = self._folder / "state"
         arguments = ["--program", self._emulator.program, "--machine", self._emulator.machine]
-        arguments += ["--icount-shift", str(self._emulator.icount_shift), *options, str(image)]
+        arguments += ["--cpu", self._emulator.cpu, "--icount-shift", str(self._emulator.icount_shift)]
+        arguments += [*options, str(image)]
         self._control(state, "start", *arguments)
         try:
             with connected(built.out, built.manifest, self._control(state, "port").strip()) as peer:
