@@ -35,7 +35,9 @@ _PLATFORM = ("firmware", "platforms", EMULATED_PLATFORM)
 class Bench:
     """An emulated board, whose firmware waits for a model."""
 
-    def __init__(self, board: str, folder: Path) -> None:
+    def __init__(self, board: str, folder: Path, flags: Sequence[str] = ()) -> None:
+        """With flags that libraries are compiled and linked with, beside those of their manifests."""
+        self._flags = flags
         self.board = load_board(board)
         self.expected = Expected(())
         """Of the model that was watched last."""
@@ -122,6 +124,7 @@ class Bench:
         ]
         self._gcc(
             *(flag for flag in manifest.cflags if flag not in self._core.flags),
+            *self._flags,
             f"-I{resource('firmware')}",
             *dict.fromkeys(f"-I{out / path}" for model in load_all(out) for path in model.include_dirs),
             *dict.fromkeys(str(out / path) for model in load_all(out) for path in model.sources),
