@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tinygen import costs, costs_riscv
 from tinygen.errors import ToolFailed
+from tinygen.platformio_storage import tool
 from tinygen.target import ARM, AVR, RISCV
 
 # Without mnemonic: an instruction that this disassembler does not know, as CINC of Armv8.1-M before binutils 2.41.
@@ -43,8 +44,8 @@ class Instruction:
 
 
 def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
-    """All instructions of an ELF file. Raises ToolFailed."""
-    command = [f"{toolchain}objdump", "-d", "--no-show-raw-insn", str(elf)]
+    """All instructions of an ELF file, by the toolchain on the PATH, or PlatformIO's. Raises ToolFailed."""
+    command = [tool(f"{toolchain}objdump"), "-d", "--no-show-raw-insn", str(elf)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
