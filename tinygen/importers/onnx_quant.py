@@ -19,6 +19,7 @@ from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, qu
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
+from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_scales import bounds_of, is_implied, moved_constant, quant_of, same_scales
 from tinygen.ir import Quant, Tensor, read_only
@@ -37,7 +38,7 @@ _FUSED_ON_UINT8 = ("Conv", "MatMul")
 _PAIRS = ("Add", "Max", "Min", "Mul", "Sub")
 _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub")
+_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
