@@ -535,7 +535,7 @@ class FloatLine:
         """The largest |accumulator| per channel that the rule is defined for: the result fits int32."""
         steps = np.abs(np.array(self.offsets)) / self.scale
         results = np.floor((INT32_MAX - _ROOM_FOR_ZERO_POINT - steps) / np.array(self.factors))
-        return np.clip(results, 0, INT32_MAX).astype(np.int64)
+        return np.asarray(np.clip(results, 0, INT32_MAX).astype(np.int64))
 
 
 Rescaling = Requant | RealRequant | FloatRequant | FloatLine

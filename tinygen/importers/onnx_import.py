@@ -26,7 +26,6 @@ from tinygen.options import Options
 
 UINT8_NOTE = "uint8 model, computed as int8: the same results"
 _OUTLINED_TENSORS = 3
-_DYNAMIC = ("DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul")
 _STATICALLY = "quantise the float model statically: tinygen quantize MODEL --data CALIBRATION -o OUT.onnx"
 
 
@@ -82,7 +81,7 @@ class _Importer:
 
     def _expect_quantised(self) -> None:
         """One reason instead of one for each node."""
-        dynamic = [node for node in self._raw.nodes if node.op in _DYNAMIC]
+        dynamic = [node for node in self._raw.nodes if node.op == "DynamicQuantizeLinear"]
         if dynamic:
             scales = "its scales are computed at run time, from each input: it is quantised dynamically"
             self._refuse(dynamic[0].label, dynamic[0].op, scales, _STATICALLY)

@@ -70,7 +70,8 @@ class _Group:
         gains = None if scaled is None else _row(scaled, cast.outputs[0], axis, graph)
         if scaled is None or gains is None:
             return None
-        following, added = (cast, scaled), None
+        following: tuple[RawNode, ...] = (cast, scaled)
+        added = None
         shifted = _next(scaled.outputs[0], "Add", graph, readers)
         if shifted is not None:
             added = _row(shifted, scaled.outputs[0], axis, graph)

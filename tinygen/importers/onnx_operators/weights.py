@@ -133,9 +133,8 @@ def finish(
     expect_finite(gains.tolist())
     if gains.size not in (1, filters) or not np.all(np.isfinite(offsets)):
         raise Refused(f"it has {gains.size} factors and addends, expected are finite ones, one for each of {filters}")
-    line = FloatLine(
-        tuple(gains.tolist()), tuple(offsets.tolist()), float(scale_and_zero_point(call.output, "output")[0])
-    )
+    y_scale, _ = scale_and_zero_point(call.output, "output")
+    line = FloatLine(tuple(gains.tolist()), tuple(offsets.tolist()), float(y_scale))
     return line, bias(call, None, x, scales, filters)
 
 
