@@ -48,6 +48,7 @@ _HELPERS = (
     "requantise_float",
     "requantise_float_shifted",
     "high_product",
+    "float_product",
     "taps",
     "sources",
     "reciprocal",
