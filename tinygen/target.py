@@ -30,6 +30,7 @@ FEATURES: Mapping[str, str] = MappingProxyType(
         "mla": "MLA, MLS: a multiply that adds",
         "mve": "128-bit vectors of integers and floats",
         "saturate": "SSAT, USAT",
+        "thumb1": "nothing but Armv6-M: 16-bit instructions, most of them for the low registers r0 to r7 alone",
         "thumb2": "32-bit instructions: any register, shifted operands, LDRD, IT blocks, bit fields, wide immediates",
         "umull": "UMULL, SMULL, UMLAL, SMLAL: products of 64 bits",
         "unaligned": "LDR, LDRH, STR, STRH at any address (never LDRD, LDM, STRD, STM)",
