@@ -59,6 +59,7 @@ FAMILIES = (
 """The modules of this package that are operator families: each has KERNELS, cases() and random_case(rng)."""
 
 SPECIALISED: tuple[str, ...] = (
+    "armv6m.packed",
     "armv7em.add",
     "armv7em.border_patches",
     "armv7em.copies",
