@@ -288,7 +288,8 @@ def assert_short_product(
     x = np.minimum(np.maximum(x, 0), product.most)
     carry: IntArray = product.addend
     if product.step is not None and product.border is not None:
-        carry = word(carry - np.where(x < product.border, product.step, 0))
+        for border, step in zip(product.border, product.step, strict=True):
+            carry = word(carry - np.where(x < border, step, 0))
     for part in product.parts[:0:-1]:
         carry = word(word(x * part) + carry) >> product.bits
     y = (word(word(x * product.parts[0]) + carry) >> 24) + product.lowest
@@ -332,6 +333,24 @@ def test_layers_of_any_depth_have_short_products(
     assert product is not None
     near = np.rint(rng.uniform(low, high, (2000, 24))).astype(np.int64)
     assert_short_product(product, requant, zero_point, clamp, np.vstack([low, near, high]))
+
+
+@pytest.mark.parametrize(
+    ("factor", "low", "high"), [(0.0010597982909530401, -73_000, 87_000), (0.001055672881193459, -63_000, 95_000)]
+)
+def test_ties_to_even_have_short_products_in_parts(factor: float, low: int, high: int) -> None:
+    """Where float32 makes ties of what is next to them, no single line stands for the rule."""
+    requant = FloatRequant((factor, 0.0012345))
+    ends = np.full(2, low), np.full(2, high)
+    product = prove_short_product(requant, -128, INT8, *ends)
+    assert product is not None and product.step is not None
+    assert_short_product(product, requant, -128, INT8, all_of(*ends))
+    assert prove_high_product(requant, -128, INT8, *ends, scale=1, with_step=False) is None
+
+
+def test_a_staircase_of_ties_has_no_short_product() -> None:
+    """Every second step of it is late."""
+    assert prove_short_product(FloatRequant((2.0**-7,)), -128, INT8, *limits(1, -40_000, 40_000)) is None
 
 
 def test_constant_channels_have_short_products() -> None:

@@ -1,27 +1,31 @@
 """Requantisation by products of 32 bits and no more, for cores without long ones (Armv6-M), where equality is proved.
 
     x = acc + O, at least 0 and at most X
-    c = C, less S where x < Z (in the form with a step)
+    c = C, less S where x < Z (in forms with steps: for each of them)
     c = (x * M[n] + c) >> b ; ... ; c = (x * M[1] + c) >> b
     y = ((x * M[0] + c) >> 24) + L
 
 All are unsigned and below 2**32. That is a straight line: its gain, of 24 + n * b bits of fraction, is cut into a high
 part and n parts of b bits, each of which leaves the product room. O puts the line near zero where x is zero, so that C
 has room; X and zero are the clamp, or where int8 ends. Rounding ties away from zero sets the steps of negative results
-off from the others: the second form has another C for them.
+off from the others: the second form has another C for them. Rounding products to float32 first, then ties to even,
+moves single steps, so that for some channels in a hundred there is no such line: they have one in two parts or a few,
+each set off upwards.
 
 What is found here is not trusted: every result was evaluated at both ends and on both sides of each step.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray, Rescaling
-from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains, sides_of
+from tinygen.proofs.line import BoolArray, Marks, Window, parts_of, possible_gains
 from tinygen.proofs.staircase import Staircases
 
 TOP_BITS = 24
@@ -35,9 +39,14 @@ _FORMS = (
 """(n, b) in the order in which they are tried: those of one part more first, and those that most layers can have."""
 _NEAR = sorted({0, *(sign * round(1.4**n) for n in range(20) for sign in (1, -1))}, key=abs)
 """How far from the first possible gain others are tried."""
+_TRIED_STEPS = (255, 24, 14, 10)
+"""Where channels may have one, two, three, or four steps: at so many of the staircase's own, evenly spread."""
 _FINE = 48
 """Bits of a gain such that what has no line then has none at all."""
 _LARGEST_GAIN = 1 << 58
+
+Factors = np.ndarray[tuple[int], np.dtype[np.float64]]
+"""(channels,)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +66,7 @@ class ShortProduct:
     addend: IntArray
     """C"""
     border: IntArray | None
-    """Z of the form with a step, else None"""
+    """Z of forms with steps, (steps, channels), none above the one before; else None"""
     step: IntArray | None
     """S, likewise"""
     low: IntArray
@@ -77,7 +86,8 @@ class ShortProduct:
         for part in self.parts:
             inside &= (part >= 0) & (part < _WORD)
         if self.step is not None and self.border is not None:
-            inside &= (self.step >= 0) & (self.addend >= self.step) & (self.border >= 0) & (self.border <= INT32_MAX)
+            inside &= ((self.step >= 0) & (self.border >= 0) & (self.border <= INT32_MAX)).all(axis=0)
+            inside &= self.addend >= self.step.sum(axis=0)
         inside &= self.addend >= 0
         for total in self._sums(np.stack([low, high])):
             inside &= np.all((total >= 0) & (total < _WORD), axis=0)
@@ -89,7 +99,7 @@ class ShortProduct:
 
     def describe(self) -> str:
         """The form, its constants and what it was proved for, in words."""
-        steps = "one line" if self.step is None else "a line for each sign"
+        steps = "one line" if self.step is None else f"a line in {len(self.step) + 1} parts"
         channels = f"{len(self.low)} channel{'s' if len(self.low) > 1 else ''}"
         return (
             f"{len(self.parts)} products of 32 bits, {steps}: {TOP_BITS + self.bits * (len(self.parts) - 1)} bits of "
@@ -100,8 +110,9 @@ class ShortProduct:
         """Product and what is added to it, of each part from the last to the first."""
         x = np.clip(np.asarray(acc, np.int64) + self.origin, 0, self.most)
         carry: IntArray = np.broadcast_to(self.addend, x.shape)
-        if self.step is not None:
-            carry = carry - np.where(x < self.border, self.step, 0)
+        if self.step is not None and self.border is not None:
+            for border, step in zip(self.border, self.step, strict=True):
+                carry = carry - np.where(x < border, step, 0)
         sums = []
         for part in reversed(self.parts):
             sums.append(x * part + carry)
@@ -130,25 +141,68 @@ def _prove(requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: byt
         return None
     stairs = Staircases.of(requant, zero_point, clamp, *ends)
     factors = np.broadcast_to(np.array(requant.factors), stairs.low.shape)
-    for stepped in (False, True):
-        found = _first_proved(stairs, factors, clamp[0], stepped)
+    for borders in _borders(stairs, factors, clamp[0]):
+        found = _first_proved(stairs, factors, clamp[0], borders)
         if found is not None:
             return found
     return None
 
 
-def _first_proved(
-    stairs: Staircases, factors: np.ndarray[tuple[int], np.dtype[np.float64]], lowest: int, stepped: bool
-) -> ShortProduct | None:
+def _borders(stairs: Staircases, factors: Factors, lowest: int) -> Iterator[IntArray]:
+    """Where lines may have steps, (steps, channels): nowhere, at zero, or where they help; each from the top down."""
+    yield np.empty((0, len(factors)), np.int64)
+    yield np.zeros((1, len(factors)), np.int64)
+    found = _breaks(_marks(stairs, lowest), stairs, factors)
+    if found is not None:
+        yield found
+
+
+def _first_proved(stairs: Staircases, factors: Factors, lowest: int, borders: IntArray) -> ShortProduct | None:
     varied = np.flatnonzero(~stairs.constant)
-    sides = sides_of(_marks(stairs, lowest).of_channels(varied), stepped)
+    sides = parts_of(_marks(stairs, lowest).of_channels(varied), borders[:, varied])
     nominal = np.floor(np.ldexp(factors[varied], _FINE)).astype(np.int64)
     if not possible_gains(sides, nominal, 1, _FINE, _LARGEST_GAIN)[1].all():
         return None
     for more, bits in _FORMS:
-        found = _with_form(stairs, sides, factors, varied, lowest, more, bits)
+        found = _with_form(stairs, sides, factors, varied, borders, lowest, more, bits)
         if found is not None and found.holds(stairs).all():
             return found
+    return None
+
+
+def _breaks(marks: Marks, stairs: Staircases, factors: Factors) -> IntArray | None:
+    """Borders for the channels that have no line without them, as few as they need; None where some find none.
+
+    Channels that need fewer have them below all accumulators.
+    """
+    nominal = np.floor(np.ldexp(factors, _FINE)).astype(np.int64)
+    possible = possible_gains((marks,), nominal, 1, _FINE, _LARGEST_GAIN)[1] | stairs.constant
+    borders = np.tile(stairs.low, (len(_TRIED_STEPS), 1))
+    most = 0
+    for channel in np.flatnonzero(~possible):
+        found = _channel_breaks(marks, stairs, int(channel), int(nominal[channel]))
+        if found is None:
+            return None
+        borders[: len(found), channel] = found
+        most = max(most, len(found))
+    return borders[:most]
+
+
+def _channel_breaks(marks: Marks, stairs: Staircases, channel: int, nominal: int) -> IntArray | None:
+    """(steps,) the accumulators from which on the parts of the line begin that leave the most room, from the top."""
+    steps = stairs.thresholds[channel, stairs.reached[channel]]
+    for count, candidates in enumerate(_TRIED_STEPS, 1):
+        chosen = np.unique(np.linspace(0, len(steps) - 1, candidates).astype(np.int64))
+        tried = np.array(list(itertools.combinations(steps[chosen][::-1], count)), np.int64).T
+        if not tried.size:
+            return None
+        sides = parts_of(marks.of_channels(np.full(tried.shape[1], channel)), tried)
+        around = [np.full(tried.shape[1], nominal + off) for off in (-nominal >> 8, nominal >> 8)]
+        ends = [possible_gains(sides, start, 1, _FINE, _LARGEST_GAIN) for start in around]
+        if ends[0][1].any():
+            middle = ends[0][0] + ends[1][0] >> 1
+            room = np.minimum.reduce([side.window(middle, _FINE).width for side in sides])
+            return np.asarray(tried[:, np.where(ends[0][1] & ends[1][1], room, -1).argmax()])
     return None
 
 
@@ -163,8 +217,9 @@ def _marks(stairs: Staircases, lowest: int) -> Marks:
 def _with_form(
     stairs: Staircases,
     sides: tuple[Marks, ...],
-    factors: np.ndarray[tuple[int], np.dtype[np.float64]],
+    factors: Factors,
     varied: IntArray,
+    borders: IntArray,
     lowest: int,
     more: int,
     bits: int,
@@ -178,7 +233,7 @@ def _with_form(
     last = np.where(stairs.reached, stairs.thresholds, stairs.low[:, None]).max(axis=1, initial=INT32_MIN)
     gain = (stairs.first - lowest << shift).astype(np.int64)
     origin, most = 1 - stairs.low, np.ones_like(stairs.low)
-    addend, step = np.zeros_like(stairs.low), np.zeros_like(stairs.low)
+    addend, step = np.zeros_like(stairs.low), np.zeros_like(borders)
     left = np.arange(len(varied))
     for delta in _NEAR:
         if not left.size:
@@ -188,12 +243,13 @@ def _with_form(
         start, offset, lower, found = _offsets(windows, tried, last[varied[left]], bits)
         found &= tried > 0
         done = varied[left[found]]
-        gain[done], origin[done], addend[done], step[done] = tried[found], start[found], offset[found], lower[found]
+        gain[done], origin[done], addend[done] = tried[found], start[found], offset[found]
+        step[:, done] = lower[:, found]
         most[done] = last[done] + start[found]
         left = left[~found]
     if left.size:
         return None
-    stepped = len(sides) > 1
+    stepped = len(borders) > 0
     masked = tuple((gain >> bits * part) & ((1 << bits) - 1) for part in range(more))
     return ShortProduct(
         bits=bits,
@@ -202,7 +258,7 @@ def _with_form(
         most=most,
         parts=(gain >> bits * more, *reversed(masked)),
         addend=addend,
-        border=np.clip(origin, 0, most + 1) if stepped else None,
+        border=np.clip(borders + origin, 0, most + 1) if stepped else None,
         step=step if stepped else None,
         low=stairs.low,
         high=stairs.high,
@@ -212,21 +268,14 @@ def _with_form(
 def _offsets(
     windows: list[Window], gain: IntArray, last: IntArray, bits: int
 ) -> tuple[IntArray, IntArray, IntArray, BoolArray]:
-    """(channels,): O, C, S, and whether C lies in the window of the line, or C and C - S in those of the two lines."""
+    """O, C, S (steps, channels), and whether C and what is left of it after each step lie in the windows of the parts.
+
+    All are in the middle, so that none is above the one before.
+    """
     positive = np.maximum(gain, 1)
     origin = np.minimum.reduce([window.most for window in windows]) // positive
     room = _WORD - 1 - (last + origin) * (gain & ((1 << bits) - 1))
-    ends = [
-        (np.maximum(window.least - origin * gain, 0), np.minimum(window.most - origin * gain, room))
-        for window in windows
-    ]
-    found = np.logical_and.reduce([least <= most for least, most in ends])
-    (least, most), below = ends[0], ends[-1]
-    least = np.maximum(least, below[0])
-    found &= least <= most
-    if len(windows) == 1:
-        middle = least + most >> 1
-        return origin, middle, np.zeros_like(middle), found
-    under = np.minimum(below[0] + below[1] >> 1, most)
-    addend = np.maximum(least + most >> 1, under)
-    return origin, addend, addend - under, found
+    least = np.stack([np.maximum(window.least - origin * gain, 0) for window in windows])
+    most = np.stack([np.minimum(window.most - origin * gain, room) for window in windows])
+    offsets = least + most >> 1
+    return origin, offsets[0], offsets[:-1] - offsets[1:], np.asarray((least <= most).all(axis=0))

@@ -41,10 +41,11 @@ def words(values: IntArray) -> npt.NDArray[np.uint32]:
 def constants(form: ShortProduct, bias: IntArray) -> npt.NDArray[np.uint32]:
     """(channels, n): what the instructions load for each channel; `bias` (channels,) is what sums lack.
 
-    O plus bias, X, in the form with a step Z and S, C, M[n] to M[0].
+    O plus bias, X, C, for each step Z and S, M[n] to M[0].
     """
-    step = [] if form.border is None or form.step is None else [form.border, form.step]
-    return words(np.stack([form.origin + bias, form.most, *step, form.addend, *reversed(form.parts)], axis=1))
+    steps = [] if form.border is None or form.step is None else zip(form.border, form.step, strict=True)
+    borders = [values for pair in steps for values in pair]
+    return words(np.stack([form.origin + bias, form.most, form.addend, *borders, *reversed(form.parts)], axis=1))
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,12 @@ class Finish:
     @property
     def steps(self) -> list[Step]:
         """In their order; constants are loaded when one is needed, as many as there are free registers."""
-        return list(_steps(self.form.step is not None, len(self.form.parts) - 1, self.free))
+        borders = 0 if self.form.step is None else len(self.form.step)
+        return list(_steps(borders, len(self.form.parts) - 1, self.free))
 
 
-def _steps(stepped: bool, parts: int, free: Sequence[str]) -> Iterator[Step]:
-    waiting = ["origin", "most", *(["border", "step"] if stepped else []), "carry", *["part"] * parts, "top"]
+def _steps(borders: int, parts: int, free: Sequence[str]) -> Iterator[Step]:
+    waiting = ["origin", "most", "carry", *["border", "step"] * borders, *["part"] * parts, "top"]
     unused = list(free)
     held: list[str] = []
 
@@ -113,13 +115,15 @@ def _steps(stepped: bool, parts: int, free: Sequence[str]) -> Iterator[Step]:
     yield from needed(1)
     yield Step("clamp", (most := taken(),))
     freed(most)
-    if stepped:
-        yield from needed(3)
-        border, step = taken(), taken()
-        yield Step("border", (border, step, held[0]))
-        freed(border, step)
     yield from needed(1)
     carry = taken()
+    for _ in range(borders):
+        yield from needed(1)
+        border = taken()
+        yield from needed(1)
+        step = taken()
+        yield Step("border", (border, step, carry))
+        freed(border, step)
     for _ in range(parts):
         yield from needed(1)
         yield Step("part", (factor := taken(), carry))
