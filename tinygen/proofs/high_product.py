@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray, Rescaling
-from tinygen.proofs.line import BoolArray, Marks, Window, possible_multipliers
+from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains, sides_of
 from tinygen.proofs.staircase import Staircases
 
 _SHIFTS_BELOW = 3
@@ -287,15 +287,15 @@ class _Search:
         shift += _FINER
         nominal = np.floor(np.ldexp(self.factors[channels], 32 + shift)).astype(np.int64)
         most = INT32_MAX * max(self.scales) << _FINER
-        return possible_multipliers(_sides(marks, stepped), nominal, 1, 32 + shift, most)[1]
+        return possible_gains(sides_of(marks, stepped), nominal, 1, 32 + shift, most)[1]
 
     def _lines(
         self, marks: Marks, channels: IntArray, scale: int, shift: int, stepped: bool, only: bool
     ) -> _Line | None:
         """Lines for these channels; None as soon as one has none, if this scale is the `only` one."""
-        sides = _sides(marks, stepped)
+        sides = sides_of(marks, stepped)
         nominal = np.floor(np.ldexp(self.factors[channels], 32 + shift) / scale).astype(np.int64)
-        base, possible = possible_multipliers(sides, nominal, scale, 32 + shift)
+        base, possible = possible_gains(sides, nominal, scale, 32 + shift, INT32_MAX)
         if only and not possible.all():
             return None
         starts = self._starts(marks, channels, scale, stepped)
@@ -321,11 +321,6 @@ class _Search:
             negative, other = marks.nearest
             least, most = np.maximum(least, -scale * other), np.minimum(most, -scale * negative - 1)
         return least, most
-
-
-def _sides(marks: Marks, stepped: bool) -> tuple[Marks, ...]:
-    """A line for all accumulators, or one for those from zero on and one for the negative ones."""
-    return (marks.on_side(negative=False), marks.on_side(negative=True)) if stepped else (marks,)
 
 
 def _extend(
