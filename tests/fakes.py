@@ -109,6 +109,12 @@ class FakeBoard:
                 return b""
             case 9:
                 return struct.pack("<I", 123)
+            case 10:
+                offset, count = struct.unpack("<IH", payload)
+                return bytes([self.calls])[offset : offset + count]
+            case 11:
+                self.calls = payload[4]
+                return b""
         return 1
 
     def _crc(self, layer: int) -> int:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 from arranged_nets import FULL, IrNet, random_graph
 
 from tinygen import reference
+from tinygen.arrangement import composed, inverse, is_known_as_plain, numbers, transposed
 from tinygen.arranging.cut import FIRST, SECOND, Cut
 from tinygen.arranging.movement import all_moved
+from tinygen.arranging.views import visits_all
 from tinygen.check import check
 from tinygen.fixedpoint import Requant
 from tinygen.ir import Graph
@@ -21,7 +23,7 @@ from tinygen.ops.pad import Pad
 from tinygen.ops.pool_2d import MaxPool2D
 from tinygen.ops.quantize import Requantize
 from tinygen.ops.reduce import Mean
-from tinygen.ops.strided_copy import Slice
+from tinygen.ops.strided_copy import Loop, Slice
 from tinygen.ops.window import Axis, Window
 from tinygen.passes.arrange import arrange
 
@@ -132,6 +134,25 @@ def test_what_has_nothing_to_gain_stays_as_it_is() -> None:
     x = a.tensor((1, 4, 5, 6))
     graph = a.graph(rescaled(a, pooled(a, rescaled(a, last(a, rescaled(a, x))))))
     assert arrange(graph) is graph
+
+
+def test_loops_that_visit_every_element_are_told_by_their_strides() -> None:
+    strides, found = range(-6, 7), 0
+    for trips in ((2, 2), (2, 3), (3, 2), (2, 2, 2), (6,), (1, 4)):
+        for steps in product(strides, repeat=len(trips)):
+            visited = np.array([np.dot(at, steps) for at in np.ndindex(trips)])
+            if visited.max() - visited.min() < len(visited):  # inside of a tensor of as many elements
+                is_each = len(np.unique(visited)) == len(visited)
+                assert visits_all([Loop(*loop) for loop in zip(trips, steps, strict=True)]) == is_each
+                found += is_each
+    assert found > 50
+
+
+def test_equal_orders_are_one_array_while_somebody_has_it() -> None:
+    held = transposed((2, 3, 4), (0, 2, 1))
+    assert transposed((2, 3, 4), (0, 2, 1)) is held and not held.flags.writeable
+    assert is_known_as_plain(numbers((2, 3))) and not is_known_as_plain(held)
+    assert np.array_equal(composed(held, inverse(held)).reshape(-1), np.arange(24))
 
 
 def test_a_cut_costs_the_least_of_all_choices() -> None:

@@ -57,6 +57,8 @@ def test_a_label_that_does_not_say_how_often_it_runs_is_refused() -> None:
 def test_layers_that_share_a_text_have_their_own_numbers_for_names_in_it() -> None:
     named = LOOPS.replace("1,000", "{columns}")
     assert assembly.instructions(named, {"columns": 1000}) == assembly.instructions(LOOPS)
+    each = LOOPS.replace("1,000", "250 * {columns}")
+    assert assembly.instructions(each, {"columns": 4}) == assembly.instructions(LOOPS)
     assert assembly.instructions(named, {"columns": 7}) == assembly.instructions(LOOPS) - 3 * (1000 - 7)
     taken = [[t for _, _, t in assembly.executions(*text)] for text in ((named, {"columns": 1000}), (LOOPS,))]
     assert taken[0] == taken[1]

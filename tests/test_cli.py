@@ -200,7 +200,7 @@ def test_verify_refuses_another_model_file(tinygen: Run, built: Path, tmp_path: 
 
 
 def test_verify_on_another_board_than_built_for(tinygen: Run, built: Path) -> None:
-    outcome = tinygen("verify", built, "--on", "netduino2plus")
+    outcome = tinygen("verify", built, "--on", "microbit")
     assert outcome.code == 2
     assert "was built for qemu-mps2-an386" in outcome.err
 

@@ -1,4 +1,4 @@
-"""Kernels of Armv7E-M that requantise in float32: they give the reference's bytes where results end in ties."""
+"""Kernels of Armv7E-M that requantise some channels in float32: the reference's bytes where results end in ties."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from tinygen.errors import DoesNotFit
 from tinygen.fixedpoint import FloatRequant
 from tinygen.ops import registry
 from tinygen.ops.weighted import Weighted
-from tinygen.proofs.float_product import FloatProduct, float_product
+from tinygen.proofs.high_product import prove_high_product
+from tinygen.proofs.mixed_product import MixedProduct, mixed_product
 from tinygen.select import site_of, usable
 from tinygen.target import load_core
 
 BOARD = "qemu-mps2-an386"
 CORE = load_core("cortex-m4")
 TIES = 2.0**-7
+"""A factor that no line stands for."""
+NO_TIES = 0.0123456789
 KERNELS = sorted({k.name for k in registry.KERNELS if k.assembly and issubclass(k.op, Weighted)})
-IN_INTEGERS = {"conv_2d.pointwise_stationary", "conv_2d.pointwise_stationary_short", "fully_connected.stationary"}
-"""What takes lines only; Winograd's transforms scale their sums by what is no power of two, too."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 def in_floats(name: str) -> pipeline.Model | None:
-    """The model of a case of one int8 layer, rescaled by a power of two: many of its results end in ties."""
+    """The model of a case of one int8 layer, two of three channels rescaled by a power of two, to many ties."""
     file, data = case_file(NAMED[name])
     model = pipeline.decode(data, file)
     if len(model.graph.nodes) != 1:
@@ -45,7 +46,9 @@ def in_floats(name: str) -> pipeline.Model | None:
     (node,) = model.graph.nodes
     if not isinstance(node.op, Weighted) or model.graph.tensors[node.inputs[0]].dtype != np.int8:
         return None
-    op = dataclasses.replace(node.op, requant=FloatRequant((TIES,)))
+    channels = model.graph.tensors[node.outputs[0]].shape[-1]
+    factors = np.where(np.arange(channels) % 3, TIES, np.float32(NO_TIES)).tolist()
+    op = dataclasses.replace(node.op, requant=FloatRequant(tuple(factors)))
     graph = check(dataclasses.replace(model.graph, nodes=(dataclasses.replace(node, op=op),)))
     return dataclasses.replace(model, graph=graph)
 
@@ -68,26 +71,43 @@ def used(kernel: str, folder: Path) -> Iterator[Built]:
             yield built
 
 
-@pytest.mark.parametrize("kernel", [k for k in KERNELS if "winograd" not in k and k not in IN_INTEGERS])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_kernels_round_ties_to_even(bench: Bench, kernel: str, tmp_path: Path) -> None:
     built = next(used(kernel, tmp_path))
     assert differences(built, varied(built, 4), bench.running(built)) == []
 
 
-@pytest.mark.parametrize("scale", [1, 256])
+@pytest.mark.parametrize("scale", [1, 256, 576])
 @pytest.mark.parametrize("factor", [2.0**-7, 0.0123456789, 1e-4])
 def test_the_form_is_the_rule(scale: int, factor: float) -> None:
     (stored,) = np.array([factor], np.float32).tolist()
     requant = FloatRequant((stored,))
     reach = np.array([-80_000]), np.array([80_000])
-    form = float_product(requant, -3, (-3, 127), *reach, scale)
-    assert isinstance(form, FloatProduct)
+    form = mixed_product(requant, -3, (-3, 127), *reach, scale=scale)
+    assert isinstance(form, MixedProduct)
     acc = np.arange(-80_000, 80_001)[:, None]
     assert np.array_equal(form.apply(acc), np.clip(requant.apply(acc) - 3, -3, 127))
 
 
+def test_only_channels_without_a_line_are_in_float() -> None:
+    rng = np.random.default_rng(1)
+    factors = np.where(np.arange(60) % 3, rng.uniform(0.004, 0.01, 60), TIES).astype(np.float32)
+    requant = FloatRequant(tuple(factors.tolist()))
+    low, high = np.full(60, -40_000), np.full(60, 40_000)
+    form = mixed_product(requant, -128, (-128, 127), low, high, scale=256)
+    assert isinstance(form, MixedProduct)
+    assert form.in_float[::3].all()
+    assert not form.in_float.all()
+    for channel in np.flatnonzero(form.in_float):
+        ends = low[channel, None], high[channel, None]
+        alone = FloatRequant((requant.factors[channel],))
+        assert prove_high_product(alone, -128, (-128, 127), *ends, scale=256, with_step=False) is None
+    acc = np.arange(-40_000, 40_001)[:, None]
+    assert np.array_equal(form.apply(acc), np.clip(requant.apply(acc) - 128, -128, 127))
+
+
 def test_what_the_form_is_not_for() -> None:
     reach = np.array([-80_000]), np.array([80_000])
-    assert float_product(FloatRequant((0.01,)), 0, (-128, 127), *reach, 3) is None  # no power of two
-    assert float_product(FloatRequant((0.01,), 5), 0, (-128, 127), *reach, 1) is None  # the zero point comes first
-    assert float_product(FloatRequant((0.01,)), 0, (-128, 127), *reach, 1 << 16) is None  # sums do not fit
+    added = FloatRequant((0.01,), 5)
+    assert mixed_product(added, 0, (-128, 127), *reach, scale=1) is None  # the zero point comes first
+    assert mixed_product(FloatRequant((0.01,)), 0, (-128, 127), *reach, scale=1 << 16) is None  # sums do not fit

@@ -19,7 +19,7 @@ from tinygen.frame import Decoder, Frame, encode
 from tinygen.link import Link
 from tinygen.resources import resource
 from tinygen.session import Session
-from tinygen.target import RISCV, load_board, load_core
+from tinygen.target import AVR, RISCV, load_board, load_core
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -109,15 +109,22 @@ def test_the_runner_compiles_without_a_warning(compiler, optimize, tmp_path):
         )
 
 
-@pytest.mark.parametrize("board", ["qemu-mps2-an386", "qemu-riscv32-virt"])
+# That only drivers for these processors include.
+OWN_HEADERS = {RISCV: "csr.h", AVR: "<avr/io.h>"}
+
+
+@pytest.mark.parametrize("board", ["qemu-mps2-an386", "qemu-riscv32-virt", "simavr-atmega328p"])
 def test_the_board_port_compiles_without_a_warning(board, tmp_path):
     defines = ["UART_BASE=0x40000000u", "UART_IRQ=37", "TICKS_BASE=0x40000000u", "BOARD_CLOCK_HZ=1u", "BOARD_BAUD=1u"]
     toy_model.write_project(tmp_path, board)
     core = load_core(load_board(board).core)
     (folder,) = tmp_path.glob("platforms/*/core")
-    drivers = [path for path in folder.glob("*.c") if core.architecture == RISCV or "csr.h" not in path.read_text()]
+    others = [header for of, header in OWN_HEADERS.items() if of != core.architecture]
+    drivers = [path for path in folder.glob("*.c") if not any(header in path.read_text() for header in others)]
+    if core.architecture == AVR:
+        drivers = [path for path in drivers if OWN_HEADERS[AVR] in path.read_text()]
     own = list(folder.glob(f"{core.architecture}/*.c"))
-    assert len(own) == 2 and len(drivers) > 6
+    assert (len(own), len(drivers)) == (1, 2) if core.architecture == AVR else len(own) == 2 and len(drivers) > 6
     for source in own + drivers:
         subprocess.run(
             [f"{core.toolchain}gcc", *core.flags, *core.libc, *STRICT, "-Os", *(f"-D{define}" for define in defines),

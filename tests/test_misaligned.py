@@ -8,6 +8,8 @@ kernel writes beside its output shows.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,29 +23,35 @@ from tinygen.goal import Goal
 from tinygen.ops import registry
 from tinygen.ops.case import TFLITE, Case, CaseTensor
 from tinygen.plan import plan
-from tinygen.target import load_core
+from tinygen.target import Core, load_core
 
-BOARD = "qemu-mps2-an386"
-CORE = load_core("cortex-m4")
-ASSEMBLY = [kernel.name for kernel in registry.KERNELS if kernel.assembly and kernel.requires <= CORE.features]
+CORES = {"qemu-mps2-an386": load_core("cortex-m4"), "qemu-mps3-an547": load_core("cortex-m55")}
+"""Of boards, each for the kernels that those before have not."""
+ASSEMBLY = {
+    kernel.name: next(board for board, core in CORES.items() if kernel.requires <= core.features)
+    for kernel in registry.KERNELS
+    if kernel.assembly and any(kernel.requires <= core.features for core in CORES.values())
+}
 MOST_CASES = 4  # of a kernel
 SAMPLES = 3
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(BOARD, tmp_path_factory.mktemp("bench"))
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
+    return cache(lambda board: Bench(board, tmp_path_factory.mktemp("bench")))
 
 
-@pytest.mark.parametrize("kernel", sorted(set(ASSEMBLY)))
-def test_tensors_may_begin_at_any_byte(bench: Bench, kernel: str, tmp_path: Path) -> None:
-    names = [name for name, case in NAMED.items() if is_simple(case) and kernel in kernels_of(name, CORE)]
+@pytest.mark.parametrize("kernel", sorted(ASSEMBLY))
+def test_tensors_may_begin_at_any_byte(benches: Callable[[str], Bench], kernel: str, tmp_path: Path) -> None:
+    board = ASSEMBLY[kernel]
+    bench, core = benches(board), CORES[board]
+    names = [name for name, case in NAMED.items() if is_simple(case) and kernel in kernels_of(name, core)]
     assert names, f"{kernel} has no case with int8 inputs and one output"
     step = max(1, len(names) // MOST_CASES)
     for index, name in enumerate(names[::step][:MOST_CASES]):
         shift = 1 + index % 3
-        built = build_bytes(misaligned(NAMED[name], shift), tmp_path / name, board=BOARD, kernel=kernel)
-        assert offsets(built, kernel) == {shift}, f"{kernel}: {name} is aligned, and tests nothing"
+        built = build_bytes(misaligned(NAMED[name], shift), tmp_path / name, board=board, kernel=kernel)
+        assert offsets(built, kernel, core) == {shift}, f"{kernel}: {name} is aligned, and tests nothing"
         assert differences(built, varied(built, SAMPLES), bench.running(built)) == [], f"{kernel}: {name}"
 
 
@@ -101,9 +109,9 @@ def misaligned(case: Case, shift: int) -> bytes:
     return build_model(tensors, operators, inputs, [whole])
 
 
-def offsets(built: Built, kernel: str) -> set[int]:
+def offsets(built: Built, kernel: str, core: Core) -> set[int]:
     """How far from a word the inputs and the output of the kernel's layer begin."""
-    found = plan(built.model.graph, CORE, Goal(prefer=frozenset({kernel})))
+    found = plan(built.model.graph, core, Goal(prefer=frozenset({kernel})))
     step = next(
         step
         for index, step in enumerate(found.steps)

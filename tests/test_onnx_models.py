@@ -38,7 +38,7 @@ def full_range(graph: Graph, rng: np.random.Generator) -> list[Array]:
             limits = np.iinfo(str(tensor.dtype))
             arrays.append(rng.integers(limits.min, limits.max + 1, tensor.shape).astype(tensor.dtype))
             continue
-        (op,) = {node.op for node in graph.nodes if name in node.inputs}
+        op = next(node.op for node in graph.nodes if name in node.inputs)
         assert isinstance(op, Quantize)
         steps = rng.integers(-132, 133, tensor.shape) - op.zero_point + rng.choice([0, 0.5, rng.random()])
         arrays.append((steps * np.float32(op.scale)).astype(np.float32))
@@ -203,6 +203,32 @@ def moved_before_quantising() -> bytes:
     return finished(net, conv(net, net.quantised(x, X_SCALE, 3)))
 
 
+def functions_that_are_moved() -> bytes:
+    """What quantize_static leaves in float until the next Conv: HardSwish, MaxPool and a change of layout."""
+    net, x = image()
+    y = net.add("HardSwish", net.quantised(conv(net, x), Y_SCALE, 5))
+    y = net.add("MaxPool", y, kernel_shape=[2, 2], pads=[1, 0, 0, 1])
+    y = net.quantised(net.add("Transpose", y, perm=[0, 1, 3, 2]), 0.06, -120)
+    return finished(net, net.add("Conv", y, net.weights(3, 6, 2, 2)), scale=0.3)
+
+
+def pooled_before_quantising() -> bytes:
+    """Twice, for operators of other scales."""
+    net = Net([1, 4, 9, 8], 7)
+    y, z = (net.quantised(net.add("MaxPool", "x", kernel_shape=[2, 2]), scale, 3) for scale in (X_SCALE, 0.013))
+    y, z = (net.quantised(net.add("Conv", a, net.weights(3, 4, 1, 1)), 0.1, 0) for a in (y, z))
+    return net.model(net.quantised(net.add("Concat", y, z, axis=1), 0.1, 0))
+
+
+def shortcut_behind_a_move() -> bytes:
+    """int8 that MaxPool makes and several read stays int8, so that Mul is not fused."""
+    net, x = image(np.uint8, 120)
+    y = net.quantised(conv(net, x), Y_SCALE, 5)
+    x = net.quantised(net.add("MaxPool", y, kernel_shape=[2, 2]), Y_SCALE, 5)
+    y = net.quantised(net.add("Tanh", x), 0.0077, -3)
+    return finished(net, net.add("Mul", x, y), scale=0.0313)
+
+
 def maximum_in_another_scale() -> bytes:
     net, x = image()
     return finished(net, net.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), scale=0.05)
@@ -238,6 +264,17 @@ def parts_of_other_scales() -> bytes:
     return finished(net, net.add("Concat", y, z, axis=1))
 
 
+def grown_image() -> bytes:
+    """A decoder's layers; Relu cuts into the range, which float32 takes no notice of."""
+    net, x = image(np.uint8, 120)
+    y = net.quantised(conv(net, x), Y_SCALE, 100, np.uint8)
+    weights = net.weights(6, 3, 4, 4, scale=SCALES[:3], axis=1)
+    bias = net.weights(3, scale=SCALES[:3] * np.float32(Y_SCALE), dtype=np.int32)
+    y = net.add("Relu", net.add("ConvTranspose", y, weights, bias, strides=[2, 2], pads=[1, 1, 1, 1]))
+    y = net.quantised(y, 0.7, 30, np.uint8)
+    return finished(net, net.add("ConvTranspose", y, net.weights(3, 2, 2, 2), strides=[2, 2]), np.uint8, scale=0.8)
+
+
 def names_like_ours() -> bytes:
     net, x = image()
     y = net.quantised(conv(net, x), Y_SCALE, 5)
@@ -259,11 +296,15 @@ GRAPHS = [
     gemm_turned,
     float_weights_quantised,
     moved_before_quantising,
+    functions_that_are_moved,
+    pooled_before_quantising,
+    shortcut_behind_a_move,
     maximum_in_another_scale,
     uint8_edges,
     int8_edges,
     shape_that_is_computed,
     parts_of_other_scales,
+    grown_image,
     names_like_ours,
 ]
 
@@ -286,6 +327,35 @@ def test_windows_equal_onnx_runtime(op: str, mode: str) -> None:
         net, x = image()
         inputs = [x] if op == "MaxPool" else [x, net.weights(3, 4, *kernel)]
         assert_equal(finished(net, net.add(op, *inputs, **at), scale=0.05), 5)
+
+
+SIZES: list[dict[str, object]] = [
+    {"auto_pad": "SAME_UPPER"},
+    {"auto_pad": "SAME_LOWER"},
+    {"auto_pad": "VALID"},
+    {"pads": [1, 0, 0, 1]},
+    {"output_padding": [1, 0]},
+    {"output_shape": [13, 12]},
+    {"output_shape": [13, 11], "auto_pad": "SAME_UPPER"},
+]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "-".join(map(str, size.values())))
+def test_windows_backwards_equal_onnx_runtime(size: dict[str, object]) -> None:
+    for kernel in ([2, 3], [3, 4], [4, 2]):
+        net, x = image()
+        y = net.add("ConvTranspose", x, net.weights(4, 3, *kernel), strides=[2, 2], **size)
+        assert not assert_equal(finished(net, y), 5).graph.notes
+
+
+def test_integers_are_not_interpolated() -> None:
+    """As models in QOperator form have it: ONNX Runtime does not round to the nearest integer there."""
+    net = Net([1, 4, 5, 5], 1)
+    quant = net.constant(X_SCALE), net.constant(3, np.int8)
+    x = net.add("QuantizeLinear", "x", *quant)
+    x = net.add("Resize", x, "", net.constant([1, 1, 2, 2]), mode="linear")
+    with pytest.raises(UnsupportedModel, match="QDQ form"):
+        pipeline.decode(net.model(net.add("DequantizeLinear", x, *quant)), "net.onnx")
 
 
 def test_the_interface_can_be_int8(tmp_path: Path) -> None:
@@ -321,8 +391,9 @@ def test_what_computes_in_float_there_is_named(make: Callable[[], bytes]) -> Non
     assert any("float32" in note for note in notes)
 
 
-def test_what_computes_in_integers_has_no_note() -> None:
-    assert not pipeline.decode(relu_of_the_range(), "net.onnx").graph.notes
+@pytest.mark.parametrize("make", [relu_of_the_range, grown_image], ids=lambda make: make.__name__)
+def test_what_is_the_same_has_no_note_of_floats(make: Callable[[], bytes]) -> None:
+    assert not any("float32" in note for note in pipeline.decode(make(), "net.onnx").graph.notes)
 
 
 @needs_shared_models

@@ -96,11 +96,16 @@ def built(data: bytes, name: str, board: str, objective: str) -> Manifest:
     return pipeline.build(pipeline.decode(data, name), board, "net", Goal(objective)).manifest
 
 
+def instructions(built: Manifest) -> int:
+    """Of all layers."""
+    return sum(layer.estimate.instructions or 0 for layer in built.layers)
+
+
 @pytest.mark.parametrize(
     ("board", "objective"), [("qemu-mps2-an386", "speed"), ("microbit", "speed"), ("microbit", "balanced")]
 )
 def test_an_onnx_model_becomes_what_its_twin_becomes(board: str, objective: str) -> None:
-    """The same layers and kernels, without a transposition, in as many bytes; where a line rescales, as fast."""
+    """The same layers and kernels, without a transposition, in as many bytes, as fast with lines or an FPU."""
     weights = Weights()
     onnx, tflite = (
         built(data, name, board, objective)
@@ -111,5 +116,7 @@ def test_an_onnx_model_becomes_what_its_twin_becomes(board: str, objective: str)
     assert onnx.const_bytes <= MOST * tflite.const_bytes
     assert [layer.kernel for layer in onnx.layers] == [layer.kernel for layer in tflite.layers]
     for one, other in zip(onnx.layers, tflite.layers, strict=True):
-        if one.proof[:LINE] == other.proof[:LINE]:
+        if one.proof[:LINE] == other.proof[:LINE] and "float32" not in one.proof:
             assert (one.estimate.instructions or 0) <= MOST * (other.estimate.instructions or 0)
+    if board != "microbit":
+        assert instructions(onnx) <= MOST * instructions(tflite)

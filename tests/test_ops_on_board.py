@@ -23,6 +23,7 @@ from operator_cases import FAMILIES, NAMED, build, cases_of_each_kernel, kernels
 from tinygen import elf, manifest, output, pipeline
 from tinygen.board import BoardPeer
 from tinygen.counting.disassembly import disassemble
+from tinygen.errors import BoardFault
 from tinygen.goal import STYLES, Goal
 from tinygen.ops import registry
 from tinygen.stack_use import UNPAINTED, stack_bound
@@ -98,6 +99,25 @@ def test_every_portable_kernel_gives_the_references_bytes_on_riscv(tmp_path: Pat
                 used, bound = peer.session.stack(), stack_bound(image, code, each.manifest)
                 assert used is not None and bound.bytes is not None, f"{each.manifest.name}: {bound}"
                 assert used <= max(bound.bytes, UNPAINTED) <= MOST_STACK, f"{each.manifest.name}: {used}, {bound}"
+
+
+VECTORS = """
+    __asm volatile(".option push\\n\\t.option arch, +zve32x\\n\\t"
+                   "vsetvli t0, zero, e8, m1, ta, ma\\n\\tvmv.v.i v0, 1\\n\\t.option pop" ::: "t0");
+"""
+
+
+@pytest.mark.parametrize(("board", "has_vectors"), [("qemu-riscv32-virt", False), ("qemu-riscv32-virt-v", True)])
+def test_a_core_has_vectors_where_it_says_so(board: str, has_vectors: bool, tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    bench = Bench(board, tmp_path / "bench")
+    built = build(NAMED["add-same_shape"], tmp_path, board=board)
+    head, invoke, rest = built.board_source.read_text().partition(f"void {built.manifest.invoke}(void)\n{{\n")
+    assert invoke
+    built.board_source.write_text(f"{head}{invoke}{VECTORS}{rest}")
+    with nullcontext() if has_vectors else pytest.raises(BoardFault):
+        assert differences(built, varied(built, SAMPLES), bench.running(built)) == []
+    assert has_vectors == ("rvv" in load_core(bench.board.core).features)
 
 
 def _model(name: str) -> pipeline.Model:

@@ -14,7 +14,9 @@ from tinygen import output, pipeline, reference
 from tinygen.ir import Array
 from tinygen.ops import pool_2d
 from tinygen.ops.case import Case
+from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.pool_2d import AveragePool2D, Ties
+from tinygen.ops.window import Axis, Window
 
 CASES = {case.name: case for case in pool_2d.cases() if case.op == "AVERAGE_POOL_2D"}
 SAMPLES = 8
@@ -67,3 +69,21 @@ def test_ties_make_a_difference(tmp_path: Path) -> None:
     differ = [np.any(node.op.reference(*s.arrays)[0] != away.reference(*s.arrays)[0]) for s in varied(built, SAMPLES)]
     assert any(differ)
     assert "ties up" in built.source.read_text()
+
+
+@pytest.mark.parametrize(("scale", "output_scale"), [(0.05, 0.05), (0.05, 0.031), (0.02, 0.5)])
+@pytest.mark.parametrize("shape", [(2, 2), (4, 4), (5, 7)])
+def test_sums_decide_but_near_ties(shape: tuple[int, int], scale: float, output_scale: float) -> None:
+    window = Window(*(Axis(taps, taps) for taps in shape))
+    op = FloatAveragePool(window, float(np.float32(scale)), -3, float(np.float32(output_scale)), 5, (-128, 127))
+    by_sums = op.by_sums()
+    assert by_sums is not None
+    rng = np.random.default_rng(0)
+    centres = rng.integers(-128, 128, (5000, 1))
+    x = np.clip(rng.integers(-40, 41, (5000, window.taps)) + centres, -128, 127).astype(np.int8)
+    (expected,) = op.reference(x.reshape(-1, *shape, 1))
+    sums = x.sum(axis=1, dtype=np.int64)
+    far = ~by_sums.is_near(sums)
+    found = np.clip(sums * by_sums.factor + by_sums.offset >> by_sums.bits, -128, 127)
+    assert np.array_equal(found[far], expected.reshape(-1)[far])
+    assert far.mean() > 1 / 2

@@ -25,15 +25,15 @@ from tinygen.link import Link
 from tinygen.project import project_files
 from tinygen.resources import resource
 from tinygen.session import Session
-from tinygen.target import ARM, COMPILED, EMULATED, RISCV, XTENSA, list_boards, load_board, load_core
+from tinygen.target import ARM, AVR, COMPILED, EMULATED, RISCV, XTENSA, list_boards, load_board, load_core
 
 REAL = [name for name in list_boards() if load_board(name).emulator is None]
 STAND_INS = Path(__file__).parent / "stand_ins"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 
 # Debian's compilers for the instruction sets. That for Xtensa is for an older core than Espressif's.
-COMPILERS = {ARM: "arm-none-eabi-", RISCV: "riscv64-unknown-elf-", XTENSA: "xtensa-lx106-elf-"}
-LIBC = {ARM: (), RISCV: ("--specs=picolibc.specs",), XTENSA: ("-isystem", "/usr/lib/xtensa-lx106-elf/include")}
+COMPILERS = {ARM: "arm-none-eabi-", RISCV: "riscv64-unknown-elf-", XTENSA: "xtensa-lx106-elf-", AVR: "avr-"}
+LIBC = {ARM: (), RISCV: ("--specs=picolibc.specs",), XTENSA: ("-isystem", "/usr/lib/xtensa-lx106-elf/include"), AVR: ()}
 
 # Without a version: the board's file says why.
 UNPINNED = {"bbcmicrobit"}
@@ -140,12 +140,16 @@ class Process:
 @pytest.mark.parametrize(("board", "hertz"), [("pico", 1_000_000), ("esp32dev", 160_000_000)])
 def test_the_runner_of_a_framework_answers_on_this_machine(board: str, hertz: int, tmp_path: Path) -> None:
     described = toy_model.write_project(tmp_path, board)
+    pins = tmp_path / "pins"
+    if board == "pico":
+        with (tmp_path / "src/port/board.h").open("a") as header:
+            header.write("#define BOARD_MARKER 7\n")
     sources = [*(tmp_path / "src").rglob("*.c*"), *(tmp_path / "lib").rglob("*.c"), STAND_INS / "arduino_on_host.cpp"]
     objects = []
     for source in sources:
         objects.append(tmp_path / f"{source.name}.o")
         compiler = ["g++", "-std=gnu++17"] if source.suffix == ".cpp" else ["gcc", "-std=gnu11", "-w"]
-        include = [f"-I{STAND_INS}", f"-I{tmp_path / 'lib/toy/src'}", "-DSTAND_IN_ESP"]
+        include = [f"-I{STAND_INS}", f"-I{tmp_path / 'lib/toy/src'}", "-DSTAND_IN_ESP", f'-DSTAND_IN_PINS="{pins}"']
         subprocess.run(
             [*compiler, *include, "-g", "-fsanitize=address,undefined", "-c", source, "-o", objects[-1]], check=True
         )
@@ -161,6 +165,12 @@ def test_the_runner_of_a_framework_answers_on_this_machine(board: str, hertz: in
             assert ticks is not None and 0 <= ticks < 10 * hertz
             assert talk.outputs() == [toy_model.layers(toy_model.example(3), calls)[1]]
         assert talk.stack() is None
+        talk.load_inputs([toy_model.example(3)])
+        talk.trace()  # layers by themselves are no inference
+    if board == "pico":
+        assert pins.read_text().split() == ["m7=1", "w7=0", *["w7=1", "w7=0"] * 2]
+    else:
+        assert not pins.exists()
 
 
 def test_a_board_without_a_port_is_refused() -> None:

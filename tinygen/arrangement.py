@@ -1,9 +1,14 @@
-"""Orders of elements: arrays with a rearranged tensor's shape, of the elements' numbers in the tensor of before."""
+"""Orders of elements: arrays with a rearranged tensor's shape, of the elements' numbers in the tensor of before.
+
+Most tensors of a network are in one of a few orders, and have as many elements as many others: whoever asks for an
+order while somebody has it gets the same array, which is never written to.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -14,21 +19,53 @@ Axes = tuple[int, ...]
 """A permutation: for each dimension of what is rearranged, which one of before it is."""
 
 
+_SHARED: WeakValueDictionary[tuple[Shape, Axes], IntArray] = WeakValueDictionary()
+"""By shape and axes. Those that nobody has any more are gone."""
+
+
+def _shared(shape: Shape, axes: Axes, made: Callable[[], IntArray]) -> IntArray:
+    found = _SHARED.get((shape, axes))
+    if found is None:
+        found = made()
+        found.setflags(write=False)
+        _SHARED[shape, axes] = found
+    return found
+
+
 def numbers(shape: Shape) -> IntArray:
     """The order of a tensor that is not rearranged."""
-    return np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
+    count = math.prod(shape)
+    if shape == (count,):
+        return _shared(shape, (), lambda: np.arange(count, dtype=np.int64))
+    return _shared(shape, (), lambda: numbers((count,)).reshape(shape))
+
+
+def is_known_as_plain(order: IntArray) -> bool:
+    """Whether it is the order of a tensor that is not rearranged; it may be without being known as such."""
+    return order is _SHARED.get((order.shape, ()))
 
 
 def inverse(order: IntArray) -> IntArray:
     """For each element of before, flat, where it is in the order, flat."""
+    if is_known_as_plain(order):
+        return numbers((order.size,))
     found = np.empty(order.size, np.int64)
-    found[order.reshape(-1)] = np.arange(order.size)
+    found[order.reshape(-1)] = numbers((order.size,))
     return found
+
+
+def composed(first: IntArray, second: IntArray) -> IntArray:
+    """The second order of a tensor that is in the first one already, of whatever shape."""
+    if is_known_as_plain(first):
+        return second
+    return first.reshape(-1)[second]
 
 
 def transposed(shape: Shape, axes: Axes) -> IntArray:
     """The order with the dimensions in another order."""
-    return np.ascontiguousarray(numbers(shape).transpose(axes))
+    if axes == tuple(range(len(shape))):
+        return numbers(shape)
+    return _shared(shape, axes, lambda: np.array(numbers(shape).transpose(axes), order="C"))
 
 
 def axes_of(order: IntArray, shape: Shape) -> Axes | None:
@@ -36,6 +73,8 @@ def axes_of(order: IntArray, shape: Shape) -> Axes | None:
 
     Where dimensions of one go makes no difference to the elements: as the order's shape has them, or first.
     """
+    if is_known_as_plain(order):
+        return _with_ones(tuple(axis for axis, dim in enumerate(shape) if dim > 1), order.shape, shape)
     flat = order.reshape(-1)
     strides = {math.prod(shape[axis + 1 :]): axis for axis, dim in enumerate(shape) if dim > 1}
     found: list[int] = []
@@ -47,7 +86,7 @@ def axes_of(order: IntArray, shape: Shape) -> Axes | None:
         found.insert(0, axis)
         step *= shape[axis]
     axes = _with_ones(tuple(found), order.shape, shape)
-    return axes if np.array_equal(flat, numbers(shape).transpose(axes).reshape(-1)) else None
+    return axes if np.array_equal(flat, transposed(shape, axes).reshape(-1)) else None
 
 
 def _with_ones(axes: Axes, wanted: Shape, shape: Shape) -> Axes:

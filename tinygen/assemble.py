@@ -24,7 +24,7 @@ from tinygen.placement import sections
 from tinygen.project import project_files
 from tinygen.report.memory_picture import memory_picture
 from tinygen.shared_arena import shared_arena_files
-from tinygen.target import Board, Core
+from tinygen.target import FLASH_SPACE, Board, Core
 from tinygen.version import VERSION
 
 if TYPE_CHECKING:  # the pipeline imports this module
@@ -141,7 +141,11 @@ def _content(
         core=core.name,
         include_dirs=tuple(f"{folder}/src" for folder in folders),
         sources=_sources(folders, libraries),
-        cflags=("-std=c99", _OPTIMISATION[part.goal.objective], *core.flags),
+        cflags=(
+            "-std=gnu99" if FLASH_SPACE in core.features else "-std=c99",
+            _OPTIMISATION[part.goal.objective],
+            *core.flags,
+        ),
         host_include_dirs=tuple(f"{folder}/src" for folder in host_folders),
         host_sources=_sources(host_folders, libraries),
         inputs=library.inputs,

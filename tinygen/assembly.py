@@ -2,7 +2,8 @@
 
 A label's comment ends in "runs N times", or "runs once", which `tinygen.emit` prints for the filter `runs`. A block
 goes from its label to the next; the one before the first label runs once. Where layers of different sizes share the
-text, N is a name in braces, printed for the filter `runs_as`, and every layer has its own number for it.
+text, N is a name in braces, printed for the filter `runs_as`, and every layer has its own number for it; a number may
+stand before it that it is multiplied by: "runs 25 * {channels} times".
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 _LABEL = re.compile(r"(\d+|[.\w]+):")
-_RUNS = re.compile(r"runs (?:(once)|(?:([\d,]+)|{(\w+)}) times)")
+_RUNS = re.compile(r"runs (?:(once)|(?:([\d,]+)|(?:([\d,]+) \* )?{(\w+)}) times)")
 _LOW = re.compile(r"r[0-7]\b")
 _HIGH = re.compile(r"\b(r8|r9|r10|r11|r12|lr|ip|fp|sl)\b")
 
@@ -45,18 +46,25 @@ def blocks(text: str, named: Mapping[str, int] = _NO_NAMES) -> tuple[Block, ...]
     Raises ValueError for a label that does not say how often its block runs, or by a name without a number.
     """
 
-    def number(runs: int | str) -> int:
-        if isinstance(runs, str) and runs not in named:
-            raise ValueError(f"no number is known for {{{runs}}}, which counts a block")
-        return named[runs] if isinstance(runs, str) else runs
+    def number(runs: _Runs) -> int:
+        if runs.name and runs.name not in named:
+            raise ValueError(f"no number is known for {{{runs.name}}}, which counts a block")
+        return runs.number * (named[runs.name] if runs.name else 1)
 
     return tuple(Block(label, number(runs), code) for label, runs, code in _parts(text))
 
 
+class _Runs(NamedTuple):
+    """A number, times what a name stands for if there is one."""
+
+    number: int
+    name: str = ""
+
+
 @lru_cache(maxsize=256)
-def _parts(text: str) -> tuple[tuple[str, int | str, tuple[Instruction, ...]], ...]:
-    """Of each block the label, how often it runs, or the name that stands for that, and the instructions."""
-    found: list[tuple[str, int | str, list[Instruction]]] = [("", 1, [])]
+def _parts(text: str) -> tuple[tuple[str, _Runs, tuple[Instruction, ...]], ...]:
+    """Of each block the label, how often it runs, and the instructions."""
+    found: list[tuple[str, _Runs, list[Instruction]]] = [("", _Runs(1), [])]
     for line in text.splitlines():
         code, _, comment = line.partition("@")
         words = code.strip()
@@ -65,8 +73,8 @@ def _parts(text: str) -> tuple[tuple[str, int | str, tuple[Instruction, ...]], .
             runs = _RUNS.search(comment)
             if runs is None:
                 raise ValueError(f"a label without 'runs N times': {line}")
-            count = 1 if runs[1] else runs[3] or int(runs[2].replace(",", ""))
-            found.append((label[1], count, []))
+            count = int((runs[2] or runs[3] or "1").replace(",", ""))
+            found.append((label[1], _Runs(count, runs[4] or ""), []))
             words = words[label.end() :].strip()
         if words and not words.startswith("."):
             mnemonic, _, operands = words.partition(" ")
@@ -117,6 +125,12 @@ def is_branch(instruction: Instruction) -> bool:
     )
 
 
+_NARROW = frozenset(
+    "ldmia stmia uxtb sxtb uxth sxth rev16 lsls asrs lsrs ands bics orrs eors mvns muls rsbs sbcs adcs".split()
+)
+"""With low registers, all their forms that set flags have 16 bits."""
+
+
 @lru_cache(maxsize=1 << 14)
 def _is_narrow(instruction: Instruction) -> bool:
     mnemonic, operands = instruction
@@ -128,6 +142,8 @@ def _is_narrow(instruction: Instruction) -> bool:
         return not re.search(r"r8|r9|r1[0-2]", operands)
     if mnemonic == "mov" and "#" not in operands:
         return True
+    if mnemonic == "add" and "#" not in operands and operands.count(",") == 1:
+        return True
     if _HIGH.search(operands) or not _LOW.search(operands) or re.search(r"\b(lsl|asr|lsr|ror)\b", operands):
         return False
     number = re.search(r"#(-?\d+)", operands)
@@ -138,4 +154,4 @@ def _is_narrow(instruction: Instruction) -> bool:
         return 0 <= value <= 31 and not operands.endswith(f"], #{value}")
     if mnemonic in ("adds", "subs", "movs", "cmp"):
         return 0 <= value <= (255 if mnemonic in ("movs", "cmp") or operands.count(",") == 1 else 7)
-    return mnemonic in ("ldmia", "stmia", "uxtb", "sxtb", "uxth", "sxth", "rev16", "lsls", "asrs", "lsrs", "ands")
+    return mnemonic in _NARROW

@@ -1,4 +1,4 @@
-"""What an invoke costs: instructions and modelled cycles on an emulated board, ticks on a real one, layer by layer."""
+"""What an invoke costs on an emulated board: instructions and modelled cycles, layer by layer."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from tinygen import board as boards
 from tinygen import elf, firmware, manifest, samples, stack
 from tinygen.counting import record
 from tinygen.counting.attribution import Figures, Flash, figures, flash, library_flash, library_ram
-from tinygen.counting.disassembly import disassemble
+from tinygen.counting.disassembly import disassemble, modelled_cycles
 from tinygen.counting.link_map import library_pieces
 from tinygen.counting.plugin import plugin
 from tinygen.errors import ToolFailed, UsageError
@@ -26,7 +24,7 @@ from tinygen.manifest import LayerEstimate, Manifest
 from tinygen.project import project_files
 from tinygen.samples import Sample
 from tinygen.session import Session
-from tinygen.stack_use import StackUse, feed_stack_bound, stack_bound, stack_uses
+from tinygen.stack_use import StackUse, feed_stack_bound, stack_bound
 from tinygen.target import CostTable, load_board, load_core
 
 OnLine = Callable[[str], None]
@@ -72,20 +70,6 @@ class Count:
     result_instructions: int | None  # of a result from samples, about: front end and invoke; None without a front end
 
 
-@dataclass(frozen=True)
-class Timing:
-    """What one invoke took on a board, in its ticks; None where there were too many to count."""
-
-    board: str
-    tick_hz: int | None
-    ticks: int | None
-    layers: tuple[int | None, ...]
-    stacks: tuple[StackUse, ...]
-    """Of the invoke, and of what takes samples."""
-    result_ticks: float | None
-    """Of a result from samples: front end and invoke; None without a front end."""
-
-
 def sample_of(content: Manifest) -> Sample:
     """The input that is measured with: random, and the same for each model with such inputs."""
     return samples.generated(content.inputs, 3, 0)[2]
@@ -101,7 +85,8 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
     image = firmware.firmware_image(out)
     found, outputs = counted(out, content, watch(image, content))
     code = disassemble(path, core.toolchain)
-    spans = {span.index: figures(span, code, core.cost.cycles) for span in found.spans}
+    modelled = modelled_cycles(code, core)
+    spans = {span.index: figures(span, code, modelled, core.cost.cycles["taken"]) for span in found.spans}
     pieces = library_pieces(path.with_suffix(".map"), content.name)
     size = library_flash(image, pieces)
     parts = flash(image, pieces, found, len(content.layers), size)
@@ -224,31 +209,15 @@ def checked(found: record.Record, watched: record.Watch, content: Manifest) -> r
     return found
 
 
-def time(out: Path, content: Manifest, port: str | None = None, on_line: OnLine | None = None) -> Timing:
-    """Flash a board, and ask it for the ticks of an invoke, and of each layer run by itself. Raises like flash()."""
-    with boards.flashed(out, content, port, on_line) as peer:
-        ticks = invoke_once(peer.session, content)
-        used = peer.session.stack()
-        peer.session.reset()
-        peer.session.load_inputs(sample_of(content).bytes)
-        layers = tuple(run.ticks for run in peer.session.trace())
-        of_result = None
-        if content.front_end is not None:
-            of_result = result_ticks(peer.session, content)
-            peer.listen(np.zeros(content.front_end.first, np.int16), reset=True)
-        stacks = stack_uses(out, content, used, peer.feed_stack_bytes)
-        return Timing(content.board, peer.session.hello().tick_hz, ticks, layers, stacks, of_result)
-
-
 @contextlib.contextmanager
-def for_board(out: Path, content: Manifest, name: str) -> Iterator[tuple[Path, Manifest]]:
+def for_board(out: Path, content: Manifest, name: str, apart: bool = False) -> Iterator[tuple[Path, Manifest]]:
     """An output folder for a board: `out` itself, or the same library in a temporary project for one of its core.
 
-    Raises UsageError for a board with another core than the library was generated for, and for firmware that does not
-    talk to tinygen.
+    `apart`: in any case a temporary project. Raises UsageError for a board with another core than the library was
+    generated for, and for firmware that does not talk to tinygen.
     """
     firmware.expect_runner(out)
-    if name == content.board:
+    if name == content.board and not apart:
         yield out, content
         return
     board = load_board(name)

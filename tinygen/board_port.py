@@ -10,6 +10,7 @@ from tinygen.toml_table import Table
 
 _USB = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}")
 _C_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PIN = re.compile(r"[A-Za-z0-9_]+")
 _HEADER = re.compile(r"[A-Za-z0-9_]+\.h")
 
 
@@ -31,6 +32,8 @@ class Port:
     """Opening the port may restart the board."""
     uploads: bool = False
     """Firmware is sent over this port; else over a debug probe, or a USB device of another kind."""
+    marker: str = ""
+    """The framework's name of a pin that is high while the model runs, for a meter of energy; empty: none."""
     bootloader: str = ""
     """What to do by hand where flashing does not start, in a sentence."""
 
@@ -45,6 +48,7 @@ def read_port(table: Table, framework: str) -> Port:
         native_usb=table.flag("native_usb"),
         resets_on_open=table.flag("resets_on_open"),
         uploads=table.flag("uploads"),
+        marker=table.text("marker", default="", pattern=_PIN, form='a pin of the framework, such as "PA8"'),
         bootloader=table.text("bootloader", default=""),
     )
     table.finish()

@@ -29,15 +29,28 @@ def _runs(count: int) -> str:
     return "runs once" if count == 1 else f"runs {count:,} times"
 
 
-def _runs_as(name: str) -> str:
-    """The same for a count that each layer has its own of, in `Body.runs`."""
-    return f"runs {{{name}}} times"
+def _runs_as(name: str, each: int = 1) -> str:
+    """The same for a count that each layer has its own of, in `Body.runs`, times `each`."""
+    return f"runs {{{name}}} times" if each == 1 else f"runs {each:,} * {{{name}}} times"
 
 
 def _load(value: int, register: str) -> str:
     """Instructions that put a 32-bit value into a register."""
     low, high = value & 0xFFFF, value >> 16 & 0xFFFF
     return f"    movw    {register}, #{low}" + (f"\n    movt    {register}, #{high}" if high else "")
+
+
+def _load_low(value: int, register: str) -> str:
+    """Instructions of Armv6-M that put a value from 0 on into a low register."""
+    shift = (value & -value).bit_length() - 1 if value else 0
+    if value > 255 and value >> shift <= 255:
+        return f"    movs    {register}, #{value >> shift}\n    lsls    {register}, {register}, #{shift}"
+    first, *others = value.to_bytes(max((value.bit_length() + 7) // 8, 1), "big")
+    lines = [f"    movs    {register}, #{first}"]
+    for byte in others:
+        lines.append(f"    lsls    {register}, {register}, #8")
+        lines += [f"    adds    {register}, {register}, #{byte}"] if byte else []
+    return "\n".join(lines)
 
 
 @cache
@@ -58,6 +71,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["runs"] = _runs
     environment.filters["runs_as"] = _runs_as
     environment.filters["load"] = _load
+    environment.filters["load_low"] = _load_low
     return environment
 
 

@@ -21,6 +21,7 @@
         ├── LinkLost            the port went away
         ├── WrongModel          another model, or another protocol, is on the board
         └── BoardFault          the board answered with an error of its own
+            └── OutOfOrder      ... that the request does not fit: it may have restarted in between
 
 Only the command line turns these into text and an exit code.
 """
@@ -141,3 +142,7 @@ class WrongModel(LinkError):
 
 class BoardFault(LinkError):
     """The board answered with an error of its own."""
+
+
+class OutOfOrder(BoardFault):
+    """The board does not expect this request: it may have restarted in between."""

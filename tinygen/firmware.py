@@ -22,7 +22,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import IO, Any
 
-from tinygen import elf
+from tinygen import elf, labgrid_place
 from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing, UsageError
 from tinygen.platformio_storage import check_registry
 from tinygen.target import EMULATED_PLATFORM
@@ -36,11 +36,16 @@ _SILENT_SECONDS = 10.0
 _RESTART_SECONDS = 10.0
 _END_SECONDS = 2.0
 
+# It runs what no plugin can watch, and counts cycles.
+_SIMAVR = "simavr"
+
 _PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
+    "avr-gcc": "gcc-avr avr-libc",
     "qemu-system-riscv32": "qemu-system-misc",
     "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
+    _SIMAVR: "simavr libsimavr-dev",
 }
 
 
@@ -100,6 +105,8 @@ def flash(out: Path, port: str | None = None, on_line: OnLine | None = None, cho
     Raises like build(), and NoAnswer when it is not clear which serial port the board has, or it does not come back.
     """
     project = _project(out)
+    if port is not None and port.startswith(labgrid_place.SCHEME):
+        raise UsageError(f"nothing is flashed through {port}", "Flash the board where it is, or with labgrid-client.")
     if project.emulated:
         _run_platformio(project, "flash", ["-t", "upload"], on_line)
         return serial_port(out)
@@ -164,6 +171,12 @@ def current_port(out: Path, port: str | None) -> str:
 def is_emulated(out: Path) -> bool:
     """Whether the project's board runs in an emulator. Raises OutputError when `out` holds no project."""
     return _project(out).emulated
+
+
+def counts_instructions(out: Path) -> bool:
+    """Whether the project's board runs in an emulator that counts them. Raises OutputError without a project."""
+    emulator = _project(out).emulator
+    return emulator is not None and emulator["program"] != _SIMAVR
 
 
 def starts_when_opened(out: Path) -> bool:
@@ -235,7 +248,7 @@ def emulate(out: Path, plugin: str) -> str:
     _check_tools(project)
     _check_plugins(project.emulator["program"])
     machine = ["--program", project.emulator["program"], "--machine", project.emulator["machine"]]
-    machine += ["--icount-shift", str(project.emulator["icount_shift"])]
+    machine += ["--cpu", project.emulator["cpu"], "--icount-shift", str(project.emulator["icount_shift"])]
     done = _emulator(project, "start", *machine, "--plugin", plugin, str(project.elf))
     if done.returncode:
         said = (done.stderr or done.stdout).strip()

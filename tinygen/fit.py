@@ -12,7 +12,7 @@ from tinygen.part_sizes import PartSizes
 from tinygen.placed import Placed
 from tinygen.placement import PARTS, lies_in
 from tinygen.plan import Plan
-from tinygen.project import RUNNER_FOOTPRINT
+from tinygen.project import runner_footprint
 from tinygen.select import Step
 from tinygen.target import FLASH, RAM, Board
 
@@ -59,7 +59,7 @@ def room(board: Board, places: Sequence[tuple[str, str]] = ()) -> int:
     """Bytes of RAM that a board has for arena and states, with the arena where it is placed."""
     wanted = dict(places).get("arena", RAM)
     rooms = {region.name: region.bytes for region in board.regions if region.kind == RAM}
-    rooms[RAM] -= RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes
+    rooms[RAM] -= runner_footprint(board).ram_bytes + board.stack_bytes
     return rooms.get(wanted, max(rooms.values()))
 
 
@@ -83,8 +83,8 @@ def measure(placed: Placed, const_bytes: int, board: Board, beside: Beside = Map
     for name, taken in beside.items():
         parts[RAM][name], parts[FLASH][name] = taken.ram_bytes, taken.const_bytes
         code[FLASH] += taken.code_bytes
-    parts[RAM] |= {"stack": board.stack_bytes, "runner": RUNNER_FOOTPRINT.ram_bytes}
-    parts[FLASH]["runner"] = RUNNER_FOOTPRINT.flash_bytes
+    parts[RAM] |= {"stack": board.stack_bytes, "runner": runner_footprint(board).ram_bytes}
+    parts[FLASH]["runner"] = runner_footprint(board).flash_bytes
     needs = {
         region.name: RegionNeed(region.name, parts[region.name], region.bytes, code[region.name])
         for region in board.regions

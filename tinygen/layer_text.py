@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygen import c_text
 from tinygen.c_text import C_TYPES
+from tinygen.dialect import Dialect
 from tinygen.emit import render
 from tinygen.interface import Interface
 from tinygen.ir import Graph, Tensor
@@ -85,15 +86,22 @@ def call_text(layer: Layer, pointers: Pointers) -> str:
     return f"{layer.symbol}({', '.join(arguments)});"
 
 
-def _signature(layer: Layer) -> str:
+def _signature(layer: Layer, const: str) -> str:
     updated = set(layer.step.kernel.in_place.values())
+    read, inputs = _read_as(layer, const), layer.step.site.inputs
     parameters = [
-        f"{'' if index in updated else 'const '}{C_TYPES[str(layer.step.site.inputs[index].dtype)]} *{parameter}"
-        for parameter, index in layer.operands
+        " ".join((*([] if index in updated else [read[name]]), C_TYPES[str(inputs[index].dtype)], f"*{name}"))
+        for name, index in layer.operands
     ]
     parameters += [f"{C_TYPES[str(tensor.dtype)]} *{name}" for name, tensor in layer.results]
     parameters += ["uint32_t row"] if layer.is_fed else []
     return f"{'HOT_LAYER' if layer.is_hot else 'LAYER'} void {layer.symbol}({', '.join(parameters)})"
+
+
+def _read_as(layer: Layer, const: str) -> dict[str, str]:
+    """What the pointers to a layer's inputs are declared with, by their C names."""
+    inputs = layer.step.site.inputs
+    return {name: "const" if inputs[index].data is None else const for name, index in layer.operands}
 
 
 def layer_call(layer: Layer, pointers: Pointers) -> dict[str, object]:
@@ -108,19 +116,25 @@ def layer_call(layer: Layer, pointers: Pointers) -> dict[str, object]:
 
 
 def layer_text(
-    layer: Layer, graph: Graph, pointers: Pointers, name: str, function: Function | None
+    layer: Layer, graph: Graph, pointers: Pointers, name: str, function: Function | None, dialect: Dialect
 ) -> dict[str, object]:
-    """A layer's function, or a part's, and its comment; `function`: the one in assembly that computes it."""
+    """A layer's function, or a part's, and its comment.
+
+    `function`: the one in assembly that computes it.
+    """
     if function is not None:
         call = function.call(layer, pointers.words(layer.scratch) if layer.scratch else None)
-        text = f"{_signature(layer)}\n{{\n    {call}\n}}\n"
+        text = f"{_signature(layer, dialect.const)}\n{{\n    {call}\n}}\n"
     else:
         text = render(
             layer.step.kernel.template,
             id=layer.id,
             symbol=layer.symbol,
             prefix=name,
-            signature=_signature(layer),
+            signature=_signature(layer, dialect.const),
+            const=dialect.const,
+            const_of=_read_as(layer, dialect.const),
+            factor_type=dialect.factor if layer.step.site.inputs[0].dtype == np.int8 else "int32_t",
             x_type=C_TYPES[str(layer.step.site.inputs[0].dtype)],
             y_type=C_TYPES[str(layer.output.dtype)],
             **_group_values(layer, pointers),

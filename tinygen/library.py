@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygen import c_text, library_json, manifest
 from tinygen.c_text import C_TYPES
+from tinygen.dialect import PORTABLE, Dialect
 from tinygen.emit import render
 from tinygen.goal import Goal
 from tinygen.interface import EXTERNAL, ROWS, STATIC, Interface, SharedArena
@@ -46,7 +47,9 @@ _HELPERS = (
     "exponential",
     "requantise_float",
     "requantise_float_shifted",
+    "requantise_line",
     "high_product",
+    "float_product",
     "taps",
     "sources",
     "reciprocal",
@@ -67,6 +70,7 @@ _HELPER_NEEDS = {
     "requantise_float": ("round_float",),
     "exponential": ("fused",),
     "requantise_float_shifted": ("round_float",),
+    "requantise_line": ("round_float",),
     "reciprocal": ("high_mul",),
     "log": ("high_mul", "divide_by_pot", "reciprocal"),
     "inverse_root": ("high_mul",),
@@ -95,6 +99,7 @@ class Origin:
     """Of a model that takes new frames only."""
     hearing: Hearing | None = None
     """Of a library that takes samples."""
+    dialect: Dialect = PORTABLE
 
     def text(self, name: str) -> str:
         """What a reader needs to make the same files again."""
@@ -210,15 +215,27 @@ def generate(graph: Graph, chosen: Plan, name: str, origin: Origin, hot: frozens
         state_rows=_rows(layout.states),
         state_members=pointers.members("state", layout.state_bytes),
         resets=resets,
-        helpers=[render(f"helpers/{helper}.c.j2", prefix=name) for helper in _needed_helpers(layers)],
+        helpers=[
+            render(f"helpers/{helper}.c.j2", prefix=name, const=origin.dialect.const)
+            for helper in _needed_helpers(layers)
+        ],
         functions=[function.prototype for function in functions],
-        texts=[layer_text(layer, graph, pointers, name, function_of.get(layer.id)) for layer in with_parts(layers)],
+        texts=[
+            layer_text(layer, graph, pointers, name, function_of.get(layer.id), origin.dialect)
+            for layer in with_parts(layers)
+        ],
         layers=[layer_call(layer, pointers) for layer in layers],
         **ports,
         contents=_contents(steps, layers, pointers),
     )
     data = render(
-        "library/constants.inc.j2", **common, placed=placed, constants=constants, const_text=f"{const_bytes:,}"
+        "library/constants.inc.j2",
+        **common,
+        placed=placed,
+        constants=constants,
+        const_text=f"{const_bytes:,}",
+        const=origin.dialect.const,
+        in_flash=origin.dialect.in_flash,
     )
     files = {
         "library.json": library_json.text(name, "A neural network as static-memory C"),

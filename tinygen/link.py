@@ -19,7 +19,7 @@ try:
 except ImportError:  # Windows
     _termios_error = OSError  # type: ignore[assignment, misc]
 
-from tinygen.errors import BoardFault, LinkError, LinkLost, NoAnswer
+from tinygen.errors import BoardFault, LinkError, LinkLost, NoAnswer, OutOfOrder
 from tinygen.frame import Broken, Decoder, Frame, encode
 
 ANSWER = 0x80
@@ -32,14 +32,17 @@ _PORT_ERRORS = (OSError, _termios_error)
 
 _LONGEST_FRAME = 256  # of frame.h's default: payload, header, CRC, what stuffing adds
 
+_WRITE_SECONDS = 5.0
+
 _FAULT_FIELDS = ("number", "pc", "status", "address")
 
+_OUT_OF_ORDER = 5
 _ERRORS = {
     1: "it does not know this request",
     2: "the request has the wrong length",
     3: "it has no such input, output, layer or model",
     4: "the range leaves the buffer",
-    5: "the request is out of order: the board may have restarted in between",
+    _OUT_OF_ORDER: "the request is out of order: the board may have restarted in between",
     6: "the model used up all of the stack, so its results are worthless",
 }
 
@@ -184,7 +187,8 @@ class Link:
     def _error(self, type: int, payload: bytes) -> BoardFault:
         code = payload[1] if len(payload) == 2 and payload[0] == type else 0
         reason = _ERRORS.get(code, f"error {payload.hex() or 'without a number'}")
-        return BoardFault(f"{self.name}: the board refused request 0x{type:02x}: {reason}", "Flash it again and retry.")
+        kind = OutOfOrder if code == _OUT_OF_ORDER else BoardFault
+        return kind(f"{self.name}: the board refused request 0x{type:02x}: {reason}", "Flash it again and retry.")
 
     def _fault(self, payload: bytes) -> BoardFault:
         values = [int.from_bytes(payload[at : at + 4], "little") for at in range(0, 16, 4)]
@@ -217,13 +221,15 @@ class _SerialTransport:
 
 
 def open_link(port: str, baud: int, patience: Patience | None = None) -> Link:
-    """Open a serial port, a pty, or a pyserial URL such as ``socket://127.0.0.1:4000``.
+    """Open a serial port, a pty, or a pyserial URL such as ``socket://127.0.0.1:4000`` or ``rfc2217://lab:4000``.
 
     Raises NoAnswer when it cannot be opened.
     """
+    # pyserial refuses to limit writes with RFC 2217, of which the socket has a limit of its own.
+    limit = None if port.lower().startswith("rfc2217:") else _WRITE_SECONDS
     try:
         # Exclusive: a second host would take answers away from the first.
-        opened = serial.serial_for_url(port, baudrate=baud, timeout=0.05, write_timeout=5.0, exclusive=True)
+        opened = serial.serial_for_url(port, baudrate=baud, timeout=0.05, write_timeout=limit, exclusive=True)
     except (*_PORT_ERRORS, ValueError) as error:
         raise NoAnswer(
             f"cannot open the serial port {port}: {error}",

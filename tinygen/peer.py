@@ -10,7 +10,7 @@ import threading
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO, Protocol, runtime_checkable
 
 from tinygen.errors import ToolFailed
 from tinygen.manifest import Manifest
@@ -40,6 +40,18 @@ class Peer(Protocol):
 
     def run(self, inputs: Sequence[bytes], reset: bool) -> Answer:
         """All outputs, and the output of every layer, for the bytes of all inputs; `reset` forgets earlier inputs."""
+        ...
+
+
+@runtime_checkable
+class RemotePeer(Peer, Protocol):
+    """A peer over a line: it may go away, and what it did is worth remembering."""
+
+    state: bytes
+    """What the model remembers after the last run()."""
+
+    def restore(self, state: bytes) -> None:
+        """Put the model into the state that an earlier run() left."""
         ...
 
 

@@ -14,6 +14,8 @@ from tinygen import passes
 from tinygen.assemble import Part, assemble
 from tinygen.c_text import library_name
 from tinygen.check import check
+from tinygen.core_limits import check_beside, check_core, check_flash_space
+from tinygen.dialect import dialect_of
 from tinygen.errors import InvalidModel, UsageError
 from tinygen.fit import FitReport, fit, fit_together, room
 from tinygen.goal import Goal
@@ -154,6 +156,8 @@ def build_together(
         interface = listening_interface(models, hearing, interface)
     board = load_board(board_name)
     core = load_core(board.core)
+    if hearing is not None or mlperf is not None or goal.places:
+        check_beside(core)
     prefixes = _prefixes(models, names)
     if len(models) > 1 and not interface.is_external:
         interface = dataclasses.replace(interface, shared=shared_by(prefixes))
@@ -167,6 +171,7 @@ def build_together(
         for model, prefix, each in zip(models, prefixes, placed, strict=True)
     ]
     fit_together([part.fit for part in parts], board)
+    check_flash_space(sum(part.library.const_bytes for part in parts), core)
     files, contents = assemble(parts, board, core, interface.shared)
     return tuple(
         Build(files, content, part.fit, part.placed.chosen.layout, part.memory, sizes)
@@ -204,6 +209,7 @@ def _part(
     mlperf: TaskWish | None,
 ) -> Part:
     chosen = placed.chosen
+    check_core(model.file, chosen, core)
     library, origin = board_c(model, prefix, placed, board, goal, interface, together, hearing)
     host = library
     if not all(step.kernel.portable for step in chosen.steps):
@@ -246,7 +252,16 @@ def board_c(
     """The library for a board, and where it comes from, with the regions of its parts."""
     goal = dataclasses.replace(goal, places=placed.places)
     origin = Origin(
-        model.file, model.sha256, model.options, board.name, goal, interface, together, model.stream, hearing
+        model.file,
+        model.sha256,
+        model.options,
+        board.name,
+        goal,
+        interface,
+        together,
+        model.stream,
+        hearing,
+        dialect_of(load_core(board.core)),
     )
     return generate(placed.chosen.graph, placed.chosen, prefix, origin, placed.hot.layers), origin
 

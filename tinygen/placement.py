@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tinygen.errors import UsageError
-from tinygen.project import RUNNER_FOOTPRINT
+from tinygen.project import runner_footprint
 from tinygen.target import FLASH, RAM, Board, Region
 
 PARTS: Mapping[str, str] = MappingProxyType(
@@ -88,8 +88,8 @@ def resolved(places: Mapping[str, str], board: Board, sizes: Mapping[str, int]) 
 def spare(board: Board, sizes: Mapping[str, int], places: Mapping[str, str]) -> dict[str, int]:
     """Bytes of each region that parts of these sizes leave, where they are placed, or lie anyway; runner and stack."""
     free = {region.name: region.bytes for region in board.regions}
-    free[RAM] -= RUNNER_FOOTPRINT.ram_bytes + board.stack_bytes
-    free[FLASH] -= RUNNER_FOOTPRINT.flash_bytes
+    free[RAM] -= runner_footprint(board).ram_bytes + board.stack_bytes
+    free[FLASH] -= runner_footprint(board).flash_bytes
     for part, size in sizes.items():
         for name in lies_in(part, places.get(part, PARTS[part]), board):
             free[name] -= size

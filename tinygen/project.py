@@ -16,7 +16,7 @@ from tinygen.mlperf.firmware import RUNNER as MLPERF
 from tinygen.mlperf.firmware import mlperf_files
 from tinygen.mlperf.task import Task
 from tinygen.resources import resource
-from tinygen.target import EMULATED_PLATFORM, FLASH, RAM, Board, Core
+from tinygen.target import AVR, EMULATED_PLATFORM, FLASH, RAM, Board, Core, load_core
 
 _MOST_PORTS = 255  # the protocol counts inputs and outputs, and the runner models, in a byte
 
@@ -32,6 +32,17 @@ class Footprint:
 # Runner, start-up code and drivers of an emulated board: what to count before anything is compiled. Upper bounds that
 # the tests hold against the linked firmware; the stack is not in here (Board.stack_bytes).
 RUNNER_FOOTPRINT = Footprint(flash_bytes=4864, ram_bytes=768)
+
+# The same with shorter frames, of 8-bit code.
+_SMALL_RUNNER_FOOTPRINT = Footprint(flash_bytes=7168, ram_bytes=608)
+
+_SMALL_FRAMES = 128
+"""Bytes of payload, for boards with little RAM."""
+
+
+def runner_footprint(board: Board) -> Footprint:
+    """What the runner takes on a board. Raises BoardError for a core that is not known."""
+    return _SMALL_RUNNER_FOOTPRINT if load_core(board.core).architecture == AVR else RUNNER_FOOTPRINT
 
 
 def project_files(
@@ -99,6 +110,7 @@ def _settings(board: Board, core: Core, name: str, cflags: Sequence[str], task: 
         board=board,
         runner=None if task is None else MLPERF,
         emulated=emulated,
+        frame_payload=_SMALL_FRAMES if core.architecture == AVR and task is None else None,
         # An absolute link: PlatformIO takes a relative one for the same platform in every project.
         platform=f"symlink://${{PROJECT_DIR}}/platforms/{board.platform}" if emulated else board.platform,
         # The core's own flags come from the board: here they would be added a second time. A framework's sources,

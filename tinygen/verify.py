@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,33 +15,15 @@ import numpy as np
 
 from tinygen import pipeline, reference
 from tinygen.attribution import Attribution, Cause
+from tinygen.difference import Difference, first_difference
 from tinygen.errors import OutputError, UnsupportedModel
 from tinygen.ir import Array, Graph
 from tinygen.manifest import Layer, Manifest
 from tinygen.options import Options, Streaming
-from tinygen.peer import Answer, Peer
+from tinygen.peer import Answer, Peer, RemotePeer
+from tinygen.resume import Resume
 from tinygen.samples import Sample
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first element in which a peer differs from the reference, for one sample."""
-
-    sample: str
-    place: str
-    """The first differing layer, or the output."""
-    element: tuple[int, ...]
-    expected: float
-    found: float
-    count: int
-    """How many elements of that tensor differ."""
-    of: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.place}, element {list(self.element)}: reference {self.expected:g}, found {self.found:g} "
-            f"({self.count} of {self.of} elements differ; sample {self.sample})"
-        )
+from tinygen.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -71,8 +54,6 @@ class PeerReport:
         """Whether there are differences, and the runtime's profile accounts for each of them."""
         return bool(self.causes) and all(cause.explained for cause in self.causes)
 
-
-_KEPT_DIFFERENCES = 20
 
 Progress = Callable[[int, int], None]
 """Called with samples done, and samples in all."""
@@ -106,14 +87,18 @@ def verify(
     samples: Sequence[Sample],
     peers: Sequence[AbstractContextManager[Peer]],
     progress: Progress = lambda done, total: None,
+    resume: Resume | None = None,
 ) -> list[PeerReport]:
-    """Run the samples through the reference and every peer, and compare every layer and output."""
+    """Run the samples through the reference and every peer, and compare every layer and output.
+
+    Several remote peers work at the same time. With `resume`, what each of them has done is written down after each
+    sample, and not done again.
+    """
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(peer) for peer in peers]
+        asking = stack.enter_context(_Asking(opened))
         attributions = [_attribution(model, peer.profile) for peer in opened]
-        found: list[list[Difference]] = [[] for _ in opened]
-        differing = [0] * len(opened)
-        compared: list[set[int]] = [set() for _ in opened]
+        tallies = [_earlier(peer, resume) for peer in opened]
         states = reference.initial_states(model.graph)
         for done, sample in enumerate(samples, 1):
             reset = sample.reset or done == 1
@@ -121,34 +106,65 @@ def verify(
                 states = reference.initial_states(model.graph)
             values = reference.evaluate(model.graph, sample.arrays, states)
             states = reference.next_states(model.graph, values)
-            for index, peer in enumerate(opened):
-                answer = peer.run(sample.bytes, reset)
-                compared[index].update(layer for layer, crc in enumerate(answer.layer_crcs) if crc is not None)
+            waiting = [index for index, tally in enumerate(tallies) if tally.samples < done]
+            for index, answer in asking.answers(waiting, sample.bytes, reset):
+                peer, attribution = opened[index], attributions[index]
                 difference = compare(sample.name, model.graph, manifest, values, answer)
-                attribution = attributions[index]
                 if attribution is not None and (difference is not None or model.graph.states):
                     known = _known(model.graph, manifest, answer)
                     attribution.add(sample.arrays, reset or not model.graph.states, known)
-                if difference is not None:
-                    differing[index] += 1
-                    found[index] += [difference] if len(found[index]) < _KEPT_DIFFERENCES else []
+                compared = [layer for layer, crc in enumerate(answer.layer_crcs) if crc is not None]
+                tallies[index] = tallies[index].after(compared, difference, peer.stack_bytes)
+                if resume is not None and isinstance(peer, RemotePeer):
+                    resume.keep(peer.name, tallies[index], peer.state)
             progress(done, len(samples))
     outputs = sum(port.bytes for port in manifest.outputs)
     return [
         PeerReport(
             peer=peer.name,
             samples=len(samples),
-            layers=len(layers),
-            bytes=len(samples) * (outputs + sum(manifest.layers[layer].output.bytes for layer in layers)),
-            differing=count,
-            differences=tuple(differences),
+            layers=len(tally.layers),
+            bytes=len(samples) * (outputs + sum(manifest.layers[layer].output.bytes for layer in tally.layers)),
+            differing=tally.differing,
+            differences=tally.differences,
             causes=attribution.causes if attribution is not None else (),
-            stack_bytes=peer.stack_bytes,
+            stack_bytes=tally.stack_bytes,
         )
-        for peer, layers, count, differences, attribution in zip(
-            opened, compared, differing, found, attributions, strict=True
-        )
+        for peer, tally, attribution in zip(opened, tallies, attributions, strict=True)
     ]
+
+
+def _earlier(peer: Peer, resume: Resume | None) -> Tally:
+    """What a remote peer has done already; it is put into the state that it was in then."""
+    if resume is None or not isinstance(peer, RemotePeer):
+        return Tally()
+    tally, state = resume.known(peer.name)
+    if tally.samples:
+        peer.restore(state)
+    return tally
+
+
+class _Asking(contextlib.AbstractContextManager["_Asking"]):
+    """Peers are asked one after the other; where there are several remote ones, these meanwhile."""
+
+    def __init__(self, peers: Sequence[Peer]) -> None:
+        self._peers = peers
+        remote = [index for index, peer in enumerate(peers) if isinstance(peer, RemotePeer)]
+        self._remote = remote if len(remote) > 1 else []
+        self._pool = ThreadPoolExecutor(max(1, len(self._remote)))
+
+    def answers(self, wanted: Sequence[int], inputs: Sequence[bytes], reset: bool) -> Iterator[tuple[int, Answer]]:
+        """Of the peers with these indices, for one sample."""
+        futures = {
+            index: self._pool.submit(self._peers[index].run, inputs, reset) for index in wanted if index in self._remote
+        }
+        for index in wanted:
+            future = futures.get(index)
+            yield index, self._peers[index].run(inputs, reset) if future is None else future.result()
+
+    def __exit__(self, *error: object) -> None:
+        # Whoever is still asked ends when the lines are closed, which comes next.
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _attribution(model: pipeline.Model, profile: str | None) -> Attribution | None:
@@ -193,17 +209,3 @@ def compare(
 
 def _label(layer: Layer) -> str:
     return f"layer {layer.index} {layer.op} ({layer.symbol}, {layer.name})"
-
-
-def first_difference(sample: str, place: str, expected: Array, data: bytes) -> Difference:
-    """The first element that differs from what is expected, given the bytes that were found."""
-    found = np.frombuffer(data, expected.dtype).reshape(expected.shape)
-    # Compared as bits, so that NaN equals NaN and -0 differs from 0.
-    bits = f"u{expected.dtype.itemsize}"
-    differs = np.ascontiguousarray(expected).view(bits) != found.view(bits)
-    if not differs.any():
-        return Difference(f"{sample}; its checksum differed, its bytes do not", place, (), 0, 0, 0, expected.size)
-    element = tuple(int(i) for i in np.argwhere(differs)[0])
-    return Difference(
-        sample, place, element, float(expected[element]), float(found[element]), int(differs.sum()), expected.size
-    )

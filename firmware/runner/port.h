@@ -11,6 +11,7 @@ extern "C" {
 
 /* Bits of port_flags(), as sent in the answer to HELLO. */
 #define PORT_EMULATED_TICKS 0x01u /* ticks count an emulator's progress: never convert them to time */
+#define PORT_EMULATED_CYCLES 0x02u /* beside it: they are the processor's cycles, as the emulator counts them */
 
 void port_init(void);
 
@@ -31,6 +32,10 @@ uint32_t port_ticks(void);
 uint32_t port_tick_hz(void);
 
 uint8_t port_flags(void);
+
+/* Called with 1 right before the model runs, and with 0 right after: for a pin that a meter of energy sees. A port may
+ * leave it out. */
+void port_mark(int running);
 
 /* Lowest address that the stack, growing downwards, may take; NULL when it cannot be known. */
 uint8_t *port_stack_floor(void);

@@ -44,6 +44,12 @@ static uint32_t answered_crc;
 
 #define PAYLOAD (answer + FRAME_HEADER)
 
+/* Of ports without such a pin. */
+__attribute__((weak)) void port_mark(int running)
+{
+    (void)running;
+}
+
 static void forget_run(void)
 {
     layers_run = 0;
@@ -97,7 +103,7 @@ static protocol_error_t load_rows(const model_input_t *input, const uint8_t *byt
         const uint32_t at = loaded % input->row_bytes;
         const uint32_t missing = input->row_bytes - at;
         const uint32_t now = count < missing ? count : missing;
-        memcpy((uint8_t *)input->data() + at, bytes, now);
+        memcpy((uint8_t *)input->data() + at, bytes, (size_t)now);
         loaded += now;
         bytes += now;
         count -= now;
@@ -188,9 +194,11 @@ static protocol_error_t invoke(void)
     forget_run();
     stage = IDLE;
     stack_paint();
+    port_mark(1);
     port_ticks_start();
     model->invoke();
     const uint32_t ticks = ticks_together(fed_ticks, port_ticks());
+    port_mark(0);
     stack_mark = stack_used();
     stack_mark = stack_mark > fed_stack ? stack_mark : fed_stack;
     if (stack_overflowed()) {
@@ -328,7 +336,7 @@ static protocol_error_t listen(const uint8_t *request, uint16_t length)
         const int16_t *samples = piece;
         const uint32_t given = all - taken < LISTEN_PIECE ? all - taken : LISTEN_PIECE;
         uint32_t left = given;
-        memcpy(piece, request + 2u * taken, 2u * given);
+        memcpy(piece, request + 2u * taken, (size_t)(2u * given));
         due = model->listen(&samples, &left);
         taken += given - left;
     }

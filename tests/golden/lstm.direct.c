@@ -130,10 +130,10 @@ static int32_t layer_00_input_gate(const int8_t *x, const int8_t *h, int32_t uni
     int32_t from_input = layer_00_input_bias[unit];
     int32_t from_hidden = layer_00_input_hidden_bias[unit];
     for (int32_t i = 0; i < 7; i++) {
-        from_input += x[i] * w[i];
+        from_input += (int32_t)x[i] * w[i];
     }
     for (int32_t i = 0; i < 5; i++) {
-        from_hidden += h[i] * r[i];
+        from_hidden += (int32_t)h[i] * r[i];
     }
     return kws_logistic_int16(layer_00_sum(
         kws_requantise_wide(from_input, 1541289376, 1),
@@ -148,10 +148,10 @@ static int32_t layer_00_forget_gate(const int8_t *x, const int8_t *h, int32_t un
     int32_t from_input = layer_00_forget_bias[unit];
     int32_t from_hidden = layer_00_forget_hidden_bias[unit];
     for (int32_t i = 0; i < 7; i++) {
-        from_input += x[i] * w[i];
+        from_input += (int32_t)x[i] * w[i];
     }
     for (int32_t i = 0; i < 5; i++) {
-        from_hidden += h[i] * r[i];
+        from_hidden += (int32_t)h[i] * r[i];
     }
     return kws_logistic_int16(layer_00_sum(
         kws_requantise_wide(from_input, 1871777750, 1),
@@ -166,10 +166,10 @@ static int32_t layer_00_cell_gate(const int8_t *x, const int8_t *h, int32_t unit
     int32_t from_input = layer_00_cell_bias[unit];
     int32_t from_hidden = layer_00_cell_hidden_bias[unit];
     for (int32_t i = 0; i < 7; i++) {
-        from_input += x[i] * w[i];
+        from_input += (int32_t)x[i] * w[i];
     }
     for (int32_t i = 0; i < 5; i++) {
-        from_hidden += h[i] * r[i];
+        from_hidden += (int32_t)h[i] * r[i];
     }
     return kws_tanh_int16(layer_00_sum(
         kws_requantise_wide(from_input, 1914723490, 1),
@@ -184,10 +184,10 @@ static int32_t layer_00_output_gate(const int8_t *x, const int8_t *h, int32_t un
     int32_t from_input = layer_00_output_bias[unit];
     int32_t from_hidden = layer_00_output_hidden_bias[unit];
     for (int32_t i = 0; i < 7; i++) {
-        from_input += x[i] * w[i];
+        from_input += (int32_t)x[i] * w[i];
     }
     for (int32_t i = 0; i < 5; i++) {
-        from_hidden += h[i] * r[i];
+        from_hidden += (int32_t)h[i] * r[i];
     }
     return kws_logistic_int16(layer_00_sum(
         kws_requantise_wide(from_input, 1183577103, 1),

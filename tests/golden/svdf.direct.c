@@ -102,10 +102,10 @@ LAYER void kws_layer_00_svdf(const int8_t *x, int16_t *state, int8_t *y)
             const int16_t *w = layer_00_weights_time + filter * 5;
             for (int32_t i = 0; i < 4; i++) {
                 memory[i] = memory[i + 1];
-                acc += memory[i] * w[i];
+                acc += (int32_t)memory[i] * w[i];
             }
             memory[4] = layer_00_feature(x, filter);
-            acc += memory[4] * w[4];
+            acc += (int32_t)memory[4] * w[4];
         }
         y[unit] = layer_00_finish(acc);
     }

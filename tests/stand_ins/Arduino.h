@@ -38,6 +38,8 @@ extern "C" {
 unsigned long millis(void);
 unsigned long micros(void);
 void delay(unsigned long ms);
+void pinMode(uint8_t pin, uint8_t mode);
+void digitalWrite(uint8_t pin, uint8_t value);
 }
 
 void setup(void);

@@ -61,6 +61,27 @@ void delay(unsigned long ms)
     usleep((useconds_t)ms * 1000);
 }
 
+#ifdef STAND_IN_PINS /* a file that remembers what pins were set to */
+#include <stdio.h>
+
+static void note(char what, uint8_t pin, uint8_t value)
+{
+    FILE *file = fopen(STAND_IN_PINS, "a");
+    fprintf(file, "%c%d=%d\n", what, pin, value);
+    fclose(file);
+}
+
+void pinMode(uint8_t pin, uint8_t mode)
+{
+    note('m', pin, mode);
+}
+
+void digitalWrite(uint8_t pin, uint8_t value)
+{
+    note('w', pin, value);
+}
+#endif
+
 uint32_t EspClass::getCycleCount()
 {
     return (uint32_t)(micros() * getCpuFreqMHz());

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.arrangement import inverse, numbers
+from tinygen.arrangement import composed, inverse, is_known_as_plain, numbers
 from tinygen.arranging.movement import NOTHING, Moved, moved, moved_by
 from tinygen.arranging.views import views
 from tinygen.interval import IntArray
@@ -51,6 +52,8 @@ class Situation:
                 if name in self.views:
                     self.readers[self.views[name].root].append((node, place))
         self._orders: dict[Key, IntArray] = {}
+        self._keys: dict[int, tuple[weakref.ref[IntArray], Key]] = {}
+        """Of arrays that are still there, by their id."""
         self._copies: dict[tuple[str, Key, Key], Moved] = {}
         self.plain = {root: self.key(self.views[root].order) for root in self.readers}
         """The orders of roots that are as they were."""
@@ -65,8 +68,19 @@ class Situation:
 
     def key(self, order: IntArray) -> Key:
         """The order's key."""
-        found = hashlib.sha256(order.astype(np.int64).tobytes()).digest()
+        found = self._digest(order)
         self._orders.setdefault(found, order)
+        return found
+
+    def _digest(self, order: IntArray) -> Key:
+        known = self._keys.get(id(order))
+        if known is not None and known[0]() is order:
+            return known[1]
+        plain = numbers((order.size,))
+        if order is not plain and (is_known_as_plain(order) or np.array_equal(order.reshape(-1), plain)):
+            return self._digest(plain)
+        found = hashlib.sha256(np.ascontiguousarray(order.reshape(-1)).data).digest()
+        self._keys[id(order)] = weakref.ref(order), found
         return found
 
     def order(self, key: Key) -> IntArray:
@@ -79,7 +93,7 @@ class Situation:
             return NOTHING
         copy = root, own, wanted
         if copy not in self._copies:
-            loops = nested_loops(inverse(self.order(own))[self.order(wanted).reshape(-1)])
+            loops = nested_loops(composed(inverse(self.order(own)), self.order(wanted).reshape(-1)))
             self._copies[copy] = _NEVER if loops is None else moved_by(loops, self.graph.tensors[root])
         return self._copies[copy]
 
@@ -90,7 +104,7 @@ class Situation:
 
     def demanded(self, node: Node, place: int, order: IntArray) -> IntArray:
         """The order of an input's root where the input itself has to be in `order`."""
-        return np.asarray(self.views[node.inputs[place]].order.reshape(-1)[order])
+        return composed(self.views[node.inputs[place]].order, order)
 
     def around(self, root: str, order: IntArray) -> dict[Node, Choice]:
         """For nodes that a root in that order reaches, from one to the next, how they read and write such orders.
@@ -120,7 +134,7 @@ class Situation:
         if len(node.outputs) != 1:
             return None
         if place != OUTPUT:
-            order = inverse(self.views[node.inputs[place]].order)[order]
+            order = composed(inverse(self.views[node.inputs[place]].order), order)
         arranged = node.op.arranged(self.graph.input_tensors(node), place, order)
         return None if arranged is None else self._choice(node, arranged)
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from tinygen.arrangement import Axes, axes_of, inverse
+from tinygen.arrangement import Axes, axes_of, composed, inverse, numbers
 from tinygen.arranging.choices import Choices, Key, Situation
 from tinygen.interval import IntArray
 from tinygen.ir import Graph, Node, Shape, Tensor, read_only
@@ -85,7 +85,7 @@ class _Rebuilding:
         if found is not None and name in (None, found):
             return found
         made, own = self._ordered.get((root, self._situation.key(order)), self._stored[root])
-        taken = inverse(own)[order]
+        taken = composed(inverse(own), order)
         copy = name or self._new(root, order, like)
         self._nodes.append(Node(self._label(copy), self._copy(made, copy, taken), (made,), (copy,)))
         self._there[place] = copy
@@ -102,7 +102,7 @@ class _Rebuilding:
         if known is not None and known.inputs[0] == made:
             assert isinstance(known.op, StridedCopy)
             return known.op
-        if np.array_equal(taken.reshape(-1), np.arange(taken.size)):
+        if np.array_equal(taken.reshape(-1), numbers((taken.size,))):
             return Reshape.to(taken.shape)
         loops = nested_loops(taken.reshape(-1))
         assert loops is not None
@@ -120,7 +120,7 @@ class _Rebuilding:
     def _constant(self, name: str, order: IntArray, node: Node) -> str:
         tensor = self._tensors[name]
         assert tensor.data is not None
-        if order.shape == tensor.shape and np.array_equal(order.reshape(-1), np.arange(order.size)):
+        if order.shape == tensor.shape and np.array_equal(order.reshape(-1), numbers((order.size,))):
             return name
         data = read_only(np.ascontiguousarray(tensor.data.reshape(-1)[order]))
         return self._filed(f"{name} of {node.name}", dataclasses.replace(tensor, data=data), order.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,13 @@ BOARD = click.option(
 )
 PORT = click.option(
     "--port", metavar="PORT", help="Serial port or pyserial URL: /dev/ttyACM0, COM3, socket://127.0.0.1:4000."
+)
+PORTS_OF_BOARDS = click.option(
+    "--port",
+    multiple=True,
+    metavar="PORT",
+    help="Serial port or pyserial URL, of several boards in their order: /dev/ttyACM0, COM3, rfc2217://lab:4000. "
+    "Through a URL nothing is flashed: the firmware has to be there.",
 )
 PROFILE = click.option(
     "--profile",
@@ -182,6 +190,13 @@ TASK = click.option(
     help="For --runner mlperf: which of its tasks the model is for; by default as its shapes tell.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
+
+
+def ports_of_boards(names: Sequence[str], ports: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Boards with their ports, as several --on and --port mean them; None: a board's port is looked for."""
+    if len(ports) > len(names):
+        raise UsageError(f"--port was given {len(ports)} times, for {len(names)} boards", "Give one for each --on.")
+    return [(name, ports[index] if index < len(ports) else None) for index, name in enumerate(names)]
 
 
 def streaming_of(hop: int | None, axis: int | None) -> Streaming | None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tinygen.cli import options
-from tinygen.cli.console import progress, show, show_json
-from tinygen.errors import CannotCompare, UsageError
+from tinygen.cli import options, verdict
+from tinygen.cli.console import progress
+from tinygen.cli.verdict import Verdict
+from tinygen.errors import CannotCompare, LinkError, UsageError
 from tinygen.options import PROFILES
-from tinygen.report.plain import plain
 
 if TYPE_CHECKING:
     from tinygen.manifest import Manifest
-    from tinygen.verify import PeerReport
+    from tinygen.resume import Resume
 
 
 @click.command()
@@ -32,17 +32,28 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random inputs.")
 @click.option(
     "--on",
-    default="host",
-    show_default=True,
-    metavar="host|BOARD",
-    help="With the board that OUT was built for, it is flashed and compared, too.",
+    multiple=True,
+    metavar="BOARD",
+    help="Flash this board, and compare it, too: that of OUT, or another one with its core. Several work side by side.",
+)
+@click.option(
+    "--resume",
+    type=options.PATH,
+    metavar="FILE",
+    help="Write down what boards have done, sample by sample, and go on there when the file exists.",
+)
+@click.option(
+    "--reconnect",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long to wait for a board that went away; by default 60 for real ones.",
 )
 @click.option(
     "--against",
     type=click.Choice(PROFILES),
     help="Insist on comparing with this runtime; that of the model's profile is compared when it is installed.",
 )
-@options.PORT
+@options.PORTS_OF_BOARDS
 @options.OF
 @options.JSON
 def verify(
@@ -50,41 +61,40 @@ def verify(
     inputs: Path | None,
     samples: int | None,
     seed: int,
-    on: str,
+    on: Sequence[str],
+    resume: Path | None,
+    reconnect: float | None,
     against: str | None,
-    port: str | None,
+    port: Sequence[str],
     of: str | None,
     as_json: bool,
 ) -> None:
     """Compare the generated C with the numpy reference: every byte of every layer.
 
     The C is compiled for this machine with address and undefined-behaviour sanitizers. The first layer that differs is
-    named, with the element and both values.
+    named, with the element and both values. A board that is unplugged is waited for, and goes on when it is back.
 
     \b
     tinygen verify out
     tinygen verify out --inputs recordings.npz --samples 100 --seed 7
     tinygen verify out --on qemu-mps2-an386 --against tflm
+    tinygen verify out --on nucleo_f446re --samples 5000 --resume night.json
     """
-    from tinygen import board as boards
+    from tinygen import farm as farming
     from tinygen import host, manifest
     from tinygen import samples as sampling
     from tinygen import verify as verification
     from tinygen.listening import verify as listening
     from tinygen.listening.peers import host_listener
     from tinygen.listening.recordings import recordings
-    from tinygen.report import tables
-    from tinygen.report.stack_text import stack_text
-    from tinygen.runtimes import RUNTIMES
+    from tinygen.resume import Resume, about
     from tinygen.stack_use import stack_uses
     from tinygen.streaming.window_peer import WindowPeer
 
     content = manifest.load(out, of)
-    if on not in ("host", content.board):
-        raise UsageError(
-            f"{out} was built for {content.board}, not for {on}",
-            f"Use --on {content.board}, or build again with --board {on}.",
-        )
+    named = options.ports_of_boards([name for name in on if name != "host"], port)
+    if resume is not None and not named:
+        raise UsageError("--resume is about boards", "Add --on BOARD, or leave it out.")
     count = sampling.enough(content.streaming) if samples is None else samples
     chosen = sampling.generated(content.inputs, count, seed)
     chosen += sampling.from_file(inputs, content.inputs) if inputs else []
@@ -96,27 +106,32 @@ def verify(
         listeners: list[Any] = [host_listener(out, content)] if content.front_end is not None else []
         if model.stream is not None:
             peers.append(nullcontext(WindowPeer(model.graph, model.stream, content)))
-        original = RUNTIMES[against or content.profile]
-        silent, remark, board = None, "", None
-        if against or original.is_installed:
-            try:
-                original.ask(out, content)
-                remark = original.remark
-                peers.append(original.peer(out, content))
-            except CannotCompare as reason:
-                if against:
-                    raise
-                silent = f"Not compared with {original.title}: {reason}."
-        if on != "host":
-            line = report.line(f"building and flashing {content.board}")
-            board = stays.enter_context(boards.flashed(out, content, port, line))
-            peers.append(nullcontext(board))
-            listeners += [nullcontext(board)] if content.front_end is not None else []
+        original = _original(out, content, against)
+        peers += original.peers
+        farm = [
+            stays.enter_context(
+                farming.flashed(
+                    out, content, place, report.line(f"building and flashing {place.name}"), reconnect, report.stage
+                )
+            )
+            for place in farming.places(named)
+        ]
+        peers += [nullcontext(board.peer) for board in farm]
+        listeners += [nullcontext(board.peer) for board in farm] if content.front_end is not None else []
         report.stage("compiling the generated C")
-        reports = verification.verify(
-            model, content, chosen, peers, lambda done, total: report.count("comparing samples", done, total)
-        )
-        used = reports[-1].stack_bytes
+        remembered = None if resume is None else Resume(resume, about(out / manifest.FILE_NAME, chosen))
+        try:
+            reports = verification.verify(
+                model,
+                content,
+                chosen,
+                peers,
+                lambda done, total: report.count("comparing samples", done, total),
+                remembered,
+            )
+        except LinkError as lost:
+            raise _interrupted(lost, remembered, resume, len(chosen)) from lost
+        used = [found.stack_bytes for found in reports[len(reports) - len(farm) :]]
         if listeners:
             reports += listening.verify(
                 listening.listener(out, content, model.graph),
@@ -126,39 +141,43 @@ def verify(
                 seed,
                 lambda done, total: report.count("comparing recordings", done, total),
             )
-    stacks = () if board is None else stack_uses(out, content, used, board.feed_stack_bytes)
-    equal = all(found.equal for found in reports)
-    explained = all(found.equal or found.explained for found in reports)
-    if as_json:
-        for stack in stacks:
-            stack.check()
-        verdicts = [plain(found) | {"equal": found.equal, "explained": found.explained} for found in reports]
-        shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent, "remark": remark}
-        of_invoke, of_feed = (plain(stacks[index : index + 1]) for index in (0, 1))
-        show_json(shown | {"stack": next(iter(of_invoke), None), "feed_stack": next(iter(of_feed), None)})
-    else:
-        _show_reports(reports, content, silent or remark)
-        if stacks:
-            show("\n" + "\n".join(map(stack_text, stacks)))
-        show(f"\n{tables.verify_verdict(equal, explained, content.profile)}")
-    for stack in stacks:
-        stack.check()
-    if not explained:
-        raise click.exceptions.Exit(1)
+        by_board = [
+            stack_uses(board.project, board.content, bytes, board.peer.feed_stack_bytes)
+            for board, bytes in zip(farm, used, strict=True)
+        ]
+    verdict.finish(Verdict(reports, original.silent, original.remark, by_board), content, as_json)
 
 
-def _show_reports(reports: Sequence[PeerReport], content: Manifest, silent: str | None) -> None:
-    """What was compared, the first differences of each peer and their causes, and why a runtime was not asked."""
-    from tinygen.report import tables
+class _Original(NamedTuple):
+    """The runtime that is compared with the reference, too."""
 
-    show(tables.verify_table(reports))
-    for found in reports:
-        for difference in [] if found.explained else found.differences[:3]:
-            show(f"\n{found.peer}: {difference}")
-        if found.causes:
-            show(f"\nWhere the {found.peer} begins to differ, and why:\n")
-            show(tables.causes_table(found.causes))
-    if content.removed:
-        show(f"\n{tables.partial_text(content)}")
-    if silent:
-        show(f"\n{silent}")
+    peers: list[Any]
+    """It, or none."""
+    silent: str | None
+    """Why it is not asked."""
+    remark: str
+    """What is to be known about its answers."""
+
+
+def _original(out: Path, content: Manifest, against: str | None) -> _Original:
+    """That of the profile if it is installed. Raises CannotCompare for the one that the user insists on."""
+    from tinygen.runtimes import RUNTIMES
+
+    original = RUNTIMES[against or content.profile]
+    if not (against or original.is_installed):
+        return _Original([], None, "")
+    try:
+        original.ask(out, content)
+        return _Original([original.peer(out, content)], None, original.remark)
+    except CannotCompare as reason:
+        if against:
+            raise
+        return _Original([], f"Not compared with {original.title}: {reason}.", "")
+
+
+def _interrupted(lost: LinkError, remembered: Resume | None, file: Path | None, count: int) -> LinkError:
+    """The same error, with how to go on."""
+    if remembered is None:
+        return type(lost)(lost.message, f"{lost.remedy} With --resume FILE, a next time goes on where this one ended.")
+    said = f"{lost.message}\n{remembered.done()} of {count} samples were done, and are written down in {file}."
+    return type(lost)(said, f"{lost.remedy} Then give the same command again: it goes on there.")

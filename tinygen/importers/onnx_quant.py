@@ -8,15 +8,18 @@ values does so with the integers. Everything is int8: what the file has as uint8
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call
+from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised
 from tinygen.importers.onnx_file import RawNode, shortened
+from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
+from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_scales import bounds_of, is_implied, moved_constant, quant_of, same_scales
 from tinygen.ir import Quant, Tensor, read_only
@@ -29,9 +32,13 @@ FOLLOWING = frozenset(
     )
 )
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
-_MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"}
-_FUSED = ("AveragePool", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
-_FUSED_ON_UINT8 = ("Conv", "ConvTranspose", "MatMul")
+_FUSED = ("AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
+_FUSED_ON_UINT8 = ("Conv", "MatMul")
+_PAIRS = ("Add", "Max", "Min", "Mul", "Sub")
+_BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
+"""Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
+_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub", *SCALED.values())
+"""What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
 """What stands at the edges of models on uint8: operators that no file has."""
@@ -57,6 +64,8 @@ class Matcher:
         """Results of operators that ONNX Runtime does not fuse, as it has int8 and uint8 around them."""
         self._quantised: dict[tuple[str, float, int], Tensor] = {}
         """What float32 values were quantised to."""
+        self._functions: dict[str, RealFunction] = {}
+        """Real values that nothing holds: they follow from integers."""
         self._readers: dict[str, list[RawNode]] = {}
         for node in graph.nodes:
             for name in dict.fromkeys(filter(None, node.inputs)):
@@ -114,13 +123,15 @@ class Matcher:
             if moved is not None:
                 self._values[node.outputs[0]] = moved
                 return []
+        if self._is_function(node, operands):
+            return []
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
         if first is not None and first.dtype == INT8 and (_follows(node) or self._is_integer(node.outputs[0])):
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             return [*early, Call(node, inputs, outputs)]
-        results = [self._result(name) for name in node.outputs]
+        results = [self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
@@ -143,6 +154,42 @@ class Matcher:
 
     def _is_integer(self, name: str) -> bool:
         return self._graph.types[name].dtype in (INT8, UINT8)
+
+    # Functions of integers
+
+    def _is_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
+        """Whether a node's result is a function of integers that others compute on, or move; notes it."""
+        name = node.outputs[0]
+        is_plain = node.op in _BY_VALUE and not any(name in self._functions for name in node.inputs)
+        has_reals = node.op in _PAIRS and any(
+            x is not None and x.dtype == FLOAT32 and x.data is not None for x in operands
+        )
+        if is_plain and not has_reals and self._ends_in_integers(name):
+            return False
+        if name in self._graph.outputs or not all(map(self._takes_function, self._readers.get(name, []))):
+            return False
+        found = applied(
+            node, [None if x is None else self._functions.get(x.name) or of_integers(x) or x for x in operands]
+        )
+        shape, dtype = self._graph.types[name]
+        if found is None or shape != found.base.shape:
+            return False
+        self._functions[name] = found
+        self._values[name] = Tensor(name, shape, dtype)
+        return True
+
+    def _takes_function(self, reader: RawNode) -> bool:
+        """Whether a node reads real values that nothing holds."""
+        return reader.op in FUNCTIONS or reader.op == QUANTIZE or self._quantiser_behind(reader) is not None
+
+    def _ends_in_integers(self, name: str) -> bool:
+        """Whether QuantizeLinear reads a value, or what Relu and Clip leave of it."""
+        while self._quantiser(name) is None:
+            readers = self._readers.get(name, [])
+            if len(readers) != 1 or name in self._graph.outputs or not bounds_of(readers[0], self._graph.constants):
+                return False
+            name = readers[0].outputs[0]
+        return True
 
     # Scales
 
@@ -190,7 +237,15 @@ class Matcher:
             self._values[name] = self._quantised[key]
             return []
         self._quantised[key] = self._values[name] = y
-        return [Call(node, (x,), (y,))]
+        return [self._made(x, node, y)]
+
+    def _made(self, x: Tensor, quantiser: RawNode, y: Tensor) -> Call:
+        """What makes integers of real values, or of others."""
+        if x.name not in self._functions:
+            return Call(quantiser, (x,), (y,))
+        call, note = quantised(self._functions[x.name], quantiser, y)
+        self._notes += [] if note is None else [note]
+        return call
 
     def _integers(self, name: str, quant: Quant, node: RawNode) -> Tensor:
         """The tensor for the result `name` of QuantizeLinear."""
@@ -201,10 +256,14 @@ class Matcher:
             raise Refused(f"it has {quant.scale.size} scales, supported is one for the whole tensor")
         is_outer = name in self._graph.outputs
         tensor = Tensor(f"{name}~int8" if is_outer and dtype == UINT8 else name, shape, INT8, quant)
-        # On x86 uint8 takes the place of int8 between QuantizeLinear and the only operator that reads it.
-        becomes_uint8 = not is_outer and not node.in_integers and self._edges(node) == 1
-        self._kinds[tensor.name] = np.dtype(np.uint8) if becomes_uint8 else dtype
+        self._kinds[tensor.name] = self._kind_of(node)
         return tensor
+
+    def _kind_of(self, quantiser: RawNode) -> np.dtype[np.generic]:
+        """What ONNX Runtime has the result as: on x86 uint8, if only one operator reads it."""
+        name = quantiser.outputs[0]
+        becomes_uint8 = name not in self._graph.outputs and not quantiser.in_integers and self._edges(quantiser) == 1
+        return np.dtype(np.uint8) if becomes_uint8 else self._graph.types[name].dtype
 
     def _edges(self, quantiser: RawNode) -> int:
         """How many operators, and outputs of the model, read what DequantizeLinear makes of a quantiser's result.
@@ -235,8 +294,8 @@ class Matcher:
             self._values[same.outputs[0]] = tensor
             self._done.update(same.outputs)
 
-    def _result(self, name: str) -> tuple[Tensor, tuple[float, float]]:
-        """The tensor for a result, and the bounds of Relu and Clip behind it."""
+    def _result(self, name: str, node: RawNode) -> tuple[Tensor, tuple[float, float]]:
+        """The tensor for a result of a node, and the bounds of Relu and Clip behind it."""
         bounds, absorbed, last = UNBOUNDED, [], name
         while (quantiser := self._quantiser(last)) is None:
             readers = self._readers.get(last, [])
@@ -257,6 +316,8 @@ class Matcher:
         tensor = self._integers(quantiser.outputs[0], quant, quantiser)
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
+        if node.op in _NEVER_FUSED:
+            return tensor, bounds
         if absorbed and not is_implied(bounds, quant):
             self._note_float(name, "Relu or Clip behind it cuts into the range of QuantizeLinear")
         elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
@@ -286,32 +347,41 @@ class Matcher:
         self._kinds[kept] = self._kinds.get(x.name, np.dtype(np.int8))
         self._values[name] = tensor
         if is_claimed and quantiser is not None:
+            self._kinds[kept] = self._kind_of(quantiser)
             self._claim(quantiser, tensor)
         return tensor
 
     def _quantised_early(self, node: RawNode, x: Tensor) -> list[Call]:
-        """QuantizeLinear before operators that move a float32 value, where it stands behind them."""
-        if x.dtype != FLOAT32 or x.data is not None or node.op not in _MOVES:
+        """QuantizeLinear before operators that move or compare real values, where it stands behind them.
+
+        It keeps their order, so that the results are the same.
+        """
+        if x.dtype != FLOAT32 or x.data is not None:
             return []
-        last = node
-        while len(last.outputs) == 1:
-            quantiser = self._quantiser(last.outputs[0])
-            if quantiser is not None:
-                break
-            readers = self._readers.get(last.outputs[0], [])
-            if len(readers) != 1 or readers[0].op not in _MOVES or last.outputs[0] in self._graph.outputs:
-                return []
-            last = readers[0]
-        else:
+        quantiser = self._quantiser_behind(node)
+        if quantiser is None:
             return []
         name = quantiser.outputs[0]
         dtype = self._graph.types[name].dtype
         quant = quant_of(quantiser, self._graph.constants, dtype, len(x.shape))
         if quant.scale.size > 1 or dtype not in (INT8, UINT8):
             return []
-        y = Tensor(f"{x.name}~int8", x.shape, INT8, quant)
+        y = Tensor(f"{x.name}~int8 as {name}", x.shape, INT8, quant)
         self._kinds[y.name] = np.dtype(np.uint8)
-        return [Call(quantiser, (x,), (y,))]
+        return [self._made(x, quantiser, y)]
+
+    def _quantiser_behind(self, node: RawNode) -> RawNode | None:
+        """The QuantizeLinear behind an operator that moves or compares values, and behind others that follow it."""
+        while _follows(node) and len(node.outputs) == 1:
+            name = node.outputs[0]
+            quantiser = self._quantiser(name)
+            if quantiser is not None:
+                return quantiser
+            readers = self._readers.get(name, [])
+            if len(readers) != 1 or name in self._graph.outputs:
+                return None
+            node = readers[0]
+        return None
 
 
 def _follows(node: RawNode) -> bool:

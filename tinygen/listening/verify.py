@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygen.audio import load
+from tinygen.difference import Difference, first_difference
 from tinygen.ir import Array, Graph
 from tinygen.listening.frames import Frames
 from tinygen.listening.heard import Heard
@@ -17,7 +18,7 @@ from tinygen.listening.listener import Listener
 from tinygen.listening.peers import ListeningPeer
 from tinygen.listening.recordings import cut
 from tinygen.manifest import Manifest
-from tinygen.verify import Difference, PeerReport, Progress, first_difference
+from tinygen.verify import PeerReport, Progress
 
 
 def listener(out: Path, content: Manifest, graph: Graph) -> Listener:

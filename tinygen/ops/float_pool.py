@@ -12,6 +12,7 @@ from tinygen.access import Spacing
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
 from tinygen.float32 import FloatArray, dequantize
+from tinygen.interval import BoolArray
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -19,6 +20,7 @@ from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.curve import CODES
 from tinygen.ops.overlaps import by_window
+from tinygen.ops.pool_sums import Sums
 from tinygen.ops.traits import Channelwise, Increasing
 from tinygen.ops.window import Window, WindowLoops
 
@@ -90,7 +92,12 @@ class FloatAveragePool(Increasing, Channelwise):
         return self.scale / (self.output_scale * (self.window.taps if self.counts_border else taps))
 
     def of_sums(self, sums: IntArray, taps: int) -> IntArray | None:
-        """The results for sums of x - zero_point over `taps` taps; None where they are more than a function of these.
+        """The results for sums of x - zero_point over `taps` taps; None where these do not decide them all."""
+        results, certain = self.certain(sums, taps)
+        return results if certain.all() else None
+
+    def certain(self, sums: IntArray, taps: int) -> tuple[IntArray, BoolArray]:
+        """The results for sums of x - zero_point over `taps` taps, and which of them are certain.
 
         Every float32 operation is off by 2**-24 of its result at most. So all orders and all values of one sum give
         the same as long as the exact quotient is not so near to a tie.
@@ -101,9 +108,17 @@ class FloatAveragePool(Increasing, Channelwise):
         error = _SAFETY * _ROUNDING * (farthest * (taps + 4) + farthest + abs(zero_point) + 1)
         rest = np.abs(exact - np.floor(exact) - 0.5)
         counts = np.abs(exact + self.output_zero_point) < 2 * 256  # else it is clamped, whichever way it is rounded
-        if (counts & (rest <= error)).any():
-            return None
-        return np.asarray(np.clip(np.rint(exact).astype(np.int64) + self.output_zero_point, *self.clamp))
+        results = np.clip(np.rint(exact).astype(np.int64) + self.output_zero_point, *self.clamp)
+        return np.asarray(results), ~(counts & (rest <= error))
+
+    def by_sums(self) -> Sums | None:
+        """The results of windows inside the image, for sums of int8 values as they are."""
+        taps, (low, high) = self.window.taps, full_range(INT8)
+        sums = np.arange(low * taps, high * taps + 1)
+        results, certain = self.certain(sums - taps * self.zero_point, taps)
+        gain = self.gain(taps)
+        offset = self.output_zero_point - taps * self.zero_point * gain
+        return Sums.of(sums, gain, offset, results, certain, self.clamp)
 
     def describe(self) -> str:
         """Window in words."""
@@ -115,6 +130,8 @@ def _prepare(site: Site) -> Body:
     (x,) = site.inputs
     loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
     helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
+    sums = op.by_sums() if loops.has_inside else None
+    has_table = loops.has_edge or sums is None
     return Body(
         values={
             "window": loops,
@@ -123,10 +140,13 @@ def _prepare(site: Site) -> Body:
             "zero_point": float_literal(op.output_zero_point + op.offset),
             "offset": op.offset,
             "counts_border": op.counts_border,
+            "sums": sums,
+            "real": (float_literal(op.scale), op.zero_point),
+            "has_table": has_table,
             "low": op.clamp[0],
             "high": op.clamp[1],
         },
-        constants={"reals": op.reals()},
+        constants={"reals": op.reals()} if has_table else {},
         helpers=frozenset(helpers),
     )
 

@@ -146,13 +146,12 @@ def _prepare_quantize(site: Site) -> Body:
         "elements": site.inputs[0].elements,
         "scale": float_literal(op.scale),
         "zero_point": op.zero_point,
-        "low": low,
-        "high": high,
-        # Whatever the zero point, quotients beyond twice the range are saturated.
-        "bound": 2 * (high - low + 1),
+        # Bounds are integers: it does not matter whether values are rounded before or after.
+        "low": float_literal(low - op.zero_point),
+        "high": float_literal(high - op.zero_point),
         "to_even": op.to_even,
     }
-    return Body(values, helpers=frozenset({"clamp", "round_float"} if op.to_even else {"clamp"}))
+    return Body(values, helpers=frozenset({"round_float"} if op.to_even else ()))
 
 
 def _prepare_requantize(site: Site) -> Body:

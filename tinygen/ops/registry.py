@@ -29,6 +29,7 @@ FAMILIES = (
     "float_pool",
     "float_resize",
     "float_softmax",
+    "float_transpose_conv",
     "fully_connected",
     "gather",
     "l2_normalization",
@@ -58,6 +59,10 @@ FAMILIES = (
 """The modules of this package that are operator families: each has KERNELS, cases() and random_case(rng)."""
 
 SPECIALISED: tuple[str, ...] = (
+    "armv6m.add",
+    "armv6m.depthwise",
+    "armv6m.packed",
+    "armv6m.winograd",
     "armv7em.add",
     "armv7em.border_patches",
     "armv7em.copies",

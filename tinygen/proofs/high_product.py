@@ -16,12 +16,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray, Rescaling
-from tinygen.proofs.line import BoolArray, Marks, Window, possible_multipliers
+from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains, sides_of
 from tinygen.proofs.staircase import Staircases
 
 _SHIFTS_BELOW = 3
@@ -40,8 +40,6 @@ _FEW, _MANY = 32, 4096
 class HighProduct:
     """Constants of the form, proved for every channel of a layer; arrays are int64 (channels,)."""
 
-    in_float: ClassVar[bool] = False
-    """Whether it is the other form, of `tinygen.proofs.float_product`."""
     scale: int | IntArray
     """g: the accumulator register holds g times the sum; one for all, or per channel where the caller left it open"""
     shift: int
@@ -96,6 +94,11 @@ class HighProduct:
         )
 
     @property
+    def in_float(self) -> BoolArray:
+        """(channels,): which ones have the other form, of `tinygen.proofs.mixed_product`."""
+        return np.zeros(self.start.shape, np.bool_)
+
+    @property
     def _step(self) -> IntArray:
         return np.zeros_like(self.start) if self.step is None else self.step
 
@@ -139,6 +142,18 @@ def prove_high_product(
     scales = scale if isinstance(scale, int) else tuple(scale)
     wanted = None if shifts is None else tuple(shifts)
     return _prove(requant, zero_point, clamp, low_bytes, high_bytes, scales, wanted, with_step, start_multiple)
+
+
+def with_lines(
+    requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: IntArray, high: IntArray, scale: int
+) -> BoolArray:
+    """(channels,): which ones may have a form without a step, as far as no multiplier is asked to be an integer."""
+    stairs = _staircases(requant, zero_point, clamp, low.astype(np.int64).tobytes(), high.astype(np.int64).tobytes())
+    factors = np.broadcast_to(np.array(requant.factors), low.shape)
+    search = _Search(stairs, factors, zero_point, (scale,), 1)
+    channels = np.arange(len(low))
+    marks = Marks.of(stairs, zero_point, *clamp)
+    return search.have_lines(marks, channels, search.shifts(stepped=False)[0], stepped=False) & ~stairs.constant
 
 
 @lru_cache(maxsize=1024)
@@ -204,7 +219,7 @@ class _Search:
     ) -> HighProduct | None:
         bottom, top = -128 if clamps[0] is None else clamps[0], 127 if clamps[1] is None else clamps[1]
         marks = Marks.of(self.stairs, self.zero_point, bottom, top)
-        for shift in self._shifts(stepped) if shifts is None else shifts:
+        for shift in self.shifts(stepped) if shifts is None else shifts:
             found = self._with_shift(marks, shift, stepped)
             if found is not None:
                 found = replace(found, low_clamp=clamps[0], high_clamp=clamps[1])
@@ -212,7 +227,7 @@ class _Search:
                     return found
         return None
 
-    def _shifts(self, stepped: bool) -> list[int]:
+    def shifts(self, stepped: bool) -> list[int]:
         """The largest that multipliers and results leave room for, rounded down to a multiple of four; then others.
 
         Of several scales, the small ones come first; with a step, which must be an integer, the large ones.
@@ -242,7 +257,7 @@ class _Search:
             high=self.stairs.high,
         )
         open_ = np.flatnonzero(~constant)
-        if not self._has_lines(marks.of_channels(open_), open_, shift, stepped):
+        if not self.have_lines(marks.of_channels(open_), open_, shift, stepped).all():
             return None
         vain = 0
         for scale in self.scales:
@@ -267,20 +282,20 @@ class _Search:
             open_ = open_[~line.found]
         return None if open_.size else result
 
-    def _has_lines(self, marks: Marks, channels: IntArray, shift: int, stepped: bool) -> bool:
-        """Whether each channel has one, if only multipliers were fine enough."""
+    def have_lines(self, marks: Marks, channels: IntArray, shift: int, stepped: bool) -> BoolArray:
+        """Which of these channels have one, if only multipliers were fine enough."""
         shift += _FINER
         nominal = np.floor(np.ldexp(self.factors[channels], 32 + shift)).astype(np.int64)
         most = INT32_MAX * max(self.scales) << _FINER
-        return bool(possible_multipliers(_sides(marks, stepped), nominal, 1, 32 + shift, most)[1].all())
+        return possible_gains(sides_of(marks, stepped), nominal, 1, 32 + shift, most)[1]
 
     def _lines(
         self, marks: Marks, channels: IntArray, scale: int, shift: int, stepped: bool, only: bool
     ) -> _Line | None:
         """Lines for these channels; None as soon as one has none, if this scale is the `only` one."""
-        sides = _sides(marks, stepped)
+        sides = sides_of(marks, stepped)
         nominal = np.floor(np.ldexp(self.factors[channels], 32 + shift) / scale).astype(np.int64)
-        base, possible = possible_multipliers(sides, nominal, scale, 32 + shift)
+        base, possible = possible_gains(sides, nominal, scale, 32 + shift, INT32_MAX)
         if only and not possible.all():
             return None
         starts = self._starts(marks, channels, scale, stepped)
@@ -306,11 +321,6 @@ class _Search:
             negative, other = marks.nearest
             least, most = np.maximum(least, -scale * other), np.minimum(most, -scale * negative - 1)
         return least, most
-
-
-def _sides(marks: Marks, stepped: bool) -> tuple[Marks, ...]:
-    """A line for all accumulators, or one for those from zero on and one for the negative ones."""
-    return (marks.on_side(negative=False), marks.on_side(negative=True)) if stepped else (marks,)
 
 
 def _extend(

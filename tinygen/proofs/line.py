@@ -6,14 +6,15 @@ value * 2**shift - acc * gain wherever the output must have reached the value, b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import INT32_MAX, IntArray
+from tinygen.fixedpoint import IntArray
 from tinygen.proofs.staircase import Staircases
 
 _EXACT = 2.0**62
@@ -81,6 +82,14 @@ class Marks:
             self.missed_counts & ((self.missed < 0) == negative),
         )
 
+    def within(self, low: IntArray, high: IntArray) -> Marks:
+        """What must be reached below high, and missed from low on, both (channels,)."""
+        return replace(
+            self,
+            reached_counts=self.reached_counts & (self.reached < high[:, None]),
+            missed_counts=self.missed_counts & (self.missed >= low[:, None]),
+        )
+
     @property
     def nearest(self) -> tuple[IntArray, IntArray]:
         """(channels,) the negative accumulator next to zero and the first from zero on; far off where none is."""
@@ -116,13 +125,28 @@ def _extreme(
     return np.take_along_axis(limits, index, 1)[:, 0], np.take_along_axis(acc, index, 1)[:, 0]
 
 
-def possible_multipliers(
-    sides: Sequence[Marks], nominal: IntArray, scale: int, shift: int, greatest: int = INT32_MAX
-) -> tuple[IntArray, BoolArray]:
-    """For each channel a multiplier near the nominal one for which windows are not empty, and whether there is any.
+def sides_of(marks: Marks, stepped: bool) -> tuple[Marks, ...]:
+    """A line for all accumulators, or one for those from zero on and one for the negative ones."""
+    return (marks.on_side(negative=False), marks.on_side(negative=True)) if stepped else (marks,)
 
-    The width of a window is a concave function of the multiplier. Where it is negative, the two marks that make it so
-    tell on which side others may be better, and how far off.
+
+def parts_of(marks: Marks, borders: IntArray) -> tuple[Marks, ...]:
+    """One line for the accumulators from each border on, (n, channels), from the top down, and one for the rest.
+
+    No line may lie above one before it, nor below one after it, so that the whole keeps the order.
+    """
+    ends = np.full(borders.shape[1:], _FAR)
+    edges = [ends, *borders, -ends]
+    return tuple(marks.within(low, high) for high, low in itertools.pairwise(edges))
+
+
+def possible_gains(
+    sides: Sequence[Marks], nominal: IntArray, scale: int, shift: int, greatest: int
+) -> tuple[IntArray, BoolArray]:
+    """For each channel a gain / `scale` near the nominal one for which windows are not empty, and whether there is any.
+
+    None is greater than `greatest`. The width of a window is a concave function of the gain. Where it is negative, the
+    two marks that make it so tell on which side others may be better, and how far off.
     """
     delta = np.zeros_like(nominal)
     least, most = 1 - nominal, greatest - nominal

@@ -21,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray, Rescaling
-from tinygen.proofs.line import BoolArray, Marks, Window, possible_multipliers
+from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains
 from tinygen.proofs.staircase import Staircases
 
 _SHIFTS = (12, 8, 16, 10, 6, 4, 2)
@@ -177,7 +177,7 @@ class _Search:
         open_ = np.flatnonzero(~self.stairs.constant)
         nominal = np.floor(np.ldexp(self.factors[open_], 31 + _FINER)).astype(np.int64)
         sides = tuple(side.of_channels(open_) for side in self.sides)
-        return not possible_multipliers(sides, nominal, 1, 31 + _FINER, INT32_MAX << _FINER)[1].all()
+        return not possible_gains(sides, nominal, 1, 31 + _FINER, INT32_MAX << _FINER)[1].all()
 
     def forms(self) -> Iterator[tuple[int, int]]:
         """(k, n) for which multipliers and lanes have room, in the order in which they are worth trying."""
@@ -203,7 +203,7 @@ class _Search:
         total = 31 + shift
         sides = tuple(side.of_channels(channels) for side in self.sides)
         nominal = np.floor(np.ldexp(self.factors[channels], total - scale_bits)).astype(np.int64)
-        base, _ = possible_multipliers(sides, np.maximum(nominal, 1), 1 << scale_bits, total)
+        base, _ = possible_gains(sides, np.maximum(nominal, 1), 1 << scale_bits, total, INT32_MAX)
         start, multiplier, step = (np.zeros(len(channels), np.int64) for _ in range(3))
         found = np.zeros(len(channels), np.bool_)
         for tried in (*(base + delta for delta in _MULTIPLIERS), self._flattest(channels, scale_bits, total)):

@@ -7,10 +7,9 @@ import textwrap
 from rich.table import Table
 from rich.text import Text
 
-from tinygen.bench import Count, LayerCount, Timing
+from tinygen.bench import Count, LayerCount
 from tinygen.counting.attribution import Figures
-from tinygen.manifest import Manifest
-from tinygen.report.stack_text import bound_text, stack_text
+from tinygen.report.stack_text import bound_text
 from tinygen.report.tables import plain_table
 
 _WIDTH = 120
@@ -74,28 +73,3 @@ def count_notes(count: Count) -> str:
         )
         lines.insert(0, f"{result} the invoke.")
     return "\n".join(textwrap.fill(line, _WIDTH, break_on_hyphens=False) for line in lines)
-
-
-def timing_table(timing: Timing, content: Manifest) -> Table:
-    """Ticks of each layer run by itself, and of a whole invoke."""
-    table = plain_table("#", "operator", "kernel", "MACs", "ticks", right=("#", "MACs", "ticks"))
-    for layer, ticks in zip(content.layers, timing.layers, strict=True):
-        table.add_row(str(layer.index), layer.op, layer.kernel, f"{layer.macs:,}", _ticks(ticks))
-    table.add_row("", "invoke", "", f"{content.macs:,}", _ticks(timing.ticks), style="bold")
-    return table
-
-
-def _ticks(ticks: int | None) -> str:
-    return "too many to count" if ticks is None else f"{ticks:,}"
-
-
-def timing_notes(timing: Timing) -> str:
-    """What a tick is, and the stack."""
-    if timing.tick_hz is None:
-        unit = "The board does not say how long its ticks are."
-    else:
-        unit = f"Measured on {timing.board}, in ticks of {timing.tick_hz / 1e6:g} MHz"
-        unit += f": {timing.ticks / timing.tick_hz * 1e3:.3g} ms." if timing.ticks is not None else "."
-    if timing.result_ticks is not None:
-        unit += f" From samples to a result: {timing.result_ticks:,.0f} ticks."
-    return " ".join([unit, *map(stack_text, timing.stacks)])

@@ -9,6 +9,10 @@
 void port_init(void)
 {
     BOARD_SERIAL.begin(BOARD_BAUD);
+#ifdef BOARD_MARKER
+    pinMode(BOARD_MARKER, OUTPUT);
+    digitalWrite(BOARD_MARKER, LOW);
+#endif
 }
 
 int port_getc(void)
@@ -25,6 +29,13 @@ void port_putc(uint8_t byte)
     }
     before = byte;
 }
+
+#ifdef BOARD_MARKER /* a pin that is high while the model runs */
+void port_mark(int running)
+{
+    digitalWrite(BOARD_MARKER, running ? HIGH : LOW);
+}
+#endif
 
 /* A millisecond is less than the receive buffers of all cores hold, and lets a system's idle task run. */
 void port_idle(void)

@@ -18,6 +18,7 @@ from tinygen.importers.onnx_call import (
     scale_and_zero_point,
     to_nhwc,
 )
+from tinygen.importers.onnx_curves import CURVE
 from tinygen.ir import Tensor
 from tinygen.ops.common import FLOAT32, Clamp, full_range
 from tinygen.ops.curve import CODES, ChannelCurves, Curve
@@ -111,7 +112,22 @@ def _real(tensor: Tensor, call: Call) -> FloatArray:
     return dequantize(tensor.data.astype(np.int64), float(scale), zero_point)
 
 
+def _function(call: Call) -> Converted | Sequence[Converted]:
+    """Any function, by its tables (1 or channels, 256)."""
+    x, y = call.input(0, "input"), call.output
+    tables, axis, name = call.constant(1, "tables"), int(call.attribute("axis")), str(call.attribute("functions"))
+    if len(tables) == 1:
+        return Converted(Curve(name, tuple(tables[0].tolist())), (x,))
+    operand = call.input(1, "tables")
+    if axis == len(x.shape) - 1:
+        return Converted(ChannelCurves(name), (x, operand))
+    image, before = to_nhwc(x)
+    result, after = from_nhwc(y)
+    return [*before, Converted(ChannelCurves(name), (image, operand), (result,)), *after]
+
+
 CONVERTERS: Mapping[str, Converter] = {
+    CURVE: _function,
     "Clip": _clip,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _hard_swish,

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import INT32_MAX, FloatRequant
+from tinygen.fixedpoint import INT32_MAX, FloatLine, FloatRequant, Rescaling
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, Call, constant, scale_and_zero_point
 from tinygen.importers.onnx_file import shortened
+from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.ir import Array, Quant, Tensor
 from tinygen.ops.common import FLOAT32, INT8, INT32
 
@@ -54,6 +55,36 @@ _TOLERANCE = 0.01
 """By how much the scale of a convolution's bias may be off, relatively, for ONNX Runtime to compute on integers."""
 
 
+def real_bias(
+    call: Call, index: int, x: Tensor, scales: npt.NDArray[np.float32], filters: int
+) -> npt.NDArray[np.float32]:
+    """The bias (filters,) of a layer that is computed in float32, given as an input, or zeros.
+
+    ONNX Runtime quantises one of float32, where the weights have one of `scales`, or one for each filter.
+    """
+    given = call.optional(index)
+    if given is None:
+        return np.zeros(filters, np.float32)
+    values, name = call.constant(index, "bias"), shortened(given.name)
+    if values.shape != (filters,):
+        raise Refused(f"its bias {name!r} has the shape {given.shape}, expected is ({filters},)")
+    if given.dtype == FLOAT32:
+        unit = scale_and_zero_point(x, "input")[0] * scales
+        return np.asarray(_steps(values, unit, name) * unit) if scales.size in (1, filters) else values
+    if given.dtype != INT32 or given.quant is None:
+        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
+    differences = values.astype(np.int64) - given.quant.zero_point
+    return np.asarray(differences.astype(np.float32) * given.quant.scale)
+
+
+def _steps(values: Array, unit: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
+    """A float32 bias as ONNX Runtime quantises it: whole numbers."""
+    steps = np.rint(values / unit)
+    if not np.all(np.abs(steps) < INT32_MAX):
+        raise Refused(f"its bias {name!r} is beyond int32 in the product of the scales of input and weights")
+    return np.asarray(steps, np.float32)
+
+
 def bias(
     call: Call, index: int | None, x: Tensor, scales: npt.NDArray[np.float32], filters: int, *, in_scale: bool = False
 ) -> Tensor:
@@ -72,10 +103,7 @@ def bias(
         raise Refused(f"its bias {name!r} has the shape {given.shape}, expected is ({filters},)")
     unit = scale_and_zero_point(x, "input")[0] * scales
     if given.dtype == FLOAT32:
-        steps = np.rint(flat / unit)
-        if not np.all(np.abs(steps) < INT32_MAX):
-            raise Refused(f"its bias {name!r} is beyond int32 in the product of the scales of input and weights")
-        flat = steps.astype(np.int32)
+        flat = _steps(flat, unit, name).astype(np.int32)
     elif given.dtype != INT32:
         raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
     elif given.quant is not None:
@@ -85,6 +113,29 @@ def bias(
                 f"its bias {name!r} does not count in the product of the scales of input and weights", _BIAS_REMEDY
             )
     return constant(f"{call.output.name}~bias", np.broadcast_to(flat, (filters,)))
+
+
+def finish(
+    call: Call,
+    x: Tensor,
+    scales: npt.NDArray[np.float32],
+    filters: int,
+    *,
+    alpha: float = 1.0,
+    with_bias: int | None = 2,
+    in_scale: bool = False,
+) -> tuple[Rescaling, Tensor]:
+    """What makes results of sums of products: their rescaling, and the bias (filters,)."""
+    if call.op not in SCALED.values():
+        return requant(call, x, scales, alpha), bias(call, with_bias, x, scales, filters, in_scale=in_scale)
+    added = np.zeros(1, np.float32) if call.optional(2) is None else call.constant(2, "bias")
+    gains, offsets = np.broadcast_arrays(scales, added)
+    expect_finite(gains.tolist())
+    if gains.size not in (1, filters) or not np.all(np.isfinite(offsets)):
+        raise Refused(f"it has {gains.size} factors and addends, expected are finite ones, one for each of {filters}")
+    y_scale, _ = scale_and_zero_point(call.output, "output")
+    line = FloatLine(tuple(gains.tolist()), tuple(offsets.tolist()), float(y_scale))
+    return line, bias(call, None, x, scales, filters)
 
 
 def requant(call: Call, x: Tensor, scales: npt.NDArray[np.float32], alpha: float = 1.0) -> FloatRequant:

@@ -70,7 +70,13 @@ def _prepare(most: int, most_lanes: int, site: Site) -> Body:
         "x_next": plane.rows.stride * patches.pitch,
         "blocks": blocks,
     }
-    return Body(values, {"data": layer.stream(patches.sums)}, variant=plane.variant, proof=layer.form.describe())
+    return Body(
+        values,
+        {"data": layer.stream(patches.sums)},
+        variant=plane.variant,
+        proof=layer.form.describe(),
+        runs=layer.runs,
+    )
 
 
 def _accepts_fewer(most_lanes: int, site: Site) -> bool:

@@ -20,6 +20,7 @@ from tinygen.ir import Shape
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
 from tinygen.kernels.armv7em.depthwise_form import halves, words
+from tinygen.kernels.armv7em.finishing import Floats, channel_runs
 from tinygen.kernels.armv7em.parting import Groups, Parting
 from tinygen.kernels.armv7em.row_blocks import Line, Plane, line
 from tinygen.kernels.armv7em.row_pairs import Bands, Rows
@@ -187,10 +188,12 @@ def _prepare(site: Site, style: Style) -> Body:
             "kept_at_once": 4 if kept_words % 4 == 0 and 16 * bands.pairs <= _FARTHEST else 1,
             "weights": _registers(layout.plane.columns.taps),
             "form": form,
+            "floats": Floats.of(form),
         },
         {"data": _stream(site, form)},
         variant=f"{layout.height}x{layout.width}x{layout.channels}",
         proof=form.describe(),
+        runs=channel_runs(form),
     )
 
 

@@ -18,6 +18,7 @@ from tinygen.ir import Shape
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
 from tinygen.kernels.armv7em.depthwise_form import halves, words
+from tinygen.kernels.armv7em.finishing import Floats
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.window import Window
 from tinygen.proofs.high_product import HighProduct
@@ -84,15 +85,18 @@ class _Plane:
             self.out_height,
         ]
 
-    def runs(self) -> dict[str, int]:
-        """How often its blocks run."""
+    def runs(self, in_float: int) -> dict[str, int]:
+        """How often its blocks run, with so many channels that are requantised in float32."""
+        columns = self.turns * self.out_width
         return {
             "plane_words": self.bytes // 4,
             "channels": self.channels,
             "row_pairs": self.channels * -(-self.height // 2),
             "pixel_pairs": self.channels * -(-self.height // 2) * self.width,
             "turns": self.channels * self.turns,
-            "columns": self.channels * self.turns * self.out_width,
+            "columns": self.channels * columns,
+            "float_columns": in_float * columns,
+            "line_columns": (self.channels - in_float) * columns,
         }
 
 
@@ -139,11 +143,11 @@ def _prepare(site: Site) -> Body:
     form, plane = depthwise_form.form(site), _plane(site)
     assert form is not None
     return Body(
-        {"form": form, "step": plane.step, "two_rows": op.window.rows.stride == 1},
+        {"form": form, "floats": Floats.of(form), "step": plane.step, "two_rows": op.window.rows.stride == 1},
         {"data": _stream(site, form)},
         variant=f"stride_{op.window.rows.stride}",
         proof=form.describe(),
-        runs=plane.runs(),
+        runs=plane.runs(int(form.in_float.sum())),
     )
 
 

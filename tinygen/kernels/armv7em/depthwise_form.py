@@ -10,8 +10,8 @@ from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.ops.common import INT8
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.proofs.float_product import float_product
 from tinygen.proofs.high_product import HighProduct, prove_high_product
+from tinygen.proofs.mixed_product import mixed_product
 
 _SCALES = (1, 2, 3, 4, 5, 7, 9, 11, 13, 16, 19, 23, 29, 37, 47, 59, 73, 91, 113, 127, 149, 181, 211, 251)
 """What the weights of a channel may be multiplied by to make its requantisation provable: the least that does."""
@@ -53,7 +53,7 @@ def form(site: Site) -> HighProduct | None:
     found = prove_high_product(*layer, near_low, near_high, scale=scales, with_step=True)
     if found is not None or "fpu" not in site.features:
         return found
-    return float_product(*layer, low, high, scale=1)
+    return mixed_product(*layer, low, high, scale=[scale for scale in _SCALES if scale <= most])
 
 
 def weights(site: Site, product: HighProduct) -> IntArray:

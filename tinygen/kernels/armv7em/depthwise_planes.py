@@ -20,6 +20,7 @@ from tinygen.ir import Shape
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
 from tinygen.kernels.armv7em.depthwise_form import halves, words
+from tinygen.kernels.armv7em.finishing import Floats, channel_runs
 from tinygen.kernels.armv7em.parting import Groups, Parting
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.window import Window
@@ -244,6 +245,7 @@ def _prepare(site: Site) -> Body:
             "parting": planes.parting,
             "groups": groups,
             "form": form,
+            "floats": Floats.of(form),
             "count": groups.channels * planes.filters,
             "whole_pairs": planes.height // 2,
             "odd": planes.height % 2,
@@ -254,6 +256,7 @@ def _prepare(site: Site) -> Body:
         {"data": _stream(site, form)},
         variant=f"{planes.height}x{planes.parting.width}x{groups.channels}",
         proof=form.describe(),
+        runs=channel_runs(form),
     )
 
 

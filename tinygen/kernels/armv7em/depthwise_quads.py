@@ -21,6 +21,7 @@ from tinygen.interval import BoolArray
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
 from tinygen.kernels.armv7em.depthwise_form import halves, words
+from tinygen.kernels.armv7em.finishing import Counts, Floats
 from tinygen.kernels.armv7em.saturation import in_each_byte
 from tinygen.kernels.armv7em.window_order import window_order
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -161,6 +162,18 @@ def _stream(site: Site, form: HighProduct) -> npt.NDArray[np.uint32]:
     return words(np.concatenate(parts, axis=1))
 
 
+_COUNTS = tuple(Counts.every(_GROUP, channel) for channel in range(_GROUP))
+
+
+def _runs(form: HighProduct) -> dict[str, int]:
+    """How many channels of each of four are in float32, and how many are not; some count in two groups."""
+    if Floats.of(form) is None:
+        return {}
+    first = _first_channels(len(form.start))
+    runs = [counts.among(form.in_float[first + channel]) for channel, counts in enumerate(_COUNTS)]
+    return dict(item for each in runs for item in each.items())
+
+
 def _prepare(site: Site) -> Body:
     op: DepthwiseConv2D = site.op
     form = depthwise_form.form(site)
@@ -172,6 +185,8 @@ def _prepare(site: Site) -> Body:
     return Body(
         {
             "form": form,
+            "floats": Floats.of(form),
+            "counts": _COUNTS,
             "rows": kinds,
             "bordered": any(None in step.offsets for row in kinds for run in row.runs for step in run.steps),
             "outside": in_each_byte(op.zero_point & 255),
@@ -188,6 +203,7 @@ def _prepare(site: Site) -> Body:
         {"data": _stream(site, form)},
         variant=f"{rows.taps}x{columns.taps}x{channels}",
         proof=form.describe(),
+        runs=_runs(form),
     )
 
 

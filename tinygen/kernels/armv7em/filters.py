@@ -27,9 +27,10 @@ from tinygen.ir import Array
 from tinygen.kernel import Site
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block, Step
-from tinygen.kernels.armv7em.finishing import Finish
+from tinygen.kernels.armv7em.finishing import Counts, Finish, Floats
 from tinygen.kernels.armv7em.frames import TABLE
 from tinygen.kernels.armv7em.matrix import is_plain
+from tinygen.kernels.armv7em.matrix_blocks import numbered
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct
 
@@ -101,9 +102,11 @@ class Body:
     results: tuple[tuple[int, tuple[str, ...], tuple[int, ...]], ...]
     """For each lane, the last one first: bytes from the first lane's result to its own, accumulators of its filters,
     and bytes to the result of each."""
+    counts: tuple[Counts, ...]
+    """Of each filter."""
 
     @staticmethod
-    def of(filters: int, times: int, layer: Layer, sums: Sums, offsets: Sequence[int]) -> Body:
+    def of(first: int, filters: int, times: int, layer: Layer, sums: Sums, offsets: Sequence[int]) -> Body:
         """With lanes whose results lie so many bytes from the first one's."""
         block = Block.of(filters, len(offsets), layer.packed, layer.wide)
         results = tuple(
@@ -112,7 +115,8 @@ class Body:
         )
         # Here the constants of each filter are in the stream, even where all filters have the same.
         finish = replace(Finish.of(block, layer.form), uniform=False)
-        return Body(times, block, finish, sums, results[::-1])
+        counts = tuple(Counts.every(filters, first + index) for index in range(filters))
+        return Body(times, block, finish, sums, results[::-1], counts)
 
     @property
     def first(self) -> list[Step]:
@@ -148,8 +152,8 @@ class Filters:
         """With the requantisation that was proved."""
         count = len(layer.form.start)
         bodies = tuple(
-            Body.of(filters, times, layer, sums, offsets)
-            for filters, times in ((2, count // 2), (1, count % 2))
+            Body.of(first, filters, times, layer, sums, offsets)
+            for first, (filters, times) in numbered(((2, count // 2), (1, count % 2)))
             if times
         )
         return Filters(count, sums, blocks, layer.packed, layer.form.step is not None, bodies)
@@ -178,6 +182,16 @@ class Layer:
         packed = not wide and packing.packs(_whole_groups(weights).reshape(len(weights), -1))
         form = finishing.proved_or_float(site, packing.SCALE)
         return None if form is None else Layer(site, weights, form, packed, wide)
+
+    @property
+    def runs(self) -> dict[str, int]:
+        """How many filters are in float32, and how many are not, by the names that bodies have for that."""
+        if Floats.of(self.form) is None:
+            return {}
+        in_float = self.form.in_float
+        even = len(in_float) // 2 * 2
+        first, second = (Counts.every(2, index).among(in_float[index:even:2]) for index in range(2))
+        return first | second | Counts.every(1, even).among(in_float[even:])
 
     def stream(self, sums: Sums) -> npt.NDArray[np.uint32]:
         """All constants."""

@@ -17,8 +17,9 @@ from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.kernels.armv7em.dot import Sums
 from tinygen.ops.weighted import Weighted
-from tinygen.proofs.float_product import float_product
 from tinygen.proofs.high_product import HighProduct, prove_high_product
+from tinygen.proofs.line import BoolArray
+from tinygen.proofs.mixed_product import MixedProduct, mixed_product
 
 
 def proved(site: Site, scale: int) -> HighProduct | None:
@@ -29,12 +30,50 @@ def proved(site: Site, scale: int) -> HighProduct | None:
 
 
 def proved_or_float(site: Site, scale: int) -> HighProduct | None:
-    """The same; or else, on cores that compute in float32, ONNX Runtime's own operations."""
+    """The same; or else, on cores that compute in float32, one with ONNX Runtime's own operations for some filters."""
     found = proved(site, scale)
     if found is not None or "fpu" not in site.features:
         return found
     op: Weighted = site.op
-    return float_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs), scale)
+    return mixed_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs), scale=scale)
+
+
+class Floats(NamedTuple):
+    """What is in the code for filters in float32."""
+
+    zero_point: int
+    """As the sums are before they are shifted to int8."""
+    inverse: int | None
+    """What sums are to be multiplied by first."""
+
+    @staticmethod
+    def of(form: HighProduct) -> Floats | None:
+        """None if there is no such filter."""
+        if not isinstance(form, MixedProduct):
+            return None
+        return Floats(form.zero_point << form.shift, form.inverse)
+
+
+class Counts(NamedTuple):
+    """Names of how many of some filters are in float32, and how many are not, in the comments of the text."""
+
+    floats: str
+    lines: str
+
+    @staticmethod
+    def every(step: int, first: int) -> Counts:
+        """Of every so many filters, from the first on."""
+        return Counts(f"floats_{first}_of_{step}", f"lines_{first}_of_{step}")
+
+    def among(self, in_float: BoolArray) -> dict[str, int]:
+        """The numbers for these filters."""
+        count = int(in_float.sum())
+        return {self.floats: count, self.lines: len(in_float) - count}
+
+
+def channel_runs(form: HighProduct) -> dict[str, int]:
+    """The numbers for the names "floats" and "lines" of all channels together, if some are in float32."""
+    return {} if Floats.of(form) is None else Counts("floats", "lines").among(form.in_float)
 
 
 def words(values: IntArray) -> npt.NDArray[np.uint32]:
@@ -50,7 +89,7 @@ def constants(form: HighProduct) -> npt.NDArray[np.uint32]:
 
 def uniform(form: HighProduct) -> bool:
     """Whether all filters have the same constants but for the start value: as a rule, those of one scale do."""
-    return all(
+    return not form.in_float.any() and all(
         len(set(values.tolist())) == 1 for values in (form.multiplier, form.addend, form.step) if values is not None
     )
 
@@ -82,13 +121,13 @@ class Finish:
     """Whether all filters have the same constants, which come from the frame with all else."""
     low_clamp: int | None
     high_clamp: int | None
-    in_float: bool
+    floats: Floats | None
 
     @staticmethod
     def of(block: Sums, form: HighProduct) -> Finish:
         """For the registers that the block leaves."""
         stepped = form.step is not None
-        return Finish(block, form.shift, stepped, uniform(form), form.low_clamp, form.high_clamp, form.in_float)
+        return Finish(block, form.shift, stepped, uniform(form), form.low_clamp, form.high_clamp, Floats.of(form))
 
     @property
     def _each(self) -> int:

@@ -28,7 +28,7 @@ from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block
 from tinygen.kernels.armv7em.expansion import Expansion
-from tinygen.kernels.armv7em.matrix_blocks import FilterGroup, Frame, Section, Walk
+from tinygen.kernels.armv7em.matrix_blocks import FilterGroup, Frame, Section, Walk, numbered, runs_of
 from tinygen.kernels.armv7em.matrix_shape import Geometry, geometry
 from tinygen.ops.common import INT8
 from tinygen.ops.conv_2d import Conv2D
@@ -132,8 +132,8 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
             Expansion(lanes, sizes.depth, packed),
             sizes.path(i),
             tuple(
-                _filter_group(filters, repeats, lanes, sizes, requantisation, packed, unrolling, often=not (i or j))
-                for j, (filters, repeats) in enumerate(sizes.filter_groups)
+                _filter_group(first, *group, lanes, sizes, requantisation, packed, unrolling, often=not (i or j))
+                for j, (first, group) in enumerate(numbered(sizes.filter_groups))
             ),
         )
         for i, (lanes, count) in enumerate(sizes.blocks)
@@ -149,7 +149,11 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
     }
     variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
     return Body(
-        values, {"data": _stream(site, sizes, requantisation)}, variant=variant, proof=requantisation.describe()
+        values,
+        {"data": _stream(site, sizes, requantisation)},
+        variant=variant,
+        proof=requantisation.describe(),
+        runs=runs_of((group for section in sections for group in section.groups), requantisation),
     )
 
 
@@ -165,6 +169,7 @@ def _rows(site: Site) -> npt.NDArray[np.int8]:
 
 
 def _filter_group(
+    first: int,
     filters: int,
     count: int,
     lanes: int,
@@ -177,7 +182,7 @@ def _filter_group(
 ) -> FilterGroup:
     longest, copies = (unrolling.often, unrolling.copies) if often else (unrolling.seldom, 0)
     walk = Walk.of(-(-sizes.depth // 4), longest, 1 + filters * (lanes - 1))
-    return FilterGroup.of(count, Block.of(filters, lanes, packed), walk, requantisation, sizes.filters, copies)
+    return FilterGroup.of(count, Block.of(filters, lanes, packed), walk, requantisation, first, sizes.filters, copies)
 
 
 def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDArray[np.uint32]:

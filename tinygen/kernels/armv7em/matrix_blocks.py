@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tinygen.kernels.armv7em.dot import Step, Sums
 from tinygen.kernels.armv7em.expansion import Expansion
-from tinygen.kernels.armv7em.finishing import Finish
+from tinygen.kernels.armv7em.finishing import Counts, Finish, Floats
 from tinygen.kernels.armv7em.matrix_shape import MOST_COPIES, Path
 from tinygen.proofs.high_product import HighProduct
 
@@ -44,13 +45,38 @@ class FilterGroup:
     finish: Finish
     row: int
     """Bytes of a row's results."""
+    first: int
+    """Of the filters."""
 
     @staticmethod
-    def of(count: int, block: Sums, walk: Walk, requantisation: HighProduct, row: int, groups: int) -> FilterGroup:
-        """Written out several times where that makes at most `groups` groups, and `count` is a multiple of it."""
+    def of(
+        count: int, block: Sums, walk: Walk, requantisation: HighProduct, first: int, row: int, groups: int
+    ) -> FilterGroup:
+        """Of filters from the `first` on.
+
+        Written out several times where that makes at most `groups` groups, and `count` is a multiple of it.
+        """
         most = 1 if walk.turns else min(MOST_COPIES, groups // walk.straight)
         copies = next(copies for copies in range(max(most, 1), 0, -1) if count % copies == 0)
-        return FilterGroup(count // copies, copies, block, walk, Finish.of(block, requantisation), row)
+        return FilterGroup(count // copies, copies, block, walk, Finish.of(block, requantisation), row, first)
+
+    @property
+    def counts(self) -> tuple[tuple[Counts, ...], ...]:
+        """For each copy and each of its filters."""
+        filters = self.block.filters
+        return tuple(
+            tuple(Counts.every(self.filters, self.first + copy * filters + index) for index in range(filters))
+            for copy in range(self.copies)
+        )
+
+    def runs(self, form: HighProduct) -> dict[str, int]:
+        """The numbers for these."""
+        end = self.first + self.count * self.filters
+        counted = enumerate(counts for copy in self.counts for counts in copy)
+        runs: dict[str, int] = {}
+        for index, counts in counted:
+            runs |= counts.among(form.in_float[self.first + index : end : self.filters])
+        return runs
 
     @property
     def filters(self) -> int:
@@ -81,6 +107,19 @@ class FilterGroup:
     def turn(self) -> list[Step]:
         """A turn of the loop."""
         return self.block.products(self.walk.turn, first=False)
+
+
+def numbered(groups: Iterable[tuple[int, int]]) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Groups of (filters, how often), each with the number of its first filter."""
+    first = 0
+    for filters, count in groups:
+        yield first, (filters, count)
+        first += filters * count
+
+
+def runs_of(groups: Iterable[FilterGroup], form: HighProduct) -> dict[str, int]:
+    """How many filters of all groups are in float32, and how many are not, by name; none where none are."""
+    return {name: number for group in groups for name, number in group.runs(form).items()} if Floats.of(form) else {}
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _prepare(most: int, largest_band: int, site: Site) -> Body:
         "gather": patches.gather,
     }
     data = np.concatenate([patches.table, layer.stream(patches.sums)])
-    return Body(values, {"data": data}, variant=plane.variant, proof=layer.form.describe())
+    return Body(values, {"data": data}, variant=plane.variant, proof=layer.form.describe(), runs=layer.runs)
 
 
 def _kernel(name: str, most: int, largest_band: int = LARGE_BAND, accepts: Callable[[Site], bool] = _accepts) -> Kernel:

@@ -234,7 +234,9 @@ def _prepare(most: int, site: Site) -> Body:
         "step": plane.columns.stride * ring.pixel * group_bytes(lanes),
         "beyond": (plane.out_width - ring.length) * plane.filters,
     }
-    return Body(values, {"data": layer.stream(ring.sums)}, variant=plane.variant, proof=layer.form.describe())
+    return Body(
+        values, {"data": layer.stream(ring.sums)}, variant=plane.variant, proof=layer.form.describe(), runs=layer.runs
+    )
 
 
 def _kernel(name: str, most: int) -> Kernel:

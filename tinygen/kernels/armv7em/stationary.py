@@ -5,7 +5,8 @@ constants are loaded once, and each row takes a SMLAD for two values and the req
 within the one before: its first results are written twice. Short tiles take a little more time, and less memory.
 
 The stream has for each filter: the weights, two int16 a word, 256 times what they are; start value, multiplier, addend
-and, in the form with a step, step of its requantisation. `templates/armv7em/stationary.S.j2` prints it.
+and, in the form with a step, step of its requantisation. Filters in float32 take the rows one by one.
+`templates/armv7em/stationary.S.j2` prints it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tinygen.access import Order, Spacing, spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import finishing, matrix, packing
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, Step
+from tinygen.kernels.armv7em.finishing import Floats, channel_runs
 from tinygen.kernels.armv7em.matrix_shape import Geometry, geometry
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
@@ -219,7 +221,7 @@ def accepts(site: Site) -> bool:
 
 
 def _form(site: Site) -> HighProduct | None:
-    return finishing.proved(site, packing.SCALE)
+    return finishing.proved_or_float(site, packing.SCALE)
 
 
 def _accepts_short(site: Site) -> bool:
@@ -259,13 +261,16 @@ def prepare(most_bytes: int, site: Site) -> Body:
         "expansion": Expansion.of(sizes.depth, tile.rows),
         "plan": plan,
         "rows": tuple(plan.sums(tile.at_once)),
+        "row": next(plan.sums(1)),
         "form": form,
+        "floats": Floats.of(form),
         "words": words(sizes.depth),
         "stream_bytes": 4 * sizes.filters * len(plan.constants),
         "overlap": tile.rows * tile.count - sizes.rows,
     }
     variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
-    return Body(values, {"data": _stream(site, sizes.depth, form)}, variant=variant, proof=form.describe())
+    data = {"data": _stream(site, sizes.depth, form)}
+    return Body(values, data, variant=variant, proof=form.describe(), runs=channel_runs(form))
 
 
 def _stream(site: Site, depth: int, form: HighProduct) -> npt.NDArray[np.uint32]:

@@ -29,7 +29,7 @@ from tinygen.access import Order, Spacing, spacing
 from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
 from tinygen.kernels.armv7em import finishing, matrix, packing
 from tinygen.kernels.armv7em.crossed import Crossed
-from tinygen.kernels.armv7em.matrix_blocks import FilterGroup, Frame, Walk
+from tinygen.kernels.armv7em.matrix_blocks import FilterGroup, Frame, Walk, numbered, runs_of
 from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
@@ -193,11 +193,13 @@ def prepare(both: bool, site: Site) -> Body:
     sizes, requantisation = _vector(both, site), matrix.form(site)
     assert requantisation is not None
     uniform = finishing.uniform(requantisation)
+    firsts = iter(first for first, _ in numbered(sizes.filter_groups))
     phases = [
         (
             phase,
             tuple(
-                _filter_group(phase, filters, count, sizes, requantisation) for filters, count in phase.filter_groups
+                _filter_group(phase, next(firsts), filters, count, sizes, requantisation)
+                for filters, count in phase.filter_groups
             ),
         )
         for phase in sizes.phases
@@ -215,6 +217,7 @@ def prepare(both: bool, site: Site) -> Body:
         {"data": _stream(site, sizes, requantisation)},
         variant=f"{sizes.depth}x{sizes.filters}",
         proof=requantisation.describe(),
+        runs=runs_of((group for _, groups in phases for group in groups), requantisation),
     )
 
 
@@ -222,11 +225,13 @@ _COPIES = 16
 """Groups that are written out at most, for several times as many filters as are taken together."""
 
 
-def _filter_group(phase: Phase, filters: int, count: int, sizes: Vector, requantisation: HighProduct) -> FilterGroup:
+def _filter_group(
+    phase: Phase, first: int, filters: int, count: int, sizes: Vector, requantisation: HighProduct
+) -> FilterGroup:
     is_often = filters == phase.together
     walk = Walk.of(sizes.groups, phase.longest if is_often else _SELDOM, 1)
     block = Crossed.of(filters, phase.both)
-    return FilterGroup.of(count, block, walk, requantisation, sizes.filters, _COPIES if is_often else 0)
+    return FilterGroup.of(count, block, walk, requantisation, first, sizes.filters, _COPIES if is_often else 0)
 
 
 def _weights(site: Site) -> npt.NDArray[np.int8]:

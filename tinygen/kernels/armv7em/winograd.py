@@ -22,12 +22,14 @@ from tinygen.access import Spacing, spacing
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import finishing
+from tinygen.kernels.armv7em.finishing import Counts, Floats
 from tinygen.kernels.armv7em.winograd_points import (
     F2,
     F2_RUN_TIME,
     F2_STRIDE_2,
     F4,
     Transform,
+    filter_pairs,
     point_words,
     room,
     stream,
@@ -59,6 +61,9 @@ class _Finish(NamedTuple):
     stepped: bool
     low: int | None
     high: int | None
+    floats: Floats | None
+    counts: tuple[Counts, Counts]
+    """Of both filters of a pair."""
 
 
 def _is_3x3(site: Site, stride: int) -> bool:
@@ -85,8 +90,22 @@ def _points(site: Site, transform: Transform) -> IntArray:
 def _prove(site: Site, transform: Transform, factors: Sequence[int] = _FACTORS) -> HighProduct | None:
     """The requantisation, with the filters' points multiplied by one of the factors."""
     most = room(_points(site, transform))
-    forms = (finishing.proved(site, transform.scale * factor) for factor in factors if factor <= most)
+    scales = [transform.scale * factor for factor in factors if factor <= most]
+    forms = (found(site, scale) for found in (finishing.proved, finishing.proved_or_float) for scale in scales)
     return next((form for form in forms if form is not None), None)
+
+
+def _counts() -> tuple[Counts, Counts]:
+    return Counts.every(2, 0), Counts.every(2, 1)
+
+
+def _runs(product: HighProduct) -> dict[str, int]:
+    """How many of either filter of all pairs are in float32, and how many are not, by name."""
+    if Floats.of(product) is None:
+        return {}
+    pairs = product.in_float[np.array(filter_pairs(len(product.start)))]
+    first, second = (counts.among(pairs[:, index]) for index, counts in enumerate(_counts()))
+    return first | second
 
 
 def _start(site: Site, product: HighProduct) -> IntArray:
@@ -100,6 +119,11 @@ def _start(site: Site, product: HighProduct) -> IntArray:
 def _factor(product: HighProduct, transform: Transform) -> int:
     assert isinstance(product.scale, int)
     return product.scale // transform.scale
+
+
+def _finish(product: HighProduct) -> _Finish:
+    ends = product.low_clamp, product.high_clamp
+    return _Finish(product.shift, product.step is not None, *ends, Floats.of(product), _counts())
 
 
 def _body(
@@ -120,12 +144,13 @@ def _body(
             "order": transform.order,
             "zero_word": (op.zero_point & 0xFF) * 0x01010101,
             "data_bytes": data.nbytes,
-            "q": _Finish(product.shift, product.step is not None, product.low_clamp, product.high_clamp),
+            "q": _finish(product),
             **values,
         },
         {"data": data},
         variant=f"{shape.depth}x{shape.filters}_{shape.out_height}x{shape.out_width}",
         proof=product.describe(),
+        runs=_runs(product),
     )
 
 

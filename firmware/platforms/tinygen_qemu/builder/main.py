@@ -1,4 +1,4 @@
-"""PlatformIO's build script for this platform: compile, link, upload into QEMU, stop it."""
+"""PlatformIO's build script for this platform: compile, link, upload into the emulator, stop it."""
 
 from pathlib import Path
 
@@ -15,6 +15,8 @@ regions = board.get("build.regions")
 emulator = board.get("build.emulator")
 core_folder = here / "core"
 own_folder = core_folder / board.get("build.architecture")
+# avr-libc has start-up code and memory layout for each processor; the others' are here.
+is_avr = own_folder.name == "avr"
 
 sections = r"^(?:\.text|\.ARM\.exidx|\.data)\s+(\d+).*"
 env.Replace(
@@ -23,8 +25,14 @@ env.Replace(
     PROGNAME="firmware", PROGSUFFIX=".elf",
     SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
     SIZEPROGREGEXP=sections, SIZEDATAREGEXP=r"^(?:\.data|\.bss)\s+(\d+).*",
-    LDSCRIPT_PATH=str(own_folder / "link.ld"),
+    LDSCRIPT_PATH="" if is_avr else str(own_folder / "link.ld"),
 )  # fmt: skip
+
+layout = [
+    f"-L{core_folder}", "-nostartfiles", f"-Wl,--defsym=stack_bytes={board.get('build.stack_bytes')}",
+    *(f"-Wl,--defsym=board_{name}_{key}={region[key]}"
+      for name, region in regions.items() for key in ("address", "bytes")),
+]  # fmt: skip
 
 # No -O here: build_flags in platformio.ini decide.
 env.Append(
@@ -33,11 +41,9 @@ env.Append(
     CFLAGS=["-std=c11"],
     CXXFLAGS=["-fno-rtti", "-fno-exceptions"],
     LINKFLAGS=[
-        *flags, *libc, f"-L{core_folder}", "-nostartfiles", "-Wl,--gc-sections",
+        *flags, *libc, "-Wl,--gc-sections",
         "-Xlinker", '-Map="$BUILD_DIR/${PROGNAME}.map"',  # -Wl would split at a comma
-        f"-Wl,--defsym=stack_bytes={board.get('build.stack_bytes')}",
-        *(f"-Wl,--defsym=board_{name}_{key}={region[key]}"
-          for name, region in regions.items() for key in ("address", "bytes")),
+        *([] if is_avr else layout),
     ],
     LIBS=["c", "m", "gcc"],
     CPPPATH=["$PROJECT_SRC_DIR"],  # the port implements src/runner/port.h
@@ -54,7 +60,7 @@ core = env.Clone()  # without the build_flags of platformio.ini, which are meant
 core.Append(CCFLAGS=["-Os"])
 core.BuildSources(
     "$BUILD_DIR/core", str(core_folder),
-    src_filter=["-<*>", f"+<{own_folder.name}/startup.c>", f"+<{own_folder.name}/port.c>",
+    src_filter=["-<*>", f"+<{own_folder.name}/*.c>",
                 f"+<uart_{emulator['uart']}.c>", f"+<ticks_{emulator['ticks']}.c>"],
 )  # fmt: skip
 elf = env.BuildProgram()
@@ -64,10 +70,16 @@ AlwaysBuild(env.Alias("nobuild", binary))
 size = env.AddPlatformTarget("size", elf, env.VerboseAction("$SIZETOOL $SOURCES", "Size of $SOURCES"), "Program size")
 
 control = f'"$PYTHONEXE" "{here / "tools" / "emulator.py"}" --state "$PROJECT_WORKSPACE_DIR"'
-machine = f"--program {emulator['program']} --machine {emulator['machine']} --icount-shift {emulator['icount_shift']}"
+machine = f'--program {emulator["program"]} --machine {emulator["machine"]} --cpu "{emulator["cpu"]}"'
+machine += f" --icount-shift {emulator['icount_shift']}"
 start = f'{control} start {machine} "$SOURCE"'
-env.AddPlatformTarget("upload", elf, [env.VerboseAction(start, "Starting $SOURCE in QEMU")], "Upload")
+env.AddPlatformTarget("upload", elf, [env.VerboseAction(start, f"Starting $SOURCE in {emulator['program']}")], "Upload")
 env.AddPlatformTarget(
-    "stop", None, [env.VerboseAction(control + " stop", "Stopping QEMU")], "Stop", "Stop QEMU", always_build=True
+    "stop",
+    None,
+    [env.VerboseAction(control + " stop", "Stopping the emulator")],
+    "Stop",
+    "Stop the emulator",
+    always_build=True,
 )
 Default([binary, size])

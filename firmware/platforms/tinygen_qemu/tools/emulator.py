@@ -1,4 +1,4 @@
-"""Starts QEMU with an image, detached, and stops it again: what flashing means for an emulated board.
+"""Starts QEMU or simavr with an image, detached, and stops it again: what flashing means for an emulated board.
 
 The state folder gets `emulator.json` ({"pid", "port", "image"}), `emulator.log` and, for a pty, the link `serial`.
 The board's UART is a pty; with TINYGEN_SERIAL=tcp in the environment, and on Windows, a TCP port.
@@ -30,6 +30,14 @@ STOP_SECONDS = 3.0
 MOMENT_SECONDS = 0.05
 
 DAMAGED_FRAME = b"\1\0"
+
+SIMAVR = "simavr"
+
+PACKAGES = {
+    "qemu-system-arm": "qemu-system-arm",
+    "qemu-system-riscv32": "qemu-system-misc",
+    SIMAVR: "simavr libsimavr-dev",
+}
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,7 @@ class Tcp:
 
 
 def wait_until_up(process: subprocess.Popen[bytes], uart: Pty | Tcp) -> bool:
-    """Whether the firmware answers: it says NAK to a damaged frame. False when QEMU ended or took too long."""
+    """Whether the firmware answers: it says NAK to a damaged frame. False when the emulator ended or took too long."""
     deadline = time.monotonic() + START_SECONDS
     heard = b""
     while process.poll() is None and time.monotonic() < deadline:
@@ -170,19 +178,54 @@ def wait_until_up(process: subprocess.Popen[bytes], uart: Pty | Tcp) -> bool:
     return False
 
 
+def qemu(program: str, machine: str, cpu: str, icount_shift: int, image: Path, uart: Pty | Tcp) -> list[str]:
+    """The command that starts QEMU."""
+    command = [program, "-M", machine, "-display", "none", "-monitor", "none", *uart.arguments]
+    command += ["-cpu", cpu] if cpu else []
+    # Sleeping takes none of the machine's time, so that ticks do not depend on the host.
+    return [*command, "-icount", f"shift={icount_shift},sleep=off", "-kernel", str(image)]
+
+
+def simavr(state: Path, machine: str, image: Path, uart: Pty | Tcp) -> list[str]:
+    """The command that starts simavr, a library: what connects it to a terminal is compiled for that."""
+    if not isinstance(uart, Pty):
+        raise RuntimeError("boards in simavr talk through a pseudo terminal only, not over TCP, and not on Windows")
+    compiler = next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+    if compiler is None:
+        raise RuntimeError(
+            "no C compiler for this computer is installed (Debian and Ubuntu: apt install gcc libc6-dev)"
+        )
+    source, program = Path(__file__).with_name("simavr_uart.c"), state / "simavr_uart"
+    build = [compiler, "-O2", str(source), "-o", str(program), "-lsimavr"]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(
+            f"what connects simavr to a terminal does not compile; is libsimavr-dev there?\n{done.stderr}"
+        )
+    return [str(program), machine, str(uart.inherited[0]), str(image)]
+
+
 def start(
-    state: Path, program: str, machine: str, icount_shift: int, image: Path, uart: Pty | Tcp, plugin: str | None
+    state: Path,
+    program: str,
+    machine: str,
+    cpu: str,
+    icount_shift: int,
+    image: Path,
+    uart: Pty | Tcp,
+    plugin: str | None,
 ) -> None:
-    """Starts QEMU, with a plugin and its arguments if any; RuntimeError, in words, when it does not come up."""
+    """Starts the emulator, with a plugin and its arguments if any; RuntimeError, in words, when it does not come up."""
     stop(state)
     if shutil.which(program) is None:
-        raise RuntimeError(f"{program} is not installed (Debian and Ubuntu: apt install qemu-system-arm)")
+        raise RuntimeError(f"{program} is not installed (Debian and Ubuntu: apt install {PACKAGES[program]})")
     state.mkdir(parents=True, exist_ok=True)
     log = state / "emulator.log"
-    command = [program, "-M", machine, "-display", "none", "-monitor", "none", *uart.arguments]
-    # Sleeping takes none of the machine's time, so that ticks do not depend on the host.
-    command += ["-icount", f"shift={icount_shift},sleep=off", "-kernel", str(image)]
-    command += ["-plugin", plugin] if plugin else []
+    if program == SIMAVR:
+        command = simavr(state, machine, image, uart)
+    else:
+        command = qemu(program, machine, cpu, icount_shift, image, uart)
+        command += ["-plugin", plugin] if plugin else []
     with log.open("wb") as output:  # never a pipe: SCons would wait for its end
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
@@ -215,6 +258,7 @@ def main() -> int:
     starting = commands.add_parser("start", help="start it, after stopping the one before")
     starting.add_argument("--program", required=True)
     starting.add_argument("--machine", required=True)
+    starting.add_argument("--cpu", default="", help="a processor of the machine's, with its properties")
     starting.add_argument("--icount-shift", type=int, required=True, help="instructions take 2^this nanoseconds")
     starting.add_argument("--plugin", help="a plugin of QEMU, with its arguments: FILE,NAME=VALUE,...")
     starting.add_argument("image", type=Path)
@@ -233,7 +277,16 @@ def main() -> int:
     uart = Tcp() if tty is None or os.environ.get("TINYGEN_SERIAL") == "tcp" else Pty()
     try:
         image = options.image.resolve()
-        start(options.state, options.program, options.machine, options.icount_shift, image, uart, options.plugin)
+        start(
+            options.state,
+            options.program,
+            options.machine,
+            options.cpu,
+            options.icount_shift,
+            image,
+            uart,
+            options.plugin,
+        )
     except RuntimeError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

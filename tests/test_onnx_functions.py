@@ -1,0 +1,127 @@
+"""What stands between DequantizeLinear and QuantizeLinear and depends on one integer is ONNX Runtime's table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from onnx_nets import Net
+from test_onnx_models import session
+
+from tinygen import pipeline, reference
+from tinygen.errors import UnsupportedModel
+from tinygen.ops.curve import ChannelCurves, Curve
+
+Chain = Callable[[Net, str], str]
+IMAGE = (1, 3, 16, 16)
+"""All 256 values in each channel."""
+
+
+def of(op: str, *constants: object, **attributes: object) -> Chain:
+    return lambda net, x: net.add(op, x, *(net.constant(value) for value in constants), **attributes)
+
+
+def hard_swish(net: Net, x: str) -> str:
+    bounded = net.add("Clip", net.add("Add", x, net.constant(3)), net.constant(0), net.constant(6))
+    return net.add("Div", net.add("Mul", x, bounded), net.constant(6))
+
+
+def hard_swish_by_operator(net: Net, x: str) -> str:
+    return net.add("Mul", x, net.add("HardSigmoid", x, alpha=1 / 6))
+
+
+def swish(net: Net, x: str) -> str:
+    return net.add("Mul", x, net.add("Sigmoid", x))
+
+
+def mish(net: Net, x: str) -> str:
+    return net.add("Mul", x, net.add("Tanh", net.add("Softplus", x)))
+
+
+def gelu(net: Net, x: str) -> str:
+    error = net.add("Erf", net.add("Div", x, net.constant(np.sqrt(2))))
+    return net.add("Mul", net.add("Mul", x, net.add("Add", error, net.constant(1))), net.constant(0.5))
+
+
+def distance(net: Net, x: str) -> str:
+    return net.add("Sqrt", net.add("Pow", net.add("Sub", x, net.constant(0.3)), net.constant(2)))
+
+
+def scaled_channels(net: Net, x: str) -> str:
+    x = net.add("Mul", x, net.constant([[[0.3]], [[-1.2]], [[2]]]))
+    return net.add("Add", x, net.constant([[[[0.5]], [[0]], [[-3.2]]]]))
+
+
+def normalised(net: Net, x: str) -> str:
+    scale, bias, mean = (net.constant(net.rng.normal(size=3)) for _ in range(3))
+    return net.add("BatchNormalization", x, scale, bias, mean, net.constant([0.2, 3, 1e-3]), epsilon=1e-3)
+
+
+EXACT: dict[str, Chain] = {
+    "hard_swish": hard_swish,
+    "hard_swish_by_operator": hard_swish_by_operator,
+    "swish": swish,
+    "distance": distance,
+    "scaled_channels": scaled_channels,
+    "normalised": normalised,
+    "last_dimension": of("Mul", np.linspace(-1, 2, 16)),
+    "slopes": lambda net, x: net.add("Abs", net.add("PRelu", x, net.constant([[[0.3]], [[-1.2]], [[2]]]))),
+    "divided": of("Div", 3),
+    "divisor": lambda net, x: net.add("Div", net.constant(3), net.add("Add", x, net.constant(20))),
+    "added": of("Add", 0.77),
+    "largest": of("Max", -0.4),
+    "cube": of("Pow", 3),
+    **{op.lower(): of(op) for op in ("Abs", "Ceil", "Floor", "Neg", "Reciprocal", "Round", "Sqrt")},
+    "sum": lambda net, x: net.add("Sum", x, x, x),
+}
+APPROXIMATED: dict[str, Chain] = {
+    "gelu": gelu,
+    "mish": mish,
+    "root": of("Pow", 0.7),
+    **{op.lower(): of(op) for op in ("Elu", "Erf", "Exp", "Log", "Selu", "Softplus")},
+}
+SCALES = np.exp(np.linspace(np.log(0.004), np.log(0.2), 5))
+
+
+def compared(chain: Chain, dtype: type[np.generic], scale: float, output: tuple[float, int]) -> tuple[int, int]:
+    """How many of all values differ from ONNX Runtime's, and how many of them a note allows. None by more than one."""
+    net = Net(IMAGE, 4)
+    zero_point = 7 if dtype is np.int8 else 120
+    data = net.model(net.quantised(chain(net, net.quantised("x", scale, zero_point, dtype)), *output, dtype))
+    graph = pipeline.decode(data, "net.onnx").graph
+    assert any(isinstance(node.op, Curve | ChannelCurves) for node in graph.nodes)
+    codes = np.arange(256).reshape(IMAGE[2:]) + int(np.iinfo(dtype).min)  # type: ignore[arg-type]
+    x = np.broadcast_to((codes - zero_point) * np.float32(scale), IMAGE).astype(np.float32)
+    (ours,), (theirs,) = reference.outputs(graph, [x]), session(data).run(None, {"x": x})
+    steps = np.abs(np.rint((ours - theirs) / np.float32(output[0])))
+    assert steps.max() <= 1
+    allowed = [int(note.split(": ")[1].split(" of ")[0]) for note in graph.notes if "near to a tie" in note]
+    return int(np.count_nonzero(steps)), sum(allowed)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("name", EXACT)
+def test_what_float32_rounds_is_the_same_everywhere(name: str, dtype: type[np.generic]) -> None:
+    for scale in SCALES:
+        assert compared(EXACT[name], dtype, float(scale), (float(scale) * 1.7, 9)) == (0, 0)
+
+
+@pytest.mark.parametrize("name", APPROXIMATED)
+def test_what_is_approximated_differs_where_a_note_says_so(name: str) -> None:
+    uncertain = 0
+    for scale in SCALES:
+        for output in (0.011, 0.04, 0.15):
+            differing, allowed = compared(APPROXIMATED[name], np.int8, float(scale), (output, -20))
+            assert differing <= allowed * IMAGE[1]
+            uncertain += allowed
+    assert uncertain <= 0.01 * 256 * 3 * len(SCALES)
+
+
+def test_a_function_of_two_tensors_is_none() -> None:
+    net = Net(IMAGE, 4)
+    x = net.quantised("x", 0.1, 0)
+    y = net.quantised(net.add("Relu", x), 0.05, -128)
+    product = net.add("Mul", net.add("Exp", x), y)
+    with pytest.raises(UnsupportedModel, match="stays float32"):
+        pipeline.decode(net.model(net.quantised(product, 0.1, 0)), "net.onnx")

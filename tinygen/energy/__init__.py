@@ -1,0 +1,1 @@
+"""What inferences cost in energy, from what a meter recorded meanwhile."""
