@@ -83,6 +83,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv81m.columns",
     "armv81m.depthwise",
     "armv81m.pointwise",
+    "armv81m.pools",
     "armv81m.single_row",
     "armv81m.stationary",
     "armv81m.windows",

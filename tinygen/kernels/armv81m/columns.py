@@ -131,32 +131,37 @@ class Columns:
         """Whether weights leave no register for anything else that stays."""
         return self.vectors == _MOST_VECTORS
 
-    @property
-    def loads(self) -> tuple[Load, ...]:
-        """Of a block."""
-        return tuple(self._loads())
+    def loads(self, lanes: int) -> tuple[Load, ...]:
+        """Of a block of so many windows."""
+        return tuple(self._loads(lanes))
 
-    def _loads(self) -> Iterator[Load]:
-        for lane, place in enumerate(self.blocks.lanes):
+    def _loads(self, lanes: int) -> Iterator[Load]:
+        for lane in range(lanes):
             for index in range(self.vectors):
                 products = tuple((sums[lane], names[index]) for sums, names in zip(_SUMS, self.weights, strict=True))
                 number = lane * self.vectors + index
-                yield Load(f"q{number % 2}", place * self.pitch + index * LANES, index == 0, products)
+                yield Load(f"q{number % 2}", lane * self.pitch + index * LANES, index == 0, products)
 
     @property
-    def whole(self) -> int:
-        """Blocks that begin where the one before ended."""
-        return self.blocks.count - (1 if self.blocks.overlap else 0)
+    def rest(self) -> int:
+        """Windows of a column that no whole block has."""
+        return self.plane.out_height % PIXELS
 
     @property
     def unrolled(self) -> int:
-        """Blocks that are written out in the loop over blocks."""
-        return max(count for count in range(1, _TOGETHER + 1) if self.whole % count == 0)
+        """Whole blocks that are written out."""
+        whole = self.plane.out_height // PIXELS
+        return max((count for count in range(1, _TOGETHER + 1) if whole % count == 0), default=1) if whole else 0
+
+    @property
+    def turns(self) -> int:
+        """Of the loop over them."""
+        return self.plane.out_height // PIXELS // self.unrolled if self.unrolled else 0
 
     @property
     def fits(self) -> bool:
         """Whether all is within reach."""
-        farthest = self.blocks.lanes[-1] * (self.plane.out_width * self.plane.filters) + 1
+        farthest = (PIXELS - 1) * self.plane.out_width * self.plane.filters + 1
         near = (PIXELS - 1) * self.pitch + (self.vectors - 1) * LANES <= _NEAR
         return self.run <= LANES and self.vectors <= _MOST_VECTORS and near and farthest <= _FARTHEST_RESULT
 
@@ -179,7 +184,7 @@ def _prepare(site: Site) -> Body:
     vectors = rows.reshape(plane.filters, found.vectors, LANES)
     second = min(plane.filters - 1, 1)
     row = plane.out_width * plane.filters
-    places = np.array([lane * row + index for lane in blocks.lanes for index in (0, second)], "<u2").view("<u4")
+    places = np.array([lane * row + index for lane in range(PIXELS) for index in (0, second)], "<u2").view("<u4")
     data = np.concatenate([places, pointwise.stream(site, blocks, vectors, form, together=found.vectors)])
     finish = Finish.of(form)
     values = {
