@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,9 +52,17 @@ def modelled_cycles(code: Mapping[int, Instruction], core: Core) -> Mapping[int,
     return dict(zip(code, each, strict=True))
 
 
-def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
-    """All instructions of an ELF file, by the toolchain on the PATH, or PlatformIO's. Raises ToolFailed."""
-    command = [tool(f"{toolchain}objdump"), "-d", "--no-show-raw-insn", str(elf)]
+_WITH_VECTORS = ("-m", "armv8.1-m.main")
+"""What binutils need to be told, or else they take instructions of MVE for those of coprocessors."""
+
+
+def disassemble(elf: Path, toolchain: str, features: Set[str] = frozenset()) -> dict[int, Instruction]:
+    """All instructions of an ELF file, by the toolchain on the PATH, or PlatformIO's. Raises ToolFailed.
+
+    `features`: of the core that it is for.
+    """
+    machine = _WITH_VECTORS if "mve" in features else ()
+    command = [tool(f"{toolchain}objdump"), "-d", "--no-show-raw-insn", *machine, str(elf)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
