@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,7 +25,9 @@ def layers(draw: st.DrawFn) -> tuple[IntArray, Groups]:
     weights = np.clip(rng.integers(-spread, spread + 1, (filters, values)), -128, 127)
     weights[:, draw(st.integers(0, values - 1))] = draw(st.sampled_from([-128, 127, 0]))
     most = draw(st.sampled_from([None, 1, 8, 64]))
-    return weights, grouping.of_any_size(weights) if most is None else grouping.of_one_size(weights, most)
+    return weights, grouping.of_any_size(weights) if most is None else grouping.of_one_size(
+        weights, lambda size: most // size
+    )
 
 
 @given(layers())
@@ -92,13 +96,17 @@ def test_the_stream_gives_every_filters_sum(case: tuple[IntArray, Groups], in_by
 
 @pytest.mark.parametrize("stepped", [False, True])
 @pytest.mark.parametrize("scale", [0.003, 2e-5])
+@pytest.mark.parametrize("exceptions", [0, 1, 3])
 @pytest.mark.parametrize("registers", [3, 4, 5])
-def test_constants_are_loaded_in_the_order_of_the_stream(stepped: bool, scale: float, registers: int) -> None:
+def test_constants_are_loaded_in_the_order_of_the_stream(
+    stepped: bool, scale: float, exceptions: int, registers: int
+) -> None:
     """No register is lost that is still to be used, and none is used that holds nothing."""
     scales = scale * np.linspace(1, 1.9, 7)
     ends = (-300 / scales).astype(np.int64), (300 / scales).astype(np.int64)
     form = prove_short_product(Requant.from_scales(scales), 0 if stepped else -128, (-128, 127), *ends)
     assert form is not None and (form.step is not None) == stepped
+    form = dataclasses.replace(form, exceptions=((form.most + 1, np.zeros(7, np.int64)),) * exceptions)
     free = tuple(f"r{index}" for index in range(1, registers + 1))
     stream = iter(range(finishing.constants(form, np.zeros(7, np.int64)).shape[1]))
     held: dict[str, int] = {}
@@ -108,7 +116,7 @@ def test_constants_are_loaded_in_the_order_of_the_stream(stepped: bool, scale: f
             assert list(step.registers) == sorted(step.registers) and not set(step.registers) & held.keys()
             held |= {register: next(stream) for register in step.registers}
             continue
-        if step.kind == "border":
+        if step.kind in ("border", "exception"):
             used += [held.pop(register) for register in step.registers[:2]]
         elif step.kind in ("part", "top"):
             factor, carry = step.registers

@@ -286,6 +286,8 @@ def assert_short_product(
 
     x = (acc + product.origin).astype(np.int32).astype(np.int64)
     x = np.minimum(np.maximum(x, 0), product.most)
+    for where, by in product.exceptions:
+        x = word(x + np.where(x == where, by, 0))
     carry: IntArray = product.addend
     if product.step is not None and product.border is not None:
         carry = word(carry - np.where(x < product.border, product.step, 0))
@@ -332,6 +334,23 @@ def test_layers_of_any_depth_have_short_products(
     assert product is not None
     near = np.rint(rng.uniform(low, high, (2000, 24))).astype(np.int64)
     assert_short_product(product, requant, zero_point, clamp, np.vstack([low, near, high]))
+
+
+def test_steps_that_float32_moves_are_exceptions() -> None:
+    """Factors like those of layers: of a few hundred channels, some have no line."""
+    rng = np.random.default_rng(8)
+    factors = np.exp(rng.uniform(math.log(0.002), math.log(0.01), 300)).astype(np.float32)
+    requant = FloatRequant(tuple(factors.tolist()))
+    low, high = limits(300, -80_000, 80_000)
+    product = prove_short_product(requant, 3, INT8, low, high)
+    assert product is not None
+    moved = sum(np.count_nonzero(by) for _, by in product.exceptions)
+    assert 0 < moved < 60
+    acc = Staircases.of(requant, 3, INT8, low, high).thresholds
+    near = np.vstack([low, high, *((acc + offset).T for offset in (-2, -1, 0, 1))])
+    assert_short_product(product, requant, 3, INT8, np.clip(near, low, high))
+    without = dataclasses.replace(product, exceptions=())
+    assert not np.array_equal(without.apply(acc.T), product.apply(acc.T))
 
 
 def test_constant_channels_have_short_products() -> None:

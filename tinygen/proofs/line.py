@@ -7,7 +7,7 @@ value * 2**shift - acc * gain wherever the output must have reached the value, b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +97,20 @@ class Marks:
         least, at_least = _extreme(self.reached, self.reached_values, self.reached_counts, gain, shift, largest=True)
         most, at_most = _extreme(self.missed, self.missed_values, self.missed_counts, gain, shift, largest=False)
         return Window(np.maximum(least, -_FAR), np.minimum(most - 1, _FAR), at_least - at_most)
+
+    def tightest(self, gain: IntArray, shift: int) -> tuple[IntArray, IntArray]:
+        """The reached and the missed accumulator (channels,) that leave the window no more room."""
+        least = _extreme(self.reached, self.reached_values, self.reached_counts, gain, shift, largest=True)
+        most = _extreme(self.missed, self.missed_values, self.missed_counts, gain, shift, largest=False)
+        return least[1], most[1]
+
+    def without(self, reached: int | None = None, missed: int | None = None) -> Marks:
+        """Without what is asked at one of these accumulators."""
+        return replace(
+            self,
+            reached_counts=self.reached_counts & (reached is None or self.reached != reached),
+            missed_counts=self.missed_counts & (missed is None or self.missed != missed),
+        )
 
 
 def _extreme(

@@ -6,6 +6,7 @@ lies within int16, and a word of two such sums can be taken apart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,15 +63,15 @@ def of_any_size(weights: Array) -> Groups:
     return Groups(tuple(value for group in groups for value in group), tuple(map(len, groups)), 1)
 
 
-def of_one_size(weights: Array, most: int) -> Groups:
-    """Groups of the same size, the largest that a greedy search finds; so many of a turn that `most` values are."""
+def of_one_size(weights: Array, most: Callable[[int], int]) -> Groups:
+    """Groups of the same size, the largest that a greedy search finds; of a size, `most` tells how many a turn has."""
     magnitudes = _magnitudes(weights)
     values = len(magnitudes)
     heaviest = int(magnitudes.sum(axis=0).max(initial=1))
     size = max(min(values, LARGEST_SUM * values // max(heaviest, 1)), 1)
     while (groups := _filled(magnitudes, size)) is None:
         size -= 1
-    turns = -(-len(groups) // max(most // size, 1))
+    turns = -(-len(groups) // max(most(size), 1))
     together = -(-len(groups) // turns)
     groups += [[]] * (turns * together - len(groups))
     order = tuple(value for group in groups for value in (*group, *[NONE] * (size - len(group))))

@@ -33,8 +33,6 @@ from tinygen.ops.weighted import Weighted
 GATHERED = 4
 """Values in a turn of the loop that gathers them."""
 _FARTHEST_OFFSET = 0xFFFF
-_MOST_WRITTEN_OUT = 112
-"""Values of which the products are written out: branches do not reach over more."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +53,18 @@ class Variant:
     """How products are written out, and how weights are kept."""
 
     in_loop: int | None
-    """Values of a turn, at most; None: all are written out."""
+    """Instructions of a turn, at most; None: all are written out."""
     in_bytes: bool = False
 
     def groups(self, site: Site) -> Groups:
         """Of the layer's weights."""
-        weights = flat_weights(site)
-        return grouping.of_any_size(weights) if self.in_loop is None else grouping.of_one_size(weights, self.in_loop)
+        weights, limit = flat_weights(site), self.in_loop
+        if limit is None:
+            return grouping.of_any_size(weights)
+        return grouping.of_one_size(weights, lambda size: limit // pairs.instructions(size, 1, self.in_bytes))
+
+
+_WRITTEN_OUT, _IN_LOOPS, _COMPACT, _BYTES = Variant(None), Variant(500), Variant(105), Variant(105, in_bytes=True)
 
 
 def accepts(site: Site) -> bool:
@@ -75,8 +78,16 @@ def accepts(site: Site) -> bool:
 
 
 def _accepts_written_out(site: Site) -> bool:
-    """Also: few enough values."""
-    return flat_weights(site).shape[1] <= _MOST_WRITTEN_OUT and accepts(site)
+    """Also: few enough values, and groups, for branches to reach over."""
+    values = flat_weights(site).shape[1]
+    if pairs.instructions(values, 1, in_bytes=False) > pairs.FAR or not accepts(site):
+        return False
+    return pairs.instructions(values, _WRITTEN_OUT.groups(site).count, in_bytes=False) <= pairs.FAR
+
+
+def _accepts_in_bytes(site: Site) -> bool:
+    """Also: flash is what counts. Half the bytes of weights take more than half as much time again."""
+    return site.objective == "size" and accepts(site)
 
 
 def _gathered(groups: Groups) -> int:
@@ -150,14 +161,12 @@ def _kernel(name: str, op: type[Weighted], variant: Variant, accepts: Callable[[
     )
 
 
-_WRITTEN_OUT, _IN_LOOPS, _COMPACT, _BYTES = Variant(None), Variant(64), Variant(12), Variant(8, in_bytes=True)
-
 KERNELS = (
     _kernel("conv_2d.packed_pairs", Conv2D, _WRITTEN_OUT, _accepts_written_out),
     _kernel("conv_2d.packed_pairs_looped", Conv2D, _IN_LOOPS),
     _kernel("conv_2d.packed_pairs_compact", Conv2D, _COMPACT),
-    _kernel("conv_2d.packed_bytes", Conv2D, _BYTES),
+    _kernel("conv_2d.packed_bytes", Conv2D, _BYTES, _accepts_in_bytes),
     _kernel("fully_connected.packed_pairs", FullyConnected, _IN_LOOPS),
     _kernel("fully_connected.packed_pairs_compact", FullyConnected, _COMPACT),
-    _kernel("fully_connected.packed_bytes", FullyConnected, _BYTES),
+    _kernel("fully_connected.packed_bytes", FullyConnected, _BYTES, _accepts_in_bytes),
 )

@@ -39,8 +39,8 @@ _VALUES = ("r2", "r3")
 """Registers of values; bytes leave one for the mask."""
 _BYTES = 0x80808080
 _FREE = ("r1", "r2", "r3", "r4", "r5")
-_NEAR = 110
-"""Instructions that a conditional branch reaches over, with some to spare."""
+NEAR, FAR = 110, 750
+"""Instructions of a turn that a conditional branch reaches over, and that another does with all around them."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Pairs:
     def is_near(self) -> bool:
         """Whether the loop over groups is short enough for a conditional branch."""
         sizes = self.groups.sizes
-        return (11 if self.in_bytes else 6) * sum(sizes) + 9 * len(sizes) < _NEAR
+        return instructions(sum(sizes), len(sizes), self.in_bytes) < NEAR
 
     def _steps(self) -> Iterator[Step]:
         slots = sum(self.groups.sizes)
@@ -108,6 +108,11 @@ class Pairs:
                 yield Step("product" if place else "first", (values[slot % len(values)],))
                 slot += 1
             yield Step("end")
+
+
+def instructions(values: int, groups: int, in_bytes: bool) -> int:
+    """So many at most, for groups of so many values in all."""
+    return (11 if in_bytes else 6) * values + 9 * groups
 
 
 def stream(
