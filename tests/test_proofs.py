@@ -336,6 +336,19 @@ def test_layers_of_any_depth_have_short_products(
     assert_short_product(product, requant, zero_point, clamp, np.vstack([low, near, high]))
 
 
+@pytest.mark.parametrize(
+    ("factor", "low", "high"), [(0.0010597982909530401, -73_000, 87_000), (0.001055672881193459, -63_000, 95_000)]
+)
+def test_ties_to_even_have_short_products_with_exceptions(factor: float, low: int, high: int) -> None:
+    """Where float32 makes ties of what is next to them, no single line stands for the rule."""
+    requant = FloatRequant((factor, 0.0012345))
+    ends = np.full(2, low), np.full(2, high)
+    product = prove_short_product(requant, -128, INT8, *ends)
+    assert product is not None and product.exceptions
+    assert_short_product(product, requant, -128, INT8, all_of(*ends))
+    assert prove_high_product(requant, -128, INT8, *ends, scale=1, with_step=False) is None
+
+
 def test_steps_that_float32_moves_are_exceptions() -> None:
     """Factors like those of layers: of a few hundred channels, some have no line."""
     rng = np.random.default_rng(8)
@@ -351,6 +364,11 @@ def test_steps_that_float32_moves_are_exceptions() -> None:
     assert_short_product(product, requant, 3, INT8, np.clip(near, low, high))
     without = dataclasses.replace(product, exceptions=())
     assert not np.array_equal(without.apply(acc.T), product.apply(acc.T))
+
+
+def test_a_staircase_of_ties_has_no_short_product() -> None:
+    """Every second step of it is late."""
+    assert prove_short_product(FloatRequant((2.0**-7,)), -128, INT8, *limits(1, -40_000, 40_000)) is None
 
 
 def test_constant_channels_have_short_products() -> None:
