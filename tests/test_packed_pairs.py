@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tinygen.fixedpoint import IntArray, Requant
 from tinygen.kernels.armv6m import finishing, grouping, pairs
+from tinygen.kernels.armv6m.expansion import Expansion
 from tinygen.kernels.armv6m.finishing import Finish
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.proofs.short_product import prove_short_product
@@ -92,6 +93,36 @@ def test_the_stream_gives_every_filters_sum(case: tuple[IntArray, Groups], in_by
     stream = pairs.stream(groups, weights.astype(np.int8), form, bias, in_bytes).astype(np.int64)
     constants = finishing.constants(form, bias).shape[1]
     assert np.array_equal(followed(groups, stream, filters, x, in_bytes, constants), weights @ x)
+
+
+@settings(max_examples=40)
+@given(layers(), st.integers(1, 8))
+def test_expanded_blocks_are_the_stream_of_all_filters(case: tuple[IntArray, Groups], larger: int) -> None:
+    """Bytes become the words that they stand for; results go from four filters to four, to the next window, and on."""
+    weights = np.repeat(case[0], larger, axis=0)
+    groups, filters = case[1], len(weights)
+    reach = 128 * np.abs(weights).sum(axis=1) + 1
+    form = prove_short_product(Requant.from_scales([0.01] * filters), -128, (-128, 127), -reach, reach)
+    assert form is not None
+    bias = np.arange(filters)
+    expansion = Expansion(filters, groups.slots, finishing.constants(form, bias).shape[1])
+    words = iter(expansion.stream(groups, weights.astype(np.int8), form, bias).tolist())
+    covered: set[int] = set()
+    begin = 0
+    for _ in range(expansion.blocks):
+        place = begin
+        for _ in range(expansion.fours):
+            of_bytes = [next(words) for _ in range(groups.slots)]
+            pair = [[(w & 0xFF00FF) - 0x800080, (w >> 8 & 0xFF00FF) - 0x800080] for w in of_bytes]
+            expected = pairs.four(groups, weights.astype(np.int8), form, bias, place, in_bytes=False)
+            assert (np.array(pair).reshape(-1) & 0xFFFFFFFF).tolist() == expected[0].tolist()
+            assert [next(words) for _ in expected[1]] == expected[1].tolist()
+            covered |= {*range(place, place + pairs.TOGETHER)}
+            place += next(words)
+        assert place == begin + filters
+        begin = (begin + next(words) + 2**31) % 2**32 - 2**31
+    assert next(words, None) is None and begin == 0
+    assert covered >= set(range(filters)) and (filters < pairs.TOGETHER or max(covered) < filters)
 
 
 @pytest.mark.parametrize("stepped", [False, True])
