@@ -61,6 +61,7 @@ FAMILIES = (
 SPECIALISED: tuple[str, ...] = (
     "armv6m.add",
     "armv6m.depthwise",
+    "armv6m.mul",
     "armv6m.packed",
     "armv6m.winograd",
     "armv7em.add",
