@@ -22,7 +22,7 @@ class Section(NamedTuple):
     """So many blocks of so many lanes each."""
 
     lanes: int
-    count: int
+    times: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PixelBlocks:
     def sections(self) -> tuple[Section, ...]:
         """The rows in blocks that do not overlap."""
         parts = (Section(PIXELS, self.rows // PIXELS), Section(self.rows % PIXELS, 1))
-        return tuple(part for part in parts if part.lanes and part.count)
+        return tuple(part for part in parts if part.lanes and part.times)
 
     @property
     def pairs(self) -> int:
