@@ -83,6 +83,8 @@ def test_a_cores_features_are_those_that_the_compiler_is_told(name):
     expected |= {"fpu64"} if floats & 8 else set()
     if defined.get("__ARM_ARCH_ISA_THUMB") == "2":
         expected |= {"thumb2", "umull", "mla"}
+    if defined.get("__ARM_ARCH_ISA_THUMB") == "1":
+        expected |= {"thumb1"}
     if defined.get("__ARM_FEATURE_MVE"):  # of what GCC knows, the branch extension comes with Armv8.1-M alone
         expected |= {"loops"}
     assert core.features - {DUAL_ISSUE} == expected
@@ -110,7 +112,7 @@ def test_the_netduino_has_the_memory_of_an_stm32f405():
 def test_the_microbit_has_the_memory_of_an_nrf51822():
     board = load_board("microbit")
     assert (board.flash_bytes, board.ram_bytes, board.clock_hz) == (256 * 1024, 16 * 1024, 16_000_000)
-    assert load_core(board.core).features == set()  # no division, no unaligned access
+    assert load_core(board.core).features == {"thumb1"}  # no division, no unaligned access
 
 
 def test_an_unknown_board_names_the_known_ones_and_the_closest():

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from tinygen import costs, costs_riscv, dual_issue
 from tinygen.errors import ToolFailed
-from tinygen.target import ARM, DUAL_ISSUE, RISCV, Core
+from tinygen.platformio_storage import tool
+from tinygen.target import ARM, AVR, DUAL_ISSUE, RISCV, Core
 
 # Without mnemonic: an instruction that this disassembler does not know, as CINC of Armv8.1-M before binutils 2.41.
-_FORMATS = {"elf32-littlearm": ARM, "elf32-littleriscv": RISCV}
+_FORMATS = {"elf32-littlearm": ARM, "elf32-littleriscv": RISCV, "elf32-avr": AVR}
 _FORMAT = re.compile(r"file format (\S+)$", re.MULTILINE)
 _LINE = re.compile(r"^ *([0-9a-f]+):\t(\S*)(?:[ \t]+([^@;<]*))?")
 
@@ -52,8 +53,8 @@ def modelled_cycles(code: Mapping[int, Instruction], core: Core) -> Mapping[int,
 
 
 def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
-    """All instructions of an ELF file. Raises ToolFailed."""
-    command = [f"{toolchain}objdump", "-d", "--no-show-raw-insn", str(elf)]
+    """All instructions of an ELF file, by the toolchain on the PATH, or PlatformIO's. Raises ToolFailed."""
+    command = [tool(f"{toolchain}objdump"), "-d", "--no-show-raw-insn", str(elf)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
