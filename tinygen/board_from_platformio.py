@@ -57,7 +57,7 @@ _FAMILIES = (
 
 # Protocols that send firmware over the board's serial port.
 _SERIAL_PROTOCOLS = frozenset({"sam-ba", "esptool", "nrfutil", "arduino", "stk500v1", "stk500v2", "wiring"})
-_CYCLE_COUNTERS = frozenset({"cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"})
+_CYCLE_COUNTERS = frozenset({"cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "cortex-m85"})
 _AVR = "atmega"
 _BAUD = 115_200
 _LARGEST_STACK = 8_192

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tinygen import costs, costs_riscv
+from tinygen import costs, costs_riscv, dual_issue
 from tinygen.errors import ToolFailed
 from tinygen.platformio_storage import tool
-from tinygen.target import ARM, AVR, RISCV
+from tinygen.target import ARM, AVR, DUAL_ISSUE, RISCV, Core
 
 # Without mnemonic: an instruction that this disassembler does not know, as CINC of Armv8.1-M before binutils 2.41.
 _FORMATS = {"elf32-littlearm": ARM, "elf32-littleriscv": RISCV, "elf32-avr": AVR}
@@ -41,6 +41,15 @@ class Instruction:
         if self.architecture == RISCV:
             return table[self.kind]
         return costs.cycles(table, self.mnemonic, self.operands, self.previous)
+
+
+def modelled_cycles(code: Mapping[int, Instruction], core: Core) -> Mapping[int, float]:
+    """Of one execution of each instruction that the next one follows, by address."""
+    table = core.cost.cycles
+    if DUAL_ISSUE not in core.features:
+        return {address: instruction.cycles(table) for address, instruction in code.items()}
+    each = dual_issue.cycles(table, ((instruction.mnemonic, instruction.operands) for instruction in code.values()))
+    return dict(zip(code, each, strict=True))
 
 
 def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
