@@ -1,14 +1,16 @@
 """Arduino's own core for AVR: firmware and exported libraries are linked with it, and run on an Uno's processor.
 
-The processors are simavr's; the core is Debian's package arduino-core-avr. A missing tool is a failure here, not a
-skip.
+The processors are simavr's; core and builder are Debian's packages arduino-core-avr and arduino-builder. A missing tool
+is a failure here, not a skip.
 """
 
 from __future__ import annotations
 
 import configparser
+import io
 import subprocess
 import time
+import zipfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,9 +19,10 @@ import pytest
 from building import DIGITS, Built, build_file, differences, varied
 from emulated_bench import EMULATOR
 
-from tinygen import elf, output
+from tinygen import elf
 from tinygen.board import connected
 from tinygen.counting.disassembly import disassemble
+from tinygen.export.archive import zipped
 from tinygen.export.facts import Facts
 from tinygen.export.package import package_files
 from tinygen.project import runner_footprint
@@ -115,20 +118,29 @@ def test_the_firmware_of_a_board_answers_with_arduinos_core(board: str, tmp_path
     assert bound is not None and bound + INTERRUPT <= described.stack_bytes
 
 
-def test_an_exported_library_runs_in_a_sketch_on_an_uno(tmp_path: Path) -> None:
+def test_arduinos_builder_takes_the_zip_and_its_sketch_runs_on_an_uno(tmp_path: Path) -> None:
     built = build_file(DIGITS / "digits.tflite", tmp_path / "out", "digits", board="uno")
-    package = tmp_path / "digits"
-    files = package_files(built.out, [built.manifest], "arduino", Facts("digits", "1.0.0", "me", "https://example.org"))
-    output.write(files, package)
-    (ino,) = package.glob("examples/*/*.ino")
-    (ino.parent / "sketch.cpp").write_text(f"#include <Arduino.h>\n{ino.read_text()}")
-    compiler = Compiler("uno", tmp_path)
-    sources = [*sorted((package / "src").glob("*.c")), ino.parent / "sketch.cpp"]
-    image = compiler.linked(compiler.compiled(sources, "-Os", f"-I{package / 'src'}"))
+    facts = Facts("digits", "1.0.0", "me", "https://example.org")
+    package = zipped(package_files(built.out, [built.manifest], "arduino", facts), facts.name)
+    with zipfile.ZipFile(io.BytesIO(package)) as archive:
+        archive.extractall(tmp_path / "libraries")
+    (ino,) = tmp_path.glob("libraries/digits/examples/*/*.ino")
+    (tmp_path / "build").mkdir()
+    folders = ("-hardware", CORE.parents[1], "-hardware", "/usr/share/arduino-builder", "-tools", "/usr/bin")
+    folders += ("-libraries", tmp_path / "libraries", "-build-path", tmp_path / "build")
+    options = ("-fqbn", "arduino:avr:uno", "-ide-version", "10819", "-warnings", "all")
+    older = f"-prefs=compiler.cpp.extra_flags=-fpermissive {OLDER[0]}"
+    command = ["arduino-builder", "-compile", *map(str, folders), *options, older, str(ino)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "digits" not in done.stderr, done.stderr  # whose warnings are those of the core
+
     uart = EMULATOR.Pty()
     (tmp_path / "state").mkdir()
-    command = EMULATOR.simavr(tmp_path / "state", compiler.machine, image, uart)
-    with subprocess.Popen(command, pass_fds=uart.inherited) as process:
+    image = tmp_path / "build" / f"{ino.name}.elf"
+    with subprocess.Popen(
+        EMULATOR.simavr(tmp_path / "state", "atmega328p", image, uart), pass_fds=uart.inherited
+    ) as process:
         try:
             said, deadline = b"", time.monotonic() + 120
             while b"\n" not in said.partition(b"xpected")[2] and time.monotonic() < deadline:
