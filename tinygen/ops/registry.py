@@ -88,6 +88,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv81m.single_row",
     "armv81m.stationary",
     "armv81m.windows",
+    "rv32v.dot",
 )
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""
 
