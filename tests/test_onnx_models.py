@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from building import build_read, differences, host, varied
+from building import build_read, differences, host, original, varied
 from onnx import TensorProto
 from onnx_nets import KINDS, NETS, Net, quantised_net
 from shared import needs_shared_models, shared_model_files, shared_models
@@ -229,6 +229,21 @@ def shortcut_behind_a_move() -> bytes:
     return finished(net, net.add("Mul", x, y), scale=0.0313)
 
 
+def sum_and_extremes() -> bytes:
+    net, x = image(np.uint8, 120)
+    parts = [net.quantised(conv(net, x), scale, 100, np.uint8) for scale in (0.0973, 0.0751, 0.0317)]
+    total = net.quantised(net.add("Sum", *parts[:2]), 0.113, 90, np.uint8)
+    least = net.quantised(net.add("Min", *parts, total), 0.0413, 200, np.uint8)
+    return finished(net, net.add("Max", total, least, parts[2]), np.uint8, 80, 0.0521)
+
+
+def mean_over_time() -> bytes:
+    """Of frames that follow each other, as recurrent networks have them."""
+    net, x = row(1, 30, 20)
+    y = net.quantised(net.add("MatMul", x, net.weights(20, 6, scale=SCALES, axis=1)), 0.0713, 4)
+    return finished(net, net.add("ReduceMean", y, axes=[1], keepdims=0), scale=0.0213)
+
+
 def maximum_in_another_scale() -> bytes:
     net, x = image()
     return finished(net, net.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), scale=0.05)
@@ -299,6 +314,8 @@ GRAPHS = [
     functions_that_are_moved,
     pooled_before_quantising,
     shortcut_behind_a_move,
+    sum_and_extremes,
+    mean_over_time,
     maximum_in_another_scale,
     uint8_edges,
     int8_edges,
@@ -346,6 +363,24 @@ def test_windows_backwards_equal_onnx_runtime(size: dict[str, object]) -> None:
         net, x = image()
         y = net.add("ConvTranspose", x, net.weights(4, 3, *kernel), strides=[2, 2], **size)
         assert not assert_equal(finished(net, y), 5).graph.notes
+
+
+@pytest.mark.parametrize("op, axis, keepdims", [("ArgMax", 1, 0), ("ArgMin", -1, 1)])
+def test_places_of_extremes_are_int32(op: str, axis: int, keepdims: int, tmp_path: Path) -> None:
+    """The same as ONNX Runtime's, which are int64."""
+    net, x = image()
+    y = net.quantised(conv(net, x), 20 * Y_SCALE, 5)  # with ties
+    data = net.model(net.add(op, y, axis=axis, keepdims=keepdims))
+    model, runtime = pipeline.decode(data, "net.onnx"), session(data)
+    assert model.graph.tensors[model.graph.outputs[0]].dtype == np.int32
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        arrays = full_range(model.graph, rng)
+        (expected,) = runtime.run(None, {"x": arrays[0]})
+        (found,) = reference.outputs(model.graph, arrays)
+        np.testing.assert_array_equal(found, expected)
+    built = build_read(model, tmp_path / "out")
+    assert not differences(built, varied(built, 3), host(built), original(built))
 
 
 def test_integers_are_not_interpolated() -> None:

@@ -21,7 +21,7 @@ from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.importers.onnx_scales import bounds_of, is_implied, moved_constant, quant_of, same_scales
+from tinygen.importers.onnx_scales import bounds_of, index_type, is_implied, moved_constant, quant_of, same_scales
 from tinygen.ir import Quant, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
@@ -37,7 +37,7 @@ _FUSED_ON_UINT8 = ("Conv", "MatMul")
 _PAIRS = ("Add", "Max", "Min", "Mul", "Sub")
 _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub", *SCALED.values())
+_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub", "Sum", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
@@ -102,7 +102,7 @@ class Matcher:
             if inner is None:
                 continue
             shape, dtype = self._graph.types[name]
-            if dtype == inner.dtype:
+            if index_type(dtype) == inner.dtype:
                 yield inner, None
             else:
                 outer = Tensor(name, shape, dtype)
@@ -306,7 +306,7 @@ class Matcher:
             )
             if limits is None:
                 shape, dtype = self._graph.types[name]
-                self._values[name] = Tensor(name, shape, dtype)
+                self._values[name] = Tensor(name, shape, index_type(dtype))
                 return self._values[name], UNBOUNDED
             bounds = (min(max(bounds[0], limits[0]), limits[1]), min(max(bounds[1], limits[0]), limits[1]))
             last = readers[0].outputs[0]
