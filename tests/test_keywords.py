@@ -117,6 +117,7 @@ def test_a_frame_at_a_time_gives_what_whole_windows_give() -> None:
 def test_the_figures_are_those_of_the_model() -> None:
     figures = json.loads((FOLDER / "figures.json").read_text())
     assert figures["model_bytes"] == MODEL.stat().st_size <= 60_000
+    assert figures["onnx_model_bytes"] == ONNX_MODEL.stat().st_size <= 60_000
     confusion = figures["confusion"]
     counts = {(said, word): count for said, row in confusion.items() for word, count in row.items()}
     right = sum(count for (said, word), count in counts.items() if said == word)
