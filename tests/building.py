@@ -143,9 +143,10 @@ if platform.machine() in ("x86_64", "AMD64"):
     _OTHER_COMPILERS.append(("gcc", ("-m32", "-msse2", "-mfpmath=sse", "-O0")))
 
 
-def other_hosts(built: Built) -> list[AbstractContextManager[Peer]]:
-    """The same from other compilers. One that is not installed is an error."""
-    return [host_peer(built.out, built.manifest, compiler, flags) for compiler, flags in _OTHER_COMPILERS]
+def other_host(built: Built, turn: int) -> AbstractContextManager[Peer]:
+    """The same from another compiler, one of several in turn. One that is not installed is an error."""
+    compiler, flags = _OTHER_COMPILERS[turn % len(_OTHER_COMPILERS)]
+    return host_peer(built.out, built.manifest, compiler, flags)
 
 
 def tflm(built: Built) -> AbstractContextManager[Peer]:

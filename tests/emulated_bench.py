@@ -7,10 +7,12 @@ Only the model's library is compiled again, and linked. test_on_board.py goes th
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from accesses import Expected
 from building import Built
@@ -32,10 +34,24 @@ Expect = Callable[[elf.Image, Built], Expected]
 _PLATFORM = ("firmware", "platforms", EMULATED_PLATFORM)
 
 
+def _tool(name: str) -> ModuleType:
+    """A program of the platform, in this process: thousands of its own would take minutes to start."""
+    spec = importlib.util.spec_from_file_location(name, resource(*_PLATFORM, "tools", f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_EMULATOR = _tool("emulator")
+
+
 class Bench:
     """An emulated board, whose firmware waits for a model."""
 
-    def __init__(self, board: str, folder: Path) -> None:
+    def __init__(self, board: str, folder: Path, flags: Sequence[str] = ()) -> None:
+        """With flags that libraries are compiled and linked with, beside those of their manifests."""
+        self._flags = flags
         self.board = load_board(board)
         self.expected = Expected(())
         """Of the model that was watched last."""
@@ -65,13 +81,13 @@ class Bench:
     def running(self, built: Built, expect: Expect | None = None) -> Iterator[BoardPeer]:
         """The board, running a model that was built for it; given what is expected of layers, they are watched."""
         path = self.link(built.out, built.manifest)
-        options: tuple[str, ...] = ()
+        plugged = None
         if expect is not None:
             image = elf.read(path)
             self.expected = expect(image, built)
             watched = watch(image, built.manifest, self.expected.allowed, self.expected.pairs)
-            options = ("--plugin", watched.arguments(plugin(), self._record))
-        with self._emulating(built, path, *options) as peer:
+            plugged = watched.arguments(plugin(), self._record)
+        with self._emulating(built, path, plugged) as peer:
             yield peer
 
     def recorded(self) -> record.Record:
@@ -93,16 +109,18 @@ class Bench:
         return self._folder / "record"
 
     @contextlib.contextmanager
-    def _emulating(self, built: Built, image: Path, *options: str) -> Iterator[BoardPeer]:
-        state = self._folder / "state"
-        arguments = ["--program", self._emulator.program, "--machine", self._emulator.machine]
-        arguments += ["--icount-shift", str(self._emulator.icount_shift), *options, str(image)]
-        self._control(state, "start", *arguments)
+    def _emulating(self, built: Built, image: Path, plugin: str | None = None) -> Iterator[BoardPeer]:
+        state, emulator, uart = self._folder / "state", self._emulator, _EMULATOR.Pty()
         try:
-            with connected(built.out, built.manifest, self._control(state, "port").strip()) as peer:
+            how = (emulator.program, emulator.machine, emulator.cpu, emulator.icount_shift)
+            _EMULATOR.start(state, *how, image, uart, plugin)
+        finally:
+            uart.close()
+        try:
+            with connected(built.out, built.manifest, uart.name) as peer:
                 yield peer
         finally:
-            self._control(state, "stop")
+            _EMULATOR.stop(state)
 
     def link(self, out: Path, manifest: Manifest) -> Path:
         """The firmware with a model's library, and those of the models that were built together with it."""
@@ -121,6 +139,7 @@ class Bench:
         ]
         self._gcc(
             *(flag for flag in manifest.cflags if flag not in self._core.flags),
+            *self._flags,
             f"-I{resource('firmware')}",
             *dict.fromkeys(f"-I{out / path}" for model in load_all(out) for path in model.include_dirs),
             *dict.fromkeys(str(out / path) for model in load_all(out) for path in model.sources),
@@ -135,10 +154,6 @@ class Bench:
     def _gcc(self, *arguments: str) -> None:
         sections = ("-ffunction-sections", "-fdata-sections")
         _run([f"{self._core.toolchain}gcc", *self._core.flags, *self._core.libc, *sections, *arguments], self._folder)
-
-    def _control(self, state: Path, *arguments: str) -> str:
-        tool = resource(*_PLATFORM, "tools", "emulator.py")
-        return _run([sys.executable, str(tool), "--state", str(state), *arguments], self._folder)
 
 
 def _run(command: Sequence[str], folder: Path) -> str:

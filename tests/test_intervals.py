@@ -149,12 +149,12 @@ def test_accumulators_reach_their_ends(name: str, monkeypatch: pytest.MonkeyPatc
             return np.asarray(acc)
 
         nothing = np.zeros(x.shape, np.int64)
-        low = high = sums(nothing)
+        low = high = start = sums(nothing)
         ends = [np.broadcast_to(end, x.shape) - node.op.zero_point for end in (given.low, given.high)]
         for element in np.ndindex(x.shape):
             one = nothing.copy()
             one[element] = 1
-            share = sums(one) - sums(nothing)
+            share = sums(one) - start
             low = low + np.minimum(*(share * end[element] for end in ends))
             high = high + np.maximum(*(share * end[element] for end in ends))
         acc = node.op.accumulators(inputs, given)

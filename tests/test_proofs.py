@@ -17,6 +17,7 @@ from tinygen.ops.add import Add, Sub
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.proved_pairs import plane_of_pairs
 from tinygen.proofs.high_product import HighProduct, prove_high_product
+from tinygen.proofs.short_product import ShortProduct, prove_short_product
 from tinygen.proofs.staircase import Staircases
 
 INT8 = (-128, 127)
@@ -269,6 +270,121 @@ def test_registers_that_overflow_are_not_proved() -> None:
     assert product is not None and product.holds(stairs).all()
     wider = dataclasses.replace(stairs, low=low * 300, high=high * 300)
     assert not product.fits(wider.low, wider.high).any()
+
+
+# --- short products --------------------------------------------------------------------------------------------------
+
+
+def assert_short_product(
+    product: ShortProduct, requant: Rescaling, zero_point: int, clamp: tuple[int, int], acc: IntArray
+) -> None:
+    """The same at every accumulator, by the instructions, with registers of 32 bits that must not overflow."""
+
+    def word(values: IntArray) -> IntArray:
+        assert values.min() >= 0 and values.max() < 2**32
+        return values
+
+    x = (acc + product.origin).astype(np.int32).astype(np.int64)
+    x = np.minimum(np.maximum(x, 0), product.most)
+    carry: IntArray = product.addend
+    if product.step is not None and product.border is not None:
+        for border, step in zip(product.border, product.step, strict=True):
+            carry = word(carry - np.where(x < border, step, 0))
+    for part in product.parts[:0:-1]:
+        carry = word(word(x * part) + carry) >> product.bits
+    y = (word(word(x * product.parts[0]) + carry) >> 24) + product.lowest
+    assert np.array_equal(y, exactly(requant, zero_point, clamp, acc))
+    assert np.array_equal(y, product.apply(acc))
+
+
+@settings(max_examples=60)
+@given(requantisations())
+def test_a_short_product_is_the_same_everywhere(
+    case: tuple[Rescaling, int, tuple[int, int], IntArray, IntArray],
+) -> None:
+    requant, zero_point, clamp, low, high = case
+    product = prove_short_product(*case)
+    if product is not None:
+        assert_short_product(product, requant, zero_point, clamp, all_of(low, high))
+
+
+@pytest.mark.parametrize("rounding", [Rounding.DOUBLE, Rounding.INT64])
+@pytest.mark.parametrize("shift", range(-9, 1))
+@pytest.mark.parametrize("zero_point", [-128, 0, 5])
+def test_awkward_multipliers_have_short_products(rounding: Rounding, shift: int, zero_point: int) -> None:
+    low, high = limits(1)
+    for multiplier in AWKWARD:
+        requant = Requant((multiplier,), (shift,), rounding)
+        product = prove_short_product(requant, zero_point, INT8, low, high)
+        assert product is not None
+        assert_short_product(product, requant, zero_point, INT8, all_of(low, high))
+
+
+@pytest.mark.parametrize(("scale", "reach"), [(0.3, 1_000), (0.003, 100_000), (2e-4, 1_500_000), (1e-4, 4_000_000)])
+@pytest.mark.parametrize(("zero_point", "clamp"), [(-128, INT8), (-3, INT8), (-20, (-20, 80))])
+def test_layers_of_any_depth_have_short_products(
+    scale: float, reach: int, zero_point: int, clamp: tuple[int, int]
+) -> None:
+    """Channels whose scales differ eightfold."""
+    rng = np.random.default_rng(reach)
+    requant = Requant.from_scales(scale * 8.0 ** (rng.random(24) - 1))
+    low, high = -rng.integers(reach // 2, reach, 24), rng.integers(reach // 2, reach, 24)
+    product = prove_short_product(requant, zero_point, clamp, low, high)
+    assert product is not None
+    near = np.rint(rng.uniform(low, high, (2000, 24))).astype(np.int64)
+    assert_short_product(product, requant, zero_point, clamp, np.vstack([low, near, high]))
+
+
+@pytest.mark.parametrize(
+    ("factor", "low", "high"), [(0.0010597982909530401, -73_000, 87_000), (0.001055672881193459, -63_000, 95_000)]
+)
+def test_ties_to_even_have_short_products_in_parts(factor: float, low: int, high: int) -> None:
+    """Where float32 makes ties of what is next to them, no single line stands for the rule."""
+    requant = FloatRequant((factor, 0.0012345))
+    ends = np.full(2, low), np.full(2, high)
+    product = prove_short_product(requant, -128, INT8, *ends)
+    assert product is not None and product.step is not None
+    assert_short_product(product, requant, -128, INT8, all_of(*ends))
+    assert prove_high_product(requant, -128, INT8, *ends, scale=1, with_step=False) is None
+
+
+def test_a_staircase_of_ties_has_no_short_product() -> None:
+    """Every second step of it is late."""
+    assert prove_short_product(FloatRequant((2.0**-7,)), -128, INT8, *limits(1, -40_000, 40_000)) is None
+
+
+def test_constant_channels_have_short_products() -> None:
+    requant = Requant.from_scales([0.11, 0.05])
+    low, high = np.array([-3000, 2**29]), np.array([3000, 2**29 + 5])
+    product = prove_short_product(requant, -7, INT8, low, high)
+    assert product is not None
+    assert product.apply(np.stack([low, high])).tolist() == [[-128, 127], [127, 127]]
+    assert prove_short_product(requant, -7, INT8, low * 2, high * 2) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [("most", -1), *((field, change) for field in ("origin", "addend", "border", "step") for change in (-1, 1))],
+)
+def test_a_wrong_constant_of_a_short_product_is_not_proved(field: str, change: int) -> None:
+    """Each constant is moved until the outputs differ, which has to show."""
+    requant = Requant.from_scales([0.031, 0.044, 0.07])
+    low, high = limits(3, -8000, 8000)
+    stairs = Staircases.of(requant, 4, INT8, low, high)
+    product = prove_short_product(requant, 4, INT8, low, high)
+    assert product is not None and product.step is not None
+    assert product.holds(stairs).all()
+    acc = all_of(low, high)
+    expected = exactly(requant, 4, INT8, acc)
+    noticed = 0
+    for exponent in range(31):
+        wrong = dataclasses.replace(product, **{field: getattr(product, field) + change * (1 << exponent)})
+        if not wrong.fits(low, high).all():
+            continue
+        same = (wrong.apply(acc) == expected).all(axis=0)
+        assert np.array_equal(wrong.holds(stairs), same)
+        noticed += int((~same).sum())
+    assert noticed > 3
 
 
 # --- pairs -----------------------------------------------------------------------------------------------------------

@@ -125,6 +125,12 @@ def is_branch(instruction: Instruction) -> bool:
     )
 
 
+_NARROW = frozenset(
+    "ldmia stmia uxtb sxtb uxth sxth rev16 lsls asrs lsrs ands bics orrs eors mvns muls rsbs sbcs adcs".split()
+)
+"""With low registers, all their forms that set flags have 16 bits."""
+
+
 @lru_cache(maxsize=1 << 14)
 def _is_narrow(instruction: Instruction) -> bool:
     mnemonic, operands = instruction
@@ -136,6 +142,8 @@ def _is_narrow(instruction: Instruction) -> bool:
         return not re.search(r"r8|r9|r1[0-2]", operands)
     if mnemonic == "mov" and "#" not in operands:
         return True
+    if mnemonic == "add" and "#" not in operands and operands.count(",") == 1:
+        return True
     if _HIGH.search(operands) or not _LOW.search(operands) or re.search(r"\b(lsl|asr|lsr|ror)\b", operands):
         return False
     number = re.search(r"#(-?\d+)", operands)
@@ -146,4 +154,4 @@ def _is_narrow(instruction: Instruction) -> bool:
         return 0 <= value <= 31 and not operands.endswith(f"], #{value}")
     if mnemonic in ("adds", "subs", "movs", "cmp"):
         return 0 <= value <= (255 if mnemonic in ("movs", "cmp") or operands.count(",") == 1 else 7)
-    return mnemonic in ("ldmia", "stmia", "uxtb", "sxtb", "uxth", "sxth", "rev16", "lsls", "asrs", "lsrs", "ands")
+    return mnemonic in _NARROW

@@ -40,6 +40,19 @@ def _load(value: int, register: str) -> str:
     return f"    movw    {register}, #{low}" + (f"\n    movt    {register}, #{high}" if high else "")
 
 
+def _load_low(value: int, register: str) -> str:
+    """Instructions of Armv6-M that put a value from 0 on into a low register."""
+    shift = (value & -value).bit_length() - 1 if value else 0
+    if value > 255 and value >> shift <= 255:
+        return f"    movs    {register}, #{value >> shift}\n    lsls    {register}, {register}, #{shift}"
+    first, *others = value.to_bytes(max((value.bit_length() + 7) // 8, 1), "big")
+    lines = [f"    movs    {register}, #{first}"]
+    for byte in others:
+        lines.append(f"    lsls    {register}, {register}, #8")
+        lines += [f"    adds    {register}, {register}, #{byte}"] if byte else []
+    return "\n".join(lines)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -58,6 +71,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["runs"] = _runs
     environment.filters["runs_as"] = _runs_as
     environment.filters["load"] = _load
+    environment.filters["load_low"] = _load_low
     return environment
 
 

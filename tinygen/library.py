@@ -49,6 +49,7 @@ _HELPERS = (
     "requantise_float_shifted",
     "requantise_line",
     "high_product",
+    "float_product",
     "taps",
     "sources",
     "reciprocal",

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tinygen.cli import options
-from tinygen.cli.console import progress, show, show_json
+from tinygen.cli import options, verdict
+from tinygen.cli.console import progress
+from tinygen.cli.verdict import Verdict
 from tinygen.errors import CannotCompare, LinkError, UsageError
 from tinygen.options import PROFILES
-from tinygen.report.plain import plain
 
 if TYPE_CHECKING:
     from tinygen.manifest import Manifest
     from tinygen.resume import Resume
-    from tinygen.verify import PeerReport
 
 
 @click.command()
@@ -88,10 +87,7 @@ def verify(
     from tinygen.listening import verify as listening
     from tinygen.listening.peers import host_listener
     from tinygen.listening.recordings import recordings
-    from tinygen.report import tables
-    from tinygen.report.stack_text import stack_text
     from tinygen.resume import Resume, about
-    from tinygen.runtimes import RUNTIMES
     from tinygen.stack_use import stack_uses
     from tinygen.streaming.window_peer import WindowPeer
 
@@ -110,17 +106,8 @@ def verify(
         listeners: list[Any] = [host_listener(out, content)] if content.front_end is not None else []
         if model.stream is not None:
             peers.append(nullcontext(WindowPeer(model.graph, model.stream, content)))
-        original = RUNTIMES[against or content.profile]
-        silent, remark = None, ""
-        if against or original.is_installed:
-            try:
-                original.ask(out, content)
-                remark = original.remark
-                peers.append(original.peer(out, content))
-            except CannotCompare as reason:
-                if against:
-                    raise
-                silent = f"Not compared with {original.title}: {reason}."
+        original = _original(out, content, against)
+        peers += original.peers
         farm = [
             stays.enter_context(
                 farming.flashed(
@@ -158,26 +145,34 @@ def verify(
             stack_uses(board.project, board.content, bytes, board.peer.feed_stack_bytes)
             for board, bytes in zip(farm, used, strict=True)
         ]
-    stacks = [stack for found in by_board for stack in found]
-    equal = all(found.equal for found in reports)
-    explained = all(found.equal or found.explained for found in reports)
-    if as_json:
-        for stack in stacks:
-            stack.check()
-        verdicts = [plain(found) | {"equal": found.equal, "explained": found.explained} for found in reports]
-        shown = {"equal": equal, "explained": explained, "peers": verdicts, "not_compared": silent, "remark": remark}
-        first = by_board[0] if by_board else ()
-        of_invoke, of_feed = (plain(first[index : index + 1]) for index in (0, 1))
-        show_json(shown | {"stack": next(iter(of_invoke), None), "feed_stack": next(iter(of_feed), None)})
-    else:
-        _show_reports(reports, content, silent or remark)
-        if stacks:
-            show("\n" + "\n".join(map(stack_text, stacks)))
-        show(f"\n{tables.verify_verdict(equal, explained, content.profile)}")
-    for stack in stacks:
-        stack.check()
-    if not explained:
-        raise click.exceptions.Exit(1)
+    verdict.finish(Verdict(reports, original.silent, original.remark, by_board), content, as_json)
+
+
+class _Original(NamedTuple):
+    """The runtime that is compared with the reference, too."""
+
+    peers: list[Any]
+    """It, or none."""
+    silent: str | None
+    """Why it is not asked."""
+    remark: str
+    """What is to be known about its answers."""
+
+
+def _original(out: Path, content: Manifest, against: str | None) -> _Original:
+    """That of the profile if it is installed. Raises CannotCompare for the one that the user insists on."""
+    from tinygen.runtimes import RUNTIMES
+
+    original = RUNTIMES[against or content.profile]
+    if not (against or original.is_installed):
+        return _Original([], None, "")
+    try:
+        original.ask(out, content)
+        return _Original([original.peer(out, content)], None, original.remark)
+    except CannotCompare as reason:
+        if against:
+            raise
+        return _Original([], f"Not compared with {original.title}: {reason}.", "")
 
 
 def _interrupted(lost: LinkError, remembered: Resume | None, file: Path | None, count: int) -> LinkError:
@@ -186,20 +181,3 @@ def _interrupted(lost: LinkError, remembered: Resume | None, file: Path | None, 
         return type(lost)(lost.message, f"{lost.remedy} With --resume FILE, a next time goes on where this one ended.")
     said = f"{lost.message}\n{remembered.done()} of {count} samples were done, and are written down in {file}."
     return type(lost)(said, f"{lost.remedy} Then give the same command again: it goes on there.")
-
-
-def _show_reports(reports: Sequence[PeerReport], content: Manifest, silent: str | None) -> None:
-    """What was compared, the first differences of each peer and their causes, and why a runtime was not asked."""
-    from tinygen.report import tables
-
-    show(tables.verify_table(reports))
-    for found in reports:
-        for difference in [] if found.explained else found.differences[:3]:
-            show(f"\n{found.peer}: {difference}")
-        if found.causes:
-            show(f"\nWhere the {found.peer} begins to differ, and why:\n")
-            show(tables.causes_table(found.causes))
-    if content.removed:
-        show(f"\n{tables.partial_text(content)}")
-    if silent:
-        show(f"\n{silent}")

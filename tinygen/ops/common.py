@@ -156,6 +156,8 @@ class Product:
     start: int
     """What is added to them then"""
     shift: int
+    float_zero_point: int | None = None
+    """Given where some channels have no such step: their multiplier is zero, the addend the bits of a float32 factor"""
 
 
 @dataclass(frozen=True)

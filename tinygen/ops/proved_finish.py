@@ -12,16 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, IntArray, Rescaling
+from tinygen.fixedpoint import INT32_MAX, FloatRequant, IntArray, Rescaling
 from tinygen.ir import Array
 from tinygen.ops.common import INT8, Clamp, Finish, Product, finish
 from tinygen.proofs.high_product import HighProduct, prove_high_product
+from tinygen.proofs.mixed_product import MixedProduct, mixed_product
 
 _SCALES_WITH_STEP = (256, 16)
 """What sums are multiplied by, if negative results have their steps apart; the first for which sums fit int32."""
 
 
 _HELPERS = frozenset({"clamp", "high_product"})
+_LARGEST_EXACT_FLOAT32 = 1 << 24
+_LEAST_FACTOR = 2.0**-32
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +48,14 @@ def proved_finish(
     high: IntArray,
     bound: IntArray,
     objective: str,
+    features: frozenset[str],
 ) -> ProvedFinish | None:
     """The cheapest finish of int8 outputs proved for sums from low to high, both (channels,); None if there is none.
 
     `bound`: what each channel's |accumulator| can reach on the way. With the objective "size" there is none for
-    channels that differ, whose addends take more bytes than the profile's shifts.
+    channels that differ and have shifts in the profile, which take fewer bytes than addends.
     """
-    if objective == "size" and requant.per_channel:
+    if objective == "size" and requant.per_channel and not isinstance(requant, FloatRequant):
         return None
     if not requant.per_channel:
         low, high = low.min(keepdims=True), high.max(keepdims=True)
@@ -60,6 +64,10 @@ def proved_finish(
         product = product or prove_high_product(
             requant, zero_point, clamp, low, high, scale=scale, with_step=True, start_multiple=scale
         )
+    if product is None and "fpu" not in features and float_product_takes(requant, bound):
+        product = mixed_product(requant, zero_point, clamp, low, high, scale=1)
+        if product is not None and product.in_float.all():
+            return _in_float(requant, zero_point, clamp, product)
     if product is None:
         return None
     assert isinstance(product.scale, int)
@@ -67,13 +75,40 @@ def proved_finish(
     if (bound + np.abs(bias)).max() > INT32_MAX:
         return None
     columns = _columns(product)
+    mixed = isinstance(product, MixedProduct)
     return ProvedFinish(
         _finish(product, columns, requant.per_channel, start=0),
         columns if requant.per_channel else {},
-        _HELPERS,
+        _HELPERS | {"float_product"} if mixed else _HELPERS,
         bias,
         product.describe(),
     )
+
+
+def float_product_takes(requant: Rescaling, bound: IntArray) -> bool:
+    """Whether the C helper `float_product` gives the same for sums within `bound`, clamped to int8."""
+    if not isinstance(requant, FloatRequant) or requant.added:
+        return False
+    inside = min(requant.factors) >= _LEAST_FACTOR and max(requant.factors) < 1
+    return inside and int(bound.max()) <= _LARGEST_EXACT_FLOAT32
+
+
+def _in_float(requant: Rescaling, zero_point: int, clamp: Clamp, product: HighProduct) -> ProvedFinish:
+    """No channel has a line."""
+    factor = product.addend.astype(np.int32)
+    final = Finish(
+        acc_type="int32_t",
+        y_type=C_TYPES["int8"],
+        helper="float_product",
+        per_channel=requant.per_channel,
+        factors={"factor": repr(factor[0].item())},
+        zero_point=zero_point,
+        low=clamp[0],
+        high=clamp[1],
+    )
+    constants = {"factor": factor} if requant.per_channel else {}
+    helpers = frozenset({"clamp", "float_product"})
+    return ProvedFinish(final, constants, helpers, np.zeros_like(product.start), product.describe())
 
 
 class FinishWithin(NamedTuple):
@@ -135,7 +170,12 @@ def _finish(product: HighProduct, columns: Mapping[str, Array], per_channel: boo
         zero_point=0,
         low=-128 if product.low_clamp is None else product.low_clamp,
         high=127 if product.high_clamp is None else product.high_clamp,
-        product=Product(int(np.max(product.scale)), start, product.shift),
+        product=Product(
+            int(np.max(product.scale)),
+            start,
+            product.shift,
+            float_zero_point=product.zero_point if isinstance(product, MixedProduct) else None,
+        ),
     )
 
 

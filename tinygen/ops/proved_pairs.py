@@ -49,13 +49,14 @@ def plane_of_pairs(op: PairOp, a: Tensor, b: Tensor) -> WordProducts | None:
     gains = op.gains
     if gains is None:
         return None
-    # Zero points and the output's own add as much again to what the products reach.
+    # Zero points and the output's own add as much again to what the products reach, at the most.
     largest = 256 * (1 + sum(map(abs, gains)))
-    bits = min(_SUM_BITS - math.ceil(math.log2(largest)), _LARGEST_FRACTION)
-    found = _proved(op, _values(a), _values(b), 0, bits) if bits >= _LEAST_FRACTION else None
-    if found is None or 128 * sum(map(abs, found.factors)) + abs(found.offset) > INT32_MAX:
-        return None
-    return found
+    fraction = min(_SUM_BITS - math.ceil(math.log2(largest)), _LARGEST_FRACTION)
+    for bits in range(max(fraction, _LEAST_FRACTION), fraction + 2):
+        found = _proved(op, _values(a), _values(b), 0, bits)
+        if found is not None and 128 * sum(map(abs, found.factors)) + abs(found.offset) <= INT32_MAX:
+            return found
+    return None
 
 
 def is_plane(site: Site) -> bool:

@@ -59,6 +59,10 @@ FAMILIES = (
 """The modules of this package that are operator families: each has KERNELS, cases() and random_case(rng)."""
 
 SPECIALISED: tuple[str, ...] = (
+    "armv6m.add",
+    "armv6m.depthwise",
+    "armv6m.packed",
+    "armv6m.winograd",
     "armv7em.add",
     "armv7em.border_patches",
     "armv7em.copies",
@@ -75,6 +79,12 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.stationary",
     "armv7em.vector",
     "armv7em.winograd",
+    "armv81m.add",
+    "armv81m.depthwise",
+    "armv81m.pointwise",
+    "armv81m.single_row",
+    "armv81m.stationary",
+    "armv81m.windows",
 )
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""
 

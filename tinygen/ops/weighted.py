@@ -254,7 +254,7 @@ def _proved(site: Site, bound: IntArray) -> ProvedFinish | None:
     if site.outputs[0].dtype != INT8 or bound.max() > INT32_MAX:
         return None
     low, high = op.reach(site.inputs)
-    return proved_finish(op.requant, op.output_zero_point, op.clamp, low, high, bound, site.objective)
+    return proved_finish(op.requant, op.output_zero_point, op.clamp, low, high, bound, site.objective, site.features)
 
 
 def _narrowest(bias: IntArray) -> Array:

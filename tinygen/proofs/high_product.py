@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray, Rescaling
-from tinygen.proofs.line import BoolArray, Marks, Window
+from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains, sides_of
 from tinygen.proofs.staircase import Staircases
 
 _SHIFTS_BELOW = 3
@@ -287,15 +287,15 @@ class _Search:
         shift += _FINER
         nominal = np.floor(np.ldexp(self.factors[channels], 32 + shift)).astype(np.int64)
         most = INT32_MAX * max(self.scales) << _FINER
-        return _possible_multipliers(_sides(marks, stepped), nominal, 1, shift, most)[1]
+        return possible_gains(sides_of(marks, stepped), nominal, 1, 32 + shift, most)[1]
 
     def _lines(
         self, marks: Marks, channels: IntArray, scale: int, shift: int, stepped: bool, only: bool
     ) -> _Line | None:
         """Lines for these channels; None as soon as one has none, if this scale is the `only` one."""
-        sides = _sides(marks, stepped)
+        sides = sides_of(marks, stepped)
         nominal = np.floor(np.ldexp(self.factors[channels], 32 + shift) / scale).astype(np.int64)
-        base, possible = _possible_multipliers(sides, nominal, scale, shift)
+        base, possible = possible_gains(sides, nominal, scale, 32 + shift, INT32_MAX)
         if only and not possible.all():
             return None
         starts = self._starts(marks, channels, scale, stepped)
@@ -321,43 +321,6 @@ class _Search:
             negative, other = marks.nearest
             least, most = np.maximum(least, -scale * other), np.minimum(most, -scale * negative - 1)
         return least, most
-
-
-def _sides(marks: Marks, stepped: bool) -> tuple[Marks, ...]:
-    """A line for all accumulators, or one for those from zero on and one for the negative ones."""
-    return (marks.on_side(negative=False), marks.on_side(negative=True)) if stepped else (marks,)
-
-
-def _possible_multipliers(
-    sides: Sequence[Marks], nominal: IntArray, scale: int, shift: int, greatest: int = INT32_MAX
-) -> tuple[IntArray, BoolArray]:
-    """For each channel a multiplier near the nominal one for which windows are not empty, and whether there is any.
-
-    The width of a window is a concave function of the multiplier. Where it is negative, the two marks that make it so
-    tell on which side others may be better, and how far off.
-    """
-    delta = np.zeros_like(nominal)
-    least, most = 1 - nominal, greatest - nominal
-    waiting = np.arange(len(nominal))
-    for _ in range(64):
-        delta[waiting] = np.clip(0, least[waiting], most[waiting])
-        waiting = waiting[least[waiting] <= most[waiting]]
-        empty = np.zeros(len(waiting), np.bool_)
-        for side in sides:
-            window = side.of_channels(waiting).window(scale * (nominal + delta)[waiting], 32 + shift)
-            short, turn = -window.width, scale * window.turn
-            empty |= (missing := short > 0)
-            further = delta[waiting] + -(-short // np.where(turn == 0, 1, np.abs(turn))) * np.sign(turn)
-            up, down, none = missing & (turn > 0), missing & (turn < 0), missing & (turn == 0)
-            least[waiting] = np.where(up, np.maximum(least[waiting], further), least[waiting])
-            most[waiting] = np.where(down, np.minimum(most[waiting], further), most[waiting])
-            most[waiting[none]] = least[waiting[none]] - 1
-        waiting = waiting[empty]
-        if not waiting.size:
-            break
-    possible = least <= most
-    possible[waiting] = False
-    return nominal + delta, possible
 
 
 def _extend(

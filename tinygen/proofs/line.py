@@ -6,7 +6,9 @@ value * 2**shift - acc * gain wherever the output must have reached the value, b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -80,6 +82,14 @@ class Marks:
             self.missed_counts & ((self.missed < 0) == negative),
         )
 
+    def within(self, low: IntArray, high: IntArray) -> Marks:
+        """What must be reached below high, and missed from low on, both (channels,)."""
+        return replace(
+            self,
+            reached_counts=self.reached_counts & (self.reached < high[:, None]),
+            missed_counts=self.missed_counts & (self.missed >= low[:, None]),
+        )
+
     @property
     def nearest(self) -> tuple[IntArray, IntArray]:
         """(channels,) the negative accumulator next to zero and the first from zero on; far off where none is."""
@@ -113,3 +123,50 @@ def _extreme(
     limits = np.where(counts, bounded, -_FAR if largest else _FAR + 1)
     index = (limits.argmax(axis=1) if largest else limits.argmin(axis=1))[:, None]
     return np.take_along_axis(limits, index, 1)[:, 0], np.take_along_axis(acc, index, 1)[:, 0]
+
+
+def sides_of(marks: Marks, stepped: bool) -> tuple[Marks, ...]:
+    """A line for all accumulators, or one for those from zero on and one for the negative ones."""
+    return (marks.on_side(negative=False), marks.on_side(negative=True)) if stepped else (marks,)
+
+
+def parts_of(marks: Marks, borders: IntArray) -> tuple[Marks, ...]:
+    """One line for the accumulators from each border on, (n, channels), from the top down, and one for the rest.
+
+    No line may lie above one before it, nor below one after it, so that the whole keeps the order.
+    """
+    ends = np.full(borders.shape[1:], _FAR)
+    edges = [ends, *borders, -ends]
+    return tuple(marks.within(low, high) for high, low in itertools.pairwise(edges))
+
+
+def possible_gains(
+    sides: Sequence[Marks], nominal: IntArray, scale: int, shift: int, greatest: int
+) -> tuple[IntArray, BoolArray]:
+    """For each channel a gain / `scale` near the nominal one for which windows are not empty, and whether there is any.
+
+    None is greater than `greatest`. The width of a window is a concave function of the gain. Where it is negative, the
+    two marks that make it so tell on which side others may be better, and how far off.
+    """
+    delta = np.zeros_like(nominal)
+    least, most = 1 - nominal, greatest - nominal
+    waiting = np.arange(len(nominal))
+    for _ in range(64):
+        delta[waiting] = np.clip(0, least[waiting], most[waiting])
+        waiting = waiting[least[waiting] <= most[waiting]]
+        empty = np.zeros(len(waiting), np.bool_)
+        for side in sides:
+            window = side.of_channels(waiting).window(scale * (nominal + delta)[waiting], shift)
+            short, turn = -window.width, scale * window.turn
+            empty |= (missing := short > 0)
+            further = delta[waiting] + -(-short // np.where(turn == 0, 1, np.abs(turn))) * np.sign(turn)
+            up, down, none = missing & (turn > 0), missing & (turn < 0), missing & (turn == 0)
+            least[waiting] = np.where(up, np.maximum(least[waiting], further), least[waiting])
+            most[waiting] = np.where(down, np.minimum(most[waiting], further), most[waiting])
+            most[waiting[none]] = least[waiting[none]] - 1
+        waiting = waiting[empty]
+        if not waiting.size:
+            break
+    possible = least <= most
+    possible[waiting] = False
+    return nominal + delta, possible

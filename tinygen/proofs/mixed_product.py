@@ -7,6 +7,8 @@ The others have the form of `tinygen.proofs.high_product`. A channel's multiplie
 All three float operations round ties to even. The accumulator register a holds a multiple of the sum, by a power of two
 that the factor m makes up for, times an odd number that MUL by its inverse modulo 2**32 takes away first. z is the zero
 point times 2**j.
+
+Cores without an FPU compute the same in integers, by the C helper `float_product`.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class MixedProduct(HighProduct):
     def describe(self) -> str:
         """In words."""
         count, channels = int(self.in_float.sum()), len(self.low)
-        in_float = "float32 product, rounded to even: the profile's own instructions"
+        in_float = "float32 product, rounded to even, as the profile has it"
         if count == channels:
             return in_float
         return f"{super().describe()}; {count} of these by {in_float}"

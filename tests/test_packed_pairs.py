@@ -1,0 +1,123 @@
+"""Filters in the halves of a word: the stream, followed as the instructions do, gives each filter's own sum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinygen.fixedpoint import IntArray, Requant
+from tinygen.kernels.armv6m import finishing, grouping, pairs
+from tinygen.kernels.armv6m.finishing import Finish
+from tinygen.kernels.armv6m.grouping import Groups
+from tinygen.proofs.short_product import prove_short_product
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> tuple[IntArray, Groups]:
+    """Weights (filters, values), of which some are as large as they can be, and groups of them."""
+    filters, values = draw(st.integers(1, 13)), draw(st.integers(1, 50))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    spread = draw(st.sampled_from([1, 20, 128]))
+    weights = np.clip(rng.integers(-spread, spread + 1, (filters, values)), -128, 127)
+    weights[:, draw(st.integers(0, values - 1))] = draw(st.sampled_from([-128, 127, 0]))
+    most = draw(st.sampled_from([None, 1, 8, 64]))
+    return weights, grouping.of_any_size(weights) if most is None else grouping.of_one_size(
+        weights, lambda size: most // size
+    )
+
+
+@given(layers())
+def test_every_value_is_in_one_group_in_which_no_sum_leaves_int16(case: tuple[IntArray, Groups]) -> None:
+    weights, groups = case
+    assert sorted(value for value in groups.order if value != grouping.NONE) == list(range(weights.shape[1]))
+    assert groups.slots == groups.turns * sum(groups.sizes)
+    ends = np.cumsum(groups.sizes * groups.turns)
+    for part in np.split(groups.weights(weights), ends[:-1], axis=1):
+        assert 128 * np.abs(part).sum(axis=1).max() < 2**15
+
+
+def followed(groups: Groups, stream: IntArray, filters: int, x: IntArray, in_bytes: bool, constants: int) -> IntArray:
+    """The sums of all filters, with registers of 32 bits, and results where the stream has them."""
+
+    def signed(value: int) -> int:
+        return (value + 2**31) % 2**32 - 2**31
+
+    row = [int(x[value]) if value != grouping.NONE else 99 for value in groups.order]
+    sums = np.full(filters, 2**40)
+    words = iter(stream.tolist())
+    place, advance = 0, 1
+    while advance:
+        total, upper = [0, 0], [0, 0]
+        slots = iter(row)
+        for size in groups.sizes * groups.turns:
+            group = [0, 0]
+            for _ in range(size):
+                pair = [next(words)] if in_bytes else [next(words), next(words)]
+                if in_bytes:
+                    pair = [(pair[0] & 0xFF00FF) - 0x800080, (pair[0] >> 8 & 0xFF00FF) - 0x800080]
+                value = next(slots)
+                group = [signed(each + value * word) for each, word in zip(group, pair, strict=True)]
+            total = [signed(a + b) for a, b in zip(total, group, strict=True)]
+            upper = [a + (signed(b + 0x8000) >> 16) for a, b in zip(upper, group, strict=True)]
+        found = [half for t, h in zip(total, upper, strict=True) for half in (signed(t - (h << 16)), h)]
+        count = min(filters, pairs.TOGETHER)
+        sums[place : place + count] = found[:count]
+        for _ in range(count * constants):
+            next(words)
+        advance = next(words) if filters > pairs.TOGETHER else 0
+        place += advance
+    assert next(words, None) is None
+    return sums
+
+
+@settings(max_examples=60)
+@given(layers(), st.booleans(), st.sampled_from(["random", "least", "most", "worst"]))
+def test_the_stream_gives_every_filters_sum(case: tuple[IntArray, Groups], in_bytes: bool, kind: str) -> None:
+    weights, groups = case
+    filters, values = weights.shape
+    x = {
+        "random": np.random.default_rng(values).integers(-128, 128, values),
+        "least": np.full(values, -128),
+        "most": np.full(values, 127),
+        "worst": np.where(weights[0] > 0, 127, -128),
+    }[kind]
+    reach = 128 * np.abs(weights).sum(axis=1) + 1
+    form = prove_short_product(Requant.from_scales([0.01] * filters), -128, (-128, 127), -reach, reach)
+    assert form is not None
+    bias = np.arange(filters)
+    stream = pairs.stream(groups, weights.astype(np.int8), form, bias, in_bytes).astype(np.int64)
+    constants = finishing.constants(form, bias).shape[1]
+    assert np.array_equal(followed(groups, stream, filters, x, in_bytes, constants), weights @ x)
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+@pytest.mark.parametrize("scale", [0.003, 2e-5])
+@pytest.mark.parametrize("registers", [3, 4, 5])
+def test_constants_are_loaded_in_the_order_of_the_stream(stepped: bool, scale: float, registers: int) -> None:
+    """No register is lost that is still to be used, and none is used that holds nothing."""
+    scales = scale * np.linspace(1, 1.9, 7)
+    ends = (-300 / scales).astype(np.int64), (300 / scales).astype(np.int64)
+    form = prove_short_product(Requant.from_scales(scales), 0 if stepped else -128, (-128, 127), *ends)
+    assert form is not None and (form.step is not None) == stepped
+    free = tuple(f"r{index}" for index in range(1, registers + 1))
+    stream = iter(range(finishing.constants(form, np.zeros(7, np.int64)).shape[1]))
+    held: dict[str, int] = {}
+    used = []
+    for step in Finish(form, free).steps:
+        if step.kind == "load":
+            assert list(step.registers) == sorted(step.registers) and not set(step.registers) & held.keys()
+            held |= {register: next(stream) for register in step.registers}
+            continue
+        if step.kind == "border":
+            used += [held.pop(register) for register in step.registers[:2]]
+        elif step.kind in ("part", "top"):
+            factor, carry = step.registers
+            used += sorted([held.pop(carry), *([held.pop(factor)] if step.kind == "top" else [])])
+            if step.kind == "part":
+                used.append(held[factor])
+        else:
+            used.append(held.pop(step.registers[0]))
+    assert next(stream, None) is None and not held
+    assert list(dict.fromkeys(used)) == list(range(len(set(used))))

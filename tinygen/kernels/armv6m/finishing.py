@@ -1,0 +1,133 @@
+"""From a sum in a low register to an int8 result in the same: what a kernel does with each of its sums.
+
+The form is that of `tinygen.proofs.short_product`, its constants come from a stream of words in the order in which they
+are used. `templates/armv6m/finish.j2` prints `Finish.steps` by the macro `output`, under this contract:
+
+    the sum: a low register, any sum of products that lacks the folded bias (see `constants`); in the end the result,
+        which is int8 in the low byte and its sign in the others
+    the pointer: a low register at the constants of the channel, in the end at those of the next one
+    free: low registers in ascending order, three or more; lost. With five of them, a form without a step loads all of
+        its constants at once
+    flags: lost; labels 91 to 93 are taken
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.fixedpoint import IntArray
+from tinygen.kernel import Site
+from tinygen.ops.weighted import Weighted
+from tinygen.proofs.short_product import TOP_BITS, ShortProduct, prove_short_product
+
+FEATURES = frozenset({"thumb1"})
+
+
+def proved(site: Site) -> ShortProduct | None:
+    """The form of a weighted layer, if there is one for all its filters."""
+    op: Weighted = site.op
+    return prove_short_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
+
+
+def words(values: IntArray) -> npt.NDArray[np.uint32]:
+    """Integers of 32 bits, signed or not, or their sums modulo 2**32, as words."""
+    return np.asarray(np.asarray(values, np.int64) & 0xFFFFFFFF, np.uint32)
+
+
+def constants(form: ShortProduct, bias: IntArray) -> npt.NDArray[np.uint32]:
+    """(channels, n): what the instructions load for each channel; `bias` (channels,) is what sums lack.
+
+    O plus bias, X, C, for each step Z and S, M[n] to M[0].
+    """
+    steps = [] if form.border is None or form.step is None else zip(form.border, form.step, strict=True)
+    borders = [values for pair in steps for values in pair]
+    return words(np.stack([form.origin + bias, form.most, form.addend, *borders, *reversed(form.parts)], axis=1))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One or a few instructions; `registers` besides that of the sum.
+
+    "load" of these from the pointer; "origin" to add; "clamp" to zero and this; "border" of Z, S and C; "part", a
+    product that takes the place of the factor, with the carry that is added to it; "top", the last factor and carry.
+    """
+
+    kind: str
+    registers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How one sum becomes a result, with these registers free."""
+
+    form: ShortProduct
+    free: tuple[str, ...]
+
+    @property
+    def bits(self) -> int:
+        """What follows the product of a part."""
+        return self.form.bits
+
+    @property
+    def top_bits(self) -> int:
+        """What follows the last product."""
+        return TOP_BITS
+
+    @property
+    def lowest(self) -> int:
+        """The least result, which zero stands for."""
+        return self.form.lowest
+
+    @property
+    def steps(self) -> list[Step]:
+        """In their order; constants are loaded when one is needed, as many as there are free registers."""
+        borders = 0 if self.form.step is None else len(self.form.step)
+        return list(_steps(borders, len(self.form.parts) - 1, self.free))
+
+
+def _steps(borders: int, parts: int, free: Sequence[str]) -> Iterator[Step]:
+    waiting = ["origin", "most", "carry", *["border", "step"] * borders, *["part"] * parts, "top"]
+    unused = list(free)
+    held: list[str] = []
+
+    def needed(count: int) -> Iterator[Step]:
+        """The next constants are in the first of the registers that are held."""
+        if len(held) < count:
+            names = unused[: len(waiting)]
+            del waiting[: len(names)], unused[: len(names)]
+            held.extend(names)
+            yield Step("load", tuple(names))
+
+    def taken() -> str:
+        return held.pop(0)
+
+    def freed(*names: str) -> None:
+        unused.extend(names)
+        unused.sort(key=free.index)
+
+    yield from needed(1)
+    yield Step("origin", (origin := taken(),))
+    freed(origin)
+    yield from needed(1)
+    yield Step("clamp", (most := taken(),))
+    freed(most)
+    yield from needed(1)
+    carry = taken()
+    for _ in range(borders):
+        yield from needed(1)
+        border = taken()
+        yield from needed(1)
+        step = taken()
+        yield Step("border", (border, step, carry))
+        freed(border, step)
+    for _ in range(parts):
+        yield from needed(1)
+        yield Step("part", (factor := taken(), carry))
+        freed(carry)
+        carry = factor
+    yield from needed(1)
+    yield Step("top", (taken(), carry))

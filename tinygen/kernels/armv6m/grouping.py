@@ -1,0 +1,104 @@
+"""How values of a row are grouped, so that two filters' products fit into the halves of a word.
+
+Of a group, every filter has weights whose magnitudes come to 255 at most: with any int8 values their sum of products
+lies within int16, and a word of two such sums can be taken apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygen.fixedpoint import IntArray
+from tinygen.ir import Array
+
+LARGEST_SUM = 255
+"""128 * 255 < 2**15."""
+NONE = -1
+"""In an order: no value, which has weights of zero."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """An order of values, cut into groups: those of a turn of the loop, and how often it turns."""
+
+    order: tuple[int, ...]
+    """Which value comes when, of the row, or NONE."""
+    sizes: tuple[int, ...]
+    turns: int
+
+    @property
+    def slots(self) -> int:
+        """Values in all, with those that are none."""
+        return len(self.order)
+
+    @property
+    def count(self) -> int:
+        """Groups in all."""
+        return self.turns * len(self.sizes)
+
+    def weights(self, weights: Array) -> IntArray:
+        """(filters, values) in the order: (filters, slots)."""
+        padded = np.hstack([weights.astype(np.int64), np.zeros((len(weights), 1), np.int64)])
+        return np.asarray(padded[:, list(self.order)])
+
+
+def of_any_size(weights: Array) -> Groups:
+    """As few groups as a greedy search finds, all of them in one turn; weights are (filters, values)."""
+    magnitudes = _magnitudes(weights)
+    groups: list[list[int]] = []
+    sums = np.zeros((0, magnitudes.shape[1]), np.int64)
+    for value in _heaviest_first(magnitudes.sum(axis=1)):
+        filled = sums + magnitudes[value]
+        room = np.flatnonzero(filled.max(axis=1) <= LARGEST_SUM)
+        if room.size:
+            fullest = room[filled[room].sum(axis=1).argmax()]
+            groups[fullest].append(value)
+            sums[fullest] = filled[fullest]
+        else:
+            groups.append([value])
+            sums = np.vstack([sums, magnitudes[value]])
+    return Groups(tuple(value for group in groups for value in group), tuple(map(len, groups)), 1)
+
+
+def of_one_size(weights: Array, most: Callable[[int], int]) -> Groups:
+    """Groups of the same size, the largest that a greedy search finds; of a size, `most` tells how many a turn has."""
+    magnitudes = _magnitudes(weights)
+    values = len(magnitudes)
+    heaviest = int(magnitudes.sum(axis=0).max(initial=1))
+    size = max(min(values, LARGEST_SUM * values // max(heaviest, 1)), 1)
+    while (groups := _filled(magnitudes, size)) is None:
+        size -= 1
+    turns = -(-len(groups) // max(most(size), 1))
+    together = -(-len(groups) // turns)
+    groups += [[]] * (turns * together - len(groups))
+    order = tuple(value for group in groups for value in (*group, *[NONE] * (size - len(group))))
+    return Groups(order, (size,) * together, turns)
+
+
+def _filled(magnitudes: IntArray, size: int) -> list[list[int]] | None:
+    """As few groups of a size as hold all values, or None where this does not find them."""
+    groups: list[list[int]] = [[] for _ in range(-(-len(magnitudes) // size))]
+    sums = np.zeros((len(groups), magnitudes.shape[1]), np.int64)
+    full = np.zeros(len(groups), np.int64)
+    for value in _heaviest_first(magnitudes.max(axis=1)):
+        filled = (sums + magnitudes[value]).max(axis=1) + full
+        best = int(filled.argmin())
+        if filled[best] > LARGEST_SUM:
+            return None
+        groups[best].append(value)
+        sums[best] += magnitudes[value]
+        if len(groups[best]) == size:
+            full[best] = LARGEST_SUM
+    return groups
+
+
+def _magnitudes(weights: Array) -> IntArray:
+    """(values, filters)."""
+    return np.abs(weights.astype(np.int64)).T
+
+
+def _heaviest_first(weights: IntArray) -> list[int]:
+    return [int(value) for value in np.argsort(-weights, kind="stable")]

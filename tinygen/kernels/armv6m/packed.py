@@ -1,0 +1,172 @@
+"""Convolutions and dense layers by packed pairs of filters (see `pairs`), whatever the window.
+
+The values under a window are gathered into words in the scratch memory, in the order of their groups, by a table of
+offsets; then all filters are computed from them, four at a time. The stream:
+
+    for each slot, the offset of its value from the window's first byte, of 16 bits
+    for each four filters, what `pairs` says
+
+`templates/armv6m/packed.S.j2` prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.access import Spacing, spacing
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv6m import finishing, grouping, pairs
+from tinygen.kernels.armv6m.grouping import Groups
+from tinygen.kernels.armv6m.pairs import Pairs
+from tinygen.kernels.armv6m.windows import Windows, flat_weights
+from tinygen.kernels.armv7em.matrix import is_plain
+from tinygen.kernels.armv7em.matrix_shape import geometry
+from tinygen.ops.conv_2d import Conv2D
+from tinygen.ops.fully_connected import FullyConnected
+from tinygen.ops.weighted import Weighted
+
+GATHERED = 4
+"""Values in a turn of the loop that gathers them."""
+_FARTHEST_OFFSET = 0xFFFF
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What lies on the stack, by name, with offsets in bytes."""
+
+    offsets: Mapping[str, int]
+    bytes: int
+
+    @staticmethod
+    def of(names: list[str]) -> Frame:
+        """A word each."""
+        return Frame({name: 4 * index for index, name in enumerate(names)}, 4 * len(names))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How products are written out, and how weights are kept."""
+
+    in_loop: int | None
+    """Instructions of a turn, at most; None: all are written out."""
+    in_bytes: bool = False
+
+    def groups(self, site: Site) -> Groups:
+        """Of the layer's weights."""
+        weights, limit = flat_weights(site), self.in_loop
+        if limit is None:
+            return grouping.of_any_size(weights)
+        return grouping.of_one_size(weights, lambda size: limit // pairs.instructions(size, 1, self.in_bytes))
+
+
+_WRITTEN_OUT, _IN_LOOPS, _COMPACT, _BYTES = Variant(None), Variant(500), Variant(105), Variant(105, in_bytes=True)
+
+
+def accepts(site: Site) -> bool:
+    """int8, one image, one group; offsets of 16 bits, and a proved requantisation."""
+    x, weights, _ = site.inputs
+    if not is_plain(site) or (isinstance(site.op, Conv2D) and x.shape[3] != weights.shape[3]):
+        return False
+    if geometry(site) is None and x.shape[0] != 1:
+        return False
+    return int(Windows.of(site).offsets.max()) <= _FARTHEST_OFFSET and finishing.proved(site) is not None
+
+
+def _accepts_written_out(site: Site) -> bool:
+    """Also: few enough values, and groups, for branches to reach over."""
+    values = flat_weights(site).shape[1]
+    if pairs.instructions(values, 1, in_bytes=False) > pairs.FAR or not accepts(site):
+        return False
+    return pairs.instructions(values, _WRITTEN_OUT.groups(site).count, in_bytes=False) <= pairs.FAR
+
+
+def _accepts_in_bytes(site: Site) -> bool:
+    """Also: flash is what counts. Half the bytes of weights take more than half as much time again."""
+    return site.objective == "size" and accepts(site)
+
+
+def _gathered(groups: Groups) -> int:
+    """Bytes of the values' words, of whole turns of the loop."""
+    return 4 * GATHERED * -(-groups.slots // GATHERED)
+
+
+def _scratch(variant: Variant, site: Site) -> int:
+    strip = Windows.of(site).strip
+    return _gathered(variant.groups(site)) + (strip.bytes if strip else 0)
+
+
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    return {0: spacing(Windows.of(site).order)}
+
+
+def _prepare(variant: Variant, site: Site) -> Body:
+    windows, groups, form = Windows.of(site), variant.groups(site), finishing.proved(site)
+    assert form is not None
+    weights = flat_weights(site)
+    filters, depth = weights.shape
+    names = ["x", "data", "row", "gathered"]
+    names += ["mask", "half"] if variant.in_bytes else []
+    names += ["row_end"] if groups.turns > 1 else []
+    names += ["end"] if windows.columns > 1 else []
+    names += ["lines"] if windows.lines > 1 else []
+    names += ["image", "image_row"] if windows.strip else []
+    values = {
+        "windows": windows,
+        "strip": windows.strip,
+        "depth": depth,
+        "filters": filters,
+        "pairs": Pairs.of(groups, form, filters, variant.in_bytes),
+        "gathered": _gathered(groups),
+        "gather_turns": _gathered(groups) // (4 * GATHERED),
+        "at_once": GATHERED,
+        "frame": Frame.of(names),
+    }
+    data = _stream(site, windows, groups, variant.in_bytes)
+    return Body(values, {"data": data}, variant=f"{depth}x{filters}_{windows.count}", proof=form.describe())
+
+
+def _stream(site: Site, windows: Windows, groups: Groups, in_bytes: bool) -> npt.NDArray[np.uint32]:
+    op: Weighted = site.op
+    weights, bias = (tensor.data for tensor in site.inputs[1:])
+    form = finishing.proved(site)
+    assert weights is not None and bias is not None and form is not None
+    table = np.zeros(_gathered(groups) // 4, "<u2")
+    order = np.array(groups.order)
+    table[: groups.slots] = np.where(order >= 0, windows.offsets[order], 0)
+    return np.concatenate(
+        [
+            table.view("<u4").astype(np.uint32),
+            pairs.stream(groups, flat_weights(site), form, op.folded_bias(weights, bias), in_bytes),
+        ]
+    )
+
+
+def _kernel(name: str, op: type[Weighted], variant: Variant, accepts: Callable[[Site], bool] = accepts) -> Kernel:
+    body: Callable[[Site], Body] = partial(_prepare, variant)
+    memory: Callable[[Site], int] = partial(_scratch, variant)
+    return Kernel(
+        name,
+        op,
+        body,
+        requires=finishing.FEATURES,
+        accepts=accepts,
+        overlaps=_overlaps,
+        assembly=True,
+        scratch=memory,
+    )
+
+
+KERNELS = (
+    _kernel("conv_2d.packed_pairs", Conv2D, _WRITTEN_OUT, _accepts_written_out),
+    _kernel("conv_2d.packed_pairs_looped", Conv2D, _IN_LOOPS),
+    _kernel("conv_2d.packed_pairs_compact", Conv2D, _COMPACT),
+    _kernel("conv_2d.packed_bytes", Conv2D, _BYTES, _accepts_in_bytes),
+    _kernel("fully_connected.packed_pairs", FullyConnected, _IN_LOOPS),
+    _kernel("fully_connected.packed_pairs_compact", FullyConnected, _COMPACT),
+    _kernel("fully_connected.packed_bytes", FullyConnected, _BYTES, _accepts_in_bytes),
+)

@@ -1,0 +1,142 @@
+"""Filters two at a time: one multiplication of 32 bits is two products of a value, in the halves of a word.
+
+A word of weights is w0 + 65536 * w1. Over a group of values (see `grouping`) the sum S of such words times the values
+is s0 + 65536 * s1, both sums within int16. After each group
+
+    T = T + S,  H = H + (S + 0x8000 >> 16)
+
+so that in the end H is the second filter's sum, and T - 65536 * H the first one's. Two such pairs are computed at a
+time, so that each value that is loaded meets four filters. Where there are fewer, filters have weights of zero; where
+some are left over, some are computed twice. Where flash is short, four weights plus 128 are the bytes of a word
+
+    b = w0 + 256 * w2 + 65536 * w1 + 16777216 * w3 + 0x80808080
+
+of which a mask leaves both words of weights, plus 0x00800080. The stream, for each four filters:
+
+    for each slot, two words of weights, or one of bytes
+    the requantisation's constants of each (see `finishing`)
+    bytes from where their results begin to those of the next four; zero after the last ones
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.fixedpoint import IntArray
+from tinygen.ir import Array
+from tinygen.kernels.armv6m import finishing
+from tinygen.kernels.armv6m.finishing import Finish
+from tinygen.kernels.armv6m.grouping import Groups
+from tinygen.proofs.short_product import ShortProduct
+
+TOGETHER = 4
+"""Filters."""
+_VALUES = ("r2", "r3")
+"""Registers of values; bytes leave one for the mask."""
+_BYTES = 0x80808080
+_FREE = ("r1", "r2", "r3", "r4", "r5")
+NEAR, FAR = 110, 750
+"""Instructions of a turn that a conditional branch reaches over, and that another does with all around them."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A "load" of values; the "first" product of a group, or another "product", by a value; the "end" of a group."""
+
+    kind: str
+    registers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What the template prints for four filters."""
+
+    groups: Groups
+    finish: Finish
+    filters: int
+    in_bytes: bool
+    """Whether weights are."""
+
+    @staticmethod
+    def of(groups: Groups, form: ShortProduct, filters: int, in_bytes: bool) -> Pairs:
+        """With the registers that are free when the sums are complete."""
+        return Pairs(groups, Finish(form, _FREE), filters, in_bytes)
+
+    @property
+    def turns(self) -> int:
+        """Of the loop over groups; without one, sums need not be zero at first."""
+        return self.groups.turns
+
+    @property
+    def runs(self) -> int:
+        """How often four filters are computed for a row of values."""
+        return -(-self.filters // TOGETHER)
+
+    @property
+    def results(self) -> int:
+        """That are stored each time."""
+        return min(self.filters, TOGETHER)
+
+    @property
+    def row_bytes(self) -> int:
+        """Of the values, a word each."""
+        return 4 * self.groups.slots
+
+    @property
+    def steps(self) -> list[Step]:
+        """Of a turn."""
+        return list(self._steps())
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the loop over groups is short enough for a conditional branch."""
+        sizes = self.groups.sizes
+        return instructions(sum(sizes), len(sizes), self.in_bytes) < NEAR
+
+    def _steps(self) -> Iterator[Step]:
+        slots = sum(self.groups.sizes)
+        values = _VALUES[:1] if self.in_bytes else _VALUES
+        slot = 0
+        for size in self.groups.sizes:
+            for place in range(size):
+                if slot % len(values) == 0:
+                    yield Step("load", values[: slots - slot])
+                yield Step("product" if place else "first", (values[slot % len(values)],))
+                slot += 1
+            yield Step("end")
+
+
+def instructions(values: int, groups: int, in_bytes: bool) -> int:
+    """So many at most, for groups of so many values in all."""
+    return (11 if in_bytes else 6) * values + 9 * groups
+
+
+def stream(
+    groups: Groups, weights: Array, form: ShortProduct, bias: IntArray, in_bytes: bool
+) -> npt.NDArray[np.uint32]:
+    """For weights (filters, values) in their own order, and what the sums of their products lack, (filters,)."""
+    constants = finishing.constants(form, bias)
+    ordered = groups.weights(weights)
+    filters = len(weights)
+    firsts = _firsts(filters)
+    parts: list[npt.NDArray[np.uint32]] = []
+    for first, following in zip(firsts, [*firsts[1:], firsts[-1]], strict=True):
+        four = np.zeros((TOGETHER, groups.slots), np.int64)
+        four[: min(filters, TOGETHER)] = ordered[first : first + TOGETHER]
+        words = four[0::2] + (four[1::2] << 16)
+        if in_bytes:
+            words = words[:1] + (words[1:] << 8) + _BYTES
+        parts += [finishing.words(words).T.reshape(-1), constants[first : first + TOGETHER].reshape(-1)]
+        parts.append(np.array([following - first] if len(firsts) > 1 else [], np.uint32))
+    return np.concatenate(parts)
+
+
+def _firsts(filters: int) -> list[int]:
+    """The first of each four filters; where that does not come out even, some are among the first and the second."""
+    if filters <= TOGETHER:
+        return [0]
+    return [0, *range((filters - 1) % TOGETHER + 1, filters, TOGETHER)]
