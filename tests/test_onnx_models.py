@@ -244,6 +244,14 @@ def mean_over_time() -> bytes:
     return finished(net, net.add("ReduceMean", y, axes=[1], keepdims=0), scale=0.0213)
 
 
+def average_of_the_whole_image() -> bytes:
+    """Of an even number of pixels, so that ties occur: ONNX Runtime adds integers then, without the name Global."""
+    net = Net([1, 30, 4, 6], 5)
+    x = net.quantised("x", 0.013454736, 0, np.uint8)
+    y = net.quantised(net.add("AveragePool", x, kernel_shape=[4, 6]), 0.013454736, 0, np.uint8)
+    return finished(net, net.add("Gemm", net.add("Flatten", y), net.weights(30, 6)), np.uint8, scale=0.0723)
+
+
 def maximum_in_another_scale() -> bytes:
     net, x = image()
     return finished(net, net.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), scale=0.05)
@@ -316,6 +324,7 @@ GRAPHS = [
     shortcut_behind_a_move,
     sum_and_extremes,
     mean_over_time,
+    average_of_the_whole_image,
     maximum_in_another_scale,
     uint8_edges,
     int8_edges,
