@@ -212,6 +212,22 @@ def functions_that_are_moved() -> bytes:
     return finished(net, net.add("Conv", y, net.weights(3, 6, 2, 2)), scale=0.3)
 
 
+def results_that_are_moved() -> bytes:
+    """QuantizeLinear behind a move: ONNX Runtime takes it to the Conv."""
+    net, x = image(np.uint8, 120)
+    y = net.add("Transpose", net.add("Relu", conv(net, x)), perm=[0, 1, 3, 2])
+    y = net.quantised(net.add("MaxPool", y, kernel_shape=[2, 2]), 0.0713, 0, np.uint8)
+    y = net.add("Reshape", net.add("Conv", y, net.weights(3, 6, 2, 2)), net.constant([1, -1], np.int64))
+    return finished(net, y, np.uint8, scale=0.731)
+
+
+def sum_that_is_moved() -> bytes:
+    """QuantizeLinear behind Flatten stays there, so that Add is not fused."""
+    net, x = image(np.uint8, 120)
+    y = net.quantised(conv(net, x), 0.0713, 100, np.uint8)
+    return finished(net, net.add("Flatten", net.add("Add", y, net.quantised(y, 0.0517, 80, np.uint8))), np.uint8)
+
+
 def pooled_before_quantising() -> bytes:
     """Twice, for operators of other scales."""
     net = Net([1, 4, 9, 8], 7)
@@ -320,6 +336,8 @@ GRAPHS = [
     float_weights_quantised,
     moved_before_quantising,
     functions_that_are_moved,
+    results_that_are_moved,
+    sum_that_is_moved,
     pooled_before_quantising,
     shortcut_behind_a_move,
     sum_and_extremes,

@@ -20,7 +20,10 @@ _BOUNDING = ("Relu", "Clip")
 def quant_of(node: RawNode, constants: Mapping[str, Array], dtype: np.dtype[np.generic], rank: int) -> Quant:
     """The scales of QuantizeLinear or DequantizeLinear, as int8 has them."""
     if node.attributes.get("block_size"):
-        raise Refused("its scales are for blocks of values, supported is one for each channel, or one for all")
+        raise Refused(
+            "its scales are for blocks of values, which ONNX Runtime multiplies in float32",
+            "quantise the weights with one scale for each channel, or one for all",
+        )
     scale = _scale_or_zero_point(node, constants, 1, "scale")
     if scale.dtype != FLOAT32 or not np.all(np.isfinite(scale) & (scale > 0)):
         raise Refused("its scale is no positive float32")
