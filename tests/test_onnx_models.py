@@ -152,6 +152,20 @@ def clip() -> bytes:
     return finished(net, y, np.uint8, 0, 6 / 255)
 
 
+def bounds_that_are_quantised() -> bytes:
+    """As tools write Clip that quantise all constants; also of integers, whose bounds others read, too."""
+    net, x = image(np.uint8, 120)
+    bounds = [net.add("DequantizeLinear", net.constant(code, np.uint8), *_quant(net)) for code in (7, 207)]
+    y = net.quantised(net.add("Clip", conv(net, x), *bounds), 6 / 255, 0, np.uint8)
+    bounds = [net.add("DequantizeLinear", net.constant(code, np.uint8), *_quant(net)) for code in (20, 99)]
+    y = net.quantised(net.add("Clip", y, *bounds), 0.0213, 3, np.uint8)
+    return finished(net, net.add("Mul", y, bounds[1]), np.uint8, scale=0.0413)
+
+
+def _quant(net: Net) -> tuple[str, str]:
+    return net.constant(0.03), net.constant(7, np.uint8)
+
+
 def asymmetric_weights() -> bytes:
     net, x = image(np.uint8, 120)
     weights = net.weights(6, 4, 2, 3, dtype=np.uint8, zero_point=20)
@@ -326,6 +340,7 @@ GRAPHS = [
     bias_in_scale,
     relu_of_the_range,
     clip,
+    bounds_that_are_quantised,
     asymmetric_weights,
     pairs_in_a_row,
     added_bias,
