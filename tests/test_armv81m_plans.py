@@ -83,6 +83,25 @@ def test_blocks_write_every_result(rows: int, filters: int) -> None:
     assert written == set(range(rows * filters))
 
 
+@pytest.mark.parametrize("rows", [1, 2, 4, 5, 7, 125])
+@pytest.mark.parametrize("filters", [1, 2, 3, 6, 9])
+def test_sections_write_every_result_once(rows: int, filters: int) -> None:
+    blocks = PixelBlocks(rows, 5, filters)
+    written: list[int] = []
+    offsets = blocks.offsets.view("<u2").astype(int)
+    steps = blocks.steps.reshape(-1).tolist() or [2] * blocks.pairs
+    at = 0
+    for lanes, count in blocks.sections:
+        for _ in range(count):
+            block: set[int] = set()
+            for step in steps:
+                block |= set((at + offsets[: 2 * lanes]).tolist())
+                at += step
+            written += sorted(block)
+            at += blocks.after(lanes)
+    assert sorted(written) == [*range(rows * filters)]
+
+
 @pytest.mark.parametrize(
     ("shape", "window", "strides"),
     [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import subprocess
 import zlib
 from pathlib import Path
 
@@ -253,17 +252,6 @@ def test_accesses_outside_of_what_is_allowed_are_found(toy: tuple[Path, Manifest
     # A word that begins inside and ends outside.
     found = outside(code, saved, first, dataclasses.replace(second, high=second.high - 1))
     assert (found.count, found.span, found.address) == (2, 1, arena.address + 4)
-
-
-def test_instructions_of_mve_are_known(tmp_path: Path) -> None:
-    core = load_core("cortex-m55")
-    source, code = tmp_path / "vectors.S", tmp_path / "vectors.o"
-    source.write_text(
-        ".syntax unified\n.thumb\nvldrb.u8 q0, [r1]\nvmladava.s8 r0, q0, q1\nvstrb.16 q0, [r2, q3]\nbx lr\n"
-    )
-    subprocess.run(["arm-none-eabi-gcc", *core.flags, "-c", source, "-o", code], check=True)
-    kinds = [each.kind for each in disassemble(code, core.toolchain, core.features).values()]
-    assert kinds == ["vector_load", "vector_multiply", "vector_store", "branch"]
 
 
 def test_reads_and_writes_are_followed(toy: tuple[Path, Manifest]) -> None:
