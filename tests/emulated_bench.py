@@ -49,7 +49,9 @@ _EMULATOR = _tool("emulator")
 class Bench:
     """An emulated board, whose firmware waits for a model."""
 
-    def __init__(self, board: str, folder: Path) -> None:
+    def __init__(self, board: str, folder: Path, flags: Sequence[str] = ()) -> None:
+        """With flags that libraries are compiled and linked with, beside those of their manifests."""
+        self._flags = flags
         self.board = load_board(board)
         self.expected = Expected(())
         """Of the model that was watched last."""
@@ -110,7 +112,8 @@ class Bench:
     def _emulating(self, built: Built, image: Path, plugin: str | None = None) -> Iterator[BoardPeer]:
         state, emulator, uart = self._folder / "state", self._emulator, _EMULATOR.Pty()
         try:
-            _EMULATOR.start(state, emulator.program, emulator.machine, emulator.icount_shift, image, uart, plugin)
+            how = (emulator.program, emulator.machine, emulator.cpu, emulator.icount_shift)
+            _EMULATOR.start(state, *how, image, uart, plugin)
         finally:
             uart.close()
         try:
@@ -136,6 +139,7 @@ class Bench:
         ]
         self._gcc(
             *(flag for flag in manifest.cflags if flag not in self._core.flags),
+            *self._flags,
             f"-I{resource('firmware')}",
             *dict.fromkeys(f"-I{out / path}" for model in load_all(out) for path in model.include_dirs),
             *dict.fromkeys(str(out / path) for model in load_all(out) for path in model.sources),

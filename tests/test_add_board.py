@@ -16,7 +16,7 @@ from tinygen.cli.boards import boards
 from tinygen.errors import BoardError, OutputError, ToolFailed
 from tinygen.platformio_boards import describe, from_listing
 from tinygen.project import project_files
-from tinygen.target import NEVER, list_cores, load_board, load_core
+from tinygen.target import AVR, NEVER, list_cores, load_board, load_core
 
 Facts = dict[str, Any]
 
@@ -28,6 +28,8 @@ MCUS = {
     "esp32dev": "esp32",
     "esp32-s3-devkitc-1": "esp32s3",
     "esp32-c3-devkitm-1": "esp32c3",
+    "uno": "atmega328p",
+    "mega2560": "atmega2560",
 }
 
 
@@ -35,15 +37,9 @@ def facts_of(name: str) -> Facts:
     """A shipped board, as PlatformIO describes it."""
     board = load_board(name)
     assert board.port is not None
-    cpu = {} if board.core.startswith(("xtensa", "rv")) else {"cpu": board.core}
+    cpu = {} if board.core.startswith(("xtensa", "rv", "avr")) else {"cpu": board.core}
     hwids = [[f"0x{half.upper()}" for half in usb.split(":")] for usb in board.port.usb]
     bsp = {"bsp": {"name": "adafruit"}} if board.port.header else {}
-    mcus = {"nano33ble": "nrf52840", "esp32dev": "esp32", "esp32-c3-devkitm-1": "esp32c3", "zero": "samd21g18a"}
-    mcus |= {
-        "esp32-s3-devkitc-1": "esp32s3",
-        "adafruit_feather_nrf52840": "nrf52840",
-        "bluepill_f103c8": "stm32f103c8t6",
-    }
     return {
         "name": board.title,
         "frameworks": ["arduino", "zephyr"],
@@ -80,6 +76,30 @@ def test_what_platformio_says_is_what_the_board_has(name: str, tmp_path: Path) -
         assert getattr(board.port, fact) == getattr(shipped.port, fact), fact
     assert (board.platform, board.platformio_board, board.tried) == ("some@1.2.3", name, NEVER)
     assert project_files(board, load_core(board.core), [toy_model.manifest(board.name)])["src/port/board.h"]
+
+
+@pytest.mark.parametrize(
+    ("mcu", "ram", "core", "address", "stack"),
+    [
+        ("atmega168", 1_024, "avr-atmega328p", 0x80_0100, 384),
+        ("atmega328p", 2_048, "avr-atmega328p", 0x80_0100, 384),
+        ("ATMEGA32U4", 2_560, "avr-atmega328p", 0x80_0100, 384),
+        ("atmega1280", 8_192, "avr-atmega1284p", 0x80_0200, 512),
+        ("atmega1284p", 16_384, "avr-atmega1284p", 0x80_0100, 1_024),
+        ("atmega2561", 8_192, "avr-atmega2560", 0x80_0200, 512),
+    ],
+)
+def test_processors_with_eight_bits(mcu: str, ram: int, core: str, address: int, stack: int, tmp_path: Path) -> None:
+    native = mcu == "ATMEGA32U4"
+    upload = {"maximum_size": 28_672, "maximum_ram_size": ram, "require_upload_port": True}
+    upload |= {"protocol": "avr109", "use_1200bps_touch": True} if native else {"protocol": "arduino"}
+    build = {"mcu": mcu, "f_cpu": "16000000L"}
+    facts = {"name": "Mine", "frameworks": ["arduino"], "build": build, "upload": upload}
+    _, board = add_board(str(installed(tmp_path, "mine", facts)), tmp_path / "mine.toml")
+    assert (board.core, board.regions[1].address, board.stack_bytes) == (core, address, stack)
+    assert board.port is not None
+    assert (board.port.native_usb, board.port.resets_on_open, board.port.uploads) == (native, not native, True)
+    assert load_core(core).architecture == AVR
 
 
 def test_an_installed_board_is_found_by_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,13 +139,13 @@ def without(facts: Facts, table: str, key: str) -> Facts:
 
 
 NANO = facts_of("nano33ble")
-UNO = {**NANO, "name": "Arduino Uno", "build": {"mcu": "atmega328p", "f_cpu": "16000000L"}}
+TINY = {**NANO, "name": "Digispark", "build": {"mcu": "attiny85", "f_cpu": "16500000L"}}
 
 
 @pytest.mark.parametrize(
     ("facts", "parts"),
     [
-        (UNO, ["the processor 'atmega328p'", "boards/cores", *list_cores()]),
+        (TINY, ["the processor 'attiny85'", "boards/cores", *list_cores()]),
         ({**NANO, "build": {**NANO["build"], "cpu": "cortex-m23"}}, ["the core 'cortex-m23'", "cortex-m33"]),
         ({**NANO, "frameworks": ["zephyr"]}, ["has no framework 'arduino'", "but zephyr"]),
         ({}, ["has no framework 'arduino'", "but none"]),

@@ -5,6 +5,7 @@ The processors are simavr's. A missing tool is a failure here, not a skip.
 
 from __future__ import annotations
 
+import re
 import subprocess
 from contextlib import nullcontext
 from dataclasses import replace
@@ -21,13 +22,15 @@ from operator_cases import NAMED, kernels_of
 from tinygen import bench, core_limits, elf, firmware, manifest, output, pipeline
 from tinygen.board import BoardPeer, connected
 from tinygen.core_limits import FLASH_SPACE_BYTES, LARGEST_ARRAY
+from tinygen.counting.disassembly import Instruction, disassemble
 from tinygen.errors import DoesNotFit, UnsupportedModel, UsageError
 from tinygen.goal import Goal
 from tinygen.ops import registry
 from tinygen.project import runner_footprint
+from tinygen.stack_use import UNPAINTED, function_bound, stack_bound
 from tinygen.target import AVR, load_board, load_core
 
-BOARD, SMALL = "simavr-atmega2560", "simavr-atmega328p"
+BOARD, SMALL, LARGE = "simavr-atmega2560", "simavr-atmega328p", "simavr-atmega1284p"
 SAMPLES = 4
 TOGETHER = 24
 """Models in one firmware: each has some RAM of its own."""
@@ -74,11 +77,28 @@ def _differences(models: list[pipeline.Model], folder: Path) -> dict[str, list[s
     built = [Built(model, folder / "out", content) for model, content in zip(models, contents, strict=True)]
     found = {}
     with emulated.running(built[0]) as peer:
+        linked = _linked(emulated.image)
         for each in built:
             peer.session.check_model(each.manifest)
             one = nullcontext(BoardPeer(each.manifest, peer.session))
             found[each.manifest.name] = differences(each, varied(each, SAMPLES), one)
+            _check_stack(peer.session.stack(), *linked, each)
     return {name: different for name, different in found.items() if different}
+
+
+def _linked(path: Path) -> tuple[elf.Image, dict[int, Instruction]]:
+    return elf.read(path), disassemble(path, load_core(load_board(BOARD).core).toolchain)
+
+
+def _check_stack(used: int | None, image: elf.Image, code: dict[int, Instruction], built: Built) -> None:
+    """No more was used than can be, one of the interrupts included: they do not interrupt each other."""
+    functions = {symbol.name for symbol in image.symbols if symbol.kind == "function"}
+    vectors = {name for name in functions if re.fullmatch(r"__vector_\d+", name)}
+    interrupts = [function_bound(image, code, name).bytes or 0 for name in vectors]
+    assert len(interrupts) == 2 and min(interrupts) > 0
+    bound = stack_bound(image, code, built.manifest)
+    assert used is not None and bound.bytes is not None, f"{built.manifest.name}: {bound}"
+    assert used <= max(bound.bytes + max(interrupts), UNPAINTED), f"{built.manifest.name}: {used}, {bound}"
 
 
 def _model(name: str) -> pipeline.Model:
@@ -98,9 +118,11 @@ def test_digits_runs_in_two_kilobytes(digits: Built) -> None:
     try:
         with connected(digits.out, digits.manifest, port) as peer:
             assert differences(digits, inputs, nullcontext(peer)) == []
-            assert peer.session.hello().emulated_ticks
+            hello = peer.session.hello()
+            assert hello.emulated_ticks and hello.emulated_cycles
             cycles = {bench.invoke_once(peer.session, digits.manifest) for _ in range(3)}
             used = peer.session.stack()
+            _check_stack(used, *_linked(firmware.firmware_path(digits.out)), digits)
     finally:
         firmware.stop(digits.out)
     known = [count for count in cycles if count is not None]
@@ -116,6 +138,15 @@ def test_digits_runs_in_two_kilobytes(digits: Built) -> None:
     footprint = runner_footprint(board)
     assert 0.8 * footprint.ram_bytes < runner <= footprint.ram_bytes
     assert image.ram_bytes + board.stack_bytes <= board.ram_bytes
+
+
+def test_digits_runs_where_addresses_of_flash_have_more_bits(tmp_path: Path) -> None:
+    built = build_file(DIGITS / "digits.tflite", tmp_path / "out", "digits", board=LARGE)
+    (tmp_path / "bench").mkdir()
+    emulated = Bench(LARGE, tmp_path / "bench")
+    with emulated.running(built) as peer:
+        assert differences(built, varied(built, SAMPLES), nullcontext(peer)) == []
+        _check_stack(peer.session.stack(), *_linked(emulated.image), built)
 
 
 def test_constants_stay_in_flash(digits: Built) -> None:

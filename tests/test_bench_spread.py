@@ -54,6 +54,9 @@ def test_an_emulators_ticks_are_counted_and_never_called_time(
     notes = timing_tables.timing_notes(measured)
     assert "virtual time" in notes and "no time of any board" in notes
     assert " ms" not in notes
+    cycles = dataclasses.replace(measured, conditions=dataclasses.replace(measured.conditions, cycles=True))
+    notes = timing_tables.timing_notes(cycles)
+    assert "cycles as the emulator counts them" in notes and "virtual time" not in notes and " ms" not in notes
 
 
 def test_a_boards_ticks_are_shown_as_time(toy: tuple[Path, Manifest], measured: timing.Timing) -> None:

@@ -21,7 +21,7 @@ def moment(seconds: float, word: str | None, equal: bool = True) -> Moment:
 
 def conversation(*moments: Moment) -> Conversation:
     spoken = (Spoken("hello", 1, 1.5), Spoken("yes", 2, 2.5), Spoken("no", 3, 3.5))
-    hello = Hello(1, "keywords", "", (), (), 1, 0, 240, None, True)
+    hello = Hello(1, "keywords", "", (), (), 1, 0, 240, None, True, False)
     return Conversation("out", "keywords", "a board", "x.wav", 5, ("yes", "no"), spoken, moments, None, hello, None)
 
 

@@ -66,12 +66,14 @@ def straight_line(table: Mapping[str, float], instructions: Sequence[str]) -> fl
         ("ldrd r0, r1, [r2], #8", "load_pair"),
         ("strd r0, r1, [r2]", "store_pair"),
         ("ldmia.w r0!, {r1, r2}", "load_multiple"),
-        ("pop {r4, pc}", "load_multiple"),
+        ("pop {r4, lr}", "load_multiple"),
+        ("pop {r4, pc}", "load_multiple_return"),
+        ("ldmia.w sp!, {r4-r11, pc}", "load_multiple_return"),
         ("vpop {d8-d9}", "load_multiple"),
         ("stmdb sp!, {r4-r11, lr}", "store_multiple"),
         ("push {r4, lr}", "store_multiple"),
         ("b.n 8000", "branch"),
-        ("bl 8000 <f>", "branch"),
+        ("bl 8000 <f>", "call"),
         ("ble.n 8000", "branch"),
         ("bls 8000", "branch"),
         ("blt 8000", "branch"),
@@ -106,8 +108,13 @@ def straight_line(table: Mapping[str, float], instructions: Sequence[str]) -> fl
         ("vrmulh.s8 q0, q1, q2", "vector_multiply"),
         ("vadd.i32 q0, q1, q2", "vector"),
         ("vqrshrnb.s32 q0, q1, #4", "vector"),
-        ("vpst", "vector"),
-        ("vctp.8 r0", "vector"),
+        ("vpst", "vector_control"),
+        ("vpstt", "vector_control"),
+        ("vctp.8 r0", "vector_control"),
+        ("vcmp.s8 gt, q0, q1", "vector_compare"),
+        ("vpt.s8 gt, q0, q1", "vector_compare"),
+        ("vaddv.s32 r0, q0", "vector_compare"),
+        ("vaddlva.s32 r0, r1, q0", "vector_compare"),
         ("vmov.i32 q0, #0", "vector"),
     ],
 )
@@ -152,6 +159,21 @@ def test_vector_units_overlap() -> None:
     load, multiply = "vldrw.u32 q0, [r0], #16", "vmladava.s8 r2, q1, q2"
     assert straight_line(table, [load, multiply, load, multiply]) == 5
     assert straight_line(table, [load, load, multiply, multiply]) == 7
+    store, shift = "vstrw.32 q0, [r1], #16", "vshr.s32 q0, q0, #4"
+    assert straight_line(table, [load, store]) == 4  # both need the memory
+    assert straight_line(table, [load, shift, store, multiply]) == 5
+
+
+@pytest.mark.parametrize(
+    ("core", "call", "branch", "push", "pop"), [("cortex-m0", 4, 3, 4, 7), ("cortex-m0plus", 3, 2, 4, 6)]
+)
+def test_calls_and_returns_of_small_cores(core: str, call: int, branch: int, push: int, pop: int) -> None:
+    """As the manuals have them: BL, B taken, PUSH of three registers, POP of three with PC."""
+    table = load_core(core).cost.cycles
+    assert costs.cycles(table, "bl", "8000 <f>") + table["taken"] == call
+    assert costs.cycles(table, "b.n", "8000") + table["taken"] == branch
+    assert costs.cycles(table, "push", "{r4, r5, lr}") == push
+    assert costs.cycles(table, "pop", "{r4, r5, pc}") + table["taken"] == pop
 
 
 def test_what_a_core_cannot_execute_costs_as_data_processing_does() -> None:

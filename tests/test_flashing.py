@@ -18,7 +18,7 @@ from rich.console import Console
 from tinygen import firmware, usb_ports
 from tinygen.cli.flash import flash as flash_command
 from tinygen.errors import NoAnswer, ToolFailed
-from tinygen.platformio_storage import check_registry, missing_packages
+from tinygen.platformio_storage import check_registry, missing_packages, tool
 from tinygen.report import progress
 from tinygen.usb_ports import UsbPort
 
@@ -236,3 +236,16 @@ def test_a_program_that_says_nothing_is_reported(monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / "log").read_text() == "begins\nends\n"
     assert said[0] == "begins" and said[-1] == "ends"
     assert any("nothing new" in line for line in said[1:-1])
+
+
+def test_a_compilers_programs_are_platformios_where_the_path_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path))
+    assert tool("no-such-elf-objdump") == "no-such-elf-objdump"
+    for name in ("no-such-elf-objdump.exe", "no-such-elf-objdump-more", "sh"):
+        path = tmp_path / "packages" / "toolchain-some" / "bin" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert Path(tool("no-such-elf-objdump")).name == "no-such-elf-objdump.exe"
+    assert tool("sh") == "sh"

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 from building import BOARD, DIGITS, Built, assert_exact, build_bytes, build_file, differences, host, varied
+from emulated_bench import Bench
 from tflite_builder import build_case, build_model
 
+from tinygen import elf
+from tinygen.host import host_peer
 from tinygen.ops import conv_2d, fully_connected, lstm, svdf, transpose_conv
 from tinygen.ops.case import Case, CaseTensor
 
@@ -63,6 +66,31 @@ def test_the_boards_compiler_has_nothing_to_say(objective: str, standard: str, t
     flags = [f"-std={standard}", *target_flags(built), *STRICT]
     compile_object(built, tmp_path, "arm-none-eabi-gcc", flags)
     assert any(flag.startswith("-mcpu=") for flag in flags)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [("gcc", ("-Os",)), ("gcc", ("-O3", "-flto")), ("clang", ("-Os",)), ("clang", ("-O3",))],
+)
+def test_however_it_is_optimised_it_gives_the_references_bytes(
+    compiler: str, flags: tuple[str, ...], digits: Built
+) -> None:
+    """On this machine, in the board's place; benchmarks/compilers.py has other compilers."""
+    optimised = host_peer(digits.out, digits.manifest, compiler, (*flags, "-fno-sanitize=all", *STRICT))
+    assert differences(digits, varied(digits, 4), optimised) == []
+
+
+@pytest.mark.parametrize("optimisation", ["-Os", "-O3"])
+def test_kernels_in_assembly_survive_link_time_optimisation(optimisation: str, digits: Built, tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    emulated = Bench(BOARD, tmp_path / "bench", (optimisation, "-flto", *STRICT))
+    assert differences(digits, varied(digits, 4), emulated.running(digits)) == []
+    image = elf.read(emulated.image)
+    own = kernels_in_assembly(digits, tmp_path)
+    assert own
+    assert own | {layer.symbol for layer in digits.manifest.layers} <= {
+        symbol.name for symbol in image.symbols if symbol.kind == "function"
+    }
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,7 @@ UNSUPPORTED: dict[str, tuple[Change, str, str]] = {
     "negative_scale": (negative_scale, "no positive float32", ""),
     "float_between": (float_between, "no QuantizeLinear follows", "tinygen quantize"),
     "float_weights": (float_weights, "is float32: no DequantizeLinear makes it", "tinygen quantize"),
-    "unsupported_operator": (unsupported_operator, "LpPool: the operator is not supported", "leave this part"),
+    "unsupported_operator": (unsupported_operator, "LpPool: the operator is not supported", "take AveragePool"),
     "indices": (lambda model: node(model, "MaxPool").output.append("indices"), "is not supported|not known", ""),
     "groups": (attribute("Conv", "group", 2), "make no 2 groups", ""),
     "beta": (attribute("Gemm", "beta", 0.5), "its beta is 0.5", "multiply the bias"),

@@ -38,7 +38,7 @@ def full_range(graph: Graph, rng: np.random.Generator) -> list[Array]:
             limits = np.iinfo(str(tensor.dtype))
             arrays.append(rng.integers(limits.min, limits.max + 1, tensor.shape).astype(tensor.dtype))
             continue
-        (op,) = {node.op for node in graph.nodes if name in node.inputs}
+        op = next(node.op for node in graph.nodes if name in node.inputs)
         assert isinstance(op, Quantize)
         steps = rng.integers(-132, 133, tensor.shape) - op.zero_point + rng.choice([0, 0.5, rng.random()])
         arrays.append((steps * np.float32(op.scale)).astype(np.float32))
@@ -203,6 +203,32 @@ def moved_before_quantising() -> bytes:
     return finished(net, conv(net, net.quantised(x, X_SCALE, 3)))
 
 
+def functions_that_are_moved() -> bytes:
+    """What quantize_static leaves in float until the next Conv: HardSwish, MaxPool and a change of layout."""
+    net, x = image()
+    y = net.add("HardSwish", net.quantised(conv(net, x), Y_SCALE, 5))
+    y = net.add("MaxPool", y, kernel_shape=[2, 2], pads=[1, 0, 0, 1])
+    y = net.quantised(net.add("Transpose", y, perm=[0, 1, 3, 2]), 0.06, -120)
+    return finished(net, net.add("Conv", y, net.weights(3, 6, 2, 2)), scale=0.3)
+
+
+def pooled_before_quantising() -> bytes:
+    """Twice, for operators of other scales."""
+    net = Net([1, 4, 9, 8], 7)
+    y, z = (net.quantised(net.add("MaxPool", "x", kernel_shape=[2, 2]), scale, 3) for scale in (X_SCALE, 0.013))
+    y, z = (net.quantised(net.add("Conv", a, net.weights(3, 4, 1, 1)), 0.1, 0) for a in (y, z))
+    return net.model(net.quantised(net.add("Concat", y, z, axis=1), 0.1, 0))
+
+
+def shortcut_behind_a_move() -> bytes:
+    """int8 that MaxPool makes and several read stays int8, so that Mul is not fused."""
+    net, x = image(np.uint8, 120)
+    y = net.quantised(conv(net, x), Y_SCALE, 5)
+    x = net.quantised(net.add("MaxPool", y, kernel_shape=[2, 2]), Y_SCALE, 5)
+    y = net.quantised(net.add("Tanh", x), 0.0077, -3)
+    return finished(net, net.add("Mul", x, y), scale=0.0313)
+
+
 def maximum_in_another_scale() -> bytes:
     net, x = image()
     return finished(net, net.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), scale=0.05)
@@ -270,6 +296,9 @@ GRAPHS = [
     gemm_turned,
     float_weights_quantised,
     moved_before_quantising,
+    functions_that_are_moved,
+    pooled_before_quantising,
+    shortcut_behind_a_move,
     maximum_in_another_scale,
     uint8_edges,
     int8_edges,
@@ -317,6 +346,16 @@ def test_windows_backwards_equal_onnx_runtime(size: dict[str, object]) -> None:
         net, x = image()
         y = net.add("ConvTranspose", x, net.weights(4, 3, *kernel), strides=[2, 2], **size)
         assert not assert_equal(finished(net, y), 5).graph.notes
+
+
+def test_integers_are_not_interpolated() -> None:
+    """As models in QOperator form have it: ONNX Runtime does not round to the nearest integer there."""
+    net = Net([1, 4, 5, 5], 1)
+    quant = net.constant(X_SCALE), net.constant(3, np.int8)
+    x = net.add("QuantizeLinear", "x", *quant)
+    x = net.add("Resize", x, "", net.constant([1, 1, 2, 2]), mode="linear")
+    with pytest.raises(UnsupportedModel, match="QDQ form"):
+        pipeline.decode(net.model(net.add("DequantizeLinear", x, *quant)), "net.onnx")
 
 
 def test_the_interface_can_be_int8(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -147,3 +148,70 @@ def test_a_really_full_disk(files: Mapping[str, bytes], tmp_path: Path) -> None:
     )
     assert done.returncode == 7, done.stderr
     assert list((tmp_path / "disk").iterdir()) == []
+
+
+def killed_after(replaced: int, files: Mapping[str, bytes], out: Path) -> None:
+    """Write, in a process that is killed when so many files are in their place."""
+    child = os.fork()
+    if child == 0:
+        real, left = Path.replace, iter(range(replaced))
+
+        def replace(self: Path, target: Path) -> Path:
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(self, target)
+
+        Path.replace = replace  # type: ignore[method-assign, assignment]
+        write(files, out)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("replaced", [0, 1, 2, 9, -1])
+def test_killed_in_the_middle_it_vouches_for_nothing_and_the_next_one_completes_it(
+    files: Mapping[str, bytes], tmp_path: Path, replaced: int
+) -> None:
+    out = tmp_path / "out"
+    write(files, out)
+    (out / "mine.txt").write_text("mine")
+    before = tree(out)
+    other = pipeline.build(pipeline.read(resource("examples", "digits", "digits.tflite")), "microbit", "other").files
+    killed_after(replaced % len(other) + (replaced < 0), other, out)
+    if replaced == 0:
+        assert tree(out) == before
+    else:
+        with pytest.raises(OutputError, match="is half written"):
+            manifest.load(out)
+    third = {**files, "lib/third.txt": b"a third build's"}
+    fields = json.loads(third["manifest.json"])
+    fields["files"]["lib/third.txt"] = hashlib.sha256(b"a third build's").hexdigest()
+    third["manifest.json"] = json.dumps(fields).encode()
+    write(third, out)
+    assert tree(out) == {**third, "mine.txt": b"mine"}
+    assert manifest.load(out).files == fields["files"]
+
+
+def test_a_file_that_was_edited_since_is_kept_after_an_interrupted_build(
+    files: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    write(files, out)
+    other = pipeline.build(pipeline.read(resource("examples", "digits", "digits.tflite")), "microbit", "other").files
+    killed_after(len(other), other, out)
+    (out / "platformio.ini").write_text("; mine")
+    before = tree(out)
+    with pytest.raises(OutputError, match=r"were changed since tinygen wrote them: platformio\.ini"):
+        write(files, out)
+    assert tree(out) == before
+
+
+@pytest.mark.parametrize("note", ["", "[]", '{"a": 1}', '{"../a": []}'])
+def test_a_damaged_note_of_an_interrupted_build_changes_nothing(
+    files: Mapping[str, bytes], tmp_path: Path, note: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".tinygen-unfinished.json").write_text(note)
+    before = tree(tmp_path)
+    with pytest.raises(OutputError, match=r"cannot read|lies outside"):
+        write(files, tmp_path / "out")
+    assert tree(tmp_path) == before

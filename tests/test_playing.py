@@ -68,7 +68,9 @@ class FakePeer:
     def __init__(self, built: Built, change: Callable[[list[Heard]], list[Heard]] = lambda heard: heard) -> None:
         self.name = BOARD
         self.feed_stack_bytes = 100
-        self.session = SimpleNamespace(hello=lambda: SimpleNamespace(emulated_ticks=True, tick_hz=None))
+        self.session = SimpleNamespace(
+            hello=lambda: SimpleNamespace(emulated_ticks=True, emulated_cycles=False, tick_hz=None)
+        )
         self.heard = 0
         self._listener = listener(built)
         self._change = change

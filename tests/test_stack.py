@@ -11,6 +11,7 @@ from tinygen.counting.disassembly import Instruction
 from tinygen.errors import ToolFailed
 from tinygen.report.stack_text import stack_text
 from tinygen.stack import Bound, bound
+from tinygen.stack_avr import AvrCalls
 from tinygen.stack_riscv import RiscvCalls
 from tinygen.stack_use import UNPAINTED, StackUse
 
@@ -25,6 +26,12 @@ def found(**functions: str) -> Bound:
 def found_on_riscv(**functions: str) -> Bound:
     """The same in RISC-V's instructions."""
     return RiscvCalls(code_of(dict.fromkeys(NAMES.values(), "ret") | functions), NAMES).bound(0x100)
+
+
+def found_on_avr(return_bytes: int = 2, **functions: str) -> Bound:
+    """The same in AVR's, of a function that returns to where two or three bytes say."""
+    code = code_of(dict.fromkeys(NAMES.values(), "ret") | functions)
+    return AvrCalls(code, NAMES, {0x106: "__tablejump2__", 0x204: "inside"}, return_bytes).bound(0x100)
 
 
 def code_of(functions: Mapping[str, str]) -> dict[int, Instruction]:
@@ -189,4 +196,58 @@ def test_where_there_is_no_bound_on_riscv_it_says_why(layer: str, reason: str) -
     none = found_on_riscv(invoke="add sp,sp,-16\njal 200\nadd sp,sp,16\nret", layer=layer)
     assert none.bytes is None
     assert none.path[:2] == ("invoke", "layer")
+    assert reason in none.reason
+
+
+# As GCC makes room, and gives it back.
+FRAME = "in r0, 0x3f\ncli\nout 0x3e, r29\nout 0x3f, r0\nout 0x3d, r28"
+MAKES = f"push r28\npush r29\nin r28, 0x3d\nin r29, 0x3e\nsbiw r28, 0x16\n{FRAME}"
+GIVES_BACK = f"adiw r28, 0x16\n{FRAME}\npop r29\npop r28\nret"
+
+
+@pytest.mark.parametrize(
+    ("body", "deepest"),
+    [
+        ("ret", 0),
+        ("push r2\npop r2\nret", 1),
+        ("rcall .+0\nrcall .+0\npop r0\npop r0\npop r0\npop r0\nret", 4),
+        (f"{MAKES}\n{GIVES_BACK}", 2 + 22),
+        (f"in r28, 0x3d\nin r29, 0x3e\nsubi r28, 0x2C\nsbci r29, 0x01\n{FRAME}\nret", 300),
+        (f"in r28, 0x3d\nin r29, 0x3e\nsubi r28, 0x4F\nsbc r29, r1\n{FRAME}\nret", 79),
+        (f"push r2\npush r3\nsubi r28, 0xFE\nsbci r29, 0xFF\n{FRAME}\npush r2\npop r2\nret", 2),
+        # A skipped instruction, of one word or of two, and what is skipped to.
+        ("sbrs r24, 0\nrjmp .+4\npush r2\nret\npush r2\npush r3\npush r4\nret", 3),
+        # A loop, and a table of addresses, to whose code nothing else leads.
+        ("push r2\npop r2\nbrne .-6\nret", 1),
+        ("rjmp .+4\nnop\nret\nijmp\npush r2\npush r3\npop r3\npop r2\nret", 2),
+    ],
+)
+def test_what_avrs_instructions_move_and_where_they_lead(body: str, deepest: int) -> None:
+    assert found_on_avr(invoke=body) == Bound(2 + deepest, ("invoke",))
+
+
+@pytest.mark.parametrize("return_bytes", [2, 3])
+def test_avrs_calls_push_where_they_return_to(return_bytes: int) -> None:
+    layer = "push r2\nrcall .+252\npop r2\nret"  # from 0x202 on to the helper
+    helper = "push r2\npush r3\npop r3\npop r2\nret"
+    nested = found_on_avr(return_bytes, invoke="call 0x200\nret", layer=layer, helper=helper)
+    assert nested == Bound(3 * return_bytes + 3, ("invoke", "layer", "helper"))
+    jump = found_on_avr(return_bytes, invoke="push r2\npop r2\njmp 0x300", helper=helper)
+    assert jump == Bound(return_bytes + 2, ("invoke", "helper"))
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        ("icall\nret", "icall goes where a register points to, at 0x200"),
+        ("out 0x3d, r28\nret", "out 0x3d, r28 moves the stack pointer"),
+        (f"sub r28, r26\nsbc r29, r27\n{FRAME}\nret", "moves the stack pointer no one knows how far"),
+        ("push r0\nrjmp .-4", "a loop moves the stack pointer"),
+        ("call 0x100\nret", "it calls itself"),
+        (".word 0xffff", "execution runs into data"),
+    ],
+)
+def test_where_avr_has_no_bound_it_says_why(layer: str, reason: str) -> None:
+    none = found_on_avr(invoke="call 0x200\nret", layer=layer)
+    assert none.bytes is None and none.path[:2] == ("invoke", "layer")
     assert reason in none.reason

@@ -285,6 +285,37 @@ def test_an_emulator_that_dies_is_an_error_and_verify_goes_on_where_it_was(
     assert process.returncode == 1 and "tinygen flash" in said and "Traceback" not in said
 
 
+def of_the_project(out: Path) -> list[str]:
+    """Programs that run with something of the folder: PlatformIO, compilers, emulators."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().decode(errors="replace").replace("\0", " ")
+            if str(out) in line:
+                found.append(line)
+    return found
+
+
+def test_a_flash_that_is_ended_leaves_nothing_running_and_the_next_one_works(tmp_path: Path) -> None:
+    out = tmp_path / "toy"
+    toy_model.write_project(out, "qemu-mps2-an386")
+    with started("flash", out) as process:
+        deadline = time.monotonic() + 120
+        while not list(out.glob(".pio/build/*/**/*.o")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.terminate()
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in said
+    assert of_the_project(out) == []
+    try:
+        done = subprocess.run([sys.executable, "-m", "tinygen", "flash", str(out)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert len(emulators(out)) == 1
+    finally:
+        subprocess.run([sys.executable, "-m", "tinygen", "flash", str(out), "--stop"], check=True, capture_output=True)
+    assert emulators(out) == []
+
+
 def test_boards_of_one_kind_work_side_by_side(digits: tuple[Path, pipeline.Model, manifest.Manifest]) -> None:
     board = "qemu-mps2-an386"
     boards = ["--on", board, "--on", board, "--on", "netduino2plus"]

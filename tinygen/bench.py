@@ -14,7 +14,7 @@ from tinygen import board as boards
 from tinygen import elf, firmware, manifest, samples, stack
 from tinygen.counting import record
 from tinygen.counting.attribution import Figures, Flash, figures, flash, library_flash, library_ram
-from tinygen.counting.disassembly import disassemble
+from tinygen.counting.disassembly import disassemble, modelled_cycles
 from tinygen.counting.link_map import library_pieces
 from tinygen.counting.plugin import plugin
 from tinygen.errors import ToolFailed, UsageError
@@ -85,7 +85,8 @@ def count(out: Path, content: Manifest, on_line: OnLine | None = None) -> Count:
     image = firmware.firmware_image(out)
     found, outputs = counted(out, content, watch(image, content))
     code = disassemble(path, core.toolchain)
-    spans = {span.index: figures(span, code, core.cost.cycles) for span in found.spans}
+    modelled = modelled_cycles(code, core)
+    spans = {span.index: figures(span, code, modelled, core.cost.cycles["taken"]) for span in found.spans}
     pieces = library_pieces(path.with_suffix(".map"), content.name)
     size = library_flash(image, pieces)
     parts = flash(image, pieces, found, len(content.layers), size)

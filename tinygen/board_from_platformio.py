@@ -47,14 +47,23 @@ _FAMILIES = (
     _Family(r"esp32s[23]", "xtensa-lx7", 0x3C00_0000, 0x3FC8_8000),
     _Family(r"esp32(c|h)", "rv32imc", 0x3C00_0000, 0x3FC8_0000),
     _Family(r"esp32(?![a-z])", "xtensa-lx6", 0x3F40_0000, 0x3FFB_0000),
+    # RAM as ELF files have it, where the data's own addresses follow those of the flash.
+    _Family(r"atmega(16[48]|32[48]|644)(a|p|pa|pb)?$|atmega(16|32)u4$", "avr-atmega328p", 0, 0x80_0100),
+    _Family(r"atmega640$", "avr-atmega328p", 0, 0x80_0200),
+    _Family(r"atmega1284p?$", "avr-atmega1284p", 0, 0x80_0100),
+    _Family(r"atmega128[01]$", "avr-atmega1284p", 0, 0x80_0200),
+    _Family(r"atmega256[01]$", "avr-atmega2560", 0, 0x80_0200),
 )
 
 # Protocols that send firmware over the board's serial port.
 _SERIAL_PROTOCOLS = frozenset({"sam-ba", "esptool", "nrfutil", "arduino", "stk500v1", "stk500v2", "wiring"})
-_CYCLE_COUNTERS = frozenset({"cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"})
+_CYCLE_COUNTERS = frozenset({"cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "cortex-m85"})
+_AVR = "atmega"
 _BAUD = 115_200
 _LARGEST_STACK = 8_192
 _LEAST_STACK = 1_024
+_LEAST_SMALL_STACK = 384
+"""Of a processor with 8 bits, whose frames are small, and whose RAM is, too."""
 
 
 def board_text(identity: str, platform: str, facts: Mapping[str, Any], cores: frozenset[str]) -> str:
@@ -87,7 +96,7 @@ def board_text(identity: str, platform: str, facts: Mapping[str, Any], cores: fr
         core=core,
         clock_hz=_clock(identity, build),
         baud=_BAUD,
-        stack_bytes=max(_LEAST_STACK, min(_LARGEST_STACK, ram // 8)),
+        stack_bytes=_stack(mcu, ram),
         regions=[
             Region(FLASH, offset if offset >= begin[0] else begin[0] + offset, flash, FLASH),
             Region(RAM, begin[1], ram),
@@ -110,8 +119,13 @@ def _core(identity: str, mcu: str, cpu: str, family: _Family | None, cores: froz
     )
 
 
+def _stack(mcu: str, ram: int) -> int:
+    least, part = (_LEAST_SMALL_STACK, 16) if mcu.startswith(_AVR) else (_LEAST_STACK, 8)
+    return max(least, min(_LARGEST_STACK, ram // part))
+
+
 def _port(mcu: str, core: str, build: Mapping[str, Any], upload: Mapping[str, Any]) -> Port:
-    espressif = mcu.startswith("esp32")
+    espressif, avr = mcu.startswith("esp32"), mcu.startswith(_AVR)
     protocol = str(upload.get("protocol", "esptool" if espressif else ""))
     native = bool(upload.get("native_usb") or upload.get("use_1200bps_touch"))
     adafruit = mcu.startswith("nrf52") and _table(build, "bsp").get("name") == "adafruit"
@@ -120,7 +134,7 @@ def _port(mcu: str, core: str, build: Mapping[str, Any], upload: Mapping[str, An
         header="Adafruit_TinyUSB.h" if adafruit else "",
         usb=tuple(dict.fromkeys(_devices(build.get("hwids")))),
         native_usb=native,
-        resets_on_open=espressif and not native,
+        resets_on_open=(espressif or avr) and not native,
         uploads=native or protocol in _SERIAL_PROTOCOLS or bool(upload.get("require_upload_port")),
     )
 

@@ -21,6 +21,7 @@ FLOAT_HELPERS = frozenset(
         "fused",
         "requantise_float",
         "requantise_float_shifted",
+        "requantise_line",
         "requantise_real",
         "round_float",
     }

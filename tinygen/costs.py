@@ -36,9 +36,11 @@ CLASSES: Mapping[str, InstructionClass] = {
     "load_pair": InstructionClass("LDRD", "thumb2"),
     "store_pair": InstructionClass("STRD", "thumb2"),
     "load_multiple": InstructionClass("LDM, POP, VLDM, VPOP: the first cycle; each register adds `register`"),
+    "load_multiple_return": InstructionClass("POP and LDM with PC among the registers, likewise"),
     "store_multiple": InstructionClass("STM, PUSH, VSTM, VPUSH, likewise"),
     "register": InstructionClass("each register that a load_multiple or store_multiple moves; of 64 bits: as two"),
-    "branch": InstructionClass("B, BL, BX, BLX, CBZ, CBNZ, taken or not"),
+    "branch": InstructionClass("B, BX, BLX, CBZ, CBNZ, taken or not"),
+    "call": InstructionClass("BL"),
     "table_branch": InstructionClass("TBB, TBH", "thumb2"),
     "taken": InstructionClass("added to any instruction after which another than the next one is executed"),
     "loop": InstructionClass("DLS, WLS, LE with their like", "loops"),
@@ -54,8 +56,10 @@ CLASSES: Mapping[str, InstructionClass] = {
     "vector_load": InstructionClass("VLDRB, VLDRH, VLDRW, VLD2, VLD4 of vectors", "mve"),
     "vector_store": InstructionClass("VSTRB, VSTRH, VSTRW, VST2, VST4 of vectors", "mve"),
     "vector_multiply": InstructionClass("vector multiplications, accumulating or not", "mve"),
+    "vector_compare": InstructionClass("VCMP, VPT, VADDV, VADDLV: in the multiplications' pipeline", "mve"),
     "vector": InstructionClass("other vector instructions", "mve"),
-    "vector_overlapped": InstructionClass("a vector instruction right after one of another vector class", "mve"),
+    "vector_control": InstructionClass("VPST, VCTP, VPNOT", "mve"),
+    "vector_overlapped": InstructionClass("a vector instruction right after one in another of the pipelines", "mve"),
 }
 """The classes that a core's table [cost.cycles] gives cycles for."""
 
@@ -63,7 +67,8 @@ _CONDITION = "(?:eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al)"
 
 # The first that matches the whole mnemonic, without width and condition suffix. A few are decided by operands.
 _MNEMONICS: tuple[tuple[str, str], ...] = (
-    (r"b|bl|bx|blx|cbn?z|bxns|blxns", "branch"),
+    (r"bl", "call"),
+    (r"b|bx|blx|cbn?z|bxns|blxns", "branch"),
     (r"tb[bh]", "table_branch"),
     (r"(?:le|dls|wls)(?:tp)?|lctp", "loop"),
     (r"[su]div", "divide"),
@@ -88,8 +93,17 @@ _VECTOR_MNEMONICS: tuple[tuple[str, str], ...] = (
     (r"vld\w*", "vector_load"),
     (r"vst\w*", "vector_store"),
     (r"v(?:r|q|qr)?(?:d|rd)?(?:mla|mls|mul|fma|fms|cmla|cmul)\w*", "vector_multiply"),
+    (r"vcmp|vpt[te]*|vaddl?va?", "vector_compare"),
+    (r"vpst[te]*|vctp|vpnot", "vector_control"),
     (r"v\w+", "vector"),
 )
+_PIPELINES: Mapping[str, str] = {
+    "vector_load": "memory",
+    "vector_store": "memory",
+    "vector_multiply": "multiplier",
+    "vector_compare": "multiplier",
+}
+"""Of vector instructions; those of other classes have a pipeline for each."""
 _LOADS = frozenset({"load", "load_next"})
 _STORES = frozenset({"store", "store_immediate", "store_next"})
 _REGISTERS = {"sb": "r9", "sl": "r10", "fp": "r11", "ip": "r12", "sp": "r13", "lr": "r14", "pc": "r15"}
@@ -108,7 +122,8 @@ def classify(mnemonic: str, operands: str, previous: str = "") -> str:
         return "load_next" if own in _LOADS else "store_next"
     if own.startswith("vector") and before is not None:
         other = _class_alone(*before)
-        return "vector_overlapped" if other.startswith("vector") and other != own else own
+        apart = _PIPELINES.get(other, other) != _PIPELINES.get(own, own)
+        return "vector_overlapped" if other.startswith("vector") and apart else own
     return own
 
 
@@ -119,7 +134,7 @@ def cycles(table: Mapping[str, float], mnemonic: str, operands: str, previous: s
     """
     found = classify(mnemonic, operands, previous)
     cost = table.get(found, table["alu"])
-    if found in ("load_multiple", "store_multiple"):
+    if found in ("load_multiple", "load_multiple_return", "store_multiple"):
         cost += table["register"] * moved_registers(operands)
     return cost
 
@@ -156,6 +171,8 @@ def _class_alone(mnemonic: str, operands: str) -> str:
     name = name.partition(".")[0]
     vector = name.startswith("v") and bool(re.search(r"\bq\d", operands) or re.match(r"vp(st|t|not|sel)|vctp", name))
     found = _first_match(name, vector)
+    if found == "load_multiple" and re.search(r"\bpc\b", operands):
+        return "load_multiple_return"
     if found == "store" and re.search(r"\[\w+(?:,\s*#-?\w+)?\]$", operands.strip()):
         return "store_immediate"
     if found in ("float_load", "float_store") and operands.lstrip().startswith("d"):

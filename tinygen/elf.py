@@ -48,6 +48,8 @@ class Image:
     """Of tinygen.target.ARCHITECTURES; empty for others."""
     sections: tuple[Section, ...]
     symbols: tuple[Symbol, ...]
+    flags: int = 0
+    """Of the file's header: what they say depends on the architecture."""
 
     @cached_property
     def _by_name(self) -> dict[str, Symbol]:
@@ -81,7 +83,7 @@ def read(path: Path) -> Image:
             sections = tuple(_section(section) for section in file.iter_sections())
             tables = (table for table in file.iter_sections() if isinstance(table, SymbolTableSection))
             symbols = (_symbol(symbol) for table in tables for symbol in table.iter_symbols() if _is_named(symbol))
-            return Image(_ARCHITECTURES.get(file["e_machine"], ""), sections, tuple(symbols))
+            return Image(_ARCHITECTURES.get(file["e_machine"], ""), sections, tuple(symbols), file["e_flags"])
         except ELFError as error:
             raise ValueError(f"not an ELF file, or a damaged one: {error}") from None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tinygen import assembly, costs
+from tinygen import assembly, costs, dual_issue
 from tinygen.kernel import Work
+from tinygen.target import DUAL_ISSUE
 
 _CALL = 9
 """Instructions of a layer's wrapper around a function in assembly, and of the call to it."""
@@ -41,21 +42,34 @@ class Estimate:
         return float("inf") if self.instructions is None else self.instructions + (self.cycles or 0)
 
 
-def of_assembly(text: str, named: Mapping[str, int], data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
-    """Of a function's text, with the cycles of a core's instruction classes (none: none are modelled).
+def of_assembly(
+    text: str,
+    named: Mapping[str, int],
+    data: int,
+    scratch: int,
+    table: Mapping[str, float],
+    features: frozenset[str] = frozenset(),
+) -> Estimate:
+    """Of a function's text, with a core's features and the cycles of its instruction classes (none: none are modelled).
 
     `named`: how often blocks run that the text counts by name.
     """
     return Estimate(
         instructions=assembly.instructions(text, named) + _CALL,
-        cycles=round(_cycles(text, named, table) + _CALL * table["alu"]) if table else None,
+        cycles=round(_cycles(text, named, table, features) + _CALL * table["alu"]) if table else None,
         code=assembly.code_bytes(text, named),
         data=data,
         scratch=scratch,
     )
 
 
-def _cycles(text: str, named: Mapping[str, int], table: Mapping[str, float]) -> float:
+def _cycles(text: str, named: Mapping[str, int], table: Mapping[str, float], features: frozenset[str]) -> float:
+    if DUAL_ISSUE in features:
+        executed = list(assembly.executions(text, named))
+        each = dual_issue.cycles(table, (instruction for instruction, _, _ in executed))
+        return sum(
+            runs * cycles + taken * table["taken"] for (_, runs, taken), cycles in zip(executed, each, strict=True)
+        )
     total, before = 0.0, ""
     for instruction, runs, taken in assembly.executions(text, named):
         total += runs * costs.cycles(table, *instruction, before) + taken * table["taken"]

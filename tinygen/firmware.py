@@ -248,7 +248,7 @@ def emulate(out: Path, plugin: str) -> str:
     _check_tools(project)
     _check_plugins(project.emulator["program"])
     machine = ["--program", project.emulator["program"], "--machine", project.emulator["machine"]]
-    machine += ["--icount-shift", str(project.emulator["icount_shift"])]
+    machine += ["--cpu", project.emulator["cpu"], "--icount-shift", str(project.emulator["icount_shift"])]
     done = _emulator(project, "start", *machine, "--plugin", plugin, str(project.elf))
     if done.returncode:
         said = (done.stderr or done.stdout).strip()

@@ -489,7 +489,56 @@ class FloatRequant(_Factors):
         return _integer_factors([FloatRequant((factor,)) for factor in self.factors], bounds, reach)
 
 
-Rescaling = Requant | RealRequant | FloatRequant
+@dataclass(frozen=True)
+class FloatLine:
+    """Accumulator to output by lines in float32, per channel of the last axis or one for all: `Rounding.FLOAT`.
+
+    rint(f32(f32(f32(f32(acc) * gain) + offset) / scale)), ties to even: what becomes of integer sums in ONNX Runtime
+    where Cast, Mul, Add and QuantizeLinear follow each other.
+    """
+
+    gains: tuple[float, ...]
+    offsets: tuple[float, ...]
+    scale: float
+    rounding: ClassVar[Rounding] = Rounding.FLOAT
+    is_identity: ClassVar[bool] = False
+
+    @property
+    def channels(self) -> int:
+        """How many lines there are; one stands for all channels."""
+        return len(self.gains)
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether channels differ in their line."""
+        return self.channels > 1
+
+    @cached_property
+    def factors(self) -> tuple[float, ...]:
+        """How steep the lines are, in the output's steps."""
+        return tuple((np.array(self.gains) / self.scale).tolist())
+
+    def of_channels(self, kept: npt.NDArray[np.bool_]) -> FloatLine:
+        """That of some channels."""
+        if not self.per_channel:
+            return self
+        gains, offsets = (tuple(np.array(values)[kept].tolist()) for values in (self.gains, self.offsets))
+        return FloatLine(gains, offsets, self.scale)
+
+    def apply(self, acc: IntArray) -> IntArray:
+        """Rescale int64 accumulators of shape (..., channels)."""
+        product = np.asarray(acc, np.int64).astype(np.float32) * np.array(self.gains, np.float32)
+        quotient = (product + np.array(self.offsets, np.float32)) / np.float32(self.scale)
+        return np.asarray(np.clip(np.rint(quotient), -_FAR, _FAR).astype(np.int64))
+
+    def largest_accumulator(self) -> IntArray:
+        """The largest |accumulator| per channel that the rule is defined for: the result fits int32."""
+        steps = np.abs(np.array(self.offsets)) / self.scale
+        results = np.floor((INT32_MAX - _ROOM_FOR_ZERO_POINT - steps) / np.array(self.factors))
+        return np.asarray(np.clip(results, 0, INT32_MAX).astype(np.int64))
+
+
+Rescaling = Requant | RealRequant | FloatRequant | FloatLine
 """How accumulators become results, by the rule of one runtime or another."""
 
 _FAR = 2.0**62

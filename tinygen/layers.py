@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 
 from tinygen.c_text import C_TYPES
-from tinygen.emit import render
+from tinygen.function_text import function_text
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body
 from tinygen.layout import Layout, Place
@@ -175,7 +175,7 @@ def functions_of(layers: Sequence[Layer], name: str) -> list[Function]:
     for layer in with_parts(layers):
         kernel = layer.step.kernel
         if kernel.assembly:
-            text = render(kernel.template, **layer.body.values).strip("\n")
+            text = function_text(kernel, layer.body, layer.step.site)
             stem = "_".join(filter(None, (name, kernel.name.replace(".", "_"), layer.body.variant)))
             users.setdefault((stem, text), []).append(layer)
     functions = []

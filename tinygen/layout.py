@@ -162,7 +162,7 @@ def _buffer(graph: Graph, name: str, frame: Frame, count: int) -> Buffer:
 
 
 def _scratch_name(graph: Graph, step: Step) -> str:
-    name = f"scratch of {step.node.name}"
+    name = f"scratch for {step.node.outputs[0]}"
     while name in graph.tensors:
         name = f"the {name}"
     return name

@@ -85,6 +85,7 @@ from tinygen.errors import OutputError, UsageError
 from tinygen.interface import ROWS
 from tinygen.ir import Removed
 from tinygen.listening.detector import Detector, Word
+from tinygen.unfinished import is_unfinished
 
 SCHEMA = 6
 FILE_NAME = "manifest.json"
@@ -325,6 +326,11 @@ def load_all(out: Path) -> tuple[Manifest, ...]:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if is_unfinished(out):
+            raise OutputError(
+                f"{out} is half written: the last `tinygen build` into it was ended",
+                f"Build it again: tinygen build MODEL.tflite -o {out}",
+            ) from None
         raise OutputError(
             f"{out} holds no {FILE_NAME}: it was not written by `tinygen build`",
             f"Build it first: tinygen build MODEL.tflite -o {out}",

@@ -208,11 +208,9 @@ def memory_map(graph: Graph, chosen: Plan) -> MemoryMap:
         disjoint_bytes=chosen.layout.disjoint_bytes,
         inner=tuple(
             inner
-            for block in scratch
+            for index, block in zip(sorted(chosen.layout.scratch), scratch, strict=True)
             if block.role == "rows"
-            for step in chosen.steps
-            if step.node.name == block.name
-            for inner in _inner(block, step)
+            for inner in _inner(block, chosen.steps[index])
         ),
     )
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from tinygen import manifest
+from tinygen import manifest, unfinished
 from tinygen.errors import OutputError
 
 _LEAVE = "Choose another folder with -o, or move what is there away."
@@ -21,9 +21,10 @@ _LEAVE = "Choose another folder with -o, or move what is there away."
 def write(files: Mapping[str, bytes], out: Path) -> None:
     """Write `files` (paths relative to `out`, forward slashes) so that `out` is a complete new build or untouched.
 
-    Files of an earlier build that are no longer generated are removed; all else in the folder stays. Raises
-    OutputError when the folder holds something that tinygen did not write, when a generated file was edited since,
-    or when the disk does not take the files.
+    Files of an earlier build that are no longer generated are removed; all else in the folder stays. A program that is
+    killed while it replaces files of an earlier build leaves a folder without a manifest, which the next one completes.
+    Raises OutputError when the folder holds something that tinygen did not write, when a generated file was edited
+    since, or when the disk does not take the files.
     """
     earlier = _earlier_files(out)
     _refuse_foreign(out, files, earlier)
@@ -33,10 +34,14 @@ def write(files: Mapping[str, bytes], out: Path) -> None:
                 target = staging / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
-            _move_in(staging, out, files)
         except OSError as error:
             raise OutputError(f"cannot write {out}: {error.strerror or error}", _space_hint(error)) from None
-    _remove_stale(out, set(earlier) - set(files))
+        try:
+            _move_in(staging, out, files, earlier)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {out}: {error.strerror or error}", "Check the folder's permissions, and build again."
+            ) from None
 
 
 _SEAL = b"<!-- Written by tinygen. SHA-256 of what is above: "
@@ -142,8 +147,8 @@ def _is_sealed(data: bytes) -> bool:
     return bool(seal) and sealed(content.decode(errors="replace")) == data
 
 
-def _earlier_files(out: Path) -> Mapping[str, str]:
-    """Path and hash of what an earlier build wrote."""
+def _earlier_files(out: Path) -> unfinished.Hashes:
+    """What an earlier build wrote, or began to write."""
     try:
         if not out.exists():
             return {}
@@ -153,28 +158,33 @@ def _earlier_files(out: Path) -> Mapping[str, str]:
             return {}
     except OSError as error:
         raise OutputError(f"cannot look into {out}: {error.strerror}", _LEAVE) from None
-    if not (out / manifest.FILE_NAME).is_file():
-        raise OutputError(f"{out} is not empty and was not written by tinygen", _LEAVE)
-    files = dict(manifest.load_all(out)[0].files)
+    try:
+        files = unfinished.read(out)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot read {out / unfinished.FILE_NAME}: {error}", _LEAVE) from None
+    if not files:
+        if not (out / manifest.FILE_NAME).is_file():
+            raise OutputError(f"{out} is not empty and was not written by tinygen", _LEAVE)
+        files = {path: frozenset({known}) for path, known in manifest.load_all(out)[0].files.items()}
     for path in files:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:
-            raise OutputError(f"{out / manifest.FILE_NAME} lists {path!r}, which lies outside of the folder", _LEAVE)
+            raise OutputError(f"{out} lists {path!r} as its own, which lies outside of the folder", _LEAVE)
     return files
 
 
-def _refuse_foreign(out: Path, files: Mapping[str, bytes], earlier: Mapping[str, str]) -> None:
+def _refuse_foreign(out: Path, files: Mapping[str, bytes], earlier: unfinished.Hashes) -> None:
     edited = []
     for path in sorted({*files, *earlier}):
         target = out / path
         if path == manifest.FILE_NAME or not target.exists():
             continue
         try:
-            found = hashlib.sha256(target.read_bytes()).hexdigest()
+            found = _hash(target.read_bytes())
         except OSError:
             found = ""
-        same_as_new = path in files and found == hashlib.sha256(files[path]).hexdigest()
-        if found != earlier.get(path) and not same_as_new:
+        same_as_new = path in files and found == _hash(files[path])
+        if found not in earlier.get(path, ()) and not same_as_new:
             edited.append(path)
     if edited:
         listed = ", ".join(edited[:5]) + (f" and {len(edited) - 5} more" if len(edited) > 5 else "")
@@ -200,16 +210,25 @@ def _staging(out: Path) -> Iterator[Path]:
                     parent.rmdir()
 
 
-def _move_in(staging: Path, out: Path, files: Mapping[str, bytes]) -> None:
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _move_in(staging: Path, out: Path, files: Mapping[str, bytes], earlier: unfinished.Hashes) -> None:
     if not out.exists():
         staging.chmod(0o777 & ~_umask())
         staging.rename(out)
         return
+    hashes = {path: earlier.get(path, frozenset()) for path in {*earlier, *files}}
+    hashes |= {path: hashes[path] | {_hash(data)} for path, data in files.items()}
+    unfinished.begin(out, staging, hashes, out / manifest.FILE_NAME)
     # The manifest last: it vouches for the rest.
     for path in sorted(files, key=lambda path: path == manifest.FILE_NAME):
         target = out / path
         target.parent.mkdir(parents=True, exist_ok=True)
         (staging / path).replace(target)
+    _remove_stale(out, set(earlier) - set(files))
+    unfinished.finish(out)
 
 
 def _umask() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import threading
 from pathlib import Path
@@ -39,7 +40,7 @@ def missing_packages(platform: str) -> list[str]:
 
     Which framework and which compiler a board needs, only its platform knows: one of each has to be there.
     """
-    packages = Path(os.environ.get("PLATFORMIO_PACKAGES_DIR") or _core_folder() / "packages")
+    packages = _packages_folder()
     name, _, version = platform.partition("@")
     found = _versions(platforms_folder(), "platform.json", name.strip())
     missing = []
@@ -54,6 +55,19 @@ def missing_packages(platform: str) -> list[str]:
 def platforms_folder() -> Path:
     """Where PlatformIO keeps its platforms."""
     return Path(os.environ.get("PLATFORMIO_PLATFORMS_DIR") or _core_folder() / "platforms")
+
+
+def tool(program: str) -> str:
+    """A compiler's program: by its name where that is on the PATH, else PlatformIO's own, where there is one."""
+    if shutil.which(program) is None:
+        found = sorted(_packages_folder().glob(f"toolchain-*/bin/{program}*"))
+        same = [path for path in found if path.stem == program]
+        return str(same[-1]) if same else program
+    return program
+
+
+def _packages_folder() -> Path:
+    return Path(os.environ.get("PLATFORMIO_PACKAGES_DIR") or _core_folder() / "packages")
 
 
 def _core_folder() -> Path:

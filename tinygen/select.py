@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinygen import estimate
-from tinygen.emit import render
 from tinygen.errors import UsageError
 from tinygen.estimate import Estimate
+from tinygen.function_text import function_text
 from tinygen.goal import Goal
 from tinygen.ir import Graph, Node
 from tinygen.kernel import Body, Kernel, Site
@@ -163,8 +163,9 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
     data = sum(array.nbytes for array in body.constants.values())
     scratch = kernel.scratch(site)
     if kernel.assembly:
-        text = render(kernel.template, **body.values).strip("\n")
-        return Candidate(kernel, body, estimate.of_assembly(text, body.runs, data, scratch, core.cost.cycles), text)
+        text = function_text(kernel, body, site)
+        found = estimate.of_assembly(text, body.runs, data, scratch, core.cost.cycles, core.features)
+        return Candidate(kernel, body, found, text)
     work = kernel.work(site)
     if not core.features >= _MEASURED_WITH:
         known = work.instructions if "thumb1" in core.features else None

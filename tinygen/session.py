@@ -23,6 +23,7 @@ _HELLO_ANSWER = struct.Struct("<IBBHIIIBB32s")
 _HEARD = struct.Struct("<IIBB")
 _NO_WORD = 0xFF
 _EMULATED_TICKS = 0x01
+_EMULATED_CYCLES = 0x02
 _UNKNOWN = 0xFFFFFFFF
 
 # Called with (done, total) bytes or layers.
@@ -43,6 +44,7 @@ class Hello:
     max_payload: int
     tick_hz: int | None  # None where ticks are not time
     emulated_ticks: bool
+    emulated_cycles: bool  # of these: that they are the processor's cycles, as the emulator counts them
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Session:
             max_payload=max_payload,
             tick_hz=hz or None,
             emulated_ticks=bool(flags & _EMULATED_TICKS),
+            emulated_cycles=bool(flags & _EMULATED_CYCLES),
         )
         return self._hello
 

@@ -125,10 +125,14 @@ class Calls:
             callees = alone
             if called is not None:
                 own, names = self._deepest(called, path)
-                size, callees = depth + own, (name, *names)
+                size, callees = depth + self._pushed_by(instruction) + own, (name, *names)
             if size > deepest:
                 deepest, below = size, callees
         return deepest, below
+
+    def _pushed_by(self, call: Instruction) -> int:
+        """Bytes that the call itself, or the jump to another function, puts on the stack."""
+        return 0
 
     def _jumps_by_table(self, instruction: Instruction) -> bool:
         """Whether execution goes on anywhere in the function, by a table of addresses."""

@@ -10,10 +10,12 @@ from tinygen import elf, firmware, stack
 from tinygen.counting.disassembly import Instruction, disassemble
 from tinygen.errors import ToolError, ToolFailed
 from tinygen.manifest import Manifest
+from tinygen.stack_avr import AvrCalls
 from tinygen.stack_riscv import RiscvCalls
-from tinygen.target import ARM, RISCV, load_core
+from tinygen.target import ARM, AVR, RISCV, load_core
 
-_CALLS: Mapping[str, type[stack.Calls]] = {ARM: stack.Calls, RISCV: RiscvCalls}
+_AVR_MACHINE, _AVR6 = 0x7F, 6
+"""Of the flags in an ELF file for AVR: the processor's kind; the one whose return addresses have three bytes."""
 
 UNPAINTED = 64
 """Bytes below the invoke's caller that the runner does not paint (firmware/runner/stack.c): no use is less."""
@@ -54,7 +56,8 @@ def stack_uses(out: Path, content: Manifest, used: int | None, fed: int | None) 
     From the firmware that was built in `out`; no bound where its code cannot be read. `used` and `fed` are what the
     runner has measured.
     """
-    has_interrupts = not firmware.is_emulated(out)
+    # On AVR, ticks are counted by one.
+    has_interrupts = load_core(content.core).architecture == AVR or not firmware.is_emulated(out)
     try:
         code = disassemble(firmware.firmware_path(out), load_core(content.core).toolchain)
         image = firmware.firmware_image(out)
@@ -75,27 +78,34 @@ def stack_bound(image: elf.Image, code: Mapping[int, Instruction], content: Mani
     """What the stack of an invoke, or of feeding rows, cannot exceed, from the instructions of a linked firmware."""
     roots = [content.invoke, *([content.inputs[0].symbol] if content.begin else [])]
     return max(
-        (_bound(image, code, root) for root in roots),
+        (function_bound(image, code, root) for root in roots),
         key=lambda found: float("inf") if found.bytes is None else found.bytes,
     )
 
 
 def feed_stack_bound(image: elf.Image, code: Mapping[int, Instruction], content: Manifest) -> stack.Bound | None:
     """The same for what takes samples, invokes included; None of a library without a front end."""
-    return None if content.front_end is None else _bound(image, code, content.front_end.feed)
+    return None if content.front_end is None else function_bound(image, code, content.front_end.feed)
 
 
 def _between(image: elf.Image, code: Mapping[int, Instruction], content: Manifest, feed: stack.Bound | None) -> int:
     """Bytes of the runner's own function that calls what takes samples: they are among those that it measures."""
     if feed is None or feed.bytes is None:
         return 0
-    return (_bound(image, code, f"{content.name}_listen").bytes or feed.bytes) - feed.bytes
+    return (function_bound(image, code, f"{content.name}_listen").bytes or feed.bytes) - feed.bytes
 
 
-def _bound(image: elf.Image, code: Mapping[int, Instruction], function: str) -> stack.Bound:
-    calls = _CALLS.get(image.architecture)
-    if calls is None:
-        reason = f"no bound is looked for in the instructions of {image.architecture or 'this processor'}"
-        return stack.Bound(None, (function,), reason)
+def function_bound(image: elf.Image, code: Mapping[int, Instruction], function: str) -> stack.Bound:
+    """What a function and all that it calls cannot exceed."""
     names = {symbol.address: symbol.name for symbol in image.symbols if symbol.kind == "function"}
-    return calls(code, names).bound(image.symbol(function).address)
+    entry = image.symbol(function).address
+    if image.architecture == ARM:
+        return stack.Calls(code, names).bound(entry)
+    if image.architecture == RISCV:
+        return RiscvCalls(code, names).bound(entry)
+    if image.architecture == AVR:
+        labels = {symbol.address: symbol.name for symbol in image.symbols if not symbol.kind}
+        return_bytes = 3 if image.flags & _AVR_MACHINE == _AVR6 else 2
+        return AvrCalls(code, names, labels, return_bytes).bound(entry)
+    reason = f"no bound is looked for in the instructions of {image.architecture or 'this processor'}"
+    return stack.Bound(None, (function,), reason)

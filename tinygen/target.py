@@ -20,6 +20,7 @@ from tinygen.toml_table import Table, known
 FEATURES: Mapping[str, str] = MappingProxyType(
     {
         "divide": "SDIV, UDIV",
+        "dual_issue": "two instructions in a cycle, in order: functions in assembly are arranged for it",
         "dsp": "SMLAD, SMMLA, SXTB16, PKHBT, USAT16 and the other packed 8/16-bit instructions",
         "flash_space": "flash with addresses of its own, which only instructions of their own read: GCC's __flash",
         "fpu": "floats in hardware",
@@ -29,6 +30,7 @@ FEATURES: Mapping[str, str] = MappingProxyType(
         "loops": "low-overhead loops: DLS, WLS, LE, and with mve DLSTP, WLSTP, LETP",
         "mla": "MLA, MLS: a multiply that adds",
         "mve": "128-bit vectors of integers and floats",
+        "rvv": "vectors of 8, 16 and 32-bit integers, of at least 128 bits: RISC-V's V, or Zve32x with Zvl128b",
         "saturate": "SSAT, USAT",
         "thumb1": "nothing but Armv6-M: 16-bit instructions, most of them for the low registers r0 to r7 alone",
         "thumb2": "32-bit instructions: any register, shifted operands, LDRD, IT blocks, bit fields, wide immediates",
@@ -38,7 +40,7 @@ FEATURES: Mapping[str, str] = MappingProxyType(
 )
 """What a core file may claim, and kernels may require."""
 
-FLASH_SPACE, INT16, LOOSE_FLOATS = "flash_space", "int16", "loose_floats"
+FLASH_SPACE, INT16, LOOSE_FLOATS, DUAL_ISSUE = "flash_space", "int16", "loose_floats", "dual_issue"
 """Features that decide what is written, whatever the kernels."""
 
 ARM, RISCV, XTENSA, AVR = ARCHITECTURES = ("arm", "riscv", "xtensa", "avr")
@@ -109,6 +111,8 @@ class Emulator:
 
     program: str
     machine: str
+    cpu: str
+    """The machine's processor, where there is a choice, with what it has; empty: the machine's own."""
     icount_shift: int  # an instruction takes 2**icount_shift nanoseconds of the machine's time
     uart: str
     uart_address: int
@@ -271,6 +275,7 @@ def _emulator(table: Table) -> Emulator:
     emulator = Emulator(
         program=table.text("program", pattern=_PROGRAM),
         machine=table.text("machine", pattern=_MACHINE),
+        cpu=table.text("cpu", default="", pattern=_MACHINE),
         icount_shift=table.integer("icount_shift", 0, 10),
         uart=table.choice("uart", _drivers("uart")),
         uart_address=table.integer("uart_address", 0, _ADDRESS_LIMIT - 1),

@@ -37,7 +37,9 @@ class Conditions:
     tick_hz: int | None
     """As the board says; None where ticks are not time."""
     emulated: bool
-    """Ticks go with an emulator's virtual time, that is with instructions."""
+    """Ticks are an emulator's, which are no time."""
+    cycles: bool
+    """Of an emulator's: they are the processor's cycles as it counts them; else they go with instructions."""
     port: str
     optimize: str
     cflags: tuple[str, ...]
@@ -90,6 +92,7 @@ def time(
             clock_hz=_clock_hz(content.board),
             tick_hz=None if hello.emulated_ticks else hello.tick_hz,
             emulated=hello.emulated_ticks,
+            cycles=hello.emulated_cycles,
             port=peer.session.port,
             optimize=content.optimize,
             cflags=content.cflags,

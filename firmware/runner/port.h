@@ -11,6 +11,7 @@ extern "C" {
 
 /* Bits of port_flags(), as sent in the answer to HELLO. */
 #define PORT_EMULATED_TICKS 0x01u /* ticks count an emulator's progress: never convert them to time */
+#define PORT_EMULATED_CYCLES 0x02u /* beside it: they are the processor's cycles, as the emulator counts them */
 
 void port_init(void);
 

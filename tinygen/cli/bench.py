@@ -34,8 +34,8 @@ _REPEAT = 20
     "--repeat",
     type=click.IntRange(1, 1_000_000),
     metavar="N",
-    help=f"So many invokes: how their ticks spread. By default {_REPEAT} on a real board; on an emulated one, "
-    "instructions are counted instead.",
+    help=f"So many invokes: how their ticks spread. By default {_REPEAT} on a real board, and on an AVR; on "
+    "other emulated ones, instructions are counted instead.",
 )
 @click.option(
     "--energy",
@@ -66,7 +66,7 @@ def bench(
     """Count what one invoke executes, layer by layer; on a real board, measure how long invokes take.
 
     An emulated board counts instructions, exactly. Its cycles are modelled: the source of the core's cost table and its
-    assumptions are shown with them. An AVR in simavr counts cycles. Only a real board gives time: minimum, median, 99th
+    assumptions are shown with them. For AVR, simavr counts cycles. Only a real board gives time: minimum, median, 99th
     percentile and maximum of its own counter. With --repeat an emulated one does, too, in ticks that are no time.
 
     \b

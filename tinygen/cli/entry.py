@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from io import TextIOWrapper
 
@@ -51,6 +52,10 @@ for _command in (build, verify, flash, run, bench, export, boards, inspect, quan
 
 def main() -> None:
     """Entry point: errors become text and an exit code, 1 for failure and 2 for wrong usage."""
+    # Ended from outside, or with its terminal gone, it stops what it started, as after Ctrl-C.
+    for number in filter(None, (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
@@ -61,6 +66,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
+
+
+def _end(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _run() -> int:

@@ -13,7 +13,9 @@ from tinygen.counting.link_map import Piece
 from tinygen.counting.record import Execution, Record, Span
 from tinygen.elf import Image, Symbol
 
-LOADS = frozenset({"load", "load_pair", "load_multiple", "float_load", "float_load_pair", "vector_load"})
+LOADS = frozenset(
+    {"load", "load_pair", "load_multiple", "load_multiple_return", "float_load", "float_load_pair", "vector_load"}
+)
 STORES = frozenset(
     {"store", "store_immediate", "store_pair", "store_multiple", "float_store", "float_store_pair", "vector_store"}
 )
@@ -44,15 +46,18 @@ class Figures:
         )
 
 
-def figures(span: Span, code: Mapping[int, Instruction], table: Mapping[str, float]) -> Figures:
-    """The figures of what was executed in a span; `table` has the cycles of classes (tinygen.costs)."""
+def figures(span: Span, code: Mapping[int, Instruction], modelled: Mapping[int, float], per_taken: float) -> Figures:
+    """The figures of what was executed in a span.
+
+    `modelled`: the cycles of each instruction, by address, and `per_taken` what a taken branch adds.
+    """
     kinds: Counter[str] = Counter()
     cycles = 0.0
     taken = 0
     for address, execution in span.executions.items():
         instruction = code[address]
         kinds[instruction.kind] += execution.count
-        cycles += execution.count * instruction.cycles(table) + execution.taken * table["taken"]
+        cycles += execution.count * modelled[address] + execution.taken * per_taken
         taken += execution.taken
 
     def among(wanted: frozenset[str]) -> int:

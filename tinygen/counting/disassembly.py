@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tinygen import costs, costs_riscv
+from tinygen import costs, costs_riscv, dual_issue
 from tinygen.errors import ToolFailed
-from tinygen.target import ARM, RISCV
+from tinygen.platformio_storage import tool
+from tinygen.target import ARM, AVR, DUAL_ISSUE, RISCV, Core
 
 # Without mnemonic: an instruction that this disassembler does not know, as CINC of Armv8.1-M before binutils 2.41.
-_FORMATS = {"elf32-littlearm": ARM, "elf32-littleriscv": RISCV}
+_FORMATS = {"elf32-littlearm": ARM, "elf32-littleriscv": RISCV, "elf32-avr": AVR}
 _FORMAT = re.compile(r"file format (\S+)$", re.MULTILINE)
 _LINE = re.compile(r"^ *([0-9a-f]+):\t(\S*)(?:[ \t]+([^@;<]*))?")
 
@@ -42,9 +43,18 @@ class Instruction:
         return costs.cycles(table, self.mnemonic, self.operands, self.previous)
 
 
+def modelled_cycles(code: Mapping[int, Instruction], core: Core) -> Mapping[int, float]:
+    """Of one execution of each instruction that the next one follows, by address."""
+    table = core.cost.cycles
+    if DUAL_ISSUE not in core.features:
+        return {address: instruction.cycles(table) for address, instruction in code.items()}
+    each = dual_issue.cycles(table, ((instruction.mnemonic, instruction.operands) for instruction in code.values()))
+    return dict(zip(code, each, strict=True))
+
+
 def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
-    """All instructions of an ELF file. Raises ToolFailed."""
-    command = [f"{toolchain}objdump", "-d", "--no-show-raw-insn", str(elf)]
+    """All instructions of an ELF file, by the toolchain on the PATH, or PlatformIO's. Raises ToolFailed."""
+    command = [tool(f"{toolchain}objdump"), "-d", "--no-show-raw-insn", str(elf)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:

@@ -26,6 +26,7 @@ from tinygen.options import Options
 
 UINT8_NOTE = "uint8 model, computed as int8: the same results"
 _OUTLINED_TENSORS = 3
+_STATICALLY = "quantise the float model statically: tinygen quantize MODEL --data CALIBRATION -o OUT.onnx"
 
 
 def graph(data: bytes, source: str, options: Options) -> Graph:
@@ -80,6 +81,11 @@ class _Importer:
 
     def _expect_quantised(self) -> None:
         """One reason instead of one for each node."""
+        dynamic = [node for node in self._raw.nodes if node.op == "DynamicQuantizeLinear"]
+        if dynamic:
+            scales = "its scales are computed at run time, from each input: it is quantised dynamically"
+            self._refuse(dynamic[0].label, dynamic[0].op, scales, _STATICALLY)
+            raise UnsupportedModel(self._source, self._workshop.problems)
         if not any(node.op in (QUANTIZE, DEQUANTIZE) for node in self._raw.nodes):
             self._refuse("the model", "", "it computes in float: nothing in it is quantised", QUANTISE)
             raise UnsupportedModel(self._source, self._workshop.problems)

@@ -19,6 +19,7 @@ from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, qu
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
+from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_scales import bounds_of, is_implied, moved_constant, quant_of, same_scales
 from tinygen.ir import Quant, Tensor, read_only
@@ -31,13 +32,12 @@ FOLLOWING = frozenset(
     )
 )
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
-_MOVES = FOLLOWING - {"GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin"}
 _FUSED = ("AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
 _FUSED_ON_UINT8 = ("Conv", "MatMul")
 _PAIRS = ("Add", "Max", "Min", "Mul", "Sub")
 _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub")
+_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
@@ -158,7 +158,7 @@ class Matcher:
     # Functions of integers
 
     def _is_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
-        """Whether a node's result is a function of integers that others compute on; notes it."""
+        """Whether a node's result is a function of integers that others compute on, or move; notes it."""
         name = node.outputs[0]
         is_plain = node.op in _BY_VALUE and not any(name in self._functions for name in node.inputs)
         has_reals = node.op in _PAIRS and any(
@@ -166,9 +166,7 @@ class Matcher:
         )
         if is_plain and not has_reals and self._ends_in_integers(name):
             return False
-        if name in self._graph.outputs or any(
-            reader.op not in FUNCTIONS and reader.op != QUANTIZE for reader in self._readers.get(name, [])
-        ):
+        if name in self._graph.outputs or not all(map(self._takes_function, self._readers.get(name, []))):
             return False
         found = applied(
             node, [None if x is None else self._functions.get(x.name) or of_integers(x) or x for x in operands]
@@ -179,6 +177,10 @@ class Matcher:
         self._functions[name] = found
         self._values[name] = Tensor(name, shape, dtype)
         return True
+
+    def _takes_function(self, reader: RawNode) -> bool:
+        """Whether a node reads real values that nothing holds."""
+        return reader.op in FUNCTIONS or reader.op == QUANTIZE or self._quantiser_behind(reader) is not None
 
     def _ends_in_integers(self, name: str) -> bool:
         """Whether QuantizeLinear reads a value, or what Relu and Clip leave of it."""
@@ -235,11 +237,15 @@ class Matcher:
             self._values[name] = self._quantised[key]
             return []
         self._quantised[key] = self._values[name] = y
+        return [self._made(x, node, y)]
+
+    def _made(self, x: Tensor, quantiser: RawNode, y: Tensor) -> Call:
+        """What makes integers of real values, or of others."""
         if x.name not in self._functions:
-            return [Call(node, (x,), (y,))]
-        call, note = quantised(self._functions[x.name], node, y)
+            return Call(quantiser, (x,), (y,))
+        call, note = quantised(self._functions[x.name], quantiser, y)
         self._notes += [] if note is None else [note]
-        return [call]
+        return call
 
     def _integers(self, name: str, quant: Quant, node: RawNode) -> Tensor:
         """The tensor for the result `name` of QuantizeLinear."""
@@ -250,10 +256,14 @@ class Matcher:
             raise Refused(f"it has {quant.scale.size} scales, supported is one for the whole tensor")
         is_outer = name in self._graph.outputs
         tensor = Tensor(f"{name}~int8" if is_outer and dtype == UINT8 else name, shape, INT8, quant)
-        # On x86 uint8 takes the place of int8 between QuantizeLinear and the only operator that reads it.
-        becomes_uint8 = not is_outer and not node.in_integers and self._edges(node) == 1
-        self._kinds[tensor.name] = np.dtype(np.uint8) if becomes_uint8 else dtype
+        self._kinds[tensor.name] = self._kind_of(node)
         return tensor
+
+    def _kind_of(self, quantiser: RawNode) -> np.dtype[np.generic]:
+        """What ONNX Runtime has the result as: on x86 uint8, if only one operator reads it."""
+        name = quantiser.outputs[0]
+        becomes_uint8 = name not in self._graph.outputs and not quantiser.in_integers and self._edges(quantiser) == 1
+        return np.dtype(np.uint8) if becomes_uint8 else self._graph.types[name].dtype
 
     def _edges(self, quantiser: RawNode) -> int:
         """How many operators, and outputs of the model, read what DequantizeLinear makes of a quantiser's result.
@@ -337,32 +347,41 @@ class Matcher:
         self._kinds[kept] = self._kinds.get(x.name, np.dtype(np.int8))
         self._values[name] = tensor
         if is_claimed and quantiser is not None:
+            self._kinds[kept] = self._kind_of(quantiser)
             self._claim(quantiser, tensor)
         return tensor
 
     def _quantised_early(self, node: RawNode, x: Tensor) -> list[Call]:
-        """QuantizeLinear before operators that move a float32 value, where it stands behind them."""
-        if x.dtype != FLOAT32 or x.data is not None or node.op not in _MOVES:
+        """QuantizeLinear before operators that move or compare real values, where it stands behind them.
+
+        It keeps their order, so that the results are the same.
+        """
+        if x.dtype != FLOAT32 or x.data is not None:
             return []
-        last = node
-        while len(last.outputs) == 1:
-            quantiser = self._quantiser(last.outputs[0])
-            if quantiser is not None:
-                break
-            readers = self._readers.get(last.outputs[0], [])
-            if len(readers) != 1 or readers[0].op not in _MOVES or last.outputs[0] in self._graph.outputs:
-                return []
-            last = readers[0]
-        else:
+        quantiser = self._quantiser_behind(node)
+        if quantiser is None:
             return []
         name = quantiser.outputs[0]
         dtype = self._graph.types[name].dtype
         quant = quant_of(quantiser, self._graph.constants, dtype, len(x.shape))
         if quant.scale.size > 1 or dtype not in (INT8, UINT8):
             return []
-        y = Tensor(f"{x.name}~int8", x.shape, INT8, quant)
+        y = Tensor(f"{x.name}~int8 as {name}", x.shape, INT8, quant)
         self._kinds[y.name] = np.dtype(np.uint8)
-        return [Call(quantiser, (x,), (y,))]
+        return [self._made(x, quantiser, y)]
+
+    def _quantiser_behind(self, node: RawNode) -> RawNode | None:
+        """The QuantizeLinear behind an operator that moves or compares values, and behind others that follow it."""
+        while _follows(node) and len(node.outputs) == 1:
+            name = node.outputs[0]
+            quantiser = self._quantiser(name)
+            if quantiser is not None:
+                return quantiser
+            readers = self._readers.get(name, [])
+            if len(readers) != 1 or name in self._graph.outputs:
+                return None
+            node = readers[0]
+        return None
 
 
 def _follows(node: RawNode) -> bool:

@@ -9,13 +9,15 @@ import numpy as np
 
 from tinygen.importers.onnx_file import RawNode
 from tinygen.importers.onnx_graph import RawGraph
+from tinygen.importers.onnx_integer_products import with_scaled_sums
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.ir import Array, read_only
 
 
 def rewritten(graph: RawGraph) -> RawGraph:
     """The graph whose operators are those that ONNX Runtime runs."""
-    return _with_single_pairs(_with_biases(graph))
+    graph = _with_single_pairs(_with_biases(graph))
+    return with_scaled_sums(graph, _readers(graph.nodes))
 
 
 def _readers(nodes: Iterable[RawNode]) -> Mapping[str, list[RawNode]]:

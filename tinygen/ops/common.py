@@ -11,6 +11,7 @@ import numpy as np
 from tinygen.c_text import C_TYPES, float_literal
 from tinygen.fixedpoint import (
     INT32_MAX,
+    FloatLine,
     FloatRequant,
     IntArray,
     RealRequant,
@@ -218,9 +219,13 @@ def _integer_factors(requant: Requant) -> tuple[str, str, Mapping[str, Array]]:
 
 
 def _real_factors(
-    requant: RealRequant | FloatRequant, bound: IntArray, reach: int
+    requant: RealRequant | FloatRequant | FloatLine, bound: IntArray, reach: int
 ) -> tuple[str, str, Mapping[str, Array]]:
     """The same: integers that give the same results, or else, with few layers, the factors themselves."""
+    if isinstance(requant, FloatLine):
+        gains, offsets = np.array(requant.gains, np.float32), np.array(requant.offsets, np.float32)
+        scales = np.full(requant.channels, requant.scale, np.float32)
+        return "requantise_line", "int32_t", {"gain": gains, "offset": offsets, "scale": scales}
     integers = requant.in_integers(bound, reach)
     acc_type = "int32_t" if bound.max() <= INT32_MAX else "int64_t"
     if integers is None:

@@ -79,6 +79,12 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.stationary",
     "armv7em.vector",
     "armv7em.winograd",
+    "armv81m.add",
+    "armv81m.depthwise",
+    "armv81m.pointwise",
+    "armv81m.single_row",
+    "armv81m.stationary",
+    "armv81m.windows",
 )
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""
 

@@ -32,13 +32,13 @@ class _Narrowed(NamedTuple):
 def remove_dead_channels(graph: Graph) -> Graph:
     """Drop such channels, with their filters and the weights on them; the certificate is `Graph.removed`."""
     known = tensor_intervals(graph)
-    whole: set[str] = set()
+    whole: set[tuple[str, ...]] = set()
     while True:
         kept = _kept(graph, known, whole)
         if all(mask.all() for mask in kept.values()):
             return graph
         narrowed = [_narrowed(graph, node, known, kept) for node in graph.nodes]
-        refused = {node.name for node, found in zip(graph.nodes, narrowed, strict=True) if found is None}
+        refused = {node.outputs for node, found in zip(graph.nodes, narrowed, strict=True) if found is None}
         if not refused:
             break
         whole |= refused
@@ -51,8 +51,8 @@ def remove_dead_channels(graph: Graph) -> Graph:
     return dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors, removed=tuple(_removed(graph, known, kept)))
 
 
-def _kept(graph: Graph, known: Mapping[str, Interval], whole: Set[str]) -> _Kept:
-    """The least that satisfies all nodes; those that are `whole`, by name, keep all of their tensors."""
+def _kept(graph: Graph, known: Mapping[str, Interval], whole: Set[tuple[str, ...]]) -> _Kept:
+    """The least that satisfies all nodes; those that are `whole`, by their outputs, keep all of their tensors."""
     kept = {name: np.zeros(_channels(x), np.bool_) for name, x in graph.tensors.items() if x.data is None}
     states = [name for state in graph.states for name in (state.read, state.written)]
     for name in {*graph.inputs, *graph.outputs, *states} & kept.keys():
@@ -62,7 +62,7 @@ def _kept(graph: Graph, known: Mapping[str, Interval], whole: Set[str]) -> _Kept
         for node in reversed(graph.nodes):
             for name in node.outputs:  # no tensor is without channels: where all could go, the first stays
                 kept[name][:1] |= not kept[name].any()
-            needed = None if node.name in whole else _needed(graph, node, known, kept)
+            needed = None if node.outputs in whole else _needed(graph, node, known, kept)
             for index, name in enumerate((*node.inputs, *node.outputs)):
                 if name in kept:
                     kept[name] = kept[name] | (True if needed is None else needed[index])
@@ -95,7 +95,9 @@ def _narrowed(graph: Graph, node: Node, known: Mapping[str, Interval], kept: _Ke
     op, left = narrowed
     readers = Counter([*(name for reader in graph.nodes for name in reader.inputs), *graph.outputs])
     left = tuple(
-        dataclasses.replace(x, name=f"{x.name} of {node.name}") if x.data is not None and readers[x.name] > 1 else x
+        dataclasses.replace(x, name=f"{x.name} of {node.outputs[0]}")
+        if x.data is not None and readers[x.name] > 1
+        else x
         for x in left
     )
     return _Narrowed(

@@ -51,7 +51,9 @@ def _values(values: Sequence[float]) -> str:
 
 def footnote(stack: int | None, hello: Hello, user: str = "an invoke") -> str:
     """What the ticks are, and how much stack was used."""
-    if hello.emulated_ticks:
+    if hello.emulated_cycles:
+        ticks = "Ticks are the processor's cycles, as the emulator counts them; they are not time."
+    elif hello.emulated_ticks:
         ticks = "Ticks are the emulator's, in step with executed instructions; they are not time."
     elif hello.tick_hz:
         ticks = f"Ticks are of {hello.tick_hz / 1e6:g} MHz."

@@ -48,7 +48,12 @@ def timing_notes(timing: Timing) -> str:
 
 def _ticks_text(timing: Timing) -> str:
     found = timing.conditions
-    if found.emulated:
+    if found.emulated and found.cycles:
+        text = (
+            "Ticks are the processor's cycles as the emulator counts them, those of interrupts among them; nothing was "
+            "measured on a board."
+        )
+    elif found.emulated:
         text = "Ticks of an emulator: virtual time, which goes with instructions. They are no time of any board."
     elif found.tick_hz is None:
         text = "The board does not say how long its ticks are."

@@ -25,7 +25,7 @@ class Demand:
 
     def read(self, node: Node) -> Iterator[tuple[int, Span]]:
         """The rows that a node reads, of each input (by index) that has some."""
-        reached = self.time.nodes.get(node.name)
+        reached = self.time.nodes.get(node.outputs[0])
         if reached is None:
             return
         wanted = self.new(node.outputs[0])

@@ -93,7 +93,7 @@ class _Building:
             given[index] = self._rows(node, index, span)
         wanted = self.demand.new(node.outputs[0])
         if wanted is not None:
-            for index, axis in self.demand.time.nodes[node.name].constants.items():
+            for index, axis in self.demand.time.nodes[node.outputs[0]].constants.items():
                 given[index] = self._constant(node, index, Span(axis, 0, wanted.rows))
         op: Op = node.op
         if any(rows.span is not None for rows in given):

@@ -33,7 +33,7 @@ class Timeline:
     rows: Mapping[str, Rows]
     """Of the tensors that have rows."""
     nodes: Mapping[str, Reached]
-    """By the names of the nodes that read such tensors."""
+    """By the first outputs of the nodes that read such tensors: names of nodes need not differ."""
 
     @property
     def least_hop(self) -> int:
@@ -61,7 +61,7 @@ def timeline(graph: Graph, axis: int | None) -> Timeline:
         if not axes:
             continue
         try:
-            nodes[node.name] = found = reached(node.op, graph.input_tensors(node), axes)
+            nodes[node.outputs[0]] = found = reached(node.op, graph.input_tensors(node), axes)
             rows.update(_written(graph, node, found, axes, rows))
         except Unstreamable as reason:
             problems.append(Problem(node.name, node.op.name, reason.reason, reason.remedy))

@@ -38,17 +38,20 @@ _UNROLLED = (
     "ONNX Runtime computes it in float32: unroll it into quantised operators, or convert the network to .tflite, where "
     "LSTM layers are integers"
 )
+_WITH_MUL = (
+    "supported are constant weights and, behind them, Cast to float32, Mul by a constant, Add of one and "
+    "QuantizeLinear; else take DequantizeLinear, MatMul or Conv, and QuantizeLinear"
+)
 INSTEAD: Mapping[str, str] = {
     "ArgMax": "take the index of the largest element behind the model: its outputs are in order",
-    "ConvInteger": "write it as QLinearConv, or as Conv between DequantizeLinear and QuantizeLinear",
-    "DynamicQuantizeLinear": "quantise statically, with calibration data: onnxruntime.quantization.quantize_static",
+    "ConvInteger": _WITH_MUL,
     "GRU": _UNROLLED,
     "InstanceNormalization": "its statistics depend on the input: train with BatchNormalization instead, which becomes "
     "part of the convolution before",
     "LSTM": _UNROLLED,
     "LpPool": "take AveragePool or MaxPool",
     "Loop": "export recurrent layers unrolled",
-    "MatMulInteger": "write it as QLinearMatMul, or as MatMul between DequantizeLinear and QuantizeLinear",
+    "MatMulInteger": _WITH_MUL,
     "RNN": _UNROLLED,
     "ReduceSum": "take ReduceMean, and let the scale count the terms",
     "Scan": "export recurrent layers unrolled",

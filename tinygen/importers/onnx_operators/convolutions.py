@@ -8,7 +8,8 @@ import numpy as np
 
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, constant, from_nhwc, scale_and_zero_point, to_nhwc
-from tinygen.importers.onnx_operators.weights import bias, filter_values, kept, real_bias, requant
+from tinygen.importers.onnx_integer_products import SCALED
+from tinygen.importers.onnx_operators.weights import filter_values, finish, kept, real_bias
 from tinygen.importers.onnx_operators.windows import scattered_window, window
 from tinygen.ir import Tensor
 from tinygen.ops.conv_2d import Conv2D
@@ -31,12 +32,13 @@ def _conv(call: Call) -> Sequence[Converted]:
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
     op = DepthwiseConv2D if _is_depthwise(x, depth) else Conv2D
+    rescaling, biases = finish(call, x, scales, filters, in_scale=True)
     converted = op(
         window=steps,
         zero_point=x_zero,
         weight_zero_point=weight_zero,
         output_zero_point=y_zero,
-        requant=requant(call, x, scales),
+        requant=rescaling,
         clamp=clamp(call),
     )
     if op is DepthwiseConv2D:
@@ -45,7 +47,7 @@ def _conv(call: Call) -> Sequence[Converted]:
         taps = kept(weights, "ohwi", values.transpose(0, 2, 3, 1), 0, scales)
     return [
         *before,
-        Converted(converted, (image, taps, bias(call, 2, x, scales, filters, in_scale=True)), (result,)),
+        Converted(converted, (image, taps, biases), (result,)),
         *after,
     ]
 
@@ -91,4 +93,8 @@ def _conv_transpose(call: Call) -> Sequence[Converted]:
     return [*before, Converted(op, operands, (result,)), *after]
 
 
-CONVERTERS: Mapping[str, Converter] = {"Conv": _conv, "ConvTranspose": _conv_transpose}
+CONVERTERS: Mapping[str, Converter] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    SCALED["ConvInteger"]: _conv,
+}

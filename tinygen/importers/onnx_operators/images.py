@@ -89,6 +89,11 @@ def _resize(call: Call) -> Sequence[Converted]:
 
 
 def _interpolated(call: Call, x: Tensor, y: Tensor) -> Sequence[Converted]:
+    if x.quant is not None and x.quant is y.quant:
+        raise Refused(
+            "it interpolates integers, which ONNX Runtime rounds otherwise than reals",
+            "use QDQ form: quant_format=QuantFormat.QDQ",
+        )
     (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
     growth = _scales(call, x, y)
     if len(x.shape) != 4 or growth[0] != 1 or growth[1] != 1:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, transposed
-from tinygen.importers.onnx_operators.weights import bias, filter_values, kept, requant
+from tinygen.importers.onnx_integer_products import SCALED
+from tinygen.importers.onnx_operators.weights import filter_values, finish, kept
 from tinygen.ir import Tensor
 from tinygen.ops.fully_connected import FullyConnected
 
@@ -24,16 +25,16 @@ def _product(
     if not x.shape:
         raise Refused("its input is a scalar, expected are rows")
     values, scales, weight_zero = filter_values(weights, "weights", axis)
+    rows = values if axis == 0 else values.T
+    rescaling, biases = finish(call, x, scales, len(rows), alpha=alpha, with_bias=with_bias)
     op = FullyConnected(
         zero_point=scale_and_zero_point(x, "input")[1],
         weight_zero_point=weight_zero,
         output_zero_point=scale_and_zero_point(y, "output")[1],
-        requant=requant(call, x, scales, alpha),
+        requant=rescaling,
         clamp=clamp(call),
         keep_num_dims=True,
     )
-    rows = values if axis == 0 else values.T
-    biases = bias(call, with_bias, x, scales, len(rows))
     return Converted(op, (x, kept(weights, "rows" if axis == 0 else "columns", rows, 0, scales), biases), (y,))
 
 
@@ -86,4 +87,4 @@ def _gemm(call: Call) -> Sequence[Converted]:
     )
 
 
-CONVERTERS: Mapping[str, Converter] = {"Gemm": _gemm, "MatMul": _matmul}
+CONVERTERS: Mapping[str, Converter] = {"Gemm": _gemm, "MatMul": _matmul, SCALED["MatMulInteger"]: _matmul}

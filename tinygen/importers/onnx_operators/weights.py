@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import INT32_MAX, FloatRequant
+from tinygen.fixedpoint import INT32_MAX, FloatLine, FloatRequant, Rescaling
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, Call, constant, scale_and_zero_point
 from tinygen.importers.onnx_file import shortened
+from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.ir import Array, Quant, Tensor
 from tinygen.ops.common import FLOAT32, INT8, INT32
 
@@ -112,6 +113,29 @@ def bias(
                 f"its bias {name!r} does not count in the product of the scales of input and weights", _BIAS_REMEDY
             )
     return constant(f"{call.output.name}~bias", np.broadcast_to(flat, (filters,)))
+
+
+def finish(
+    call: Call,
+    x: Tensor,
+    scales: npt.NDArray[np.float32],
+    filters: int,
+    *,
+    alpha: float = 1.0,
+    with_bias: int | None = 2,
+    in_scale: bool = False,
+) -> tuple[Rescaling, Tensor]:
+    """What makes results of sums of products: their rescaling, and the bias (filters,)."""
+    if call.op not in SCALED.values():
+        return requant(call, x, scales, alpha), bias(call, with_bias, x, scales, filters, in_scale=in_scale)
+    added = np.zeros(1, np.float32) if call.optional(2) is None else call.constant(2, "bias")
+    gains, offsets = np.broadcast_arrays(scales, added)
+    expect_finite(gains.tolist())
+    if gains.size not in (1, filters) or not np.all(np.isfinite(offsets)):
+        raise Refused(f"it has {gains.size} factors and addends, expected are finite ones, one for each of {filters}")
+    y_scale, _ = scale_and_zero_point(call.output, "output")
+    line = FloatLine(tuple(gains.tolist()), tuple(offsets.tolist()), float(y_scale))
+    return line, bias(call, None, x, scales, filters)
 
 
 def requant(call: Call, x: Tensor, scales: npt.NDArray[np.float32], alpha: float = 1.0) -> FloatRequant:

@@ -63,9 +63,16 @@ def overlaps(site: Site) -> Mapping[int, Spacing]:
     """A word is read of each operand before one is written, then bytes; a value for a row before the row."""
     operands = Operands.of(site)
     assert operands is not None
+    return in_steps(site, [4] * (operands.row.elements // 4) + [1] * operands.row.rest)
+
+
+def in_steps(site: Site, sizes: Sequence[int]) -> Mapping[int, Spacing]:
+    """A row in steps of so many bytes, that are read of each operand before as many are written."""
+    operands = Operands.of(site)
+    assert operands is not None
     row = operands.row
     at = np.arange(row.rows)[:, None] * row.elements
-    widths = np.array([4] * (row.elements // 4) + [1] * row.rest)
+    widths = np.array(sizes)
     starts = np.cumsum(widths) - widths
     x_rows = np.arange(row.rows)[:, None] * (operands.x_step + row.elements)
     if operands.repeats:

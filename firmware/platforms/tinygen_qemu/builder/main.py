@@ -70,7 +70,8 @@ AlwaysBuild(env.Alias("nobuild", binary))
 size = env.AddPlatformTarget("size", elf, env.VerboseAction("$SIZETOOL $SOURCES", "Size of $SOURCES"), "Program size")
 
 control = f'"$PYTHONEXE" "{here / "tools" / "emulator.py"}" --state "$PROJECT_WORKSPACE_DIR"'
-machine = f"--program {emulator['program']} --machine {emulator['machine']} --icount-shift {emulator['icount_shift']}"
+machine = f'--program {emulator["program"]} --machine {emulator["machine"]} --cpu "{emulator["cpu"]}"'
+machine += f" --icount-shift {emulator['icount_shift']}"
 start = f'{control} start {machine} "$SOURCE"'
 env.AddPlatformTarget("upload", elf, [env.VerboseAction(start, f"Starting $SOURCE in {emulator['program']}")], "Upload")
 env.AddPlatformTarget(

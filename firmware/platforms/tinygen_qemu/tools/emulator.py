@@ -178,9 +178,10 @@ def wait_until_up(process: subprocess.Popen[bytes], uart: Pty | Tcp) -> bool:
     return False
 
 
-def qemu(program: str, machine: str, icount_shift: int, image: Path, uart: Pty | Tcp) -> list[str]:
+def qemu(program: str, machine: str, cpu: str, icount_shift: int, image: Path, uart: Pty | Tcp) -> list[str]:
     """The command that starts QEMU."""
     command = [program, "-M", machine, "-display", "none", "-monitor", "none", *uart.arguments]
+    command += ["-cpu", cpu] if cpu else []
     # Sleeping takes none of the machine's time, so that ticks do not depend on the host.
     return [*command, "-icount", f"shift={icount_shift},sleep=off", "-kernel", str(image)]
 
@@ -205,7 +206,14 @@ def simavr(state: Path, machine: str, image: Path, uart: Pty | Tcp) -> list[str]
 
 
 def start(
-    state: Path, program: str, machine: str, icount_shift: int, image: Path, uart: Pty | Tcp, plugin: str | None
+    state: Path,
+    program: str,
+    machine: str,
+    cpu: str,
+    icount_shift: int,
+    image: Path,
+    uart: Pty | Tcp,
+    plugin: str | None,
 ) -> None:
     """Starts the emulator, with a plugin and its arguments if any; RuntimeError, in words, when it does not come up."""
     stop(state)
@@ -216,7 +224,7 @@ def start(
     if program == SIMAVR:
         command = simavr(state, machine, image, uart)
     else:
-        command = qemu(program, machine, icount_shift, image, uart)
+        command = qemu(program, machine, cpu, icount_shift, image, uart)
         command += ["-plugin", plugin] if plugin else []
     with log.open("wb") as output:  # never a pipe: SCons would wait for its end
         process = subprocess.Popen(
@@ -250,6 +258,7 @@ def main() -> int:
     starting = commands.add_parser("start", help="start it, after stopping the one before")
     starting.add_argument("--program", required=True)
     starting.add_argument("--machine", required=True)
+    starting.add_argument("--cpu", default="", help="a processor of the machine's, with its properties")
     starting.add_argument("--icount-shift", type=int, required=True, help="instructions take 2^this nanoseconds")
     starting.add_argument("--plugin", help="a plugin of QEMU, with its arguments: FILE,NAME=VALUE,...")
     starting.add_argument("image", type=Path)
@@ -268,7 +277,16 @@ def main() -> int:
     uart = Tcp() if tty is None or os.environ.get("TINYGEN_SERIAL") == "tcp" else Pty()
     try:
         image = options.image.resolve()
-        start(options.state, options.program, options.machine, options.icount_shift, image, uart, options.plugin)
+        start(
+            options.state,
+            options.program,
+            options.machine,
+            options.cpu,
+            options.icount_shift,
+            image,
+            uart,
+            options.plugin,
+        )
     except RuntimeError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -46,7 +46,7 @@ uint32_t port_tick_hz(void)
 
 uint8_t port_flags(void)
 {
-    return PORT_EMULATED_TICKS;
+    return PORT_EMULATED_TICKS | PORT_EMULATED_CYCLES;
 }
 
 uint8_t *port_stack_floor(void)

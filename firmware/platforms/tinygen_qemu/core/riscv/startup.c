@@ -20,6 +20,8 @@ int main(void);
 void startup_reset(void);
 void startup_trap(void);
 
+#define MSTATUS_VECTORS (1u << 9) /* on, and in their first state */
+
 #define FAULT_NUMBER 0x100u /* added to mcause: other processors have numbers of their own */
 
 static protocol_fault_t fault;
@@ -35,6 +37,7 @@ __attribute__((section(".vectors"), naked, used)) void startup_reset(void)
 __attribute__((used, noreturn)) static void startup_main(void)
 {
     CSR_WRITE(mtvec, (uint32_t)(uintptr_t)startup_trap);
+    CSR_WRITE(mstatus, MSTATUS_VECTORS); /* reads back as 0 where there are none */
     const uint32_t *from = linker_data_load;
     for (uint32_t *to = linker_data_start; to < linker_data_end;) {
         *to++ = *from++;

@@ -1,0 +1,80 @@
+"""From sums to int8 results in memory, eight at a time: what a kernel with vectors does at the end of a block.
+
+The form is that of `tinygen.proofs.vector_product`. `templates/armv81m/finish.j2` prints it, and says in which
+registers it wants what. Its constants follow the weights in the stream (see `by_filter`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.fixedpoint import IntArray
+from tinygen.kernel import Site
+from tinygen.ops.common import INT8
+from tinygen.ops.weighted import Weighted
+from tinygen.proofs.vector_product import VectorProduct, prove_vector_product
+
+FEATURES = frozenset({"thumb2", "mve"})
+
+LANES = 16
+"""Bytes of a vector, and so values that are multiplied at once."""
+
+Words = npt.NDArray[np.uint32]
+
+
+def is_plain(site: Site) -> bool:
+    """Whether all is int8: weights of a byte each, without a zero point."""
+    op: Weighted = site.op
+    x, weights, _ = site.inputs
+    return x.dtype == INT8 and not weights.packed and not op.weight_zero_point
+
+
+def proved(site: Site) -> VectorProduct | None:
+    """The form of a weighted layer of int8, if there is one for all its filters."""
+    op: Weighted = site.op
+    return prove_vector_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Literals of the end of a block."""
+
+    scale: int
+    """K, which sums are multiplied by"""
+    shift: int
+    stepped: bool
+    """Whether lanes below T get D"""
+    clamps: tuple[tuple[str, int], ...]
+    """(instruction, byte) for each end of the outputs that saturation does not see to"""
+
+    @staticmethod
+    def of(form: VectorProduct) -> Finish:
+        """That of a proved form."""
+        ends = (("vmax.s8", form.low_clamp), ("vmin.s8", form.high_clamp))
+        clamps = tuple((name, end & 0xFF) for name, end in ends if end is not None)
+        return Finish(1 << form.scale_bits, form.shift, form.step is not None, clamps)
+
+    @property
+    def filters(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Registers of B, M (, T, D) of two filters, in the order in which they are loaded."""
+        if self.stepped:
+            return ("r0", "r2", "r4", "r6"), ("r8", "r10", "r12", "lr")
+        return ("r0", "r2"), ("r4", "r6")
+
+
+def words(values: IntArray) -> Words:
+    """Integers of 32 bits, signed or not, or their sums modulo 2**32, as words."""
+    return np.asarray(np.asarray(values, np.int64) & 0xFFFFFFFF, np.uint32)
+
+
+def by_filter(form: VectorProduct, missing: IntArray) -> Words:
+    """(filters, 2 or 4): B and M, and in the form with a step T and D.
+
+    `missing` (filters,): what the sums in registers lack of the accumulators: the folded bias.
+    """
+    start = form.start + (missing << form.scale_bits)
+    steps = [] if form.step is None else [form.start, form.step]
+    return words(np.stack([start, form.multiplier, *steps], axis=1))

@@ -1,0 +1,79 @@
+"""Rows of a matrix product in blocks of four, the lanes: pointwise convolutions, whose rows are pixels.
+
+Where rows are no multiple of four, the last block begins within the one before; where there are fewer than four, the
+last one takes several lanes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.access import Order
+
+PIXELS = 4
+"""Lanes of a block."""
+
+
+@dataclass(frozen=True)
+class PixelBlocks:
+    """`rows` of `depth` values each, times `filters`."""
+
+    rows: int
+    depth: int
+    filters: int
+
+    @property
+    def count(self) -> int:
+        """Of blocks."""
+        return -(-self.rows // PIXELS)
+
+    @property
+    def overlap(self) -> int:
+        """Rows that the last block computes again."""
+        return self.count * PIXELS - self.rows if self.count > 1 else 0
+
+    @property
+    def lanes(self) -> tuple[int, ...]:
+        """The row of each lane, from the block's first."""
+        return tuple(min(lane, self.rows - 1) for lane in range(PIXELS))
+
+    @property
+    def pairs(self) -> int:
+        """Of filters; the last one may be a filter twice."""
+        return -(-self.filters // 2)
+
+    @property
+    def offsets(self) -> npt.NDArray[np.uint32]:
+        """(4,): where results go, from the block's first, in halfwords: of both filters of each lane in turn."""
+        second = min(self.filters - 1, 1)
+        places = [lane * self.filters + index for lane in self.lanes for index in (0, second)]
+        return np.array(places, "<u2").view("<u4").astype(np.uint32)
+
+    @property
+    def order(self) -> Order:
+        """Each block reads its rows again for each pair of filters."""
+        first = np.minimum(np.arange(self.count, dtype=np.int64) * PIXELS, max(self.rows - PIXELS, 0))
+        last = np.minimum(first + PIXELS, self.rows)
+        return Order(first * self.depth, last * self.depth, first * self.filters, last * self.filters, buffered=False)
+
+    def in_pairs(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Of what filters have, (filters, ...), that of both filters of each pair: (pairs, 2, ...)."""
+        first = np.minimum(np.arange(self.pairs) * 2, max(self.filters - 2, 0))
+        return np.asarray(values[np.stack([first, np.minimum(first + 1, self.filters - 1)], axis=1)])
+
+    @property
+    def steps(self) -> npt.NDArray[np.uint32]:
+        """(pairs, 0 or 1): bytes from each pair's results to the next one's, where not all are the same."""
+        if self.filters % 2 == 0 or self.pairs == 1:
+            return np.zeros((self.pairs, 0), np.uint32)
+        steps = np.full((self.pairs, 1), 2, np.uint32)
+        steps[-2] = 1
+        return steps
+
+    @property
+    def next_results(self) -> int:
+        """Bytes from where a block's results for the last filters would be followed by more, to the next block's."""
+        return min(PIXELS, self.rows) * self.filters - max(self.filters, 2)

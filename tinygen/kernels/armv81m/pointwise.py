@@ -1,0 +1,121 @@
+"""Rows of activations times filters, two filters and four rows at a time: 1x1 convolutions, whose rows are pixels.
+
+Of each row 16 values are loaded at once, and multiplied by both filters' weights in one instruction each. The stream:
+
+    where the results of a block go, from the first one: eight halfwords
+    for each two filters, and for those left over with the one before:
+        for each vector of a row: 16 weights of each filter
+        requantisation: see `finishing.by_filter`
+        if the number of filters is odd: bytes to the next results
+
+`templates/armv81m/pointwise.S.j2` prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.access import Spacing, spacing
+from tinygen.ir import Array
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels.armv7em.matrix_shape import geometry
+from tinygen.kernels.armv81m import finishing
+from tinygen.kernels.armv81m.finishing import LANES, Finish
+from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
+from tinygen.kernels.armv81m.walk import Walk
+from tinygen.ops.conv_2d import Conv2D
+from tinygen.ops.fully_connected import FullyConnected
+from tinygen.ops.weighted import Weighted
+from tinygen.proofs.vector_product import VectorProduct
+
+_UNROLLED, _COMPACT = 16, 1
+"""Vectors of a row that are written out for several pairs of filters, at most."""
+_FARTHEST_RESULT = 0xFFFF
+
+
+def blocks(site: Site) -> PixelBlocks | None:
+    """The matrix product that a layer is, if it is one whose rows follow one after the other."""
+    sizes = geometry(site)
+    if sizes is None or sizes.steps:
+        return None
+    return PixelBlocks(sizes.rows, sizes.depth, sizes.filters)
+
+
+def accepts(site: Site) -> bool:
+    """int8, several such rows, and a proved requantisation."""
+    if not finishing.is_plain(site):
+        return False
+    sizes = blocks(site)
+    near = sizes is not None and sizes.rows > 1 and sizes.filters * 3 + 1 <= _FARTHEST_RESULT
+    return near and finishing.proved(site) is not None
+
+
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    sizes = blocks(site)
+    assert sizes is not None
+    return {0: spacing(sizes.order)}
+
+
+def _prepare(most: int, site: Site) -> Body:
+    sizes, form = blocks(site), finishing.proved(site)
+    assert sizes is not None and form is not None
+    walk = Walk(sizes.depth)
+    together = max(1, most // walk.vectors)
+    copies = next(count for count in range(min(together, sizes.pairs), 0, -1) if sizes.pairs % count == 0)
+    weights = site.inputs[1].data
+    assert weights is not None
+    vectors = walk.weights(weights.reshape(sizes.filters, -1))
+    data = np.concatenate([sizes.offsets, stream(site, sizes, vectors, form)])
+    values = {
+        "sizes": sizes,
+        "walk": walk,
+        "finish": Finish.of(form),
+        "copies": copies,
+        "stream_bytes": data.nbytes - sizes.offsets.nbytes,
+    }
+    return Body(
+        values,
+        {"data": data},
+        variant=f"{sizes.depth}x{sizes.filters}_{sizes.rows}",
+        proof=form.describe(),
+    )
+
+
+def stream(
+    site: Site, sizes: PixelBlocks, vectors: Array, form: VectorProduct, together: int = 1
+) -> npt.NDArray[np.uint32]:
+    """Of each pair of filters in turn: weights, given as (filters, vectors, 16) int8, constants, and step if needed.
+
+    So many vectors of a filter come `together`, before those of the other.
+    """
+    op: Weighted = site.op
+    _, weights, bias = site.inputs
+    assert weights.data is not None and bias.data is not None
+    constants = finishing.by_filter(form, op.folded_bias(weights.data, bias.data))
+    runs = sizes.in_pairs(vectors.reshape(sizes.filters, -1, together * LANES))
+    pairs = np.ascontiguousarray(runs.swapaxes(1, 2)).reshape(sizes.pairs, -1)
+    parts = [pairs.view("<u4").astype(np.uint32), sizes.in_pairs(constants).reshape(sizes.pairs, -1), sizes.steps]
+    return np.concatenate(parts, axis=1).reshape(-1)
+
+
+def _kernel(name: str, op: type[Weighted], most: int) -> Kernel:
+    return Kernel(
+        name,
+        op,
+        partial(_prepare, most),
+        requires=finishing.FEATURES,
+        accepts=accepts,
+        overlaps=_overlaps,
+        assembly=True,
+    )
+
+
+KERNELS = (
+    _kernel("conv_2d.vectors_2x4", Conv2D, _UNROLLED),
+    _kernel("conv_2d.vectors_2x4_compact", Conv2D, _COMPACT),
+    _kernel("fully_connected.vectors_2x4", FullyConnected, _COMPACT),
+)
