@@ -518,7 +518,7 @@ class FloatLine:
         """How steep the lines are, in the output's steps."""
         return tuple((np.array(self.gains) / self.scale).tolist())
 
-    def of_channels(self, kept: npt.NDArray[np.bool_]) -> FloatLine:
+    def of_channels(self, kept: npt.NDArray[np.bool_] | IntArray) -> FloatLine:
         """That of some channels."""
         if not self.per_channel:
             return self
