@@ -85,6 +85,13 @@ def _graph(name: str) -> tuple[Graph, list[Node]]:
     return graph, coded
 
 
+def cases_of(kernel: str, core: Core) -> list[str]:
+    """The named cases, of the families that have its operators, for which a kernel can be used on a core."""
+    ops = {each.op for each in registry.KERNELS if each.name == kernel}
+    homes = [name for name, module in FAMILIES.items() if ops & {each.op for each in module.KERNELS}]
+    return [case for home in homes for case in named_cases(home) if kernel in kernels_of(case, core)]
+
+
 def cases_of_each_kernel(cases: Collection[str], core: Core = HOST) -> dict[tuple[str, str], list[str]]:
     """Each kernel, for each dtype of its input: those of the cases that it can be used for, in order."""
     chosen: dict[tuple[str, str], list[str]] = {}
