@@ -182,6 +182,7 @@ def cases() -> tuple[Case, ...]:
         convolution_case("pointwise_few_values", x=(1, 9, 13, 5), filters=3, kernel=(1, 1), activation="RELU"),
         convolution_case("pointwise_deep", x=(2, 3, 3, 203), filters=3, kernel=(1, 1), output_scale=1.0),
         convolution_case("pointwise_deeper", x=(1, 3, 3, 299), filters=3, kernel=(1, 1), output_scale=1.0),
+        convolution_case("pointwise_many_weights", x=(1, 5, 5, 56), filters=57, kernel=(1, 1), output_scale=0.5),
         convolution_case("lowest_weights", x=(1, 5, 5, 22), filters=3, kernel=(1, 1), lowest=True),
         convolution_case("odd_3x3", x=(1, 5, 6, 9), filters=9, kernel=(3, 3), output_scale=0.3),
         convolution_case("of_16_channels_3x3", x=(1, 5, 6, 16), filters=5, kernel=(3, 3), output_scale=0.5),
