@@ -114,7 +114,7 @@ def step_of(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) ->
     if not kernels:
         raise AssertionError(f"{node.name}: no kernel accepts this {node.op.name}; every operator needs a portable one")
     preferred = [kernel for kernel in kernels if kernel.name in goal.prefer][:1]
-    candidates = [_candidate(kernel, site, core) for kernel in preferred or worthwhile(kernels)]
+    candidates = [_candidate(kernel, site, core) for kernel in preferred or worthwhile(kernels, site)]
     best, *others = sorted(candidates, key=time_of)
     return Step(node, site, best, tuple(others))
 
@@ -153,9 +153,15 @@ def usable(site: Site, portable: bool = False) -> list[Kernel]:
     ]
 
 
-def worthwhile(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """Those that one chooses from: of the portable ones, which are in the order of preference, the first."""
-    return [kernel for kernel in kernels if not kernel.portable] + [k for k in kernels if k.portable][:1]
+def worthwhile(kernels: Sequence[Kernel], site: Site) -> list[Kernel]:
+    """Those that one chooses from: of the portable ones, which are in the order of preference, the first.
+
+    On Armv6-M, where C takes five times as long as assembly, flash alone is no reason for it.
+    """
+    special = [kernel for kernel in kernels if not kernel.portable]
+    if special and "thumb1" in site.features and site.objective == "size":
+        return special
+    return special + [kernel for kernel in kernels if kernel.portable][:1]
 
 
 def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:

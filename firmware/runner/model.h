@@ -4,6 +4,13 @@
 
 #include <stdint.h>
 
+/* For memory that libraries are given: on 8-bit cores, an int32_t alone may lie anywhere. */
+#if defined(__GNUC__)
+#define ALIGNED_TO_WORDS __attribute__((aligned(4)))
+#else
+#define ALIGNED_TO_WORDS
+#endif
+
 typedef struct {
     void *(*data)(void); /* where its bytes go, or those of the row that is to be fed next */
     uint32_t bytes;

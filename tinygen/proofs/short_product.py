@@ -100,11 +100,12 @@ class ShortProduct:
         """The form, its constants and what it was proved for, in words."""
         steps = "one line" if self.step is None else "a line for each sign"
         moved = sum(np.count_nonzero(by) for _, by in self.exceptions)
-        steps += f" and {moved} exception{'s' if moved > 1 else ''}" if moved else ""
+        apart = f"{moved} exception{'s' if moved > 1 else ''}, " if moved else ""
         channels = f"{len(self.low)} channel{'s' if len(self.low) > 1 else ''}"
+        fraction = TOP_BITS + self.bits * (len(self.parts) - 1)
         return (
-            f"{len(self.parts)} products of 32 bits, {steps}: {TOP_BITS + self.bits * (len(self.parts) - 1)} bits of "
-            f"fraction, {channels}, sums from {self.low.min():,} to {self.high.max():,}"
+            f"{apart}{len(self.parts)} products of 32 bits, {steps}: {fraction} bits of fraction, "
+            f"{channels}, sums from {self.low.min():,} to {self.high.max():,}"
         )
 
     def _sums(self, acc: IntArray) -> list[IntArray]:
