@@ -176,7 +176,7 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
     if not core.features >= _MEASURED_WITH:
         known = work.instructions if "thumb1" in core.features else None
         work = work._replace(instructions=None if known is None else _ON_THUMB1 * known)
-    return Candidate(kernel, body, estimate.of_c(work, data, scratch, core.cost.cycles), "")
+    return Candidate(kernel, body, estimate.of_c(work, data, scratch, core.cost.cycles, core.features), "")
 
 
 def time_of(candidate: Candidate) -> tuple[float, int]:
