@@ -96,8 +96,8 @@ def test_the_stream_gives_every_filters_sum(case: tuple[IntArray, Groups], in_by
 
 
 @settings(max_examples=40)
-@given(layers(), st.integers(1, 8))
-def test_expanded_blocks_are_the_stream_of_all_filters(case: tuple[IntArray, Groups], larger: int) -> None:
+@given(layers(), st.integers(1, 8), st.integers(0, 10_000))
+def test_expanded_blocks_are_the_stream_of_all_filters(case: tuple[IntArray, Groups], larger: int, room: int) -> None:
     """Bytes become the words that they stand for; results go from four filters to four, to the next window, and on."""
     weights = np.repeat(case[0], larger, axis=0)
     groups, filters = case[1], len(weights)
@@ -105,7 +105,7 @@ def test_expanded_blocks_are_the_stream_of_all_filters(case: tuple[IntArray, Gro
     form = prove_short_product(Requant.from_scales([0.01] * filters), -128, (-128, 127), -reach, reach)
     assert form is not None
     bias = np.arange(filters)
-    expansion = Expansion(filters, groups.slots, finishing.constants(form, bias).shape[1])
+    expansion = Expansion(filters, groups.slots, finishing.constants(form, bias).shape[1], room)
     words = iter(expansion.stream(groups, weights.astype(np.int8), form, bias).tolist())
     covered: set[int] = set()
     begin = 0

@@ -27,9 +27,6 @@ from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.kernels.armv6m.pairs import TOGETHER
 from tinygen.proofs.short_product import ShortProduct
 
-_MOST_BYTES = 10 * 1024
-"""Of a block in RAM, unless four filters alone take more."""
-
 
 @dataclass(frozen=True)
 class Expansion:
@@ -39,6 +36,8 @@ class Expansion:
     slots: int
     constants: int
     """Words of a filter's requantisation."""
+    room: int
+    """Bytes that a block may have in RAM, unless four filters alone take more."""
 
     @property
     def four_bytes(self) -> int:
@@ -48,7 +47,7 @@ class Expansion:
     @property
     def blocks(self) -> int:
         """Of filters."""
-        return -(-self._fours // max(_MOST_BYTES // self.four_bytes, 1))
+        return -(-self._fours // max(self.room // self.four_bytes, 1))
 
     @property
     def fours(self) -> int:

@@ -114,8 +114,20 @@ class Gather:
 
 
 def _accepts_expanded(site: Site) -> bool:
-    """Also: windows among which the expansion is shared, and filters enough for it."""
-    return len(flat_weights(site)) >= pairs.TOGETHER and accepts(site) and Windows.of(site).count > 1
+    """Also: windows among which the expansion is shared, and tensors that are small beside the weights.
+
+    Larger ones want to overlap, and RAM that is short already. With few filters at a time, windows are gathered often.
+    """
+    filters, depth = flat_weights(site).shape
+    if filters < pairs.TOGETHER or filters * depth < 2 * _room(site) or not accepts(site):
+        return False
+    expansion = _expansion(_EXPANDED, site)
+    return Windows.of(site).count > 1 and expansion is not None and min(2, expansion.blocks) <= expansion.fours
+
+
+def _room(site: Site) -> int:
+    """What an expansion may take: half of what the tensors do."""
+    return (site.inputs[0].bytes + site.outputs[0].bytes) // 2
 
 
 def _expansion(variant: Variant, site: Site) -> Expansion | None:
@@ -123,7 +135,7 @@ def _expansion(variant: Variant, site: Site) -> Expansion | None:
     assert form is not None
     filters = len(flat_weights(site))
     constants = finishing.constants(form, np.zeros(filters, np.int64)).shape[1]
-    return Expansion(filters, variant.groups(site).slots, constants) if variant.expanded else None
+    return Expansion(filters, variant.groups(site).slots, constants, _room(site)) if variant.expanded else None
 
 
 def _scratch(variant: Variant, site: Site) -> int:
