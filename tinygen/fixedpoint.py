@@ -368,8 +368,8 @@ class Requant:
         """Whether the result is the accumulator."""
         return (self.multiplier, self.shift, self.rounding) == ((1 << 30,), (1,), Rounding.DOUBLE)
 
-    def of_channels(self, kept: npt.NDArray[np.bool_]) -> Requant:
-        """That of some channels."""
+    def of_channels(self, kept: npt.NDArray[np.bool_] | IntArray) -> Requant:
+        """That of some channels, by mask or number."""
         if not self.per_channel:
             return self
         multiplier, shift = (tuple(np.array(values)[kept].tolist()) for values in (self.multiplier, self.shift))
@@ -412,8 +412,8 @@ class _Factors:
         """Whether channels differ in their scale."""
         return self.channels > 1
 
-    def of_channels(self, kept: npt.NDArray[np.bool_]) -> Self:
-        """That of some channels."""
+    def of_channels(self, kept: npt.NDArray[np.bool_] | IntArray) -> Self:
+        """That of some channels, by mask or number."""
         return replace(self, factors=tuple(np.array(self.factors)[kept].tolist())) if self.per_channel else self
 
 
@@ -518,7 +518,7 @@ class FloatLine:
         """How steep the lines are, in the output's steps."""
         return tuple((np.array(self.gains) / self.scale).tolist())
 
-    def of_channels(self, kept: npt.NDArray[np.bool_]) -> FloatLine:
+    def of_channels(self, kept: npt.NDArray[np.bool_] | IntArray) -> FloatLine:
         """That of some channels."""
         if not self.per_channel:
             return self

@@ -40,8 +40,8 @@ class Quant:
     zero_point: npt.NDArray[np.int64]
     axis: int = 0
 
-    def of_channels(self, kept: BoolArray) -> Quant:
-        """That of some indices of the axis."""
+    def of_channels(self, kept: BoolArray | IntArray) -> Quant:
+        """That of some indices of the axis, by mask or number."""
         return dataclasses.replace(self, scale=self.scale[kept], zero_point=self.zero_point[kept])
 
 

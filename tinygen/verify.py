@@ -72,8 +72,9 @@ def model_of(out: Path, manifest: Manifest) -> pipeline.Model:
             f"expected {manifest.model.sha256[:12]})",
             "Build again.",
         )
-    # An interpreter that keeps all tensors builds them with all channels.
-    return model if manifest.removed else dataclasses.replace(model, graph=model.whole)
+    # An interpreter that keeps all tensors builds them with all channels, in the file's order.
+    is_whole = not manifest.removed and all(layer.output.tensor in model.whole.tensors for layer in manifest.layers)
+    return dataclasses.replace(model, graph=model.whole) if is_whole else model
 
 
 def _streaming(manifest: Manifest) -> Streaming | None:

@@ -27,6 +27,7 @@ from tinygen.ops.window import Window, WindowLoops
 _ROUNDING = 2.0**-24
 _SAFETY = 1.01
 _LARGEST_QUOTIENT = 2.0**30
+_MOST_TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,12 @@ class FloatAveragePool(Increasing, Channelwise):
         return self.window.describe()
 
 
+def _together(taps: int, objective: str) -> int:
+    """How many taps are added in one step of the loop over them, all alike."""
+    most = 1 if objective == "size" else _MOST_TOGETHER
+    return max(count for count in range(1, most + 1) if taps % count == 0)
+
+
 def _prepare(site: Site) -> Body:
     op: FloatAveragePool = site.op
     (x,) = site.inputs
@@ -141,6 +148,8 @@ def _prepare(site: Site) -> Body:
             "offset": op.offset,
             "counts_border": op.counts_border,
             "sums": sums,
+            "in_a_row": loops.row_step == op.window.columns.taps * loops.column_step,
+            "together": _together(op.window.taps, site.objective),
             "real": (float_literal(op.scale), op.zero_point),
             "has_table": has_table,
             "low": op.clamp[0],

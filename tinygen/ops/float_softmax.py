@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from tinygen.c_text import float_literal
-from tinygen.float32 import FloatArray
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -18,6 +18,7 @@ from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Rowwise
+from tinygen.proofs.split_exponentials import split_exponentials
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -56,17 +57,20 @@ class FloatSoftmax(Rowwise):
         """k, a float32 value."""
         return float(np.floor(np.float32(1) / np.float32(self.output_scale)))
 
-    def exponentials(self, length: int) -> FloatArray:
-        """(256,): of max - x = 0, 1, ... in rows of `length`, computed in double, but for one logarithm."""
+    def exponentials(self, length: int) -> npt.NDArray[np.float64]:
+        """(256,): of max - x = 0, 1, ... in rows of `length`, computed in double, but for one logarithm.
+
+        The runtime has them as float32.
+        """
         logarithm = math.log(np.float32(_LARGEST) / np.float32(length))
         room = max(0.0, float(np.float32(logarithm)) - 5) / self.scale
-        return np.asarray(np.exp((room - np.arange(256)) * self.scale).astype(np.float32))
+        return np.asarray(np.exp((room - np.arange(256)) * self.scale))
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """In float32, element by element."""
         (x,) = inputs
         rows = x.astype(np.int64)
-        terms = self.exponentials(x.shape[-1])[rows.max(axis=-1, keepdims=True) - rows]
+        terms = self.exponentials(x.shape[-1]).astype(np.float32)[rows.max(axis=-1, keepdims=True) - rows]
         total = np.zeros(x.shape[:-1], np.float32)
         for index in range(x.shape[-1]):
             total = total + terms[..., index]
@@ -86,8 +90,14 @@ def _prepare(site: Site) -> Body:
         "low": low,
         "high": high,
     }
-    constants = {"exp": op.exponentials(x.shape[-1])}
-    return Body(values, constants, helpers=frozenset({"clamp", "round_float"}))
+    exact = op.exponentials(x.shape[-1])
+    # Without an FPU, a table of all of them saves more time than bytes.
+    split = split_exponentials(exact) if site.objective == "size" or "fpu" in site.features else None
+    constants: dict[str, Array] = {"exp": exact.astype(np.float32)}
+    if split is not None:
+        constants = {"coarse": split.coarse, "fine": split.fine, "scales": split.scales}
+    proof = "" if split is None else "exponentials by products of two tables, all 256 compared"
+    return Body({**values, "split": split}, constants, helpers=frozenset({"clamp", "round_float"}), proof=proof)
 
 
 KERNELS = (Kernel("float_softmax.direct", FloatSoftmax, _prepare, overlaps=side_by_side),)
