@@ -17,7 +17,6 @@ What is found here is not trusted: every result was evaluated at both ends and o
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -39,8 +38,10 @@ _FORMS = (
 """(n, b) in the order in which they are tried: those of one part more first, and those that most layers can have."""
 _NEAR = sorted({0, *(sign * round(1.4**n) for n in range(20) for sign in (1, -1))}, key=abs)
 """How far from the first possible gain others are tried."""
-_TRIED_STEPS = (255, 24, 14, 10)
-"""Where channels may have one, two, three, or four steps: at so many of the staircase's own, evenly spread."""
+_MOST_STEPS = 6
+"""Of one line."""
+_TRIED_GAINS, _GAIN_RANGE = 4001, 3e-5
+"""How many gains are looked at for a line in parts, and how far from the factor, relatively."""
 _FINE = 48
 """Bits of a gain such that what has no line then has none at all."""
 _LARGEST_GAIN = 1 << 58
@@ -177,10 +178,10 @@ def _breaks(marks: Marks, stairs: Staircases, factors: Factors) -> IntArray | No
     """
     nominal = np.floor(np.ldexp(factors, _FINE)).astype(np.int64)
     possible = possible_gains((marks,), nominal, 1, _FINE, _LARGEST_GAIN)[1] | stairs.constant
-    borders = np.tile(stairs.low, (len(_TRIED_STEPS), 1))
+    borders = np.tile(stairs.low, (_MOST_STEPS, 1))
     most = 0
     for channel in np.flatnonzero(~possible):
-        found = _channel_breaks(marks, stairs, int(channel), int(nominal[channel]))
+        found = _channel_breaks(marks, int(channel), float(factors[channel]))
         if found is None:
             return None
         borders[: len(found), channel] = found
@@ -188,22 +189,40 @@ def _breaks(marks: Marks, stairs: Staircases, factors: Factors) -> IntArray | No
     return borders[:most]
 
 
-def _channel_breaks(marks: Marks, stairs: Staircases, channel: int, nominal: int) -> IntArray | None:
-    """(steps,) the accumulators from which on the parts of the line begin that leave the most room, from the top."""
-    steps = stairs.thresholds[channel, stairs.reached[channel]]
-    for count, candidates in enumerate(_TRIED_STEPS, 1):
-        chosen = np.unique(np.linspace(0, len(steps) - 1, candidates).astype(np.int64))
-        tried = np.array(list(itertools.combinations(steps[chosen][::-1], count)), np.int64).T
-        if not tried.size:
-            return None
-        sides = parts_of(marks.of_channels(np.full(tried.shape[1], channel)), tried)
-        around = [np.full(tried.shape[1], nominal + off) for off in (-nominal >> 8, nominal >> 8)]
-        ends = [possible_gains(sides, start, 1, _FINE, _LARGEST_GAIN) for start in around]
-        if ends[0][1].any():
-            middle = ends[0][0] + ends[1][0] >> 1
-            room = np.minimum.reduce([side.window(middle, _FINE).width for side in sides])
-            return np.asarray(tried[:, np.where(ends[0][1] & ends[1][1], room, -1).argmax()])
-    return None
+def _channel_breaks(marks: Marks, channel: int, factor: float) -> IntArray | None:
+    """(steps,) the accumulators from which on the parts of the line begin, from the top; None for too many.
+
+    For each of many gains, the fewest parts are found from the top down: a part goes on as long as some offset, not
+    above those before, is right for all of its marks. Of the gains with the fewest, one amidst others is taken.
+    """
+    kinds = (
+        (marks.missed[channel], marks.missed_values[channel], marks.missed_counts[channel]),
+        (marks.reached[channel], marks.reached_values[channel], marks.reached_counts[channel]),
+    )
+    acc = np.concatenate([found[counts] for found, _, counts in kinds])
+    values = np.concatenate([found[counts] for _, found, counts in kinds])
+    is_missed = np.arange(len(acc)) < kinds[0][2].sum()
+    order = np.argsort(-acc, kind="stable")
+    gains = factor * (1 + np.linspace(-_GAIN_RANGE, _GAIN_RANGE, _TRIED_GAINS))
+    most, least = np.full(len(gains), np.inf), np.full(len(gains), -np.inf)
+    breaks = np.zeros((len(order), len(gains)), np.bool_)
+    fails = np.zeros(len(gains), np.bool_)
+    for place, mark in enumerate(order):
+        offset = values[mark] - acc[mark] * gains
+        if is_missed[mark]:
+            most = np.minimum(most, offset)
+            breaks[place] = least > most
+            least = np.where(breaks[place], -np.inf, least)
+        else:
+            fails |= offset > most
+            least = np.maximum(least, offset)
+    counts = np.where(fails, _MOST_STEPS + 1, breaks.sum(axis=0))
+    if counts.min() > _MOST_STEPS:
+        return None
+    chosen = np.flatnonzero(counts == counts.min())
+    runs = np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1)
+    longest = max(runs, key=len)
+    return acc[order[np.flatnonzero(breaks[:, longest[len(longest) // 2]]) - 1]]
 
 
 def _marks(stairs: Staircases, lowest: int) -> Marks:
