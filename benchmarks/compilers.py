@@ -19,14 +19,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from tinygen import manifest
-from tinygen.report.tables import plain_table
 from tinygen.version import VERSION
 
 HERE = Path(__file__).resolve().parent
@@ -136,6 +135,14 @@ def version(compiler: str) -> str:
     return said.splitlines()[0]
 
 
+def remember(compiler: str, counts: Mapping[str, object]) -> None:
+    """Write what was done with a compiler beside what the file has of others, and of other packages."""
+    known = json.loads(RESULTS.read_text())["compilers"] if RESULTS.is_file() else {}
+    known[compiler] = {**known.get(compiler, {}), **counts}
+    content = {"tinygen": VERSION, "compilers": dict(sorted(known.items()))}
+    RESULTS.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     """The command line; 0 when every build was right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,13 +153,10 @@ def main() -> int:
     console = Console()
     compilers = options.compiler or [name for name in COMPILERS if shutil.which(name)]
     models = options.model or [path for path in MODELS if path.is_file()]
-    table = plain_table("compiler", "package", "builds", "failed", right=("builds", "failed"))
-    known = json.loads(RESULTS.read_text())["compilers"] if options.write and RESULTS.is_file() else {}
     failed = 0
     with tempfile.TemporaryDirectory(prefix="tinygen-") as scratch:
         made = packages(models, Path(scratch))
         for compiler in compilers:
-            title = version(compiler)
             counts = {}
             for package in made:
                 found = {build.title: failure(build) for build in builds(compiler, package, Path(scratch))}
@@ -160,13 +164,12 @@ def main() -> int:
                 for name, said in wrong.items():
                     console.print(f"{compiler}, {package.name}, {name}:\n{said}", markup=False)
                 counts[package.name] = {"builds": len(found), "failed": sorted(wrong)}
-                table.add_row(title, package.name, str(len(found)), str(len(wrong)))
+                console.print(
+                    f"{version(compiler)}, {package.name}: {len(found)} builds, {len(wrong)} failed", markup=False
+                )
                 failed += len(wrong)
-            known[title] = counts
-    console.print(table)
-    if options.write:
-        content = {"tinygen": VERSION, "compilers": dict(sorted(known.items()))}
-        RESULTS.write_text(json.dumps(content, indent=2) + "\n")
+            if options.write:
+                remember(version(compiler), counts)
     return 1 if failed else 0
 
 

@@ -43,7 +43,7 @@ def _tool(name: str) -> ModuleType:
     return module
 
 
-_EMULATOR = _tool("emulator")
+EMULATOR = _tool("emulator")
 
 
 class Bench:
@@ -110,17 +110,17 @@ class Bench:
 
     @contextlib.contextmanager
     def _emulating(self, built: Built, image: Path, plugin: str | None = None) -> Iterator[BoardPeer]:
-        state, emulator, uart = self._folder / "state", self._emulator, _EMULATOR.Pty()
+        state, emulator, uart = self._folder / "state", self._emulator, EMULATOR.Pty()
         try:
             how = (emulator.program, emulator.machine, emulator.cpu, emulator.icount_shift)
-            _EMULATOR.start(state, *how, image, uart, plugin)
+            EMULATOR.start(state, *how, image, uart, plugin)
         finally:
             uart.close()
         try:
             with connected(built.out, built.manifest, uart.name) as peer:
                 yield peer
         finally:
-            _EMULATOR.stop(state)
+            EMULATOR.stop(state)
 
     def link(self, out: Path, manifest: Manifest) -> Path:
         """The firmware with a model's library, and those of the models that were built together with it."""

@@ -133,22 +133,25 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
 
 def quantised_net(name: str, kind: str, folder: Path) -> bytes:
     """One of NETS as one of KINDS, by quantize_static."""
-    net, output = NETS[name]()
     form, activations, weights, per_channel = KINDS[kind]
+    return quantised(
+        *NETS[name](),
+        folder,
+        quant_format=form,
+        activation_type=activations,
+        weight_type=weights,
+        per_channel=per_channel,
+    )
+
+
+def quantised(net: Net, output: str, folder: Path, **options: object) -> bytes:
+    """A network of one output, by quantize_static with these options."""
     source, target = folder / "float.onnx", folder / "quantised.onnx"
     source.write_bytes(net.model(output))
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        quantization.quantize_static(
-            str(source),
-            str(target),
-            _Calibration(net.shape),
-            quant_format=form,
-            activation_type=activations,
-            weight_type=weights,
-            per_channel=per_channel,
-        )
+        quantization.quantize_static(str(source), str(target), _Calibration(net.shape), **options)
     finally:
         logging.disable(previous)
     return target.read_bytes()

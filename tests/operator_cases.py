@@ -66,7 +66,8 @@ def _kernels_of(name: str, features: frozenset[str]) -> frozenset[str]:
         kernel.name
         for node in coded
         for objective in STYLES
-        for kernel in worthwhile(usable(site_of(graph, node, core, objective)))
+        for site in [site_of(graph, node, core, objective)]
+        for kernel in worthwhile(usable(site), site)
     )
 
 

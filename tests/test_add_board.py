@@ -81,9 +81,9 @@ def test_what_platformio_says_is_what_the_board_has(name: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("mcu", "ram", "core", "address", "stack"),
     [
-        ("atmega168", 1_024, "avr-atmega328p", 0x80_0100, 384),
-        ("atmega328p", 2_048, "avr-atmega328p", 0x80_0100, 384),
-        ("ATMEGA32U4", 2_560, "avr-atmega328p", 0x80_0100, 384),
+        ("atmega168", 1_024, "avr-atmega328p", 0x80_0100, 256),
+        ("atmega328p", 2_048, "avr-atmega328p", 0x80_0100, 256),
+        ("ATMEGA32U4", 2_560, "avr-atmega328p", 0x80_0100, 256),
         ("atmega1280", 8_192, "avr-atmega1284p", 0x80_0200, 512),
         ("atmega1284p", 16_384, "avr-atmega1284p", 0x80_0100, 1_024),
         ("atmega2561", 8_192, "avr-atmega2560", 0x80_0200, 512),

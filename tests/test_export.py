@@ -385,7 +385,7 @@ def test_every_arm_core_takes_the_code_that_it_can_execute(
 
 def test_libraries_for_any_core_are_not_there_twice(tmp_path: Path) -> None:
     model = pipeline.read(DIGITS / "digits.tflite")
-    output.write(pipeline.build(model, "microbit").files, tmp_path)
+    output.write(pipeline.build(model, "stm32vldiscovery").files, tmp_path)
     files = packed(tmp_path, "arduino")
     assert [path for path in files if path.endswith(".c")] == ["src/digits.c"]
     assert files["src/digits.c"] == (tmp_path / "lib" / "digits" / "src" / "digits.c").read_bytes()

@@ -29,7 +29,9 @@ CORE = load_core("cortex-m4")
 TIES = 2.0**-7
 """A factor that no line stands for."""
 NO_TIES = 0.0123456789
-KERNELS = sorted({k.name for k in registry.KERNELS if k.assembly and issubclass(k.op, Weighted)})
+KERNELS = sorted(
+    k.name for k in registry.KERNELS if k.assembly and issubclass(k.op, Weighted) and k.requires <= CORE.features
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +22,16 @@ from tinygen.listening.frames import frames_of
 from tinygen.listening.hearing import hear_with
 from tinygen.listening.listener import Listener
 from tinygen.listening.wav import read_wav
-from tinygen.options import Options, Streaming
+from tinygen.options import ONNXRUNTIME, Options, Streaming
 from tinygen.resources import resource
 
 FOLDER = resource("examples", "keywords")
 MODEL = FOLDER / "keywords.tflite"
+ONNX_MODEL = FOLDER / "keywords.onnx"
+OPTIONS = {
+    MODEL: Options(streaming=Streaming()),
+    ONNX_MODEL: Options(ONNXRUNTIME, io="int8", layout="nhwc", streaming=Streaming()),
+}
 FRONT_END = "micro-20ms"
 LATEST_S = 1.0
 """After a word's end, by which it is heard."""
@@ -43,12 +49,12 @@ def the_detector() -> DetectorWish:
 
 
 @cache
-def streamed() -> pipeline.Model:
-    return pipeline.read(MODEL, Options(streaming=Streaming()))
+def streamed(file: Path = MODEL) -> pipeline.Model:
+    return pipeline.read(file, OPTIONS[file])
 
 
-def listener() -> Listener:
-    model = streamed()
+def listener(file: Path = MODEL) -> Listener:
+    model = streamed(file)
     hearing = hear_with(FRONT_END, detector=the_detector())
     frames = frames_of(model.graph, model.stream, hearing)
     assert (frames.kept, frames.new) == (0, 1)
@@ -58,11 +64,11 @@ def listener() -> Listener:
 
 
 @cache
-def heard(name: str) -> tuple[list[tuple[str, float]], Array]:
+def heard(name: str, file: Path = MODEL) -> tuple[list[tuple[str, float]], Array]:
     """Words with the times of the frames' ends in a recording, and all results."""
     front_end = audio.load(FRONT_END)
     words = [label for label in the_detector().labels if label]
-    results = listener().feed(read_wav(FOLDER / "recordings" / name, front_end.sample_rate))
+    results = listener(file).feed(read_wav(FOLDER / "recordings" / name, front_end.sample_rate))
     ends = (front_end.window + front_end.step * np.arange(len(results))) / front_end.sample_rate
     found = [(words[each.word], end) for each, end in zip(results, ends, strict=True) if each.word != NOTHING]
     return found, np.array([np.frombuffer(each.outputs[0], np.int8) for each in results])
@@ -75,6 +81,13 @@ def test_what_is_said_is_heard_once_and_nothing_else(name: str) -> None:
     assert [word for word, _ in found] == [each["said"] for each in said]
     for (word, seconds), each in zip(found, said, strict=True):
         assert each["start"] < seconds < each["end"] + LATEST_S, word
+
+
+def test_onnx_hears_the_conversation() -> None:
+    """Behind the same front end, with the same detector."""
+    said = [each["said"] for each in SPOKEN["conversation.wav"] if each["said"] in the_detector().labels]
+    found, _ = heard("conversation.wav", ONNX_MODEL)
+    assert [word for word, _ in found] == said
 
 
 def test_every_word_is_said_alone_and_among_others() -> None:
@@ -104,6 +117,7 @@ def test_a_frame_at_a_time_gives_what_whole_windows_give() -> None:
 def test_the_figures_are_those_of_the_model() -> None:
     figures = json.loads((FOLDER / "figures.json").read_text())
     assert figures["model_bytes"] == MODEL.stat().st_size <= 60_000
+    assert figures["onnx_model_bytes"] == ONNX_MODEL.stat().st_size <= 60_000
     confusion = figures["confusion"]
     counts = {(said, word): count for said, row in confusion.items() for word, count in row.items()}
     right = sum(count for (said, word), count in counts.items() if said == word)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from building import build_read, differences, host, varied
+from building import build_read, differences, host, original, varied
 from onnx import TensorProto
 from onnx_nets import KINDS, NETS, Net, quantised_net
 from shared import needs_shared_models, shared_model_files, shared_models
@@ -152,6 +152,20 @@ def clip() -> bytes:
     return finished(net, y, np.uint8, 0, 6 / 255)
 
 
+def bounds_that_are_quantised() -> bytes:
+    """As tools write Clip that quantise all constants; also of integers, whose bounds others read, too."""
+    net, x = image(np.uint8, 120)
+    bounds = [net.add("DequantizeLinear", net.constant(code, np.uint8), *_quant(net)) for code in (7, 207)]
+    y = net.quantised(net.add("Clip", conv(net, x), *bounds), 6 / 255, 0, np.uint8)
+    bounds = [net.add("DequantizeLinear", net.constant(code, np.uint8), *_quant(net)) for code in (20, 99)]
+    y = net.quantised(net.add("Clip", y, *bounds), 0.0213, 3, np.uint8)
+    return finished(net, net.add("Mul", y, bounds[1]), np.uint8, scale=0.0413)
+
+
+def _quant(net: Net) -> tuple[str, str]:
+    return net.constant(0.03), net.constant(7, np.uint8)
+
+
 def asymmetric_weights() -> bytes:
     net, x = image(np.uint8, 120)
     weights = net.weights(6, 4, 2, 3, dtype=np.uint8, zero_point=20)
@@ -212,6 +226,22 @@ def functions_that_are_moved() -> bytes:
     return finished(net, net.add("Conv", y, net.weights(3, 6, 2, 2)), scale=0.3)
 
 
+def results_that_are_moved() -> bytes:
+    """QuantizeLinear behind a move: ONNX Runtime takes it to the Conv."""
+    net, x = image(np.uint8, 120)
+    y = net.add("Transpose", net.add("Relu", conv(net, x)), perm=[0, 1, 3, 2])
+    y = net.quantised(net.add("MaxPool", y, kernel_shape=[2, 2]), 0.0713, 0, np.uint8)
+    y = net.add("Reshape", net.add("Conv", y, net.weights(3, 6, 2, 2)), net.constant([1, -1], np.int64))
+    return finished(net, y, np.uint8, scale=0.731)
+
+
+def sum_that_is_moved() -> bytes:
+    """QuantizeLinear behind Flatten stays there, so that Add is not fused."""
+    net, x = image(np.uint8, 120)
+    y = net.quantised(conv(net, x), 0.0713, 100, np.uint8)
+    return finished(net, net.add("Flatten", net.add("Add", y, net.quantised(y, 0.0517, 80, np.uint8))), np.uint8)
+
+
 def pooled_before_quantising() -> bytes:
     """Twice, for operators of other scales."""
     net = Net([1, 4, 9, 8], 7)
@@ -227,6 +257,29 @@ def shortcut_behind_a_move() -> bytes:
     x = net.quantised(net.add("MaxPool", y, kernel_shape=[2, 2]), Y_SCALE, 5)
     y = net.quantised(net.add("Tanh", x), 0.0077, -3)
     return finished(net, net.add("Mul", x, y), scale=0.0313)
+
+
+def sum_and_extremes() -> bytes:
+    net, x = image(np.uint8, 120)
+    parts = [net.quantised(conv(net, x), scale, 100, np.uint8) for scale in (0.0973, 0.0751, 0.0317)]
+    total = net.quantised(net.add("Sum", *parts[:2]), 0.113, 90, np.uint8)
+    least = net.quantised(net.add("Min", *parts, total), 0.0413, 200, np.uint8)
+    return finished(net, net.add("Max", total, least, parts[2]), np.uint8, 80, 0.0521)
+
+
+def mean_over_time() -> bytes:
+    """Of frames that follow each other, as recurrent networks have them."""
+    net, x = row(1, 30, 20)
+    y = net.quantised(net.add("MatMul", x, net.weights(20, 6, scale=SCALES, axis=1)), 0.0713, 4)
+    return finished(net, net.add("ReduceMean", y, axes=[1], keepdims=0), scale=0.0213)
+
+
+def average_of_the_whole_image() -> bytes:
+    """Of an even number of pixels, so that ties occur: ONNX Runtime adds integers then, without the name Global."""
+    net = Net([1, 30, 4, 6], 5)
+    x = net.quantised("x", 0.013454736, 0, np.uint8)
+    y = net.quantised(net.add("AveragePool", x, kernel_shape=[4, 6]), 0.013454736, 0, np.uint8)
+    return finished(net, net.add("Gemm", net.add("Flatten", y), net.weights(30, 6)), np.uint8, scale=0.0723)
 
 
 def maximum_in_another_scale() -> bytes:
@@ -287,6 +340,7 @@ GRAPHS = [
     bias_in_scale,
     relu_of_the_range,
     clip,
+    bounds_that_are_quantised,
     asymmetric_weights,
     pairs_in_a_row,
     added_bias,
@@ -297,8 +351,13 @@ GRAPHS = [
     float_weights_quantised,
     moved_before_quantising,
     functions_that_are_moved,
+    results_that_are_moved,
+    sum_that_is_moved,
     pooled_before_quantising,
     shortcut_behind_a_move,
+    sum_and_extremes,
+    mean_over_time,
+    average_of_the_whole_image,
     maximum_in_another_scale,
     uint8_edges,
     int8_edges,
@@ -346,6 +405,24 @@ def test_windows_backwards_equal_onnx_runtime(size: dict[str, object]) -> None:
         net, x = image()
         y = net.add("ConvTranspose", x, net.weights(4, 3, *kernel), strides=[2, 2], **size)
         assert not assert_equal(finished(net, y), 5).graph.notes
+
+
+@pytest.mark.parametrize("op, axis, keepdims", [("ArgMax", 1, 0), ("ArgMin", -1, 1)])
+def test_places_of_extremes_are_int32(op: str, axis: int, keepdims: int, tmp_path: Path) -> None:
+    """The same as ONNX Runtime's, which are int64."""
+    net, x = image()
+    y = net.quantised(conv(net, x), 20 * Y_SCALE, 5)  # with ties
+    data = net.model(net.add(op, y, axis=axis, keepdims=keepdims))
+    model, runtime = pipeline.decode(data, "net.onnx"), session(data)
+    assert model.graph.tensors[model.graph.outputs[0]].dtype == np.int32
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        arrays = full_range(model.graph, rng)
+        (expected,) = runtime.run(None, {"x": arrays[0]})
+        (found,) = reference.outputs(model.graph, arrays)
+        np.testing.assert_array_equal(found, expected)
+    built = build_read(model, tmp_path / "out")
+    assert not differences(built, varied(built, 3), host(built), original(built))
 
 
 def test_integers_are_not_interpolated() -> None:

@@ -7,6 +7,7 @@ The boards have different cores; the cases are too small to tell boards with the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +24,11 @@ from operator_cases import FAMILIES, NAMED, build, cases_of_each_kernel, kernels
 from tinygen import elf, manifest, output, pipeline
 from tinygen.board import BoardPeer
 from tinygen.counting.disassembly import disassemble
-from tinygen.errors import BoardFault
 from tinygen.goal import STYLES, Goal
 from tinygen.ops import registry
+from tinygen.resources import resource
 from tinygen.stack_use import UNPAINTED, stack_bound
-from tinygen.target import load_core
+from tinygen.target import load_board, load_core
 
 # A Cortex-M4F, a Cortex-M55, and a Cortex-M0 that, as the real one, faults on unaligned access.
 BOARDS = ("qemu-mps2-an386", "qemu-mps3-an547", "microbit")
@@ -44,11 +45,25 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Bench(request.param, tmp_path_factory.mktemp("bench"))
 
 
+def shared(kernel: str, names: list[str], others: Sequence[str]) -> list[str]:
+    """Of the cases, those for this kernel: on a Cortex-M0, kernels that are printed by one template share them."""
+    if kernel in PORTABLE or kernel in ON_CORTEX_M4:
+        return names
+
+    def text(name: str) -> str:
+        (path,) = {each.template for each in registry.KERNELS if each.name == name}
+        return resource("templates", path).read_text()
+
+    alike = [other for other in others if text(other) == text(kernel)]
+    return names[alike.index(kernel) :: len(alike)]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_kernel_gives_the_references_bytes_on_the_board(bench: Bench, family: str, tmp_path: Path) -> None:
     core = load_core(bench.board.core)
-    for (kernel, _), names in cases_of_each_kernel(named_cases(family), core).items():
-        tried = 0
+    cases = cases_of_each_kernel(named_cases(family), core)
+    for (kernel, _), every in cases.items():
+        tried, names = 0, shared(kernel, every, [other for other, _ in cases])
         for name, built in those_that_fit(bench.board.name, kernel, names, tmp_path, overlap=False):
             found = differences(built, varied(built, SAMPLES), bench.running(built, expected))
             assert found == [], f"{kernel}: {name}"
@@ -83,41 +98,38 @@ def test_every_portable_kernel_gives_the_references_bytes_on_riscv(tmp_path: Pat
                 wanted -= used
     assert not wanted
     for objective, names in chosen.items():
-        models = [_model(name) for name in names]
-        out = tmp_path / objective
-        output.write(pipeline.build_together(models, board, goal=Goal(objective))[0].files, out)
-        (tmp_path / f"bench-{objective}").mkdir()
-        bench = Bench(board, tmp_path / f"bench-{objective}")
-        built = [Built(model, out, content) for model, content in zip(models, manifest.load_all(out), strict=True)]
-        with bench.running(built[0]) as peer:
-            image = elf.read(bench.image)
-            code = disassemble(bench.image, core.toolchain)
-            for each in built:
-                peer.session.check_model(each.manifest)
-                one = nullcontext(BoardPeer(each.manifest, peer.session))
-                assert differences(each, varied(each, SAMPLES), one) == [], each.manifest.name
-                used, bound = peer.session.stack(), stack_bound(image, code, each.manifest)
-                assert used is not None and bound.bytes is not None, f"{each.manifest.name}: {bound}"
-                assert used <= max(bound.bytes, UNPAINTED) <= MOST_STACK, f"{each.manifest.name}: {used}, {bound}"
+        _compare_together(board, [_model(name) for name in names], Goal(objective), tmp_path / objective)
 
 
-VECTORS = """
-    __asm volatile(".option push\\n\\t.option arch, +zve32x\\n\\t"
-                   "vsetvli t0, zero, e8, m1, ta, ma\\n\\tvmv.v.i v0, 1\\n\\t.option pop" ::: "t0");
-"""
+def test_kernels_with_riscvs_vectors_give_the_references_bytes(tmp_path: Path) -> None:
+    """In each case that they accept; with a number of elements that fills vectors, and with any other."""
+    board = "qemu-riscv32-virt-v"
+    core = load_core(load_board(board).core)
+    kernels = frozenset(kernel.name for kernel in registry.KERNELS if "rvv" in kernel.requires)
+    models = [_model(name) for name in NAMED if kernels & kernels_of(name, core)]
+    built = _compare_together(board, models, Goal(prefer=kernels), tmp_path)
+    tried = [layer.kernel for each in built for layer in each.manifest.layers]
+    assert all(tried.count(kernel) > 5 for kernel in kernels)
 
 
-@pytest.mark.parametrize(("board", "has_vectors"), [("qemu-riscv32-virt", False), ("qemu-riscv32-virt-v", True)])
-def test_a_core_has_vectors_where_it_says_so(board: str, has_vectors: bool, tmp_path: Path) -> None:
-    (tmp_path / "bench").mkdir()
-    bench = Bench(board, tmp_path / "bench")
-    built = build(NAMED["add-same_shape"], tmp_path, board=board)
-    head, invoke, rest = built.board_source.read_text().partition(f"void {built.manifest.invoke}(void)\n{{\n")
-    assert invoke
-    built.board_source.write_text(f"{head}{invoke}{VECTORS}{rest}")
-    with nullcontext() if has_vectors else pytest.raises(BoardFault):
-        assert differences(built, varied(built, SAMPLES), bench.running(built)) == []
-    assert has_vectors == ("rvv" in load_core(bench.board.core).features)
+def _compare_together(board: str, models: list[pipeline.Model], goal: Goal, folder: Path) -> list[Built]:
+    """Bytes and stacks of models in one firmware."""
+    out = folder / "out"
+    output.write(pipeline.build_together(models, board, goal=goal)[0].files, out)
+    (folder / "bench").mkdir()
+    bench = Bench(board, folder / "bench")
+    built = [Built(model, out, content) for model, content in zip(models, manifest.load_all(out), strict=True)]
+    with bench.running(built[0]) as peer:
+        image = elf.read(bench.image)
+        code = disassemble(bench.image, load_core(bench.board.core).toolchain)
+        for each in built:
+            peer.session.check_model(each.manifest)
+            one = nullcontext(BoardPeer(each.manifest, peer.session))
+            assert differences(each, varied(each, SAMPLES), one) == [], each.manifest.name
+            used, bound = peer.session.stack(), stack_bound(image, code, each.manifest)
+            assert used is not None and bound.bytes is not None, f"{each.manifest.name}: {bound}"
+            assert used <= max(bound.bytes, UNPAINTED) <= MOST_STACK, f"{each.manifest.name}: {used}, {bound}"
+    return built
 
 
 def _model(name: str) -> pipeline.Model:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from tinygen.fixedpoint import IntArray, Requant
 from tinygen.kernels.armv6m import finishing, grouping, pairs
+from tinygen.kernels.armv6m.expansion import Expansion
 from tinygen.kernels.armv6m.finishing import Finish
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.proofs.short_product import prove_short_product
@@ -92,15 +95,49 @@ def test_the_stream_gives_every_filters_sum(case: tuple[IntArray, Groups], in_by
     assert np.array_equal(followed(groups, stream, filters, x, in_bytes, constants), weights @ x)
 
 
+@settings(max_examples=40)
+@given(layers(), st.integers(1, 8))
+def test_expanded_blocks_are_the_stream_of_all_filters(case: tuple[IntArray, Groups], larger: int) -> None:
+    """Bytes become the words that they stand for; results go from four filters to four, to the next window, and on."""
+    weights = np.repeat(case[0], larger, axis=0)
+    groups, filters = case[1], len(weights)
+    reach = 128 * np.abs(weights).sum(axis=1) + 1
+    form = prove_short_product(Requant.from_scales([0.01] * filters), -128, (-128, 127), -reach, reach)
+    assert form is not None
+    bias = np.arange(filters)
+    expansion = Expansion(filters, groups.slots, finishing.constants(form, bias).shape[1])
+    words = iter(expansion.stream(groups, weights.astype(np.int8), form, bias).tolist())
+    covered: set[int] = set()
+    begin = 0
+    for _ in range(expansion.blocks):
+        place = begin
+        for _ in range(expansion.fours):
+            of_bytes = [next(words) for _ in range(groups.slots)]
+            pair = [[(w & 0xFF00FF) - 0x800080, (w >> 8 & 0xFF00FF) - 0x800080] for w in of_bytes]
+            expected = pairs.four(groups, weights.astype(np.int8), form, bias, place, in_bytes=False)
+            assert (np.array(pair).reshape(-1) & 0xFFFFFFFF).tolist() == expected[0].tolist()
+            assert [next(words) for _ in expected[1]] == expected[1].tolist()
+            covered |= {*range(place, place + pairs.TOGETHER)}
+            place += next(words)
+        assert place == begin + filters
+        begin = (begin + next(words) + 2**31) % 2**32 - 2**31
+    assert next(words, None) is None and begin == 0
+    assert covered >= set(range(filters)) and (filters < pairs.TOGETHER or max(covered) < filters)
+
+
 @pytest.mark.parametrize("stepped", [False, True])
 @pytest.mark.parametrize("scale", [0.003, 2e-5])
+@pytest.mark.parametrize("exceptions", [0, 1, 3])
 @pytest.mark.parametrize("registers", [3, 4, 5])
-def test_constants_are_loaded_in_the_order_of_the_stream(stepped: bool, scale: float, registers: int) -> None:
+def test_constants_are_loaded_in_the_order_of_the_stream(
+    stepped: bool, scale: float, exceptions: int, registers: int
+) -> None:
     """No register is lost that is still to be used, and none is used that holds nothing."""
     scales = scale * np.linspace(1, 1.9, 7)
     ends = (-300 / scales).astype(np.int64), (300 / scales).astype(np.int64)
     form = prove_short_product(Requant.from_scales(scales), 0 if stepped else -128, (-128, 127), *ends)
     assert form is not None and (form.step is not None) == stepped
+    form = dataclasses.replace(form, exceptions=((form.most + 1, np.zeros(7, np.int64)),) * exceptions)
     free = tuple(f"r{index}" for index in range(1, registers + 1))
     stream = iter(range(finishing.constants(form, np.zeros(7, np.int64)).shape[1]))
     held: dict[str, int] = {}
@@ -110,7 +147,7 @@ def test_constants_are_loaded_in_the_order_of_the_stream(stepped: bool, scale: f
             assert list(step.registers) == sorted(step.registers) and not set(step.registers) & held.keys()
             held |= {register: next(stream) for register in step.registers}
             continue
-        if step.kind == "border":
+        if step.kind in ("border", "exception"):
             used += [held.pop(register) for register in step.registers[:2]]
         elif step.kind in ("part", "top"):
             factor, carry = step.registers

@@ -286,10 +286,11 @@ def assert_short_product(
 
     x = (acc + product.origin).astype(np.int32).astype(np.int64)
     x = np.minimum(np.maximum(x, 0), product.most)
+    for where, by in product.exceptions:
+        x = word(x + np.where(x == where, by, 0))
     carry: IntArray = product.addend
     if product.step is not None and product.border is not None:
-        for border, step in zip(product.border, product.step, strict=True):
-            carry = word(carry - np.where(x < border, step, 0))
+        carry = word(carry - np.where(x < product.border, product.step, 0))
     for part in product.parts[:0:-1]:
         carry = word(word(x * part) + carry) >> product.bits
     y = (word(word(x * product.parts[0]) + carry) >> 24) + product.lowest
@@ -338,14 +339,31 @@ def test_layers_of_any_depth_have_short_products(
 @pytest.mark.parametrize(
     ("factor", "low", "high"), [(0.0010597982909530401, -73_000, 87_000), (0.001055672881193459, -63_000, 95_000)]
 )
-def test_ties_to_even_have_short_products_in_parts(factor: float, low: int, high: int) -> None:
+def test_ties_to_even_have_short_products_with_exceptions(factor: float, low: int, high: int) -> None:
     """Where float32 makes ties of what is next to them, no single line stands for the rule."""
     requant = FloatRequant((factor, 0.0012345))
     ends = np.full(2, low), np.full(2, high)
     product = prove_short_product(requant, -128, INT8, *ends)
-    assert product is not None and product.step is not None
+    assert product is not None and product.exceptions
     assert_short_product(product, requant, -128, INT8, all_of(*ends))
     assert prove_high_product(requant, -128, INT8, *ends, scale=1, with_step=False) is None
+
+
+def test_steps_that_float32_moves_are_exceptions() -> None:
+    """Factors like those of layers: of a few hundred channels, some have no line."""
+    rng = np.random.default_rng(8)
+    factors = np.exp(rng.uniform(math.log(0.002), math.log(0.01), 300)).astype(np.float32)
+    requant = FloatRequant(tuple(factors.tolist()))
+    low, high = limits(300, -80_000, 80_000)
+    product = prove_short_product(requant, 3, INT8, low, high)
+    assert product is not None
+    moved = sum(np.count_nonzero(by) for _, by in product.exceptions)
+    assert 0 < moved < 60
+    acc = Staircases.of(requant, 3, INT8, low, high).thresholds
+    near = np.vstack([low, high, *((acc + offset).T for offset in (-2, -1, 0, 1))])
+    assert_short_product(product, requant, 3, INT8, np.clip(near, low, high))
+    without = dataclasses.replace(product, exceptions=())
+    assert not np.array_equal(without.apply(acc.T), product.apply(acc.T))
 
 
 def test_a_staircase_of_ties_has_no_short_product() -> None:

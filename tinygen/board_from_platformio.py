@@ -62,7 +62,7 @@ _AVR = "atmega"
 _BAUD = 115_200
 _LARGEST_STACK = 8_192
 _LEAST_STACK = 1_024
-_LEAST_SMALL_STACK = 384
+_LEAST_SMALL_STACK = 256
 """Of a processor with 8 bits, whose frames are small, and whose RAM is, too."""
 
 

@@ -27,6 +27,8 @@ class Estimate:
     """Bytes of constants."""
     scratch: int
     """Bytes of RAM while it runs."""
+    width: int = 1
+    """Instructions that the core issues in a cycle."""
 
     @property
     def flash(self) -> int:
@@ -39,7 +41,7 @@ class Estimate:
 
         Cycles are modelled without wait states: of two kernels with as many, that with fewer instructions fetches less.
         """
-        return float("inf") if self.instructions is None else self.instructions + (self.cycles or 0)
+        return float("inf") if self.instructions is None else self.instructions / self.width + (self.cycles or 0)
 
 
 def of_assembly(
@@ -60,7 +62,12 @@ def of_assembly(
         code=assembly.code_bytes(text, named),
         data=data,
         scratch=scratch,
+        width=_width(features),
     )
+
+
+def _width(features: frozenset[str]) -> int:
+    return 2 if DUAL_ISSUE in features else 1
 
 
 def _cycles(text: str, named: Mapping[str, int], table: Mapping[str, float], features: frozenset[str]) -> float:
@@ -81,7 +88,9 @@ _CYCLES_OF_C = 1.4
 """About how many cycles an instruction of such loops takes where assembly's are modelled."""
 
 
-def of_c(work: Work, data: int, scratch: int, table: Mapping[str, float]) -> Estimate:
+def of_c(
+    work: Work, data: int, scratch: int, table: Mapping[str, float], features: frozenset[str] = frozenset()
+) -> Estimate:
     """Of a function in C, whose code is not known before a compiler has seen it."""
     cycles = round(work.instructions * _CYCLES_OF_C) if work.instructions is not None and table else None
-    return Estimate(work.instructions, cycles, work.code, data, scratch)
+    return Estimate(work.instructions, cycles, work.code, data, scratch, _width(features))

@@ -32,6 +32,7 @@ from tinygen.streaming.text import stream_text
 from tinygen.usage_text import usage
 
 _HELPERS = (
+    "dot_vectors",
     "clamp",
     "int4",
     "high_mul",

@@ -36,8 +36,9 @@ class Interpreter:
         self._outputs = self._session.run(None, self._given)
 
     def tensor(self, index: int) -> Array:
-        """An output, counted behind the inputs."""
-        return np.asarray(self._outputs[index - len(self._names)])
+        """An output, counted behind the inputs; indices, which are int64 there, as int32."""
+        found = np.asarray(self._outputs[index - len(self._names)])
+        return found.astype(np.int32) if found.dtype == np.int64 else found
 
 
 if __name__ == "__main__":

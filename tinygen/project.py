@@ -36,13 +36,24 @@ RUNNER_FOOTPRINT = Footprint(flash_bytes=4864, ram_bytes=768)
 # The same with shorter frames, of 8-bit code.
 _SMALL_RUNNER_FOOTPRINT = Footprint(flash_bytes=7168, ram_bytes=608)
 
+# What the Arduino framework adds on AVR: its serial port and its clock, most of all.
+_SMALL_FRAMEWORK = Footprint(flash_bytes=1024, ram_bytes=144)
+
 _SMALL_FRAMES = 128
 """Bytes of payload, for boards with little RAM."""
 
 
 def runner_footprint(board: Board) -> Footprint:
-    """What the runner takes on a board. Raises BoardError for a core that is not known."""
-    return _SMALL_RUNNER_FOOTPRINT if load_core(board.core).architecture == AVR else RUNNER_FOOTPRINT
+    """What the runner takes on a board, with the framework where that is known: on AVR.
+
+    Raises BoardError for a core that is not known.
+    """
+    if load_core(board.core).architecture != AVR:
+        return RUNNER_FOOTPRINT
+    runner, framework = _SMALL_RUNNER_FOOTPRINT, _SMALL_FRAMEWORK
+    if board.framework is None:
+        return runner
+    return Footprint(runner.flash_bytes + framework.flash_bytes, runner.ram_bytes + framework.ram_bytes)
 
 
 def project_files(

@@ -56,7 +56,7 @@ def _line_buffers(group: RowStages, offsets: Mapping[str, int]) -> Iterator[Line
 
 def _estimate(group: RowStages, work: Work, data: int, scratch: int, core: Core) -> Estimate:
     """Of the parts, and of what calls them."""
-    glue = of_c(work, data, scratch, core.cost.cycles)
+    glue = of_c(work, data, scratch, core.cost.cycles, core.features)
     estimates = [glue, *(step.chosen.estimate for step in group.steps)]
     return Estimate(
         _sum(estimate.instructions for estimate in estimates),
@@ -64,6 +64,7 @@ def _estimate(group: RowStages, work: Work, data: int, scratch: int, core: Core)
         glue.code + flash_bytes(group.steps) - sum(step.chosen.estimate.data for step in group.steps),
         sum(estimate.data for estimate in estimates),
         scratch,
+        glue.width,
     )
 
 

@@ -114,7 +114,7 @@ def step_of(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) ->
     if not kernels:
         raise AssertionError(f"{node.name}: no kernel accepts this {node.op.name}; every operator needs a portable one")
     preferred = [kernel for kernel in kernels if kernel.name in goal.prefer][:1]
-    candidates = [_candidate(kernel, site, core) for kernel in preferred or worthwhile(kernels)]
+    candidates = [_candidate(kernel, site, core) for kernel in preferred or worthwhile(kernels, site)]
     best, *others = sorted(candidates, key=time_of)
     return Step(node, site, best, tuple(others))
 
@@ -153,9 +153,15 @@ def usable(site: Site, portable: bool = False) -> list[Kernel]:
     ]
 
 
-def worthwhile(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """Those that one chooses from: of the portable ones, which are in the order of preference, the first."""
-    return [kernel for kernel in kernels if not kernel.portable] + [k for k in kernels if k.portable][:1]
+def worthwhile(kernels: Sequence[Kernel], site: Site) -> list[Kernel]:
+    """Those that one chooses from: of the portable ones, which are in the order of preference, the first.
+
+    On Armv6-M, where C takes five times as long as assembly, flash alone is no reason for it.
+    """
+    special = [kernel for kernel in kernels if not kernel.portable]
+    if special and "thumb1" in site.features and site.objective == "size":
+        return special
+    return special + [kernel for kernel in kernels if kernel.portable][:1]
 
 
 def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
@@ -170,7 +176,7 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
     if not core.features >= _MEASURED_WITH:
         known = work.instructions if "thumb1" in core.features else None
         work = work._replace(instructions=None if known is None else _ON_THUMB1 * known)
-    return Candidate(kernel, body, estimate.of_c(work, data, scratch, core.cost.cycles), "")
+    return Candidate(kernel, body, estimate.of_c(work, data, scratch, core.cost.cycles, core.features), "")
 
 
 def time_of(candidate: Candidate) -> tuple[float, int]:

@@ -7,6 +7,7 @@ downloaded. The .tflite model is quantised by TensorFlow's own converter, the .o
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +25,15 @@ try:
     import onnxruntime
     import sklearn
     import tensorflow as tf
-    from onnx_export import to_onnx
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 except ImportError as error:
     raise SystemExit(
         f"Training needs TensorFlow, ONNX Runtime and scikit-learn ({error}): pip install 'tinygen[train]'"
     ) from error
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from onnx_export import to_onnx
 
 from tinygen import quantize
 
@@ -169,7 +172,7 @@ def quantise_onnx(model: Any, split: Split) -> tuple[bytes, float]:
     """Return the same network as int8 ONNX, and the share of held-out images that it labels correctly."""
     with TemporaryDirectory() as folder:
         source, out = Path(folder) / "digits_float.onnx", Path(folder) / "digits.onnx"
-        onnx.save(to_onnx(model), source)
+        onnx.save(to_onnx(model, "digits"), source)
         session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
         images = np.moveaxis(split.test_images, -1, 1)
         scores = np.concatenate([session.run(None, {"image": image[np.newaxis]})[0] for image in images])

@@ -101,11 +101,15 @@ def float_accuracy(model: Any, data: Part, scale: float) -> float:
     return float(np.mean(scores.argmax(axis=1) == data.labels))
 
 
+def with_ends(windows: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """After a window of both ends of the features' range: the input gets the front end's scale and zero point."""
+    ends = np.where(np.arange(windows[0].size).reshape(windows[0].shape) % 2, 127, -128).astype(np.int8)
+    return np.concatenate([ends[np.newaxis], windows])
+
+
 def quantise(model: Any, windows: npt.NDArray[np.int8], scale: float) -> bytes:
     """Convert to int8 throughout, inputs and outputs included. `windows` (count, frames, bands) show what to expect."""
-    # Both ends of the features' range, so that the input gets the front end's scale and zero point.
-    ends = np.where(np.arange(windows[0].size).reshape(windows[0].shape) % 2, 127, -128).astype(np.int8)
-    shown = real(np.concatenate([ends[np.newaxis], windows]), scale)
+    shown = real(with_ends(windows), scale)
 
     def representative_data() -> Iterator[list[npt.NDArray[np.float32]]]:
         for window in shown:

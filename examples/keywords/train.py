@@ -16,6 +16,7 @@ from typing import Any
 
 import features
 import hearing
+import keywords_onnx
 import measure
 import network
 import numpy as np
@@ -51,16 +52,21 @@ def main() -> None:
     tf.config.experimental.enable_op_determinism()
     rng = np.random.default_rng(SEED)
     model = network.train(parts["train"], parts["validation"], scale, EPOCHS, rng)
-    flatbuffer = network.quantise(model, middle(parts["train"])[:CALIBRATION_WINDOWS], scale)
+    shown = middle(parts["train"])[:CALIBRATION_WINDOWS]
+    flatbuffer = network.quantise(model, shown, scale)
+    for_onnx = keywords_onnx.quantise(model, shown, scale)
     with TemporaryDirectory() as made:
-        finish(model, flatbuffer, parts["test"], scale, Path(made), given.processes)
+        finish(model, flatbuffer, for_onnx, parts["test"], scale, Path(made), given.processes)
         shutil.copytree(made, given.out, dirs_exist_ok=True)
 
 
-def finish(model: Any, flatbuffer: bytes, test: features.Part, scale: float, out: Path, processes: int) -> None:
+def finish(
+    model: Any, flatbuffer: bytes, for_onnx: bytes, test: features.Part, scale: float, out: Path, processes: int
+) -> None:
     """Choose the detector, measure, and write all files to a folder."""
     file = out / "keywords.tflite"
     file.write_bytes(flatbuffer)
+    (out / "keywords.onnx").write_bytes(for_onnx)
     streamed = hearing.streamed(file)
     heard = measure.long_recordings(file, "validation", CHOOSING_MINUTES, processes)
     chosen = measure.choose(streamed, heard)
@@ -71,13 +77,16 @@ def finish(model: Any, flatbuffer: bytes, test: features.Part, scale: float, out
         "test_clips": len(test.labels),
         "float_accuracy": round(network.float_accuracy(model, test, scale), 4),
         "int8_accuracy": round(float(np.mean(found == test.labels)), 4),
+        "onnx_int8_accuracy": round(keywords_onnx.accuracy(for_onnx, middle(test), test.labels, scale), 4),
         "confusion": measure.confusion(found, test.labels),
         "detector": measure.long_figures(streamed, chosen, long),
         "takes_of_recordings": recordings.write(file, chosen, out / "recordings"),
         "training_clips": CLIPS["train"],
         "epochs": EPOCHS,
         "model_bytes": len(flatbuffer),
+        "onnx_model_bytes": len(for_onnx),
         "tensorflow": tf.__version__,
+        "onnxruntime": keywords_onnx.onnxruntime.__version__,
         "machine": platform.machine(),
     }
     text = json.dumps(figures, indent=1) + "\n"

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tinygen import costs, costs_riscv, dual_issue
+from tinygen.counting.vector_encodings import vector_name
 from tinygen.errors import ToolFailed
 from tinygen.platformio_storage import tool
 from tinygen.target import ARM, AVR, DUAL_ISSUE, RISCV, Core
@@ -17,7 +18,7 @@ from tinygen.target import ARM, AVR, DUAL_ISSUE, RISCV, Core
 # Without mnemonic: an instruction that this disassembler does not know, as CINC of Armv8.1-M before binutils 2.41.
 _FORMATS = {"elf32-littlearm": ARM, "elf32-littleriscv": RISCV, "elf32-avr": AVR}
 _FORMAT = re.compile(r"file format (\S+)$", re.MULTILINE)
-_LINE = re.compile(r"^ *([0-9a-f]+):\t(\S*)(?:[ \t]+([^@;<]*))?")
+_LINE = re.compile(r"^ *([0-9a-f]+):\t([0-9a-f]+(?: [0-9a-f]+)*) *\t(\S*)(?:[ \t]+([^@;<]*))?")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def modelled_cycles(code: Mapping[int, Instruction], core: Core) -> Mapping[int,
 
 def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
     """All instructions of an ELF file, by the toolchain on the PATH, or PlatformIO's. Raises ToolFailed."""
-    command = [tool(f"{toolchain}objdump"), "-d", "--no-show-raw-insn", str(elf)]
+    command = [tool(f"{toolchain}objdump"), "-d", str(elf)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
@@ -72,7 +73,10 @@ def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
         if match is None:
             previous = "" if not line or line.endswith(":") else previous  # another function begins
             continue
-        address, mnemonic, operands = match.groups(default="")
+        address, code, mnemonic, operands = match.groups(default="")
+        if architecture == ARM and len(halfwords := code.split()) == 2:
+            vector = vector_name(mnemonic, *(int(halfword, 16) for halfword in halfwords))
+            mnemonic, operands = (vector, "q0") if vector else (mnemonic, operands)
         found[int(address, 16)] = Instruction(mnemonic, operands.strip(), previous, architecture)
         previous = f"{mnemonic} {operands}".strip()
     return found

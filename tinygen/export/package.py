@@ -17,7 +17,7 @@ from tinygen.export.sample import SampleModel, sample_of, sample_values
 from tinygen.export.sources import FOLDER, Sources, sources_of
 from tinygen.manifest import Manifest
 from tinygen.resources import resource
-from tinygen.target import load_core
+from tinygen.target import FLASH_SPACE, Core, load_core
 
 
 def package_files(
@@ -60,7 +60,7 @@ def _values(
     kind_name: str, kind: Kind, facts: Facts, sources: Sources, samples: Sequence[SampleModel]
 ) -> Mapping[str, object]:
     models = [each.manifest for each in samples]
-    core = load_core(models[0].core).title
+    core = load_core(models[0].core)
     return {
         **sample_values(samples),
         "facts": facts,
@@ -69,8 +69,8 @@ def _values(
         "summary": summary(models),
         "names": " and ".join(model.name for model in models),
         "does": "; ".join(_does(model) for model in models),
-        "core_title": core,
-        "runs": _runs(sources),
+        "core_title": core.title,
+        "runs": _runs(sources, core),
         "has_assembly": sources.has_assembly,
         "compiled": sources.compiled,
         "headers": [each.header for each in samples],
@@ -86,8 +86,10 @@ def _values(
     }
 
 
-def _runs(sources: Sources) -> str:
+def _runs(sources: Sources, core: Core) -> str:
     """Where the package runs, in a sentence."""
+    if FLASH_SPACE in core.features:
+        return "It runs on AVR, where constants stay in flash, and on any core of 32 bits: all of it is portable C."
     if sources.core is None:
         return "It runs on any core of 32 bits: all of it is portable C99."
     return (

@@ -195,7 +195,10 @@ class _Reader:
             )
         dtype = _TYPES.get(tensor.data_type)
         if dtype is None:
-            raise self._invalid(f"{what} is of {type_name(tensor.data_type)}, which is not supported")
+            raise self._invalid(
+                f"{what} is of {type_name(tensor.data_type)}, which is not supported",
+                "Quantise weights to int8 or uint8: ONNX Runtime computes on other small types in float32.",
+            )
         if any(dim < 0 for dim in tensor.dims) or math.prod(tensor.dims) > _MOST_ELEMENTS:
             raise self._invalid(f"{what} has the shape {list(tensor.dims)}")
         if tensor.HasField("raw_data"):

@@ -21,7 +21,7 @@ from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.importers.onnx_scales import bounds_of, is_implied, moved_constant, quant_of, same_scales
+from tinygen.importers.onnx_scales import bounds_of, index_type, is_implied, moved_constant, quant_of, same_scales
 from tinygen.ir import Quant, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
@@ -32,12 +32,15 @@ FOLLOWING = frozenset(
     )
 )
 """Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
+_PASSED_BY = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+"""What ONNX Runtime takes QuantizeLinear through, towards the operator before, and fuses both."""
+_CUT = "Relu or Clip behind it cuts into the range of QuantizeLinear"
 _FUSED = ("AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
 _FUSED_ON_UINT8 = ("Conv", "MatMul")
 _PAIRS = ("Add", "Max", "Min", "Mul", "Sub")
 _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub", *SCALED.values())
+_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub", "Sum", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
@@ -102,7 +105,7 @@ class Matcher:
             if inner is None:
                 continue
             shape, dtype = self._graph.types[name]
-            if dtype == inner.dtype:
+            if index_type(dtype) == inner.dtype:
                 yield inner, None
             else:
                 outer = Tensor(name, shape, dtype)
@@ -296,7 +299,8 @@ class Matcher:
 
     def _result(self, name: str, node: RawNode) -> tuple[Tensor, tuple[float, float]]:
         """The tensor for a result of a node, and the bounds of Relu and Clip behind it."""
-        bounds, absorbed, last = UNBOUNDED, [], name
+        absorbed: list[str] = []
+        bounds, last = UNBOUNDED, name
         while (quantiser := self._quantiser(last)) is None:
             readers = self._readers.get(last, [])
             limits = (
@@ -304,9 +308,12 @@ class Matcher:
                 if len(readers) == 1 and last not in self._graph.outputs
                 else None
             )
+            if limits is None and (moved := self._moved_result(last, node, bounds)) is not None:
+                self._done.update(absorbed)
+                return moved, bounds
             if limits is None:
                 shape, dtype = self._graph.types[name]
-                self._values[name] = Tensor(name, shape, dtype)
+                self._values[name] = Tensor(name, shape, index_type(dtype))
                 return self._values[name], UNBOUNDED
             bounds = (min(max(bounds[0], limits[0]), limits[1]), min(max(bounds[1], limits[0]), limits[1]))
             last = readers[0].outputs[0]
@@ -319,10 +326,30 @@ class Matcher:
         if node.op in _NEVER_FUSED:
             return tensor, bounds
         if absorbed and not is_implied(bounds, quant):
-            self._note_float(name, "Relu or Clip behind it cuts into the range of QuantizeLinear")
+            self._note_float(name, _CUT)
         elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
             self._note_float(name, "several QuantizeLinear with constants of their own read it")
         return tensor, bounds
+
+    def _moved_result(self, name: str, node: RawNode, bounds: tuple[float, float]) -> Tensor | None:
+        """The tensor for a result of a node that is moved or compared before the QuantizeLinear that it has alone."""
+        readers = self._readers.get(name, [])
+        quantiser = self._quantiser_behind(readers[0]) if len(readers) == 1 else None
+        shape, _ = self._graph.types[name]
+        if quantiser is None or name in self._graph.outputs:
+            return None
+        dtype = self._graph.types[quantiser.outputs[0]].dtype
+        quant = quant_of(quantiser, self._graph.constants, dtype, len(shape))
+        if quant.scale.size > 1 or dtype not in (INT8, UINT8):
+            return None
+        is_fused = readers[0].op in _PASSED_BY and is_implied(bounds, quant)
+        if not is_fused and node.op in _FUSED:
+            is_cut = readers[0].op in _PASSED_BY
+            self._note_float(name, _CUT if is_cut else f"{readers[0].op} stands between it and QuantizeLinear")
+        tensor = Tensor(f"{name}~int8", shape, INT8, quant)
+        self._kinds[tensor.name] = self._kind_of(quantiser) if is_fused else FLOAT32
+        self._values[name] = tensor
+        return tensor
 
     def _note_float(self, name: str, reason: str) -> None:
         self._notes.append(

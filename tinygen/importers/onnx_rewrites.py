@@ -16,7 +16,7 @@ from tinygen.ir import Array, read_only
 
 def rewritten(graph: RawGraph) -> RawGraph:
     """The graph whose operators are those that ONNX Runtime runs."""
-    graph = _with_single_pairs(_with_biases(graph))
+    graph = _with_single_pairs(_with_biases(_with_real_bounds(graph)))
     return with_scaled_sums(graph, _readers(graph.nodes))
 
 
@@ -26,6 +26,23 @@ def _readers(nodes: Iterable[RawNode]) -> Mapping[str, list[RawNode]]:
         for name in dict.fromkeys(filter(None, node.inputs)):
             readers.setdefault(name, []).append(node)
     return readers
+
+
+def _with_real_bounds(graph: RawGraph) -> RawGraph:
+    """Bounds of Clip that are constants behind DequantizeLinear become real constants."""
+    readers, constants, nodes = _readers(graph.nodes), dict(graph.constants), []
+    for node in graph.nodes:
+        following = readers.get(node.outputs[0], []) if node.op == DEQUANTIZE else []
+        is_bound = bool(following) and all(
+            reader.op == "Clip" and reader.inputs[0] != node.outputs[0] for reader in following
+        )
+        quant = _range(node, constants) if is_bound and node.inputs[0] in constants else None
+        if quant is None or constants[node.inputs[0]].size != 1:
+            nodes.append(node)
+            continue
+        difference = int(constants[node.inputs[0]].reshape(-1)[0]) - quant[1]
+        constants[node.outputs[0]] = read_only(np.asarray(np.float32(difference) * quant[0]))
+    return dataclasses.replace(graph, nodes=tuple(nodes), constants=constants)
 
 
 def _with_biases(graph: RawGraph) -> RawGraph:

@@ -11,7 +11,7 @@ import numpy as np
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.ir import Array, Quant, Shape, Tensor, read_only
-from tinygen.ops.common import FLOAT32, UINT8
+from tinygen.ops.common import FLOAT32, INT32, INT64, UINT8
 
 _RENAMED = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 _BOUNDING = ("Relu", "Clip")
@@ -20,7 +20,10 @@ _BOUNDING = ("Relu", "Clip")
 def quant_of(node: RawNode, constants: Mapping[str, Array], dtype: np.dtype[np.generic], rank: int) -> Quant:
     """The scales of QuantizeLinear or DequantizeLinear, as int8 has them."""
     if node.attributes.get("block_size"):
-        raise Refused("its scales are for blocks of values, supported is one for each channel, or one for all")
+        raise Refused(
+            "its scales are for blocks of values, which ONNX Runtime multiplies in float32",
+            "quantise the weights with one scale for each channel, or one for all",
+        )
     scale = _scale_or_zero_point(node, constants, 1, "scale")
     if scale.dtype != FLOAT32 or not np.all(np.isfinite(scale) & (scale > 0)):
         raise Refused("its scale is no positive float32")
@@ -88,6 +91,11 @@ def moved_constant(node: RawNode, x: Tensor, shape: Shape) -> Tensor | None:
         return None
     moved = dataclasses.replace(x.quant, axis=axis)
     return dataclasses.replace(x, name=node.outputs[0], shape=data.shape, quant=moved, data=read_only(data))
+
+
+def index_type(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    """What holds values of a file: indices, which are int64 there, are int32 here."""
+    return INT32 if dtype == INT64 else dtype
 
 
 def same_scales(a: Quant, b: Quant) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tinygen.importers.onnx_file import read_onnx
 from tinygen.importers.onnx_graph import resolved
+from tinygen.importers.onnx_scales import index_type
 from tinygen.ir import Shape
 
 
@@ -34,7 +35,7 @@ def view(data: bytes, source: str) -> OnnxView:
     """The interface of a file. Raises InvalidModel, and UnsupportedModel where shapes are open."""
     graph = resolved(read_onnx(data, source), source, None)
     names = (*graph.inputs, *graph.outputs)
-    tensors = [OnnxTensor(str(graph.types[name].dtype), graph.types[name].shape) for name in names]
+    tensors = [OnnxTensor(str(index_type(graph.types[name].dtype)), graph.types[name].shape) for name in names]
     count = len(graph.inputs)
     outputs = {name: count + place for place, name in enumerate(graph.outputs)}
     places = tuple(range(count, len(names)))

@@ -117,6 +117,8 @@ def cases() -> tuple[Case, ...]:
         _case("wide", x=(1, 12, 71, 5), filters=5, kernel=(3, 3)),
         _case("rather_wide", x=(1, 9, 24, 7), filters=7, kernel=(3, 3), activation="RELU"),
         _case("wide_stride_2", x=(1, 13, 70, 4), filters=4, kernel=(3, 3), stride=(2, 2), padding="VALID"),
+        _case("six_columns", x=(1, 6, 6, 12), filters=12, kernel=(3, 3)),
+        _case("large_kernel", x=(1, 10, 11, 5), filters=5, kernel=(9, 9)),
         _case("many_channels", x=(1, 4, 3, 1400), filters=1400, kernel=(3, 3)),
         _case("one_channel", x=(1, 9, 8, 1), filters=8, kernel=(5, 4), stride=(2, 2)),
         _case("one_pixel", x=(1, 1, 1, 5), filters=5, kernel=(3, 3)),

@@ -39,6 +39,8 @@ class FloatMean(Increasing, RealScales):
     output_scale: float
     output_zero_point: int
     clamp: Clamp
+    in_turn: bool = False
+    """Whether values are added up one after the other, as ONNX Runtime does along the first dimensions."""
 
     @property
     def rounding(self) -> str:
@@ -61,7 +63,11 @@ class FloatMean(Increasing, RealScales):
         (x,) = inputs
         rows = np.asarray(self.reals()[np.moveaxis(x, 3, 1).astype(np.int64) + 128])
         rows = rows.reshape(x.shape[0] * x.shape[3], x.shape[1] * x.shape[2])
-        sums = np.array([_sum(row, _skipped(index * len(row), len(row))) for index, row in enumerate(rows)], np.float32)
+        if self.in_turn:
+            sums = np.cumsum(rows, axis=1, dtype=np.float32)[:, -1]
+        else:
+            found = [_sum(row, _skipped(index * len(row), len(row))) for index, row in enumerate(rows)]
+            sums = np.array(found, np.float32)
         mean = sums / np.float32(rows.shape[1])
         y = quantize(mean, self.output_scale, self.output_zero_point, *self.clamp)
         return (y.astype(x.dtype).reshape(x.shape[0], 1, 1, x.shape[3]),)
@@ -94,7 +100,8 @@ def _prepare(site: Site) -> Body:
         "batch": batch,
         "pixels": height * width,
         "channels": channels,
-        "has_skipped": height * width % LANES != 0 and batch * channels > 1,
+        "in_turn": op.in_turn,
+        "has_skipped": not op.in_turn and height * width % LANES != 0 and batch * channels > 1,
         "scale": float_literal(op.output_scale),
         "zero_point": op.output_zero_point,
         "low": op.clamp[0],
@@ -116,6 +123,9 @@ def cases() -> tuple[Case, ...]:
         _case("one_pixel", (1, 6, 1, 1), (2, 3)),
         _case("batch", (2, 3, 3, 5), (2, 3)),
         _case("rows", (3, 13), (1,)),
+        _case("frames", (1, 30, 7), (1,), keep=0),
+        _case("channels_last", (1, 5, 6, 11), (1, 2)),
+        _case("batch_away", (9, 4), (0,)),
         _case("one_dimension", (1, 4, 18), (2,), keep=0),
         _case("everything", (1, 3, 4, 5), (1, 2, 3)),
         _case("exact_ties", (1, 40, 2, 2), (2, 3), scale=0.5, output_scale=0.5),

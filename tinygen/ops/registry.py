@@ -61,6 +61,7 @@ FAMILIES = (
 SPECIALISED: tuple[str, ...] = (
     "armv6m.add",
     "armv6m.depthwise",
+    "armv6m.mul",
     "armv6m.packed",
     "armv6m.winograd",
     "armv7em.add",
@@ -80,11 +81,14 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.vector",
     "armv7em.winograd",
     "armv81m.add",
+    "armv81m.columns",
     "armv81m.depthwise",
     "armv81m.pointwise",
+    "armv81m.pools",
     "armv81m.single_row",
     "armv81m.stationary",
     "armv81m.windows",
+    "rv32v.dot",
 )
 """The modules of `tinygen.kernels` that list kernels for particular cores in KERNELS: "armv7em.pointwise"."""
 

@@ -126,7 +126,9 @@ def _is_paired(weights: Tensor) -> bool:
 
 def _is_channelwise(graph: Graph, node: Node) -> bool:
     """Whether channels of the output are made of those of the same number, and all inputs have as many."""
-    inputs, (y,) = graph.input_tensors(node), graph.output_tensors(node)
+    inputs, (y, *others) = graph.input_tensors(node), graph.output_tensors(node)
+    if others:
+        return False
     if isinstance(node.op, DepthwiseConv2D):
         return inputs[0].shape[-1] == y.shape[-1]
     return isinstance(node.op, _ALIKE) and all(x.data is None and x.shape[-1:] == y.shape[-1:] for x in inputs)

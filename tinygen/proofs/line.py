@@ -6,7 +6,6 @@ value * 2**shift - acc * gain wherever the output must have reached the value, b
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -82,14 +81,6 @@ class Marks:
             self.missed_counts & ((self.missed < 0) == negative),
         )
 
-    def within(self, low: IntArray, high: IntArray) -> Marks:
-        """What must be reached below high, and missed from low on, both (channels,)."""
-        return replace(
-            self,
-            reached_counts=self.reached_counts & (self.reached < high[:, None]),
-            missed_counts=self.missed_counts & (self.missed >= low[:, None]),
-        )
-
     @property
     def nearest(self) -> tuple[IntArray, IntArray]:
         """(channels,) the negative accumulator next to zero and the first from zero on; far off where none is."""
@@ -106,6 +97,20 @@ class Marks:
         least, at_least = _extreme(self.reached, self.reached_values, self.reached_counts, gain, shift, largest=True)
         most, at_most = _extreme(self.missed, self.missed_values, self.missed_counts, gain, shift, largest=False)
         return Window(np.maximum(least, -_FAR), np.minimum(most - 1, _FAR), at_least - at_most)
+
+    def tightest(self, gain: IntArray, shift: int) -> tuple[IntArray, IntArray]:
+        """The reached and the missed accumulator (channels,) that leave the window no more room."""
+        least = _extreme(self.reached, self.reached_values, self.reached_counts, gain, shift, largest=True)
+        most = _extreme(self.missed, self.missed_values, self.missed_counts, gain, shift, largest=False)
+        return least[1], most[1]
+
+    def without(self, reached: int | None = None, missed: int | None = None) -> Marks:
+        """Without what is asked at one of these accumulators."""
+        return replace(
+            self,
+            reached_counts=self.reached_counts & (reached is None or self.reached != reached),
+            missed_counts=self.missed_counts & (missed is None or self.missed != missed),
+        )
 
 
 def _extreme(
@@ -128,16 +133,6 @@ def _extreme(
 def sides_of(marks: Marks, stepped: bool) -> tuple[Marks, ...]:
     """A line for all accumulators, or one for those from zero on and one for the negative ones."""
     return (marks.on_side(negative=False), marks.on_side(negative=True)) if stepped else (marks,)
-
-
-def parts_of(marks: Marks, borders: IntArray) -> tuple[Marks, ...]:
-    """One line for the accumulators from each border on, (n, channels), from the top down, and one for the rest.
-
-    No line may lie above one before it, nor below one after it, so that the whole keeps the order.
-    """
-    ends = np.full(borders.shape[1:], _FAR)
-    edges = [ends, *borders, -ends]
-    return tuple(marks.within(low, high) for high, low in itertools.pairwise(edges))
 
 
 def possible_gains(

@@ -43,7 +43,7 @@ _WITH_MUL = (
     "QuantizeLinear; else take DequantizeLinear, MatMul or Conv, and QuantizeLinear"
 )
 INSTEAD: Mapping[str, str] = {
-    "ArgMax": "take the index of the largest element behind the model: its outputs are in order",
+    "BatchNormalization": "make it part of the convolution before, and quantise then: tinygen quantize does both",
     "ConvInteger": _WITH_MUL,
     "GRU": _UNROLLED,
     "InstanceNormalization": "its statistics depend on the input: train with BatchNormalization instead, which becomes "

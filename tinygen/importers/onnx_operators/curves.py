@@ -19,6 +19,7 @@ from tinygen.importers.onnx_call import (
     to_nhwc,
 )
 from tinygen.importers.onnx_curves import CURVE
+from tinygen.importers.onnx_file import shortened
 from tinygen.ir import Tensor
 from tinygen.ops.common import FLOAT32, Clamp, full_range
 from tinygen.ops.curve import CODES, ChannelCurves, Curve
@@ -49,14 +50,11 @@ def _relu(call: Call) -> Converted:
 
 def _clip(call: Call) -> Converted:
     low, high = (
-        np.float32(given.data.reshape(-1)[0])
-        if (given := call.optional(index)) is not None and given.data is not None
-        else np.float32(call.attribute(name, default))
+        np.float32(call.attribute(name, default))
+        if (given := call.optional(index)) is None
+        else _real(given, "bound").reshape(-1)[0]
         for index, name, default in ((1, "min", -np.inf), (2, "max", np.inf))
     )
-    for index in (1, 2):
-        if call.optional(index) is not None:
-            call.constant(index, "bound")
     return _curve(call, lambda x: np.minimum(np.maximum(x, low), high))
 
 
@@ -86,7 +84,7 @@ def _hard_swish(call: Call) -> Converted:
 def _prelu(call: Call) -> Converted | Sequence[Converted]:
     """Slopes for all, or one for each channel (c, 1, ..., 1)."""
     x, y = call.input(0, "input"), call.output
-    slopes = _real(call.input(1, "slope"), call)
+    slopes = _real(call.input(1, "slope"), "slope")
     if slopes.size == 1:
         return _curve(call, lambda values: float32.leaky_relu(values, float(slopes.reshape(-1)[0])))
     rank = len(x.shape)
@@ -102,13 +100,13 @@ def _prelu(call: Call) -> Converted | Sequence[Converted]:
     return [*before, Converted(ChannelCurves(call.op), operands, (result,)), *after]
 
 
-def _real(tensor: Tensor, call: Call) -> FloatArray:
+def _real(tensor: Tensor, role: str) -> FloatArray:
     """The real values of a constant."""
     if tensor.data is None:
-        raise Refused(f"its slope {tensor.name!r} is computed at run time, supported is a constant")
+        raise Refused(f"its {role} {shortened(tensor.name)!r} is computed at run time, supported is a constant")
     if tensor.dtype == FLOAT32:
         return np.asarray(tensor.data, np.float32)
-    scale, zero_point = scale_and_zero_point(tensor, "slope")
+    scale, zero_point = scale_and_zero_point(tensor, role)
     return dequantize(tensor.data.astype(np.int64), float(scale), zero_point)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from tinygen.fixedpoint import FloatRequant
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, codes_offset, scale_and_zero_point
@@ -25,12 +27,35 @@ def _operands(call: Call) -> tuple[Tensor, Tensor]:
 
 def _pair(call: Call) -> Converted:
     """In float32, as ONNX Runtime does between DequantizeLinear and QuantizeLinear."""
-    a, b = _operands(call)
+    return _in_float(call, call.op, *_operands(call), call.output)
+
+
+def _in_float(call: Call, op: str, a: Tensor, b: Tensor, y: Tensor) -> Converted:
     a_scale, a_zero = scale_and_zero_point(a, "first input")
     b_scale, b_zero = scale_and_zero_point(b, "second input")
-    y_scale, y_zero = scale_and_zero_point(call.output, "output")
-    op = FloatPair(call.op, float(a_scale), a_zero, float(b_scale), b_zero, float(y_scale), y_zero, clamp(call))
-    return Converted(op, (a, b))
+    y_scale, y_zero = scale_and_zero_point(y, "output")
+    pair = FloatPair(op, float(a_scale), a_zero, float(b_scale), b_zero, float(y_scale), y_zero, clamp(call))
+    return Converted(pair, (a, b), (y,))
+
+
+def _sum(call: Call) -> Converted:
+    """Of two, as Add that is not fused."""
+    return _in_float(call, "Add", *_operands(call), call.output)
+
+
+def _extremum(call: Call) -> Sequence[Converted]:
+    """Pair by pair: QuantizeLinear keeps the order, so that it may come after each."""
+    y = call.output
+    inputs = [call.input(index, f"input {index}") for index in range(len(call.inputs))]
+    if len(inputs) < 2:
+        raise Refused("it has one input", "leave it out")
+    found, parts = inputs[0], []
+    for index, x in enumerate(inputs[1:], 2):
+        shape = np.broadcast_shapes(found.shape, x.shape)
+        extreme = y if index == len(inputs) else Tensor(f"{y.name}~of {index}", shape, y.dtype, y.quant)
+        parts.append(_in_float(call, call.op, found, x, extreme))
+        found = extreme
+    return parts
 
 
 def _add(call: Call) -> Converted:
@@ -94,8 +119,9 @@ def _concat(call: Call) -> Sequence[Converted]:
 CONVERTERS: Mapping[str, Converter] = {
     "Add": _add,
     "Concat": _concat,
-    "Max": _pair,
-    "Min": _pair,
+    "Max": _extremum,
+    "Min": _extremum,
     "Mul": _mul,
     "Sub": _pair,
+    "Sum": _sum,
 }

@@ -22,6 +22,7 @@ from tinygen.importers.onnx_call import (
 )
 from tinygen.importers.onnx_operators.weights import expect_finite
 from tinygen.importers.onnx_operators.windows import window
+from tinygen.ir import Tensor
 from tinygen.ops.common import full_range
 from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.pool_2d import MaxPool2D
@@ -52,11 +53,13 @@ def _pooled(call: Call, steps: Window) -> Sequence[Converted]:
 
 
 def _average_pool(call: Call) -> Sequence[Converted]:
-    """By ONNX Runtime's QLinearAveragePool."""
+    """By ONNX Runtime's QLinearAveragePool, for which a window of the whole image is GlobalAveragePool."""
     x, y = call.input(0, "input"), call.output
     scale, zero_point = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
     steps = window(call, x, call.attribute("kernel_shape"))
+    if _takes_all(steps, x) and clamp(call) == full_range(y.dtype):
+        return _global_average_pool(call)
     counts_border = bool(call.attribute("count_include_pad", 0))
     if counts_border and call.attribute("ceil_mode", 0):
         raise Refused("it has both count_include_pad and ceil_mode, which runtimes do not agree on")
@@ -73,6 +76,13 @@ def _average_pool(call: Call) -> Sequence[Converted]:
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
     return [*before, Converted(op, (image,), (result,)), *after]
+
+
+def _takes_all(steps: Window, x: Tensor) -> bool:
+    """Whether one window is the whole image, without a border."""
+    rows, columns = steps.rows, steps.columns
+    is_padded = any((rows.before, rows.after, columns.before, columns.after))
+    return not is_padded and (1, rows.taps, columns.taps)[-len(spatial(x)) :] == spatial(x)
 
 
 def _global_average_pool(call: Call) -> Sequence[Converted]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from tinygen.access import Spacing, evenly, spacing
 from tinygen.fixedpoint import INT32_MAX
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv6m import finishing
+from tinygen.kernels.armv6m.operands import Operands, overlaps
 from tinygen.ops.add import Add, Sub
-from tinygen.ops.common import INT8
 from tinygen.ops.float_add import FloatAdd
 from tinygen.ops.float_pair import FloatPair
 from tinygen.ops.proved_pairs import plane_of_pairs
@@ -23,8 +20,6 @@ _CLAMPED = 4
 
 def _proved(site: Site) -> WordProducts | None:
     """With room for sums less the lowest output."""
-    if any(tensor.dtype != INT8 for tensor in (*site.inputs, *site.outputs)):
-        return None
     found = plane_of_pairs(site.op, *site.inputs)
     if found is None or 128 * sum(map(abs, found.factors)) + abs(_offset(found)) > INT32_MAX:
         return None
@@ -36,26 +31,21 @@ def _offset(proved: WordProducts) -> int:
 
 
 def _accepts(site: Site) -> bool:
-    a, b = site.inputs
-    return a.shape == b.shape and _proved(site) is not None
+    return Operands.of(site) is not None and _proved(site) is not None
 
 
 def _prepare(site: Site) -> Body:
-    proved = _proved(site)
-    assert proved is not None
-    elements = site.outputs[0].elements
+    proved, operands = _proved(site), Operands.of(site)
+    assert proved is not None and operands is not None
+    factors = proved.factors[::-1] if operands.swapped else proved.factors
+    runs = operands.runs
     return Body(
-        {"bits": proved.fraction_bits, "low": proved.low, "high": proved.high},
-        {"data": finishing.words(np.array([*proved.factors, _offset(proved), elements]))},
-        variant=f"{proved.fraction_bits}_bits",
+        {**operands.values, "bits": proved.fraction_bits, "low": proved.low, "high": proved.high},
+        {"data": finishing.words(np.array([*factors, _offset(proved), operands.length, runs["elements"]]))},
+        variant=f"{proved.fraction_bits}_bits{'_by_row' if operands.rows > 1 else ''}",
         proof=proved.describe(),
-        runs={"elements": elements, "clamped": elements // _CLAMPED},
+        runs={**runs, "clamped": runs["elements"] // _CLAMPED},
     )
-
-
-def _overlaps(site: Site) -> Mapping[int, Spacing]:
-    order = evenly(site.outputs[0].elements, 1, 1)
-    return {index: spacing(order) for index, tensor in enumerate(site.inputs) if tensor.data is None}
 
 
 KERNELS = tuple(
@@ -66,7 +56,7 @@ KERNELS = tuple(
         parameters=("a", "b"),
         requires=finishing.FEATURES,
         accepts=_accepts,
-        overlaps=_overlaps,
+        overlaps=overlaps,
         assembly=True,
     )
     for op in (Add, Sub, FloatAdd, FloatPair)

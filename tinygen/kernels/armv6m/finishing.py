@@ -8,7 +8,7 @@ are used. `templates/armv6m/finish.j2` prints `Finish.steps` by the macro `outpu
     the pointer: a low register at the constants of the channel, in the end at those of the next one
     free: low registers in ascending order, three or more; lost. With five of them, a form without a step loads all of
         its constants at once
-    flags: lost; labels 91 to 93 are taken
+    flags: lost; labels 91 to 94 are taken
 """
 
 from __future__ import annotations
@@ -41,18 +41,19 @@ def words(values: IntArray) -> npt.NDArray[np.uint32]:
 def constants(form: ShortProduct, bias: IntArray) -> npt.NDArray[np.uint32]:
     """(channels, n): what the instructions load for each channel; `bias` (channels,) is what sums lack.
 
-    O plus bias, X, C, for each step Z and S, M[n] to M[0].
+    O plus bias, X, E and D of each exception, in the form with a step Z and S, C, M[n] to M[0].
     """
-    steps = [] if form.border is None or form.step is None else zip(form.border, form.step, strict=True)
-    borders = [values for pair in steps for values in pair]
-    return words(np.stack([form.origin + bias, form.most, form.addend, *borders, *reversed(form.parts)], axis=1))
+    step = [] if form.border is None or form.step is None else [form.border, form.step]
+    moved = [constant for exception in form.exceptions for constant in exception]
+    return words(np.stack([form.origin + bias, form.most, *moved, *step, form.addend, *reversed(form.parts)], axis=1))
 
 
 @dataclass(frozen=True)
 class Step:
     """One or a few instructions; `registers` besides that of the sum.
 
-    "load" of these from the pointer; "origin" to add; "clamp" to zero and this; "border" of Z, S and C; "part", a
+    "load" of these from the pointer; "origin" to add; "clamp" to zero and this; "exception", what is moved and by how
+    much; "border" of Z, S and C; "part", a
     product that takes the place of the factor, with the carry that is added to it; "top", the last factor and carry.
     """
 
@@ -85,20 +86,22 @@ class Finish:
     @property
     def steps(self) -> list[Step]:
         """In their order; constants are loaded when one is needed, as many as there are free registers."""
-        borders = 0 if self.form.step is None else len(self.form.step)
-        return list(_steps(borders, len(self.form.parts) - 1, self.free))
+        form = self.form
+        return list(_steps(form.step is not None, len(form.exceptions), len(form.parts) - 1, self.free))
 
 
-def _steps(borders: int, parts: int, free: Sequence[str]) -> Iterator[Step]:
-    waiting = ["origin", "most", "carry", *["border", "step"] * borders, *["part"] * parts, "top"]
+def _steps(stepped: bool, exceptions: int, parts: int, free: Sequence[str]) -> Iterator[Step]:
+    waiting = 2 + 2 * exceptions + (2 if stepped else 0) + 1 + parts + 1
     unused = list(free)
     held: list[str] = []
 
     def needed(count: int) -> Iterator[Step]:
         """The next constants are in the first of the registers that are held."""
         if len(held) < count:
-            names = unused[: len(waiting)]
-            del waiting[: len(names)], unused[: len(names)]
+            nonlocal waiting
+            names = unused[:waiting]
+            waiting -= len(names)
+            del unused[: len(names)]
             held.extend(names)
             yield Step("load", tuple(names))
 
@@ -115,15 +118,18 @@ def _steps(borders: int, parts: int, free: Sequence[str]) -> Iterator[Step]:
     yield from needed(1)
     yield Step("clamp", (most := taken(),))
     freed(most)
+    for _ in range(exceptions):
+        yield from needed(2)
+        where, by = taken(), taken()
+        yield Step("exception", (where, by))
+        freed(where, by)
+    if stepped:
+        yield from needed(3)
+        border, step = taken(), taken()
+        yield Step("border", (border, step, held[0]))
+        freed(border, step)
     yield from needed(1)
     carry = taken()
-    for _ in range(borders):
-        yield from needed(1)
-        border = taken()
-        yield from needed(1)
-        step = taken()
-        yield Step("border", (border, step, carry))
-        freed(border, step)
     for _ in range(parts):
         yield from needed(1)
         yield Step("part", (factor := taken(), carry))

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from tinygen.access import Spacing, spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv6m import finishing, grouping, pairs
+from tinygen.kernels.armv6m.expansion import Expansion
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.kernels.armv6m.pairs import Pairs
 from tinygen.kernels.armv6m.windows import Windows, flat_weights
@@ -30,8 +31,8 @@ from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 
-GATHERED = 4
-"""Values in a turn of the loop that gathers them."""
+_GATHERED = (4, 8, 16)
+"""Values in a turn of the loop that gathers them, which can be."""
 _FARTHEST_OFFSET = 0xFFFF
 
 
@@ -55,6 +56,8 @@ class Variant:
     in_loop: int | None
     """Instructions of a turn, at most; None: all are written out."""
     in_bytes: bool = False
+    expanded: bool = False
+    """Whether weights are bytes until some of them are expanded in the scratch memory."""
 
     def groups(self, site: Site) -> Groups:
         """Of the layer's weights."""
@@ -65,6 +68,7 @@ class Variant:
 
 
 _WRITTEN_OUT, _IN_LOOPS, _COMPACT, _BYTES = Variant(None), Variant(500), Variant(105), Variant(105, in_bytes=True)
+_EXPANDED = Variant(300, expanded=True)
 
 
 def accepts(site: Site) -> bool:
@@ -90,18 +94,48 @@ def _accepts_in_bytes(site: Site) -> bool:
     return site.objective == "size" and accepts(site)
 
 
-def _gathered(groups: Groups) -> int:
-    """Bytes of the values' words, of whole turns of the loop."""
-    return 4 * GATHERED * -(-groups.slots // GATHERED)
+@dataclass(frozen=True)
+class Gather:
+    """The loop that gathers values, `at_once` in a turn."""
+
+    at_once: int
+    turns: int
+
+    @staticmethod
+    def of(slots: int) -> Gather:
+        """The cheapest."""
+        loops = [Gather(at_once, -(-slots // at_once)) for at_once in _GATHERED]
+        return min(loops, key=lambda loop: loop.turns * (9 * loop.at_once // 4 + 3))
+
+    @property
+    def bytes(self) -> int:
+        """Of all words, of whole turns."""
+        return 4 * self.at_once * self.turns
+
+
+def _accepts_expanded(site: Site) -> bool:
+    """Also: windows among which the expansion is shared, and filters enough for it."""
+    return len(flat_weights(site)) >= pairs.TOGETHER and accepts(site) and Windows.of(site).count > 1
+
+
+def _expansion(variant: Variant, site: Site) -> Expansion | None:
+    form = finishing.proved(site)
+    assert form is not None
+    filters = len(flat_weights(site))
+    constants = finishing.constants(form, np.zeros(filters, np.int64)).shape[1]
+    return Expansion(filters, variant.groups(site).slots, constants) if variant.expanded else None
 
 
 def _scratch(variant: Variant, site: Site) -> int:
-    strip = Windows.of(site).strip
-    return _gathered(variant.groups(site)) + (strip.bytes if strip else 0)
+    strip, expansion = Windows.of(site).strip, _expansion(variant, site)
+    gathered = Gather.of(variant.groups(site).slots).bytes + (strip.bytes if strip else 0)
+    return gathered + (expansion.bytes if expansion else 0)
 
 
-def _overlaps(site: Site) -> Mapping[int, Spacing]:
-    return {0: spacing(Windows.of(site).order)}
+def _overlaps(variant: Variant, site: Site) -> Mapping[int, Spacing]:
+    """None where all windows are needed again for the next filters."""
+    expansion = _expansion(variant, site)
+    return {} if expansion and expansion.blocks > 1 else {0: spacing(Windows.of(site).order)}
 
 
 def _prepare(variant: Variant, site: Site) -> Body:
@@ -110,7 +144,9 @@ def _prepare(variant: Variant, site: Site) -> Body:
     weights = flat_weights(site)
     filters, depth = weights.shape
     names = ["x", "data", "row", "gathered"]
+    gather, expansion = Gather.of(groups.slots), _expansion(variant, site)
     names += ["mask", "half"] if variant.in_bytes else []
+    names += ["image_start", "y", "source", "stream", "stream_end", "blocks"] if expansion else []
     names += ["row_end"] if groups.turns > 1 else []
     names += ["end"] if windows.columns > 1 else []
     names += ["lines"] if windows.lines > 1 else []
@@ -121,29 +157,29 @@ def _prepare(variant: Variant, site: Site) -> Body:
         "depth": depth,
         "filters": filters,
         "pairs": Pairs.of(groups, form, filters, variant.in_bytes),
-        "gathered": _gathered(groups),
-        "gather_turns": _gathered(groups) // (4 * GATHERED),
-        "at_once": GATHERED,
+        "expansion": expansion,
+        "stream_at": gather.bytes + (windows.strip.bytes if windows.strip else 0),
+        "gather": gather,
         "frame": Frame.of(names),
     }
-    data = _stream(site, windows, groups, variant.in_bytes)
+    data = _stream(site, windows, groups, variant)
     return Body(values, {"data": data}, variant=f"{depth}x{filters}_{windows.count}", proof=form.describe())
 
 
-def _stream(site: Site, windows: Windows, groups: Groups, in_bytes: bool) -> npt.NDArray[np.uint32]:
+def _stream(site: Site, windows: Windows, groups: Groups, variant: Variant) -> npt.NDArray[np.uint32]:
     op: Weighted = site.op
     weights, bias = (tensor.data for tensor in site.inputs[1:])
-    form = finishing.proved(site)
+    form, expansion = finishing.proved(site), _expansion(variant, site)
     assert weights is not None and bias is not None and form is not None
-    table = np.zeros(_gathered(groups) // 4, "<u2")
+    table = np.zeros(Gather.of(groups.slots).bytes // 4, "<u2")
     order = np.array(groups.order)
     table[: groups.slots] = np.where(order >= 0, windows.offsets[order], 0)
-    return np.concatenate(
-        [
-            table.view("<u4").astype(np.uint32),
-            pairs.stream(groups, flat_weights(site), form, op.folded_bias(weights, bias), in_bytes),
-        ]
-    )
+    rows, lacking = flat_weights(site), op.folded_bias(weights, bias)
+    if expansion:
+        filters = expansion.stream(groups, rows, form, lacking)
+    else:
+        filters = pairs.stream(groups, rows, form, lacking, variant.in_bytes)
+    return np.concatenate([table.view("<u4").astype(np.uint32), filters])
 
 
 def _kernel(name: str, op: type[Weighted], variant: Variant, accepts: Callable[[Site], bool] = accepts) -> Kernel:
@@ -155,7 +191,7 @@ def _kernel(name: str, op: type[Weighted], variant: Variant, accepts: Callable[[
         body,
         requires=finishing.FEATURES,
         accepts=accepts,
-        overlaps=_overlaps,
+        overlaps=partial(_overlaps, variant),
         assembly=True,
         scratch=memory,
     )
@@ -165,6 +201,7 @@ KERNELS = (
     _kernel("conv_2d.packed_pairs", Conv2D, _WRITTEN_OUT, _accepts_written_out),
     _kernel("conv_2d.packed_pairs_looped", Conv2D, _IN_LOOPS),
     _kernel("conv_2d.packed_pairs_compact", Conv2D, _COMPACT),
+    _kernel("conv_2d.packed_expanded", Conv2D, _EXPANDED, _accepts_expanded),
     _kernel("conv_2d.packed_bytes", Conv2D, _BYTES, _accepts_in_bytes),
     _kernel("fully_connected.packed_pairs", FullyConnected, _IN_LOOPS),
     _kernel("fully_connected.packed_pairs_compact", FullyConnected, _COMPACT),

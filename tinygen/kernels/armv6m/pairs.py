@@ -119,20 +119,25 @@ def stream(
     groups: Groups, weights: Array, form: ShortProduct, bias: IntArray, in_bytes: bool
 ) -> npt.NDArray[np.uint32]:
     """For weights (filters, values) in their own order, and what the sums of their products lack, (filters,)."""
-    constants = finishing.constants(form, bias)
-    ordered = groups.weights(weights)
-    filters = len(weights)
-    firsts = _firsts(filters)
+    firsts = _firsts(len(weights))
     parts: list[npt.NDArray[np.uint32]] = []
     for first, following in zip(firsts, [*firsts[1:], firsts[-1]], strict=True):
-        four = np.zeros((TOGETHER, groups.slots), np.int64)
-        four[: min(filters, TOGETHER)] = ordered[first : first + TOGETHER]
-        words = four[0::2] + (four[1::2] << 16)
-        if in_bytes:
-            words = words[:1] + (words[1:] << 8) + _BYTES
-        parts += [finishing.words(words).T.reshape(-1), constants[first : first + TOGETHER].reshape(-1)]
+        parts += four(groups, weights, form, bias, first, in_bytes)
         parts.append(np.array([following - first] if len(firsts) > 1 else [], np.uint32))
     return np.concatenate(parts)
+
+
+def four(
+    groups: Groups, weights: Array, form: ShortProduct, bias: IntArray, first: int, in_bytes: bool
+) -> list[npt.NDArray[np.uint32]]:
+    """Of four filters from the first one on: words of weights, and constants."""
+    chosen = slice(first, first + TOGETHER)
+    taken = np.zeros((TOGETHER, groups.slots), np.int64)
+    taken[: min(len(weights), TOGETHER)] = groups.weights(weights[chosen])
+    words = taken[0::2] + (taken[1::2] << 16)
+    if in_bytes:
+        words = words[:1] + (words[1:] << 8) + _BYTES
+    return [finishing.words(words).T.reshape(-1), finishing.constants(form, bias)[chosen].reshape(-1)]
 
 
 def _firsts(filters: int) -> list[int]:

@@ -146,15 +146,17 @@ class Shape:
         tiles = self.tile_rows * self.tile_columns
         first, last = self.left, max(_TILE * (self.tile_columns - 1) + 4 - self.left - self.width, 0)
         outside = self.tile_rows * (first + last) * self.blocks
+        # What neighbours have in common is kept where all channels of it are.
+        columns = self.tile_rows * (2 + 2 * self.tile_columns) if self.blocks == 1 else 4 * tiles * self.blocks
         return {
             "border_words": self.border // 4,
             "tile_rows": self.tile_rows,
             "tiles": tiles,
             "blocks": tiles * self.blocks,
-            "columns": 4 * tiles * self.blocks,
+            "columns": columns,
             "outside": outside,
-            "inside": 4 * tiles * self.blocks - outside,
-            "column_channels": 4 * tiles * self.channels,
+            "inside": columns - outside,
+            "column_channels": columns * self.at_once,
             "channels": tiles * self.channels,
             "quads": tiles * len(self.quads),
             "points": tiles * len(self.quads) * _POINTS,

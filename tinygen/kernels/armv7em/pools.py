@@ -58,7 +58,7 @@ class Pool(NamedTuple):
         return Walk.of(self.window, self.height, self.width, self.channels)
 
 
-def _pool(site: Site) -> Pool | None:
+def pool_of(site: Site) -> Pool | None:
     """The layer as a pool of one image, None if it is not one. A mean over the pixels of a batch is a row of pools."""
     shape: Shape = site.inputs[0].shape
     if any(tensor.dtype != INT8 for tensor in (site.inputs[0], *site.outputs)):
@@ -76,6 +76,15 @@ def _pool(site: Site) -> Pool | None:
     taps = trips[kinds.index("r")]
     channels = trips[-1] if kinds.endswith("k") else 1
     return Pool(Window(Axis(1, 1), Axis(taps, taps)), rows, taps, channels)
+
+
+class Means(NamedTuple):
+    """Sums (n,) of int8 values, the outputs (n,) for them, what these lie within, and how much a sum raises them."""
+
+    sums: IntArray
+    expected: IntArray
+    clamp: Clamp
+    gain: float
 
 
 @dataclass(frozen=True)
@@ -96,21 +105,26 @@ class Line:
         return self.products.offset - (self.products.low << FRACTION_BITS)
 
 
-@lru_cache(maxsize=1024)
-def _line(op: AveragePool2D | FloatAveragePool | Mean | Sum, taps: int) -> Line | None:
-    """Proved for every sum of so many int8 values."""
+def means_of(op: AveragePool2D | FloatAveragePool | Mean | Sum, taps: int) -> Means | None:
+    """For every sum of so many int8 values; None where that is not known."""
     low, high = full_range(INT8)
     sums = np.arange(low * taps, high * taps + 1)
     if isinstance(op, FloatAveragePool):
         means = op.of_sums(sums - taps * op.zero_point, taps)
-        if means is None:
-            return None
-        expected, clamp, gain = means, op.clamp, op.gain(taps)
-    else:
-        by_op = _division(op, taps, sums) if isinstance(op, AveragePool2D) else _rescaling(op, taps, sums)
-        expected, clamp, gain = by_op
+        return None if means is None else Means(sums, means, op.clamp, op.gain(taps))
+    by_op = _division(op, taps, sums) if isinstance(op, AveragePool2D) else _rescaling(op, taps, sums)
+    return Means(sums, *by_op)
+
+
+@lru_cache(maxsize=1024)
+def _line(op: AveragePool2D | FloatAveragePool | Mean | Sum, taps: int) -> Line | None:
+    """Proved for every sum of so many int8 values."""
+    found = means_of(op, taps)
+    if found is None:
+        return None
+    sums, expected, clamp, gain = found
     doublings = math.ceil(math.log2(gain / _LARGEST_GAIN)) if gain > _LARGEST_GAIN else 0
-    if taps * -low << doublings > _LANE:
+    if taps * -full_range(INT8)[0] << doublings > _LANE:
         return None
     products = prove_word_products(expected, sums[None] << doublings, clamp, (gain / 2**doublings,), shift=16)
     return Line(doublings, products) if products else None
@@ -177,7 +191,7 @@ def _rescaling(op: Mean | Sum, taps: int, sums: IntArray) -> _Expected:
 
 
 def _is_short(site: Site) -> bool:
-    pool = _pool(site)
+    pool = pool_of(site)
     if pool is None:
         return False
     pixels = list(pool.walk.pixels)
@@ -185,17 +199,17 @@ def _is_short(site: Site) -> bool:
 
 
 def _averages_short(site: Site) -> bool:
-    pool = _pool(site)
+    pool = pool_of(site)
     return pool is not None and _is_short(site) and all(_line(site.op, taps) for taps in pool.walk.counts)
 
 
 def _is_long(site: Site) -> bool:
-    pool = _pool(site)
+    pool = pool_of(site)
     return pool is not None and not _is_short(site) and Blocks.of(pool.walk, site.objective) is not None
 
 
 def _averages_long(site: Site) -> bool:
-    pool = _pool(site)
+    pool = pool_of(site)
     if pool is None or not _is_long(site):
         return False
     (taps,) = pool.walk.counts
@@ -204,7 +218,7 @@ def _averages_long(site: Site) -> bool:
 
 
 def _one_product(site: Site) -> Product | None:
-    pool = _pool(site)
+    pool = pool_of(site)
     if pool is None or len(pool.walk.counts) > 1:
         return None
     (taps,) = pool.walk.counts
@@ -212,7 +226,7 @@ def _one_product(site: Site) -> Product | None:
 
 
 def _prepare_mean(site: Site) -> Body:
-    pool = _pool(site)
+    pool = pool_of(site)
     assert pool is not None
     proved = _one_product(site)
     proof = proved.proof if proved else ""
@@ -220,7 +234,7 @@ def _prepare_mean(site: Site) -> Body:
 
 
 def _prepare_mean_blocks(site: Site) -> Body:
-    pool = _pool(site)
+    pool = pool_of(site)
     assert pool is not None
     blocks = Blocks.of(pool.walk, site.objective, _WORDS_OF_MEANS)
     proved = _one_product(site)
@@ -234,7 +248,7 @@ def _lines(op: Op, walk: Walk) -> Mapping[int, Line]:
 
 
 def _prepare_average(site: Site) -> Body:
-    pool = _pool(site)
+    pool = pool_of(site)
     assert pool is not None
     walk = pool.walk
     lines = _lines(site.op, walk)
@@ -253,7 +267,7 @@ def _clip_values(line: Line) -> Mapping[str, object]:
 
 
 def _prepare_average_blocks(site: Site) -> Body:
-    pool = _pool(site)
+    pool = pool_of(site)
     assert pool is not None
     lines = _lines(site.op, pool.walk)
     (line,) = lines.values()
@@ -278,7 +292,7 @@ def _variant(pool: Pool) -> str:
 
 
 def _prepare_extreme(site: Site) -> Body:
-    pool = _pool(site)
+    pool = pool_of(site)
     assert pool is not None
     return Body({**_values(pool, site.objective), **_extreme_values(site.op)}, variant=_variant(pool))
 
@@ -294,7 +308,7 @@ def _extreme_values(op: MaxPool2D | ReduceMax | ReduceMin) -> Mapping[str, objec
 
 
 def _prepare_extreme_blocks(site: Site) -> Body:
-    pool = _pool(site)
+    pool = pool_of(site)
     assert pool is not None
     first = full_range(INT8)[1 if isinstance(site.op, ReduceMin) else 0]
     values = {"blocks_of": Blocks.of(pool.walk, site.objective), "first": in_each_byte(first & 255)}
@@ -303,22 +317,23 @@ def _prepare_extreme_blocks(site: Site) -> Body:
 
 def _words_in_turn(site: Site) -> Mapping[int, Spacing]:
     """Pixel by pixel, four channels at a time, then those that are left one by one."""
-    pool = _pool(site)
+    pool = pool_of(site)
     assert pool is not None
     words, rest = pool.channels // 4, pool.channels % 4
-    return _in_turn(pool, [4] * words + [1] * rest)
+    return in_turn(pool, [4] * words + [1] * rest)
 
 
 def _blocks_in_turn(site: Site, words: int = MOST_WORDS) -> Mapping[int, Spacing]:
     """Pixel by pixel, in blocks of at most so many words, then channels that are left one by one."""
-    pool = _pool(site)
+    pool = pool_of(site)
     assert pool is not None
     blocks = Blocks.of(pool.walk, site.objective, words)
     assert blocks is not None
-    return _in_turn(pool, [4 * part.words or 1 for part in blocks.parts for _ in range(part.passes)])
+    return in_turn(pool, [4 * part.words or 1 for part in blocks.parts for _ in range(part.passes)])
 
 
-def _in_turn(pool: Pool, groups: list[int]) -> Mapping[int, Spacing]:
+def in_turn(pool: Pool, groups: list[int]) -> Mapping[int, Spacing]:
+    """Pixel by pixel, so many channels at a time."""
     count = np.array(groups)
     image = pool.height, pool.width, pool.channels
     return {0: spacing(window_order(pool.window, image, np.cumsum(count) - count, count))}

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.operands import Operands
+from tinygen.kernels.armv81m import narrowing
 from tinygen.kernels.armv81m.rows import of_operands, overlaps
 from tinygen.ops.add import Add, Sub
 from tinygen.ops.float_add import FloatAdd
@@ -16,26 +17,19 @@ from tinygen.ops.proved_pairs import plane_of_pairs
 from tinygen.proofs.word_products import WordProducts
 
 _LANES = 8
-_FIRST_SHIFT = 16
-"""What narrowing to 16 bits drops, rounding; narrowing to 8 bits drops the rest, rounding again."""
-_SECOND_SHIFTS = range(1, 9)
 
 
 def _prepare(site: Site) -> Body:
     proved, operands = _proof(site), Operands.of(site)
     assert proved is not None and operands is not None
     factors = proved.factors[::-1] if operands.swapped else proved.factors
-    # Rounding a number that was rounded to fewer bits: both halves come on top, as all below them is dropped.
-    halves = (1 << _FIRST_SHIFT - 1) + (1 << proved.fraction_bits - 1)
     return Body(
         values={
             **operands.values,
             "row": of_operands(operands, _LANES, site.objective),
-            "shifts": (_FIRST_SHIFT, proved.fraction_bits - _FIRST_SHIFT),
-            "low": None if proved.low == -128 else proved.low,
-            "high": None if proved.high == 127 else proved.high,
+            **narrowing.values(proved),
         },
-        constants={"data": np.array([*factors, proved.offset - halves], np.int64).astype(np.uint32)},
+        constants={"data": np.array([*factors, narrowing.offset(proved)], np.int64).astype(np.uint32)},
         variant=operands.variant,
         proof=proved.describe(),
     )
@@ -47,7 +41,7 @@ def _accepts(site: Site) -> bool:
 
 def _proof(site: Site) -> WordProducts | None:
     found = plane_of_pairs(site.op, *site.inputs)
-    return found if found is not None and found.fraction_bits - _FIRST_SHIFT in _SECOND_SHIFTS else None
+    return found if found is not None and narrowing.is_possible(found) else None
 
 
 KERNELS = tuple(

@@ -21,6 +21,7 @@ from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m.finishing import LANES
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
 
+_POINTERS = ("r1", "r3", "r5")
 _LONGEST = 36
 """Vectors of a window that are written out, at most."""
 _WORDS, _BYTES = 508, 127
@@ -151,6 +152,17 @@ class Band:
     def loops(self) -> bool:
         """Whether a window's rows are a loop."""
         return self.plane.rows.taps > 1 and self.plane.rows.taps * len(self._places) > _LONGEST
+
+    @property
+    def pointers(self) -> tuple[str, ...]:
+        """Each row of a window has one where there are enough; else one walks through the rows."""
+        rows = self.plane.rows.taps
+        return _POINTERS[:rows] if rows <= len(_POINTERS) and not self.loops else _POINTERS[:1]
+
+    @property
+    def walks(self) -> bool:
+        """Whether one pointer walks through several rows."""
+        return len(self.pointers) < self.plane.rows.taps
 
     @property
     def weights(self) -> Array:

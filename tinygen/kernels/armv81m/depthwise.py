@@ -5,7 +5,10 @@ with the zero point around. Then each channel's weights stay in registers while 
 each, and requantised in blocks of eight. The stream:
 
     where bytes of neighbouring channels go in the planes, and where results of a block go: eight halfwords each
-    for each channel: vectors of weights, and the requantisation (see `finishing.by_filter`)
+    which weights the lanes of each vector have; those without any have the zero after the last weight
+    for each channel: weights, and the requantisation (see `finishing.by_filter`)
+
+Windows of so many vectors that there are no registers for them have the vectors themselves instead.
 """
 
 from __future__ import annotations
@@ -63,7 +66,9 @@ def _stream(site: Site, strips: Strips, group: int, form: VectorProduct) -> npt.
     places = np.arange(group) * strips.plane_bytes
     heads = [places.astype(width).view("<u4"), np.array(strips.results)[_ORDER].astype("<u2").view("<u4")]
     taps = weights.data[0].reshape(-1, weights.shape[3]).T.astype(np.int64)
-    vectors = strips.scheme.weights(taps).astype(np.int8).reshape(len(taps), -1).view("<u4")
+    vectors = np.ascontiguousarray(strips.scheme.weights(taps).astype(np.int8)).view("<u4")
+    if strips.scheme.stays:
+        heads.append(strips.scheme.taps_by_lane.astype(np.uint8).reshape(-1).view("<u4"))
     constants = finishing.by_filter(form, op.folded_bias(weights.data, bias.data))
     return np.concatenate([*heads, np.concatenate([vectors, constants], axis=1).reshape(-1)]).astype(np.uint32)
 
@@ -87,6 +92,8 @@ def _prepare(group: int, site: Site) -> Body:
         "pixels": _PIXELS,
         "zero_point": op.zero_point & 0xFF,
         "vectors": _bytes(strips, group) // LANES,
+        "head": 32 + (LANES * strips.scheme.vectors if strips.scheme.stays else 0),
+        "weight_bytes": strips.scheme.weight_bytes,
     }
     return Body(
         values,

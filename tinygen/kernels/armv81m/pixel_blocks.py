@@ -1,12 +1,13 @@
 """Rows of a matrix product in blocks of four, the lanes: pointwise convolutions, whose rows are pixels.
 
-Where rows are no multiple of four, the last block begins within the one before; where there are fewer than four, the
-last one takes several lanes.
+Where rows are no multiple of four, the last block begins within the one before, and where there are fewer than four,
+the last one takes several lanes; or else what is left over is a block of fewer lanes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,13 @@ from tinygen.access import Order
 
 PIXELS = 4
 """Lanes of a block."""
+
+
+class Section(NamedTuple):
+    """So many blocks of so many lanes each."""
+
+    lanes: int
+    times: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,12 @@ class PixelBlocks:
         return tuple(min(lane, self.rows - 1) for lane in range(PIXELS))
 
     @property
+    def sections(self) -> tuple[Section, ...]:
+        """The rows in blocks that do not overlap."""
+        parts = (Section(PIXELS, self.rows // PIXELS), Section(self.rows % PIXELS, 1))
+        return tuple(part for part in parts if part.lanes and part.times)
+
+    @property
     def pairs(self) -> int:
         """Of filters; the last one may be a filter twice."""
         return -(-self.filters // 2)
@@ -54,8 +68,8 @@ class PixelBlocks:
 
     @property
     def order(self) -> Order:
-        """Each block reads its rows again for each pair of filters."""
-        first = np.minimum(np.arange(self.count, dtype=np.int64) * PIXELS, max(self.rows - PIXELS, 0))
+        """Each block of a section reads its rows again for each pair of filters."""
+        first = np.arange(0, self.rows, PIXELS, dtype=np.int64)
         last = np.minimum(first + PIXELS, self.rows)
         return Order(first * self.depth, last * self.depth, first * self.filters, last * self.filters, buffered=False)
 
@@ -75,5 +89,9 @@ class PixelBlocks:
 
     @property
     def next_results(self) -> int:
-        """Bytes from where a block's results for the last filters would be followed by more, to the next block's."""
-        return min(PIXELS, self.rows) * self.filters - max(self.filters, 2)
+        """Bytes from where results for more filters would follow those of a block, to the next block's."""
+        return self.after(min(PIXELS, self.rows))
+
+    def after(self, lanes: int) -> int:
+        """The same for a block of so many lanes."""
+        return lanes * self.filters - max(self.filters, 2)

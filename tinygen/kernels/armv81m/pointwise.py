@@ -75,6 +75,7 @@ def _prepare(most: int, site: Site) -> Body:
         "walk": walk,
         "finish": Finish.of(form),
         "copies": copies,
+        "pointers": ("r1", "r3", "r5", "r7")[: sizes.sections[0].lanes],
         "stream_bytes": data.nbytes - sizes.offsets.nbytes,
     }
     return Body(

@@ -255,7 +255,7 @@ def _strips(
         row=row,
         strip_bytes=strip_bytes,
         column_step=outputs * window.columns.stride,
-        parts=_parts(x[2], window, row, strip_bytes, firsts),
+        parts=_parts(x[2], window, row, strip_bytes, firsts, outputs * window.columns.stride),
         bordered=window.rows.before + height < rows
         or window.rows.before > 0
         or window.columns.before > 0
@@ -269,9 +269,11 @@ def _strips(
     )
 
 
-def _parts(width: int, window: Window, row: int, strip_bytes: int, firsts: Sequence[int]) -> tuple[Part, ...]:
+def _parts(
+    width: int, window: Window, row: int, strip_bytes: int, firsts: Sequence[int], step: int
+) -> tuple[Part, ...]:
+    """`step`: columns from a strip to the next one, but the last."""
     found: list[Part] = []
-    step = firsts[1] * window.columns.stride if len(firsts) > 1 else 0
     for number, first in enumerate(firsts):
         begin = first * window.columns.stride - window.columns.before
         left, right = max(begin, 0), min(begin + row, width)

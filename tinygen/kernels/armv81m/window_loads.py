@@ -97,14 +97,26 @@ class Scheme:
                 waiting = [output for output in waiting if output not in served]
         return tuple(found)
 
-    def weights(self, taps: IntArray) -> IntArray:
-        """(filters, vectors, 16) of weights (filters, taps)."""
-        found = np.zeros((len(taps), self.vectors, LANES), np.int64)
-        places = product(self.pieces, self.shifts)
-        for vector, (piece, shift) in enumerate(places):
+    @property
+    def taps_by_lane(self) -> IntArray:
+        """(vectors, 16): which tap's weight each lane has; those beyond the last tap are zero."""
+        found = np.full((self.vectors, LANES), len(self.taps.offsets), np.int64)
+        for vector, (piece, shift) in enumerate(product(self.pieces, self.shifts)):
             for tap in piece:
-                found[:, vector, self.taps.offsets[tap] - self.taps.offsets[piece[0]] + shift] = taps[:, tap]
+                found[vector, self.taps.offsets[tap] - self.taps.offsets[piece[0]] + shift] = tap
         return found
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of each filter in the stream."""
+        count = len(self.taps.offsets)
+        return count + 4 - count % 4 if self.stays else LANES * self.vectors
+
+    def weights(self, taps: IntArray) -> IntArray:
+        """(filters, bytes) of weights (filters, taps): vectors, or, where they stay, the taps and at least a zero."""
+        count = len(self.taps.offsets)
+        extended = np.pad(taps, ((0, 0), (0, 4 - count % 4)))
+        return extended if self.stays else extended[:, self.taps_by_lane.reshape(-1)]
 
 
 def schemes(taps: Taps, steps: tuple[int, int]) -> Iterator[Scheme]:

@@ -1,0 +1,37 @@
+"""Random networks through quantize_static with any of its options give what ONNX Runtime gives, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_nets import quantised
+from onnxruntime.quantization import QuantFormat, QuantType
+from random_onnx_nets import random_net
+from test_onnx_models import assert_equal
+
+_OPTIONS = ("AddQDQPairToWeight", "DedicatedQDQPair", "QDQKeepRemovableActivations", "CalibTensorRangeSymmetric")
+NETS = 24
+
+
+def random_options(rng: np.random.Generator, has_shortcuts: bool) -> dict[str, Any]:
+    """All in integers there: activations that are not symmetric, and of uint8 where some are read twice."""
+    activations = QuantType.QUInt8 if has_shortcuts else rng.choice([QuantType.QInt8, QuantType.QUInt8])
+    return {
+        "quant_format": QuantFormat.QDQ,
+        "activation_type": activations,
+        "weight_type": QuantType.QInt8,
+        "per_channel": bool(rng.integers(2)),
+        "reduce_range": bool(rng.integers(2)),
+        "extra_options": {name: True for name in _OPTIONS if rng.random() < 0.3},
+    }
+
+
+@pytest.mark.parametrize("seed", range(NETS))
+def test_random_networks_equal_onnx_runtime(seed: int, tmp_path: Path) -> None:
+    made = random_net(seed)
+    data = quantised(made.net, made.x, tmp_path, **random_options(made.rng, made.has_shortcuts))
+    notes = assert_equal(data, 6).graph.notes
+    assert not any("in float32" in note for note in notes)
