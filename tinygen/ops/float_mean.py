@@ -10,22 +10,21 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import float_literal
-from tinygen.float32 import FloatArray, dequantize, quantize
+from tinygen.float32 import FloatArray, quantize
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp, full_range
-from tinygen.ops.curve import CODES
+from tinygen.ops.real_scales import RealScales
 from tinygen.ops.traits import Increasing
 
 LANES = 4
 """Of a vector of float32 on x86-64."""
-_LARGEST_QUOTIENT = 2.0**30
 
 
 @dataclass(frozen=True)
-class FloatMean(Increasing):
+class FloatMean(Increasing, RealScales):
     """y[n, 0, 0, c] = clamp(rint(mean of (x[n, :, :, c] - zero_point) * scale / output_scale) + output_zero_point).
 
     Each step is in float32, and sums are taken as by Eigen, which ONNX Runtime calls: of the values of a channel, which
@@ -52,17 +51,12 @@ class FloatMean(Increasing):
         """Dtype, rank and scales."""
         yield from common.expect_dtype(inputs[0], "input", INT8)
         yield from common.expect_rank(inputs[0], "input", 4)
-        if not 256 * self.scale < _LARGEST_QUOTIENT * self.output_scale:
-            yield f"the scales {self.scale:g} and {self.output_scale:g} are too far apart"
+        yield from self.scale_problems()
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(n, 1, 1, c)."""
         (x,) = inputs
         return (TensorType((x.shape[0], 1, 1, x.shape[3]), x.dtype),)
-
-    def reals(self) -> FloatArray:
-        """(256,): what the input's values stand for, from -128 on."""
-        return dequantize(CODES, self.scale, self.zero_point)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Channel by channel."""

@@ -22,10 +22,9 @@ from tinygen.ops.curve import CODES, FLOAT_TO_INT8
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
+from tinygen.ops.real_scales import LARGEST_QUOTIENT
 from tinygen.ops.traits import Elementwise
 from tinygen.ops.work import plane_work
-
-_LARGEST_QUOTIENT = 2.0**30
 
 
 class _Function(NamedTuple):
@@ -133,7 +132,7 @@ def _prepare(site: Site) -> Body:
             "expression": FUNCTIONS[op.function].c,
             "scale": float_literal(op.output_scale),
             "zero_point": op.output_zero_point,
-            "can_be_far": most > _LARGEST_QUOTIENT,
+            "can_be_far": most > LARGEST_QUOTIENT,
             "low": op.clamp[0],
             "high": op.clamp[1],
         },

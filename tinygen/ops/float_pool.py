@@ -11,27 +11,25 @@ import numpy as np
 from tinygen.access import Spacing
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
-from tinygen.float32 import FloatArray, dequantize
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp, full_range
-from tinygen.ops.curve import CODES
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.pool_sums import Sums
+from tinygen.ops.real_scales import RealScales
 from tinygen.ops.traits import Channelwise, Increasing
 from tinygen.ops.window import Window, WindowLoops
 
 _ROUNDING = 2.0**-24
 _SAFETY = 1.01
-_LARGEST_QUOTIENT = 2.0**30
 _MOST_TOGETHER = 8
 
 
 @dataclass(frozen=True)
-class FloatAveragePool(Increasing, Channelwise):
+class FloatAveragePool(Increasing, Channelwise, RealScales):
     """y = clamp(rint(sum of (x - zero_point) * scale / count / output_scale + output_zero_point)).
 
     Each step is in float32. `count` is of the taps inside the image, or, with `counts_border`, of all. Where the
@@ -60,17 +58,12 @@ class FloatAveragePool(Increasing, Channelwise):
         yield from broken
         if not broken and min(self.window.output_size(*x.shape[1:3])) < 1:
             yield f"the {self.window.describe()} does not fit into the input {x.shape}"
-        if not 256 * self.scale < _LARGEST_QUOTIENT * self.output_scale:
-            yield f"the scales {self.scale:g} and {self.output_scale:g} are too far apart"
+        yield from self.scale_problems()
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(n, oh, ow, c)."""
         (x,) = inputs
         return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), x.shape[3]), x.dtype),)
-
-    def reals(self) -> FloatArray:
-        """(256,): what the input's values stand for, from -128 on."""
-        return dequantize(CODES, self.scale, self.zero_point)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Running sums over the padded image, tap by tap."""

@@ -9,17 +9,15 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import float_literal
-from tinygen.float32 import FloatArray, dequantize, quantize
+from tinygen.float32 import FloatArray, quantize
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp, full_range
-from tinygen.ops.curve import CODES
+from tinygen.ops.real_scales import RealScales
 from tinygen.ops.table_copy import offset_table
 from tinygen.ops.traits import Channelwise, Increasing
-
-_LARGEST_QUOTIENT = 2.0**30
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class FloatResize(Increasing, Channelwise):
+class FloatResize(Increasing, Channelwise, RealScales):
     """y = clamp(rint(sum of four neighbours times their shares / output_scale) + output_zero_point), NHWC.
 
     Each step is in float32; neighbours count with (x - zero_point) * scale, those above first, and of these the left.
@@ -68,17 +66,12 @@ class FloatResize(Increasing, Channelwise):
         """Dtype, rank and scales."""
         yield from common.expect_dtype(inputs[0], "input", INT8)
         yield from common.expect_rank(inputs[0], "input", 4)
-        if not 256 * self.scale < _LARGEST_QUOTIENT * self.output_scale:
-            yield f"the scales {self.scale:g} and {self.output_scale:g} are too far apart"
+        yield from self.scale_problems()
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """As many rows and columns as there are positions."""
         (x,) = inputs
         return (TensorType((x.shape[0], len(self.rows.first), len(self.columns.first), x.shape[3]), INT8),)
-
-    def reals(self) -> FloatArray:
-        """(256,): what the input's values stand for, from -128 on."""
-        return dequantize(CODES, self.scale, self.zero_point)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Neighbour by neighbour."""

@@ -8,20 +8,20 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.float32 import FloatArray, dequantize, exponential
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.float32 import exponential
+from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8
-from tinygen.ops.curve import CODES
+from tinygen.ops.real_scales import RealInput
 
 _LANES = 16
 """Of a vector register, in which partial sums are kept."""
 
 
 @dataclass(frozen=True)
-class RealSoftmax(Op):
+class RealSoftmax(RealInput):
     """y = exp(x - max) * (1 / sum), of real values x, in float32; rows are summed by the lanes of a vector."""
 
     name: ClassVar[str] = "SOFTMAX"
@@ -43,10 +43,6 @@ class RealSoftmax(Op):
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The input's shape, in float32."""
         return (TensorType(inputs[0].shape, FLOAT32),)
-
-    def reals(self) -> FloatArray:
-        """(256,): what the input's values stand for, from -128 on."""
-        return dequantize(CODES, self.scale, self.zero_point)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """In float32, step by step."""
