@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tinygen.choice import choose
 from tinygen.feeding import fed, is_fed
 from tinygen.goal import Goal
 from tinygen.grouping import grouped
 from tinygen.ir import Graph
-from tinygen.planned import Plan, planned, saves_ram, sizes_of
+from tinygen.planned import Plan, is_worth_it, planned, saves_ram, sizes_of
 from tinygen.row_steps import candidates
 from tinygen.select import Step
 from tinygen.target import Core
 
 __all__ = ["Plan", "plan", "plan_of", "planned", "sizes_of"]
+
+_PATIENCE = 4
+"""Where RAM is all that counts, and much more of it is saved than instructions are lost."""
 
 
 def plan(
@@ -41,6 +45,22 @@ def plan_of(
     rows: bool = False,
 ) -> Plan:
     """As `plan`, of kernels that were prepared before: the `options` are a graph's candidates for the goal's style."""
+    found = _plan_of(graph, options, core, goal, ram_bytes, portable, rows)
+    if goal.objective != "ram" or len(graph.nodes) < 2:
+        return found
+    patient = _plan_of(graph, options, core, replace(goal, patience=_PATIENCE), ram_bytes, portable, rows)
+    return patient if is_worth_it(patient, found) else found
+
+
+def _plan_of(
+    graph: Graph,
+    options: Sequence[Step],
+    core: Core,
+    goal: Goal,
+    ram_bytes: int | None,
+    portable: bool,
+    rows: bool,
+) -> Plan:
     if rows and not is_fed(graph):
         found = fed(graph, options, core, goal, ram_bytes, portable)
         singles = found.steps

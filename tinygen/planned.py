@@ -83,13 +83,13 @@ def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
     slack = _SLACK[goal.objective]
     return (
         _is_short(goal, base, steps)
-        and instructions(steps) <= (1 + slack.instructions) * instructions(base)
+        and instructions(steps) <= (1 + slack.instructions * goal.patience) * instructions(base)
         and flash_bytes(steps) <= (1 + slack.flash) * max(flash_bytes(base), 1)
     )
 
 
 def _is_short(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
-    return Tally.of(steps).time <= (1 + _SLACK[goal.objective].time) * Tally.of(base).time
+    return Tally.of(steps).time <= (1 + _SLACK[goal.objective].time * goal.patience) * Tally.of(base).time
 
 
 def is_better(goal: Goal, found: Plan, than: Plan) -> bool:
@@ -97,6 +97,12 @@ def is_better(goal: Goal, found: Plan, than: Plan) -> bool:
     saved = math.log(max(than.layout.plan.bytes, 1)) - math.log(max(found.layout.plan.bytes, 1))
     cost = 0.0 if goal.objective == "ram" else weighed(found.steps, goal) - weighed(than.steps, goal)
     return saved > max(cost, 0.0)
+
+
+def is_worth_it(found: Plan, than: Plan) -> bool:
+    """Whether a plan takes less RAM by a larger factor than it takes more instructions."""
+    ram, more = (than.layout.ram_bytes, found.layout.ram_bytes), (instructions(found.steps), instructions(than.steps))
+    return ram[0] * more[1] > ram[1] * more[0]
 
 
 _MOST_TRIALS = 8
