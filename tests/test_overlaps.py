@@ -21,7 +21,7 @@ from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
 from tinygen.layout import Layout, StepBytes, lay_out
 from tinygen.memory import ALIGNMENT
 from tinygen.plan import Plan, planned
-from tinygen.planned import is_better
+from tinygen.planned import affords, is_better, is_worth_it
 from tinygen.select import Candidate, Step
 
 
@@ -428,6 +428,23 @@ def test_less_memory_has_to_be_worth_its_cost_unless_it_is_all_that_counts() -> 
     for size, cost, worth in ((796, 1010, True), (988, 1010, False), (996, 900, False), (1196, 500, False)):
         assert is_better(Goal("balanced"), plan(size, cost), whole) == worth
         assert is_better(Goal("ram"), plan(size, cost), whole) == (size < 996)
+    for size, cost, worth in ((496, 1900, True), (496, 2100, False), (896, 1100, True), (996, 1000, False)):
+        assert is_worth_it(plan(size, cost), whole) == worth
+
+
+def test_patience_allows_so_many_times_the_cost() -> None:
+    toys = Toys({"x": 300})
+    toys.outputs = [toys.run(["x"], 400, {})]
+    (step,) = toys.steps
+
+    def costing(instructions: int) -> list[Step]:
+        estimate = Estimate(instructions, None, 100, 0, 0)
+        return [dataclasses.replace(step, chosen=dataclasses.replace(step.chosen, estimate=estimate))]
+
+    for patience, most in ((1, 1250), (4, 2000)):
+        goal = Goal("ram", patience=patience)
+        assert affords(goal, costing(1000), costing(most))
+        assert not affords(goal, costing(1000), costing(most + 1))
 
 
 @pytest.mark.parametrize("seed", range(40))
