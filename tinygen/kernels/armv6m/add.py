@@ -6,6 +6,7 @@ import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv6m import finishing
 from tinygen.kernels.armv6m.operands import Operands, overlaps
 from tinygen.ops.add import Add, Sub
@@ -41,7 +42,7 @@ def _prepare(site: Site) -> Body:
     runs = operands.runs
     return Body(
         {**operands.values, "bits": proved.fraction_bits, "low": proved.low, "high": proved.high},
-        {"data": finishing.words(np.array([*factors, _offset(proved), operands.length, runs["elements"]]))},
+        {"data": streams.words(np.array([*factors, _offset(proved), operands.length, runs["elements"]]))},
         variant=f"{proved.fraction_bits}_bits{'_by_row' if operands.rows > 1 else ''}",
         proof=proved.describe(),
         runs={**runs, "clamped": runs["elements"] // _CLAMPED},

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tinygen.access import Spacing, by_channels, spacing
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv6m import finishing
 from tinygen.kernels.armv6m.word_plane import WordPlane, word_plane
 from tinygen.ops.common import INT8
@@ -108,7 +109,7 @@ def _prepare(site: Site, most_words: int) -> Body:
     constants = finishing.constants(form, op.folded_bias(weights, bias))
     filters = np.hstack([data.view("<u4"), constants])
     stream: npt.NDArray[np.uint32] = np.concatenate(
-        [finishing.words(np.array(plane.head(op.zero_point))), filters.reshape(-1)]
+        [streams.words(np.array(plane.head(op.zero_point))), filters.reshape(-1)]
     )
     return Body(
         {

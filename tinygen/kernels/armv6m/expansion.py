@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import IntArray
 from tinygen.ir import Array
-from tinygen.kernels.armv6m import finishing, pairs
+from tinygen.kernels import streams
+from tinygen.kernels.armv6m import pairs
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.kernels.armv6m.pairs import TOGETHER
 from tinygen.proofs.short_product import ShortProduct
@@ -78,8 +79,8 @@ class Expansion:
             block = firsts[begin:following]
             for first, after in pairwise([*block, block[0] + self.filters]):
                 parts += pairs.four(groups, weights, form, bias, first, in_bytes=True)
-                parts.append(finishing.words(np.array([after - first])))
-            parts.append(finishing.words(np.array([firsts[following % count] - block[0]])))
+                parts.append(streams.words(np.array([after - first])))
+            parts.append(streams.words(np.array([firsts[following % count] - block[0]])))
         return np.concatenate(parts)
 
     @property

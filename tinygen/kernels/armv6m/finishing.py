@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
+from tinygen.kernels import streams
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.short_product import TOP_BITS, ShortProduct, prove_short_product
 
@@ -33,11 +34,6 @@ def proved(site: Site) -> ShortProduct | None:
     return prove_short_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
 
 
-def words(values: IntArray) -> npt.NDArray[np.uint32]:
-    """Integers of 32 bits, signed or not, or their sums modulo 2**32, as words."""
-    return np.asarray(np.asarray(values, np.int64) & 0xFFFFFFFF, np.uint32)
-
-
 def constants(form: ShortProduct, bias: IntArray) -> npt.NDArray[np.uint32]:
     """(channels, n): what the instructions load for each channel; `bias` (channels,) is what sums lack.
 
@@ -45,7 +41,9 @@ def constants(form: ShortProduct, bias: IntArray) -> npt.NDArray[np.uint32]:
     """
     step = [] if form.border is None or form.step is None else [form.border, form.step]
     moved = [constant for exception in form.exceptions for constant in exception]
-    return words(np.stack([form.origin + bias, form.most, *moved, *step, form.addend, *reversed(form.parts)], axis=1))
+    return streams.words(
+        np.stack([form.origin + bias, form.most, *moved, *step, form.addend, *reversed(form.parts)], axis=1)
+    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv6m import finishing
 from tinygen.kernels.armv6m.operands import Operands, overlaps
 from tinygen.ops.mul import Mul
@@ -27,7 +28,7 @@ def _prepare(site: Site) -> Body:
     assert form is not None and operands is not None
     zeros = (op.b_zero_point, op.a_zero_point) if operands.swapped else (op.a_zero_point, op.b_zero_point)
     constants = finishing.constants(form, np.zeros(1, np.int64))[0]
-    sizes = finishing.words(np.array([operands.length, operands.rows * operands.length]))
+    sizes = streams.words(np.array([operands.length, operands.rows * operands.length]))
     return Body(
         {
             **operands.values,

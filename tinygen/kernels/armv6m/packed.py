@@ -25,8 +25,8 @@ from tinygen.kernels.armv6m.expansion import Expansion
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.kernels.armv6m.pairs import Pairs
 from tinygen.kernels.armv6m.windows import Windows, flat_weights
-from tinygen.kernels.armv7em.matrix import is_plain
 from tinygen.kernels.armv7em.matrix_shape import geometry
+from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted

@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import IntArray
 from tinygen.ir import Array
+from tinygen.kernels import streams
 from tinygen.kernels.armv6m import finishing
 from tinygen.kernels.armv6m.finishing import Finish
 from tinygen.kernels.armv6m.grouping import Groups
@@ -137,7 +138,7 @@ def four(
     words = taken[0::2] + (taken[1::2] << 16)
     if in_bytes:
         words = words[:1] + (words[1:] << 8) + _BYTES
-    return [finishing.words(words).T.reshape(-1), finishing.constants(form, bias)[chosen].reshape(-1)]
+    return [streams.words(words).T.reshape(-1), finishing.constants(form, bias)[chosen].reshape(-1)]
 
 
 def _firsts(filters: int) -> list[int]:

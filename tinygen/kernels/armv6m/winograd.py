@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tinygen.access import Order, Spacing, spacing
 from tinygen.fixedpoint import INT32_MAX
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv6m import finishing
 from tinygen.ops.common import INT8
 from tinygen.ops.conv_2d import Conv2D
@@ -200,10 +201,7 @@ def _points(site: Site) -> npt.NDArray[np.uint32]:
     assert weights is not None
     points = np.einsum("ia,oabc,jb->oijc", _G, weights.astype(np.int64), _G).reshape(len(weights), _POINTS, -1)
     return np.stack(
-        [
-            finishing.words(points[first : first + _QUAD].transpose(1, 2, 0)).reshape(-1)
-            for first in Shape.of(site).quads
-        ]
+        [streams.words(points[first : first + _QUAD].transpose(1, 2, 0)).reshape(-1) for first in Shape.of(site).quads]
     )
 
 
@@ -250,7 +248,7 @@ def _prepare(site: Site) -> Body:
             "jumps": shape.filters % _QUAD != 0,
             "head_bytes": 4 * len(head),
         },
-        {"data": np.concatenate([finishing.words(np.array(head)), stream])},
+        {"data": np.concatenate([streams.words(np.array(head)), stream])},
         variant=f"{shape.channels}x{shape.filters}",
         proof=form.describe(),
         runs=shape.runs(),

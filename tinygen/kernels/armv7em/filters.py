@@ -25,12 +25,13 @@ import numpy.typing as npt
 from tinygen.fixedpoint import IntArray
 from tinygen.ir import Array
 from tinygen.kernel import Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block, Step
 from tinygen.kernels.armv7em.finishing import Counts, Finish, Floats
 from tinygen.kernels.armv7em.frames import TABLE
-from tinygen.kernels.armv7em.matrix import is_plain
 from tinygen.kernels.armv7em.matrix_blocks import numbered
+from tinygen.kernels.contracts import is_plain
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct
 
@@ -203,7 +204,7 @@ class Layer:
         padded[:, :, :depth] = self.weights
         rows = padded.reshape(filters, -1)
         sums_of_nothing: IntArray = self.form.scale * op.folded_bias(weights.data, bias.data) + self.form.start
-        starts = finishing.words(sums_of_nothing - (packing.excess(rows) if self.packed else 0))
+        starts = streams.words(sums_of_nothing - (packing.excess(rows) if self.packed else 0))
         words = self._words(rows).reshape(filters, runs * sums.chunks, -1)
         constants = finishing.constants(self.form)
         flow = _flow(sums)

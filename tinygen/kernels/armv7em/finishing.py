@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv7em.dot import Sums
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct, prove_high_product
@@ -76,15 +76,10 @@ def channel_runs(form: HighProduct) -> dict[str, int]:
     return {} if Floats.of(form) is None else Counts("floats", "lines").among(form.in_float)
 
 
-def words(values: IntArray) -> npt.NDArray[np.uint32]:
-    """Integers of 32 bits, signed or not, or their sums modulo 2**32, as words."""
-    return np.asarray(np.asarray(values, np.int64) & 0xFFFFFFFF, np.uint32)
-
-
 def constants(form: HighProduct) -> npt.NDArray[np.uint32]:
     """(filters, 2 or 3): multiplier, addend, and the step if there is one."""
     steps = [] if form.step is None else [form.step]
-    return words(np.stack([form.multiplier, form.addend, *steps], axis=1))
+    return streams.words(np.stack([form.multiplier, form.addend, *steps], axis=1))
 
 
 def uniform(form: HighProduct) -> bool:

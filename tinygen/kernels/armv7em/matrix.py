@@ -25,12 +25,13 @@ import numpy.typing as npt
 
 from tinygen.access import Spacing, spacing
 from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv7em import finishing, packing
 from tinygen.kernels.armv7em.dot import Block
 from tinygen.kernels.armv7em.expansion import Expansion
 from tinygen.kernels.armv7em.matrix_blocks import FilterGroup, Frame, Section, Walk, numbered, runs_of
 from tinygen.kernels.armv7em.matrix_shape import Geometry, geometry
-from tinygen.ops.common import INT8
+from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
@@ -65,13 +66,6 @@ class Unrolling:
 def form(site: Site) -> HighProduct | None:
     """The requantisation."""
     return finishing.proved_or_float(site, packing.SCALE)
-
-
-def is_plain(site: Site) -> bool:
-    """Whether all is int8: weights of a byte each, without a zero point."""
-    op: Weighted = site.op
-    x, weights, _ = site.inputs
-    return x.dtype == INT8 and not weights.packed and not op.weight_zero_point
 
 
 def accepts(site: Site) -> bool:
@@ -195,7 +189,7 @@ def _stream(site: Site, sizes: Geometry, requantisation: HighProduct) -> npt.NDA
     if packed:
         start = start - packing.excess(rows)
     words = packing.packed_words(rows) if packed else packing.plain_words(rows)
-    return stream(finishing.words(start), words, requantisation, sizes.filter_groups)
+    return stream(streams.words(start), words, requantisation, sizes.filter_groups)
 
 
 def stream(

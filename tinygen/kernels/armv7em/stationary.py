@@ -21,10 +21,12 @@ import numpy.typing as npt
 
 from tinygen.access import Order, Spacing, spacing
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv7em import finishing, matrix, packing
 from tinygen.kernels.armv7em.dot import ACTIVATIONS, Step
 from tinygen.kernels.armv7em.finishing import Floats, channel_runs
 from tinygen.kernels.armv7em.matrix_shape import Geometry, geometry
+from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
@@ -211,7 +213,7 @@ class Plan:
 
 def accepts(site: Site) -> bool:
     """As `matrix` does, of rows of few values that follow one after the other."""
-    if not matrix.is_plain(site):
+    if not is_plain(site):
         return False
     sizes = geometry(site)
     if sizes is None or sizes.steps is not None or sizes.depth > _MOST_DEPTH or sizes.rows < 2:
@@ -284,8 +286,8 @@ def _stream(site: Site, depth: int, form: HighProduct) -> npt.NDArray[np.uint32]
         for part in parts(depth)
         for low, high in part.words
     ]
-    packed = finishing.words(np.stack([low & 0xFFFF | high << 16 for low, high in halves], axis=1))
-    starts = finishing.words(packing.SCALE * op.folded_bias(weights.data, bias.data) + form.start)
+    packed = streams.words(np.stack([low & 0xFFFF | high << 16 for low, high in halves], axis=1))
+    starts = streams.words(packing.SCALE * op.folded_bias(weights.data, bias.data) + form.start)
     return np.hstack([packed, starts[:, None], finishing.constants(form)]).reshape(-1)
 
 

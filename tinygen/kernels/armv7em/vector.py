@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from tinygen.access import Order, Spacing, spacing
 from tinygen.kernel import Body, Kernel, ScratchOverlaps, Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv7em import finishing, matrix, packing
 from tinygen.kernels.armv7em.crossed import Crossed
 from tinygen.kernels.armv7em.matrix_blocks import FilterGroup, Frame, Walk, numbered, runs_of
@@ -246,7 +247,7 @@ def _stream(site: Site, sizes: Vector, requantisation: HighProduct) -> npt.NDArr
     assert bias is not None
     weights = _weights(site)
     start = requantisation.scale * op.folded_bias(weights, bias) + requantisation.start
-    starts = finishing.words(start - packing.crossed_excess(weights))
+    starts = streams.words(start - packing.crossed_excess(weights))
     return matrix.stream(starts, packing.crossed_words(weights), requantisation, sizes.filter_groups)
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import IntArray
 from tinygen.ir import Array
+from tinygen.kernels import streams
 from tinygen.kernels.armv7em import finishing
 from tinygen.proofs.high_product import HighProduct
 
@@ -85,7 +86,7 @@ def stream(words: npt.NDArray[np.uint32], start: IntArray, product: HighProduct)
     For an odd number of filters bytes to the next pair's outputs follow.
     """
     filters = words.shape[-2]
-    finish = np.hstack([finishing.words(start)[:, None], finishing.constants(product)])
+    finish = np.hstack([streams.words(start)[:, None], finishing.constants(product)])
     pairs = filter_pairs(filters)
     parts: list[npt.NDArray[np.uint32]] = []
     for index, pair in enumerate(pairs):

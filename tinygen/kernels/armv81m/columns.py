@@ -26,6 +26,7 @@ from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing, pointwise
 from tinygen.kernels.armv81m.finishing import LANES, Finish
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
+from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
 
 _MOST_VECTORS = 3
@@ -169,7 +170,7 @@ class Columns:
 def _accepts(site: Site) -> bool:
     """int8, one image, all channels in each filter, short rows of neighbouring taps, and a proved requantisation."""
     x, weights, _ = site.inputs
-    if not finishing.is_plain(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
+    if not is_plain(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
         return False
     plane = Plane.of(site)
     return plane.is_dense and Columns(plane).fits and finishing.proved(site) is not None

@@ -25,6 +25,7 @@ from tinygen.kernels.armv7em import depthwise_form
 from tinygen.kernels.armv81m import finishing
 from tinygen.kernels.armv81m.finishing import LANES, Finish
 from tinygen.kernels.armv81m.strips import Strips, strips_of
+from tinygen.kernels.contracts import is_plain
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.proofs.vector_product import VectorProduct
 
@@ -52,7 +53,7 @@ def _bytes(strips: Strips, group: int) -> int:
 
 def _accepts(group: int, site: Site) -> bool:
     x, weights, _ = site.inputs
-    if not (finishing.is_plain(site) and x.shape[0] == 1 and weights.shape[3] == x.shape[3]):
+    if not (is_plain(site) and x.shape[0] == 1 and weights.shape[3] == x.shape[3]):
         return False
     strips = _strips(site, group)
     return strips is not None and (group - 1) * strips.plane_bytes <= _FARTHEST and finishing.proved(site) is not None

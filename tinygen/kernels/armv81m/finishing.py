@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
-from tinygen.ops.common import INT8
+from tinygen.kernels import streams
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.vector_product import VectorProduct, prove_vector_product
 
@@ -21,15 +20,6 @@ FEATURES = frozenset({"thumb2", "mve"})
 
 LANES = 16
 """Bytes of a vector, and so values that are multiplied at once."""
-
-Words = npt.NDArray[np.uint32]
-
-
-def is_plain(site: Site) -> bool:
-    """Whether all is int8: weights of a byte each, without a zero point."""
-    op: Weighted = site.op
-    x, weights, _ = site.inputs
-    return x.dtype == INT8 and not weights.packed and not op.weight_zero_point
 
 
 def proved(site: Site) -> VectorProduct | None:
@@ -65,16 +55,11 @@ class Finish:
         return ("r0", "r2"), ("r4", "r6")
 
 
-def words(values: IntArray) -> Words:
-    """Integers of 32 bits, signed or not, or their sums modulo 2**32, as words."""
-    return np.asarray(np.asarray(values, np.int64) & 0xFFFFFFFF, np.uint32)
-
-
-def by_filter(form: VectorProduct, missing: IntArray) -> Words:
+def by_filter(form: VectorProduct, missing: IntArray) -> streams.Words:
     """(filters, 2 or 4): B and M, and in the form with a step T and D.
 
     `missing` (filters,): what the sums in registers lack of the accumulators: the folded bias.
     """
     start = form.start + (missing << form.scale_bits)
     steps = [] if form.step is None else [form.start, form.step]
-    return words(np.stack([start, form.multiplier, *steps], axis=1))
+    return streams.words(np.stack([start, form.multiplier, *steps], axis=1))

@@ -27,6 +27,7 @@ from tinygen.kernels.armv81m import finishing
 from tinygen.kernels.armv81m.finishing import LANES, Finish
 from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
 from tinygen.kernels.armv81m.walk import Walk
+from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
@@ -47,7 +48,7 @@ def blocks(site: Site) -> PixelBlocks | None:
 
 def accepts(site: Site) -> bool:
     """int8, several such rows, and a proved requantisation."""
-    if not finishing.is_plain(site):
+    if not is_plain(site):
         return False
     sizes = blocks(site)
     near = sizes is not None and sizes.rows > 1 and sizes.filters * 3 + 1 <= _FARTHEST_RESULT

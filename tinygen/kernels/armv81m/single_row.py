@@ -16,8 +16,10 @@ import numpy as np
 
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv81m import finishing, pointwise
-from tinygen.kernels.armv81m.finishing import LANES, Finish, Words, words
+from tinygen.kernels.armv81m.finishing import LANES, Finish
+from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
@@ -101,7 +103,7 @@ def _row(site: Site) -> Row | None:
 
 def _accepts(site: Site) -> bool:
     """int8, one row, and a proved requantisation."""
-    return finishing.is_plain(site) and _row(site) is not None and finishing.proved(site) is not None
+    return is_plain(site) and _row(site) is not None and finishing.proved(site) is not None
 
 
 def _prepare(site: Site) -> Body:
@@ -113,14 +115,14 @@ def _prepare(site: Site) -> Body:
     return Body(values, {"data": _stream(site, row, form)}, variant=f"{row.depth}x{row.filters}", proof=form.describe())
 
 
-def _stream(site: Site, row: Row, form: VectorProduct) -> Words:
+def _stream(site: Site, row: Row, form: VectorProduct) -> streams.Words:
     op: Weighted = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None
     vectors = row.in_vectors(weights.data.reshape(row.filters, -1))
     start = form.start + (op.folded_bias(weights.data, bias.data) << form.scale_bits)
     steps = [] if form.step is None else [form.start, form.step]
-    constants = words(np.stack([start, *steps, form.multiplier]))
+    constants = streams.words(np.stack([start, *steps, form.multiplier]))
     parts = []
     for first in range(0, row.filters, _TOGETHER):
         group = slice(first, first + _TOGETHER)

@@ -22,6 +22,7 @@ from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing, pointwise
 from tinygen.kernels.armv81m.bands import Band, divisors
 from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
 
 _LARGE, _SMALL = 4096, 0
@@ -38,7 +39,7 @@ def band(largest: int, site: Site) -> Band:
 def _accepts(site: Site) -> bool:
     """int8, one image, all channels in each filter, neighbouring taps, and a proved requantisation."""
     x, weights, _ = site.inputs
-    if not finishing.is_plain(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
+    if not is_plain(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
         return False
     plane = Plane.of(site)
     if not plane.is_dense or pointwise.blocks(site) is not None or 3 * plane.filters + 1 > 0xFFFF:
