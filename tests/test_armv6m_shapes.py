@@ -1,4 +1,4 @@
-"""Depthwise and Winograd kernels for Cortex-M0 on shapes that nobody chose: planes, bands and tiles, and the bytes."""
+"""Convolutions for Cortex-M0 on shapes that nobody chose: planes, bands, tiles and landings, and the bytes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,13 @@ def random_case(rng: np.random.Generator, kernel: str) -> Case:
 
 
 @pytest.mark.parametrize(
-    "kernel", ["depthwise_conv_2d.word_plane", "depthwise_conv_2d.word_plane_lean", "conv_2d.winograd_2x2_words"]
+    "kernel",
+    [
+        "depthwise_conv_2d.word_plane",
+        "depthwise_conv_2d.word_plane_lean",
+        "conv_2d.winograd_2x2_words",
+        "conv_2d.packed_pairs",  # of up to 306 values: branches back go by landings
+    ],
 )
 def test_random_shapes_give_the_references_bytes(bench: Bench, kernel: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)

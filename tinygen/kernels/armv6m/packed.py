@@ -34,8 +34,8 @@ from tinygen.ops.weighted import Weighted
 _MOST_GATHERED, _FEW_GATHERED = 32, 16
 """Values in a turn of the loop that gathers them: as far as offsets of LDRH reach, and where flash is what counts."""
 _FARTHEST_OFFSET = 0xFFFF
-_MOST_WRITTEN_OUT = 200
-"""Values that branches could reach over."""
+_MOST_WRITTEN_OUT = 700
+"""Values of which code of some kilobytes can be made."""
 _AROUND, _AROUND_STRIP = 130, 260
 """Instructions from where windows begin to the branch back, at most, beside those of four filters."""
 
@@ -86,14 +86,8 @@ def accepts(site: Site) -> bool:
 
 
 def _accepts_written_out(site: Site) -> bool:
-    """Also: few enough values, and groups, for branches to reach over."""
-    if flat_weights(site).shape[1] > _MOST_WRITTEN_OUT or not accepts(site):
-        return False
-    form = finishing.proved(site)
-    assert form is not None
-    windows = Windows.of(site)
-    around = 0 if windows.count == 1 else _AROUND_STRIP if windows.strip else _AROUND
-    return pairs.is_in_reach(_WRITTEN_OUT.groups(site), form, around)
+    """Also: few enough values for code."""
+    return flat_weights(site).shape[1] <= _MOST_WRITTEN_OUT and accepts(site)
 
 
 def _accepts_in_bytes(site: Site) -> bool:
@@ -164,6 +158,7 @@ def _prepare(variant: Variant, site: Site) -> Body:
     weights = flat_weights(site)
     filters, depth = weights.shape
     names = ["x", "data", "row", "gathered"]
+    around = 0 if windows.count == 1 else _AROUND_STRIP if windows.strip else _AROUND
     gather, expansion = Gather.of(groups.slots, variant.in_bytes), _expansion(variant, site)
     names += ["mask", "half"] if variant.in_bytes else []
     names += ["image_start", "y", "source", "stream", "stream_end", "blocks"] if expansion else []
@@ -176,7 +171,7 @@ def _prepare(variant: Variant, site: Site) -> Body:
         "strip": windows.strip,
         "depth": depth,
         "filters": filters,
-        "pairs": Pairs.of(groups, form, filters, variant.in_bytes),
+        "pairs": Pairs.of(groups, form, filters, variant.in_bytes, around),
         "expansion": expansion,
         "stream_at": gather.bytes + (windows.strip.bytes if windows.strip else 0),
         "gather": gather,

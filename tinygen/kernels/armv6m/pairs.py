@@ -42,16 +42,22 @@ _BYTES = 0x80808080
 _FREE = ("r1", "r2", "r3", "r4", "r5")
 NEAR, _FAR = 110, 1000
 """Instructions of a turn that a conditional branch reaches over, and what another one does."""
+_FROM_LANDING = 60
+"""Values from a landing of branches back to the next: an even number, within reach even where each is a group."""
+_LANDING = 100
+"""What its number adds to labels, times this."""
 _OF_RESULT = 18
 """Instructions from a sum to its result, with those of sums that are beyond the clamp, and no exceptions."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A "load" of values; the "first" product of a group, or another "product", by a value; the "end" of a group."""
+    """A "load" of values; the "first" product of a group, or another "product", by a value; the "end" of a group; a
+    "landing" on the way of branches back, with its number."""
 
     kind: str
     registers: tuple[str, ...] = ()
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,14 @@ class Pairs:
     filters: int
     in_bytes: bool
     """Whether weights are."""
+    in_reach: bool = True
+    """Of branches: whether they get from behind the four filters to before them at once."""
 
     @staticmethod
-    def of(groups: Groups, form: ShortProduct, filters: int, in_bytes: bool) -> Pairs:
-        """With the registers that are free when the sums are complete."""
-        return Pairs(groups, Finish(form, _FREE), filters, in_bytes)
+    def of(groups: Groups, form: ShortProduct, filters: int, in_bytes: bool, around: int) -> Pairs:
+        """With the registers that are free when the sums are complete; `around` instructions are around the filters."""
+        in_reach = groups.turns > 1 or _is_in_reach(groups, form, around)
+        return Pairs(groups, Finish(form, _FREE), filters, in_bytes, in_reach)
 
     @property
     def turns(self) -> int:
@@ -100,12 +109,24 @@ class Pairs:
         sizes = self.groups.sizes
         return instructions(sum(sizes), len(sizes), self.in_bytes) < NEAR
 
+    def label(self, label: int, landing: int | None = None) -> int:
+        """Where a branch back to a label goes, from a landing or from behind all: by way of the one before."""
+        number = self.landings if landing is None else landing
+        return label + _LANDING * number
+
+    @property
+    def landings(self) -> int:
+        """Their number."""
+        return 0 if self.in_reach else (sum(self.groups.sizes) - 1) // _FROM_LANDING
+
     def _steps(self) -> Iterator[Step]:
         slots = sum(self.groups.sizes)
         values = _VALUES[:1] if self.in_bytes else _VALUES
         slot = 0
         for size in self.groups.sizes:
             for place in range(size):
+                if slot and slot % _FROM_LANDING == 0 and not self.in_reach:
+                    yield Step("landing", number=slot // _FROM_LANDING)
                 if slot % len(values) == 0:
                     yield Step("load", values[: slots - slot])
                 yield Step("product" if place else "first", (values[slot % len(values)],))
@@ -113,7 +134,7 @@ class Pairs:
             yield Step("end")
 
 
-def is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
+def _is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
     """Whether a branch reaches over all groups written out, what follows them, and `around` instructions more."""
     values = sum(groups.sizes)
     products = -(-11 * values // 2) + 6 * len(groups.sizes)
