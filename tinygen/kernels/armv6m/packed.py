@@ -31,9 +31,13 @@ from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 
-_GATHERED = (4, 8, 16)
-"""Values in a turn of the loop that gathers them, which can be."""
+_MOST_GATHERED, _FEW_GATHERED = 32, 16
+"""Values in a turn of the loop that gathers them: as far as offsets of LDRH reach, and where flash is what counts."""
 _FARTHEST_OFFSET = 0xFFFF
+_MOST_WRITTEN_OUT = 200
+"""Values that branches could reach over."""
+_AROUND, _AROUND_STRIP = 130, 260
+"""Instructions from where windows begin to the branch back, at most, beside those of four filters."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,13 @@ def accepts(site: Site) -> bool:
 
 def _accepts_written_out(site: Site) -> bool:
     """Also: few enough values, and groups, for branches to reach over."""
-    values = flat_weights(site).shape[1]
-    if pairs.instructions(values, 1, in_bytes=False) > pairs.FAR or not accepts(site):
+    if flat_weights(site).shape[1] > _MOST_WRITTEN_OUT or not accepts(site):
         return False
-    return pairs.instructions(values, _WRITTEN_OUT.groups(site).count, in_bytes=False) <= pairs.FAR
+    form = finishing.proved(site)
+    assert form is not None
+    windows = Windows.of(site)
+    around = 0 if windows.count == 1 else _AROUND_STRIP if windows.strip else _AROUND
+    return pairs.is_in_reach(_WRITTEN_OUT.groups(site), form, around)
 
 
 def _accepts_in_bytes(site: Site) -> bool:
@@ -102,9 +109,10 @@ class Gather:
     turns: int
 
     @staticmethod
-    def of(slots: int) -> Gather:
+    def of(slots: int, in_bytes: bool) -> Gather:
         """The cheapest."""
-        loops = [Gather(at_once, -(-slots // at_once)) for at_once in _GATHERED]
+        most = _FEW_GATHERED if in_bytes else _MOST_GATHERED
+        loops = [Gather(at_once, -(-slots // at_once)) for at_once in range(4, most + 1, 4)]
         return min(loops, key=lambda loop: loop.turns * (9 * loop.at_once // 4 + 3))
 
     @property
@@ -140,7 +148,7 @@ def _expansion(variant: Variant, site: Site) -> Expansion | None:
 
 def _scratch(variant: Variant, site: Site) -> int:
     strip, expansion = Windows.of(site).strip, _expansion(variant, site)
-    gathered = Gather.of(variant.groups(site).slots).bytes + (strip.bytes if strip else 0)
+    gathered = Gather.of(variant.groups(site).slots, variant.in_bytes).bytes + (strip.bytes if strip else 0)
     return gathered + (expansion.bytes if expansion else 0)
 
 
@@ -156,7 +164,7 @@ def _prepare(variant: Variant, site: Site) -> Body:
     weights = flat_weights(site)
     filters, depth = weights.shape
     names = ["x", "data", "row", "gathered"]
-    gather, expansion = Gather.of(groups.slots), _expansion(variant, site)
+    gather, expansion = Gather.of(groups.slots, variant.in_bytes), _expansion(variant, site)
     names += ["mask", "half"] if variant.in_bytes else []
     names += ["image_start", "y", "source", "stream", "stream_end", "blocks"] if expansion else []
     names += ["row_end"] if groups.turns > 1 else []
@@ -183,7 +191,7 @@ def _stream(site: Site, windows: Windows, groups: Groups, variant: Variant) -> n
     weights, bias = (tensor.data for tensor in site.inputs[1:])
     form, expansion = finishing.proved(site), _expansion(variant, site)
     assert weights is not None and bias is not None and form is not None
-    table = np.zeros(Gather.of(groups.slots).bytes // 4, "<u2")
+    table = np.zeros(Gather.of(groups.slots, variant.in_bytes).bytes // 4, "<u2")
     order = np.array(groups.order)
     table[: groups.slots] = np.where(order >= 0, windows.offsets[order], 0)
     rows, lacking = flat_weights(site), op.folded_bias(weights, bias)
@@ -215,7 +223,8 @@ KERNELS = (
     _kernel("conv_2d.packed_pairs_compact", Conv2D, _COMPACT),
     _kernel("conv_2d.packed_expanded", Conv2D, _EXPANDED, _accepts_expanded),
     _kernel("conv_2d.packed_bytes", Conv2D, _BYTES, _accepts_in_bytes),
-    _kernel("fully_connected.packed_pairs", FullyConnected, _IN_LOOPS),
+    _kernel("fully_connected.packed_pairs", FullyConnected, _WRITTEN_OUT, _accepts_written_out),
+    _kernel("fully_connected.packed_pairs_looped", FullyConnected, _IN_LOOPS),
     _kernel("fully_connected.packed_pairs_compact", FullyConnected, _COMPACT),
     _kernel("fully_connected.packed_bytes", FullyConnected, _BYTES, _accepts_in_bytes),
 )
