@@ -35,6 +35,10 @@ from tinygen.ops.weighted import Weighted
 _GATHERED = (4, 8, 16)
 """Values in a turn of the loop that gathers them, which can be."""
 _FARTHEST_OFFSET = 0xFFFF
+_MOST_WRITTEN_OUT = 200
+"""Values that branches could reach over."""
+_AROUND, _AROUND_STRIP = 90, 220
+"""Instructions from where windows begin to the branch back, at most, beside those of four filters."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,13 @@ def accepts(site: Site) -> bool:
 
 def _accepts_written_out(site: Site) -> bool:
     """Also: few enough values, and groups, for branches to reach over."""
-    values = flat_weights(site).shape[1]
-    if pairs.instructions(values, 1) > pairs.FAR or not accepts(site):
+    if flat_weights(site).shape[1] > _MOST_WRITTEN_OUT or not accepts(site):
         return False
-    return pairs.instructions(values, _WRITTEN_OUT.groups(site).count) <= pairs.FAR
+    form = finishing.proved(site)
+    assert form is not None
+    windows = Windows.of(site)
+    around = 0 if windows.count == 1 else _AROUND_STRIP if windows.strip else _AROUND
+    return pairs.is_in_reach(_WRITTEN_OUT.groups(site), form, around)
 
 
 def _accepts_in_bytes(site: Site) -> bool:
@@ -253,7 +260,8 @@ KERNELS = (
     _kernel("conv_2d.packed_expanded", Conv2D, _EXPANDED, _accepts_expanded),
     _kernel("conv_2d.packed_lean", Conv2D, _LEAN, _accepts_lean),
     _kernel("conv_2d.packed_bytes", Conv2D, _BYTES, _accepts_in_bytes),
-    _kernel("fully_connected.packed_pairs", FullyConnected, _IN_LOOPS),
+    _kernel("fully_connected.packed_pairs", FullyConnected, _WRITTEN_OUT, _accepts_written_out),
+    _kernel("fully_connected.packed_pairs_looped", FullyConnected, _IN_LOOPS),
     _kernel("fully_connected.packed_pairs_compact", FullyConnected, _COMPACT),
     _kernel("fully_connected.packed_lean", FullyConnected, _LEAN, _accepts_lean),
     _kernel("fully_connected.packed_bytes", FullyConnected, _BYTES, _accepts_in_bytes),

@@ -42,8 +42,10 @@ _REACH = 32
 """Offsets of 16 bits that can be loaded without moving the pointer."""
 _BYTES = 0x80808080
 _FREE = ("r1", "r2", "r3", "r4", "r5")
-NEAR, FAR = 110, 750
-"""Instructions of a turn that a conditional branch reaches over, and that another does with all around them."""
+NEAR, _FAR = 110, 1000
+"""Instructions of a turn that a conditional branch reaches over, and what another one does."""
+_OF_RESULT = 18
+"""Instructions from a sum to its result, with those of sums that are beyond the clamp, and no exceptions."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,14 @@ class Pairs:
                 yield Step("product" if place else "first", (values[slot % len(values)],))
                 slot += 1
             yield Step("end")
+
+
+def is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
+    """Whether a branch reaches over all groups written out, what follows them, and `around` instructions more."""
+    values = sum(groups.sizes)
+    products = -(-11 * values // 2) + 6 * len(groups.sizes)
+    results = TOGETHER * (_OF_RESULT + 3 * (len(form.parts) + len(form.exceptions) + (form.step is not None)))
+    return products + results + around <= _FAR
 
 
 def instructions(values: int, groups: int, in_bytes: bool = False, in_place: bool = False) -> int:
