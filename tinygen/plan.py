@@ -17,8 +17,8 @@ from tinygen.target import Core
 
 __all__ = ["Plan", "plan", "plan_of", "planned", "sizes_of"]
 
-_PATIENCE = 4
-"""Where RAM is all that counts, and much more of it is saved than instructions are lost."""
+_PATIENCES = (2, 4)
+"""Where RAM is all that counts: tried in turn, and taken where more of it is saved than instructions are lost."""
 
 
 def plan(
@@ -48,8 +48,11 @@ def plan_of(
     found = _plan_of(graph, options, core, goal, ram_bytes, portable, rows)
     if goal.objective != "ram" or len(graph.nodes) < 2:
         return found
-    patient = _plan_of(graph, options, core, replace(goal, patience=_PATIENCE), ram_bytes, portable, rows)
-    return patient if is_worth_it(patient, found) else found
+    for patience in _PATIENCES:
+        patient = _plan_of(graph, options, core, replace(goal, patience=patience), ram_bytes, portable, rows)
+        if is_worth_it(patient, found):
+            found = patient
+    return found
 
 
 def _plan_of(
