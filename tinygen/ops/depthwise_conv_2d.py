@@ -120,6 +120,8 @@ def cases() -> tuple[Case, ...]:
         _case("six_columns", x=(1, 6, 6, 12), filters=12, kernel=(3, 3)),
         _case("large_kernel", x=(1, 10, 11, 5), filters=5, kernel=(9, 9)),
         _case("many_channels", x=(1, 4, 3, 1400), filters=1400, kernel=(3, 3)),
+        _case("rows_in_bands", x=(1, 24, 7, 10), filters=10, kernel=(3, 3)),
+        _case("rows_in_bands_strided", x=(1, 26, 13, 19), filters=19, kernel=(3, 3), stride=(2, 2)),
         _case("one_channel", x=(1, 9, 8, 1), filters=8, kernel=(5, 4), stride=(2, 2)),
         _case("one_pixel", x=(1, 1, 1, 5), filters=5, kernel=(3, 3)),
         _case("same_odd_total", x=(1, 6, 7, 3), filters=3, kernel=(4, 2)),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tinygen.ir import Shape
+from tinygen.kernels.armv81m.finishing import LANES
 from tinygen.kernels.armv81m.window_loads import Load, Scheme, Taps, schemes
 from tinygen.ops.window import Window
 
@@ -86,6 +87,8 @@ class Strips:
     y_next: int
     y_short: int
     """How much nearer to the others the last strip begins."""
+    reach: int
+    """Bytes from a strip's beginning to where loads end: some are beyond the strip, with weights of zero."""
 
     @property
     def strips(self) -> int:
@@ -96,6 +99,11 @@ class Strips:
     def plane_bytes(self) -> int:
         """Of all strips."""
         return self.strips * self.strip_bytes
+
+    def bytes(self, planes: int) -> int:
+        """Of so many planes, and what the last load reaches beyond; in whole vectors."""
+        needed = planes * self.plane_bytes + max(self.reach - self.strip_bytes, 0)
+        return -(-needed // LANES) * LANES
 
     @property
     def instructions(self) -> int:
@@ -225,10 +233,12 @@ def _strips(
 ) -> Strips:
     """`firsts`: the first column of outputs of each strip. The functions take the number of a block's first output."""
     turns = []
-    x_at = y_at = 0
+    x_at = y_at = reach = 0
     for turn in plan:
         start = turn.firsts[0]
         last = turn.firsts[-1] if turn.times == 1 else start + turn.period
+        moved_on = (turn.times - 1) * (x_of(last) - x_of(start))
+        reach = max(reach, moved_on + max(scheme.reach(begins(first)) for first in turn.firsts))
         # Where all loads of a turn are near, one pointer is enough.
         near = max(map(max, map(begins, turn.firsts))) - x_of(start) + max(scheme.taps.offsets) <= _NEAR
         bases = [start if near else first for first in turn.firsts] + [last]
@@ -266,6 +276,7 @@ def _strips(
         x_next=strip_bytes - x_at,
         y_next=outputs * y[3] - y_at,
         y_short=(len(firsts) * outputs - y[2]) * y[3],
+        reach=reach,
     )
 
 
