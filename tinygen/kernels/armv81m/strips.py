@@ -28,6 +28,8 @@ _NEAR = 127
 _FARTHEST_RESULT = 0xFFFF
 _MOST_BLOCKS = 8
 """That are written out for one loop."""
+_FEW = 2
+"""Blocks of a strip that take no loop."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,11 @@ class Strips:
         return self.strips * (computed + 4) + filled
 
     @property
+    def loops(self) -> bool:
+        """Whether there are any within a strip."""
+        return any(turn.times > 1 for turn in self.turns)
+
+    @property
     def encodable(self) -> bool:
         """Whether distances fit into instructions."""
         loads = [load for turn in self.turns for block in turn.blocks for load in block.loads]
@@ -157,8 +164,9 @@ def _narrow(x: Shape, y: Shape, window: Window, outputs: int, row: int, scheme: 
     rows = min(OUTPUTS // outputs, y[1])
     down = window.rows.stride * row
     firsts = [min(at, y[2] - outputs) for at in range(0, y[2], outputs)]
-    block = [(place // outputs, place % outputs) for place in range(rows * outputs)]
-    turns = [_Turn([0], y[1] // rows, rows)]
+    places = [(place // outputs, place % outputs) for place in range(rows * outputs)]
+    whole = y[1] // rows
+    turns = [_Turn([0], whole, rows)] if whole > _FEW else [_Turn([block * rows for block in range(whole)], 1, 0)]
     if y[1] % rows:
         turns.append(_Turn([y[1] - rows], 1, 0))
     return _strips(
@@ -172,8 +180,8 @@ def _narrow(x: Shape, y: Shape, window: Window, outputs: int, row: int, scheme: 
         turns,
         x_of=lambda first: first * down,
         y_of=lambda first: first * y[2] * y[3],
-        begins=lambda first: [(first + r) * down + c * window.columns.stride for r, c in block],
-        results=[(r * y[2] + c) * y[3] for r, c in block],
+        begins=lambda first: [(first + r) * down + c * window.columns.stride for r, c in places],
+        results=[(r * y[2] + c) * y[3] for r, c in places],
     )
 
 
