@@ -96,7 +96,7 @@ def _accepts(kind: _Form, site: Site) -> bool:
     if not (is_plain(site) and x.shape[0] == 1 and weights.shape[3] == x.shape[3]):
         return False
     planes = kind.planes(site)
-    return planes is not None and planes.is_near and finishing.proved(site) is not None
+    return planes is not None and planes.is_near and finishing.proved(site, uniform=False) is not None
 
 
 def _stream(site: Site, strips: Strips, group: int, form: VectorProduct) -> npt.NDArray[np.uint32]:
@@ -117,7 +117,7 @@ def _stream(site: Site, strips: Strips, group: int, form: VectorProduct) -> npt.
 def _prepare(kind: _Form, site: Site) -> Body:
     op: DepthwiseConv2D = site.op
     x = site.inputs[0].shape
-    planes, form = kind.planes(site), finishing.proved(site)
+    planes, form = kind.planes(site), finishing.proved(site, uniform=False)
     assert planes is not None and form is not None
     strips, group, channels = planes.strips, planes.group, x[3]
     values = {

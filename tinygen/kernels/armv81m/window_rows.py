@@ -155,7 +155,7 @@ def _prepare(site: Site) -> Body:
         "w": found.passing,
         "plane": plane,
         "finish": Finish.of(form),
-        "scale_bits": form.scale_bits,
+        "scale_bits": int(form.scale_bits[0]),
         "zero": site.op.zero_point & 0xFF,
         "together": TOGETHER,
     }
