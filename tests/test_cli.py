@@ -288,6 +288,9 @@ def test_inspect_shows_what_build_would_do(tinygen: Run) -> None:
     assert psram["parts"] == {"scratch": manifest["scratch_bytes"]} and psram["code_expected"] > 0
     text = tinygen("inspect", DIGITS, *words).out
     assert re.search(r"^placed +hot code, that of layer_00, in psram; scratch, [\d,]+ bytes, in psram$", text, re.M)
+    for command in (("build", DIGITS, "-o", "nowhere"), ("inspect", DIGITS)):
+        outcome = tinygen(*command, "--ram-budget", 10)
+        assert outcome.code == 1 and "try --optimize ram, or choose a smaller model" in outcome.err
 
 
 def test_bench_counts_layer_by_layer(tinygen: Run, built: Path) -> None:
@@ -329,13 +332,16 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_is_written(tinygen
     (tmp_path / "small.toml").write_text(small)
     outcome = tinygen("build", DIGITS, "--board", tmp_path / "small.toml", "-o", tmp_path / "out")
     assert outcome.code == 1
-    assert re.search(r"RAM: [\d,]+ bytes needed .* 10,240 there; the peak is node \d+ \(.*\) \w+", outcome.err)
+    peak = r"the peak is layer \d+, node \d+ \(.*\) \w+"
+    assert re.search(rf"RAM: [\d,]+ bytes needed .* 10,240 there; {peak}", outcome.err)
+    assert "Try --optimize ram, or choose a board" in outcome.err
     assert not (tmp_path / "out").exists()
     tiny = re.sub(r"(\[regions.flash\][^\[]*bytes = )\S+", r"\g<1>6_144", text)
     (tmp_path / "tiny.toml").write_text(tiny)
     outcome = tinygen("build", DIGITS, "--board", tmp_path / "tiny.toml", "-o", tmp_path / "out")
     assert outcome.code == 1
-    assert re.search(r"flash: [\d,]+ bytes needed .* 6,144 there; the largest layer is node \d+", outcome.err)
+    assert re.search(r"flash: [\d,]+ bytes needed .* 6,144 there; the largest is layer \d+, node \d+", outcome.err)
+    assert "Try --optimize size, or choose a board" in outcome.err
 
 
 def test_bad_input_is_exit_code_1_and_json_when_asked(tinygen: Run, tmp_path: Path) -> None:
