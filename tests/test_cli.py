@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -16,10 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from operator_cases import NAMED
+from rich.console import Console
 from tflite_builder import OperatorSpec, build_case, build_model, build_object, pack
 
 from tinygen import cli
+from tinygen.cli import console
 from tinygen.ops.case import CaseTensor
+from tinygen.report.tables import plain_table
 from tinygen.resources import resource
 
 DIGITS = resource("examples", "digits", "digits.tflite")
@@ -276,6 +280,21 @@ def test_inspect_shows_layers(tinygen: Run) -> None:
     assert outcome.code == 0
     for fragment in ("DEPTHWISE_CONV_2D", "softmax.direct", "8x8x16", "MACs"):
         assert fragment in outcome.out
+
+
+@pytest.mark.parametrize("columns", [30, 80, 100])
+def test_no_number_is_cut_on_a_narrow_screen(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = plain_table("operator", "MACs", "name", right=["MACs"], wide=["name"])
+    table.add_row("DEPTHWISE_CONV_2D", "1,234,567", "functional_1/" * 8)
+    monkeypatch.setattr(console, "Console", functools.partial(Console, force_terminal=True))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    console.show(table)
+    shown = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    assert "DEPTHWISE_CONV_2D  1,234,567  functional_1/" in shown
+    assert (max(map(len, shown.splitlines())) <= columns) == (columns > 30)
 
 
 def test_inspect_shows_what_build_would_do(tinygen: Run) -> None:
