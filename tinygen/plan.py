@@ -18,7 +18,7 @@ from tinygen.target import Core
 __all__ = ["Plan", "plan", "plan_of", "planned", "sizes_of"]
 
 _PATIENCES = (2, 4)
-"""How many times the objective's usual part is spent, tried in turn, where that saves so much RAM that it is worth it."""
+"""Tried in turn: times the objective's usual part, spent where that saves so much RAM that it is worth it."""
 
 
 def plan(
