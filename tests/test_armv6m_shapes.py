@@ -107,6 +107,7 @@ def random_case(rng: np.random.Generator, kernel: str) -> Case:
         "depthwise_conv_2d.word_plane_lean",
         "conv_2d.winograd_2x2_words",
         "conv_2d.packed_lean",
+        "conv_2d.packed_bytes",
     ],
 )
 def test_random_shapes_give_the_references_bytes(bench: Bench, kernel: str, tmp_path: Path) -> None:
@@ -114,7 +115,9 @@ def test_random_shapes_give_the_references_bytes(bench: Bench, kernel: str, tmp_
     tried = 0
     while tried < ON_BOARD:
         data = build_case(random_case(rng, kernel))
-        built = build_bytes(data, tmp_path / str(tried), board=BOARD, kernel=kernel, overlap=False)
+        objective = "size" if kernel == "conv_2d.packed_bytes" else "balanced"
+        folder = tmp_path / str(tried)
+        built = build_bytes(data, folder, objective=objective, board=BOARD, kernel=kernel, overlap=False)
         if [layer.kernel for layer in built.manifest.layers] != [kernel]:
             continue
         assert differences(built, varied(built, 3), bench.running(built, expected)) == []

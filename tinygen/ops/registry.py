@@ -63,6 +63,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv6m.depthwise",
     "armv6m.mul",
     "armv6m.packed",
+    "armv6m.packed_bytes",
     "armv6m.winograd",
     "armv7em.add",
     "armv7em.border_patches",

@@ -60,7 +60,6 @@ class Variant:
 
     in_loop: int | None
     """Instructions of a turn, at most; None: all are written out."""
-    in_bytes: bool = False
     expanded: bool = False
     """Whether weights are bytes until some of them are expanded in the scratch memory."""
     in_place: bool = False
@@ -75,7 +74,7 @@ class Variant:
 
     def _instructions(self, size: int) -> int:
         """Of a group."""
-        return pairs.instructions(size, 1, self.in_bytes, self.in_place)
+        return pairs.instructions(size, 1, self.in_place)
 
     def gather(self, slots: int) -> Gather | None:
         """How so many values become words, unless they are read where they lie."""
@@ -87,7 +86,7 @@ class Variant:
         return gather.values if gather else slots + slots % 2
 
 
-_WRITTEN_OUT, _IN_LOOPS, _COMPACT, _BYTES = Variant(None), Variant(500), Variant(105), Variant(105, in_bytes=True)
+_WRITTEN_OUT, _IN_LOOPS, _COMPACT = Variant(None), Variant(500), Variant(105)
 _EXPANDED, _LEAN = Variant(300, expanded=True), Variant(105, in_place=True)
 
 
@@ -110,11 +109,6 @@ def _accepts_written_out(site: Site) -> bool:
     windows = Windows.of(site)
     around = 0 if windows.count == 1 else _AROUND_STRIP if windows.strip else _AROUND
     return pairs.is_in_reach(_WRITTEN_OUT.groups(site), form, around)
-
-
-def _accepts_in_bytes(site: Site) -> bool:
-    """Also: flash is what counts. Half the bytes of weights take more than half as much time again."""
-    return site.objective == "size" and accepts(site)
 
 
 def _accepts_lean(site: Site) -> bool:
@@ -200,7 +194,6 @@ def _prepare(variant: Variant, site: Site) -> Body:
     gather, expansion = variant.gather(groups.slots), _expansion(variant, site)
     names = ["x", "data", *(["row"] if gather else ["window", "stream"])]
     names += ["gathered"] if gather or windows.strip else []
-    names += ["mask", "half"] if variant.in_bytes else []
     names += ["image_start", "y", "source", "stream", "stream_end", "blocks"] if expansion else []
     names += ["row_end"] if groups.turns > 1 else []
     names += ["end"] if windows.columns > 1 else []
@@ -211,7 +204,7 @@ def _prepare(variant: Variant, site: Site) -> Body:
         "strip": windows.strip,
         "depth": depth,
         "filters": filters,
-        "pairs": Pairs.of(groups, form, filters, variant.in_bytes, variant.in_place),
+        "pairs": Pairs.of(groups, form, filters, variant.in_place),
         "expansion": expansion,
         "stream_at": (gather.bytes if gather else 0) + (windows.strip.bytes if windows.strip else 0),
         "offsets": variant.offsets(groups.slots),
@@ -234,7 +227,7 @@ def _stream(site: Site, windows: Windows, groups: Groups, variant: Variant) -> n
     if expansion:
         filters = expansion.stream(groups, rows, form, lacking)
     else:
-        filters = pairs.stream(groups, rows, form, lacking, variant.in_bytes)
+        filters = pairs.stream(groups, rows, form, lacking, in_bytes=False)
     return np.concatenate([table.view("<u4").astype(np.uint32), filters])
 
 
@@ -259,10 +252,8 @@ KERNELS = (
     _kernel("conv_2d.packed_pairs_compact", Conv2D, _COMPACT),
     _kernel("conv_2d.packed_expanded", Conv2D, _EXPANDED, _accepts_expanded),
     _kernel("conv_2d.packed_lean", Conv2D, _LEAN, _accepts_lean),
-    _kernel("conv_2d.packed_bytes", Conv2D, _BYTES, _accepts_in_bytes),
     _kernel("fully_connected.packed_pairs", FullyConnected, _WRITTEN_OUT, _accepts_written_out),
     _kernel("fully_connected.packed_pairs_looped", FullyConnected, _IN_LOOPS),
     _kernel("fully_connected.packed_pairs_compact", FullyConnected, _COMPACT),
     _kernel("fully_connected.packed_lean", FullyConnected, _LEAN, _accepts_lean),
-    _kernel("fully_connected.packed_bytes", FullyConnected, _BYTES, _accepts_in_bytes),
 )

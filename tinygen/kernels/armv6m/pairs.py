@@ -37,11 +37,12 @@ from tinygen.proofs.short_product import ShortProduct
 TOGETHER = 4
 """Filters."""
 _VALUES = ("r2", "r3")
-"""Registers of values; bytes leave one for the mask, and values that are read where they lie one for the window."""
+"""Registers of values; those that are read where they lie leave one for the window."""
 _REACH = 32
 """Offsets of 16 bits that can be loaded without moving the pointer."""
 _BYTES = 0x80808080
-_FREE = ("r1", "r2", "r3", "r4", "r5")
+FREE = ("r1", "r2", "r3", "r4", "r5")
+"""Registers, when the sums are complete."""
 NEAR, _FAR = 110, 1000
 """Instructions of a turn that a conditional branch reaches over, and what another one does."""
 _OF_RESULT = 18
@@ -68,15 +69,13 @@ class Pairs:
     groups: Groups
     finish: Finish
     filters: int
-    in_bytes: bool
-    """Whether weights are."""
     in_place: bool
     """Whether values are read where they lie, for every four filters."""
 
     @staticmethod
-    def of(groups: Groups, form: ShortProduct, filters: int, in_bytes: bool = False, in_place: bool = False) -> Pairs:
+    def of(groups: Groups, form: ShortProduct, filters: int, in_place: bool = False) -> Pairs:
         """With the registers that are free when the sums are complete."""
-        return Pairs(groups, Finish(form, _FREE), filters, in_bytes, in_place)
+        return Pairs(groups, Finish(form, FREE), filters, in_place)
 
     @property
     def turns(self) -> int:
@@ -107,11 +106,11 @@ class Pairs:
     def is_near(self) -> bool:
         """Whether the loop over groups is short enough for a conditional branch."""
         sizes = self.groups.sizes
-        return instructions(sum(sizes), len(sizes), self.in_bytes, self.in_place) < NEAR
+        return instructions(sum(sizes), len(sizes), self.in_place) < NEAR
 
     def _steps(self) -> Iterator[Step]:
         slots = sum(self.groups.sizes)
-        values = _VALUES[:1] if self.in_bytes or self.in_place else _VALUES
+        values = _VALUES[:1] if self.in_place else _VALUES
         slot = 0
         for size in self.groups.sizes:
             for place in range(size):
@@ -134,9 +133,9 @@ def is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
     return products + results + around <= _FAR
 
 
-def instructions(values: int, groups: int, in_bytes: bool = False, in_place: bool = False) -> int:
+def instructions(values: int, groups: int, in_place: bool = False) -> int:
     """So many at most, for groups of so many values in all."""
-    return (11 if in_bytes else 8 if in_place else 6) * values + 9 * groups
+    return (8 if in_place else 6) * values + 9 * groups
 
 
 def stream(
