@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from operator import mul
 
 import numpy as np
@@ -169,3 +170,46 @@ def test_constants_are_loaded_in_the_order_of_the_stream(
     constants = sorted([*dict.fromkeys(used), addends[0]])
     assert [number for number in constants if number != addends[0]] == list(dict.fromkeys(used))
     assert constants == list(range(len(constants)))
+
+
+def finished(finish: Finish, total: int, words: list[int]) -> int:
+    """What the instructions make of a sum, with registers of 32 bits."""
+    held: dict[str, int] = {}
+    for step in finish.steps:
+        names = step.registers
+        if step.kind == "load":
+            held |= {name: words.pop(0) for name in names}
+        elif step.kind == "origin":
+            total = (total + held[names[0]]) % 2**32
+        elif step.kind == "clamp" and total > held[names[0]]:
+            return finish.lowest + (0 if total >> 31 else finish.range)
+        elif step.kind == "exception" and total == held[names[0]]:
+            total = (total + held[names[1]]) % 2**32
+        elif step.kind == "border" and total < held[names[0]]:
+            held[names[2]] = (held[names[2]] - held[names[1]]) % 2**32
+        elif step.kind == "split":
+            held[names[0]] = held[names[1]] % 2**finishing.FACTOR_BITS
+            held[names[1]] >>= finishing.FACTOR_BITS
+        elif step.kind == "part":
+            held[names[0]] = held[names[0]] * total + sum(held[name] for name in names[1:]) >> finish.bits
+        elif step.kind == "top":
+            total = (total * held[names[0]] + sum(held[name] for name in names[1:])) % 2**32 >> 24
+    assert not words
+    return total
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+@pytest.mark.parametrize("registers", [4, 5])
+def test_two_factors_in_one_word_give_the_same_results(stepped: bool, registers: int) -> None:
+    scales = 6e-4 * np.linspace(1, 1.9, 7)
+    ends = (-300 / scales).astype(np.int64), (300 / scales).astype(np.int64)
+    form = prove_short_product(Requant.from_scales(scales), 0 if stepped else -128, (-128, 127), *ends)
+    assert form is not None and finishing.is_short(form) and (form.step is not None) == stepped
+    words = finishing.constants(form, np.zeros(7, np.int64), short=True)
+    assert words.shape[1] + 1 == finishing.constants(form, np.zeros(7, np.int64)).shape[1]
+    finish = Finish(form, tuple(f"r{index}" for index in range(1, registers + 1)), short=True)
+    sums = np.linspace(*ends, 200).astype(np.int64)
+    expected = form.apply(sums)
+    for row, channel in itertools.product(range(len(sums)), range(7)):
+        byte = finished(finish, int(sums[row, channel]), words[channel].tolist())
+        assert byte % 256 == expected[row, channel] % 256

@@ -139,19 +139,28 @@ def instructions(values: int, groups: int, in_place: bool = False) -> int:
 
 
 def stream(
-    groups: Groups, weights: Array, form: ShortProduct, bias: IntArray, in_bytes: bool
+    groups: Groups, weights: Array, form: ShortProduct, bias: IntArray, in_bytes: bool, short: bool = False
 ) -> npt.NDArray[np.uint32]:
-    """For weights (filters, values) in their own order, and what the sums of their products lack, (filters,)."""
+    """For weights (filters, values) in their own order, and what the sums of their products lack, (filters,).
+
+    `short`: see `finishing.constants`.
+    """
     begins = firsts(len(weights))
     parts: list[npt.NDArray[np.uint32]] = []
     for first, following in zip(begins, [*begins[1:], begins[-1]], strict=True):
-        parts += four(groups, weights, form, bias, first, in_bytes)
+        parts += four(groups, weights, form, bias, first, in_bytes, short)
         parts.append(np.array([following - first] if len(begins) > 1 else [], np.uint32))
     return np.concatenate(parts)
 
 
 def four(
-    groups: Groups, weights: Array, form: ShortProduct, bias: IntArray, first: int, in_bytes: bool
+    groups: Groups,
+    weights: Array,
+    form: ShortProduct,
+    bias: IntArray,
+    first: int,
+    in_bytes: bool,
+    short: bool = False,
 ) -> list[npt.NDArray[np.uint32]]:
     """Of four filters from the first one on: words of weights, and constants."""
     chosen = slice(first, first + TOGETHER)
@@ -160,7 +169,7 @@ def four(
     words = taken[0::2] + (taken[1::2] << 16)
     if in_bytes:
         words = words[:1] + (words[1:] << 8) + _BYTES
-    return [streams.words(words).T.reshape(-1), finishing.constants(form, bias)[chosen].reshape(-1)]
+    return [streams.words(words).T.reshape(-1), finishing.constants(form, bias, short)[chosen].reshape(-1)]
 
 
 def firsts(filters: int) -> list[int]:
