@@ -17,8 +17,8 @@ from tinygen.target import Core
 
 __all__ = ["Plan", "plan", "plan_of", "planned", "sizes_of"]
 
-_PATIENCE = 4
-"""How many times the objective's usual part is spent where that saves so much RAM that it is worth it."""
+_PATIENCES = (2, 4)
+"""Tried in turn: times the objective's usual part, spent where that saves so much RAM that it is worth it."""
 
 
 def plan(
@@ -48,11 +48,14 @@ def plan_of(
     found = _plan_of(graph, options, core, goal, ram_bytes, portable, rows)
     if not saves_ram(goal) or len(graph.nodes) < 2:
         return found
-    patient = replace(goal, patience=_PATIENCE)
-    if goal.objective != "ram" and not is_worth_it(goal, planned(graph, options, patient, ram_bytes), found):
-        return found
-    longer = _plan_of(graph, options, core, patient, ram_bytes, portable, rows)
-    return longer if is_worth_it(goal, longer, found) else found
+    for patience in _PATIENCES:
+        patient = replace(goal, patience=patience)
+        if goal.objective != "ram" and not is_worth_it(goal, planned(graph, options, patient, ram_bytes), found):
+            continue
+        longer = _plan_of(graph, options, core, patient, ram_bytes, portable, rows)
+        if is_worth_it(goal, longer, found):
+            found = longer
+    return found
 
 
 def _plan_of(

@@ -56,8 +56,8 @@ def planned(
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
     if limit is not None and layout.ram_bytes > limit:
         steps, layout = _within(graph, options, goal, needs, limit)
-    _expect("RAM", layout.ram_bytes, goal.ram_budget)
-    _expect("flash", flash_bytes(steps), goal.flash_budget)
+    _expect("RAM", layout.ram_bytes, goal.ram_budget, "" if goal.objective == "ram" else "ram")
+    _expect("flash", flash_bytes(steps), goal.flash_budget, "" if goal.objective == "size" else "size")
     return Plan(graph, steps, layout)
 
 
@@ -207,9 +207,10 @@ def _within(
         target -= layout.ram_bytes - limit
 
 
-def _expect(what: str, needed: int, budget: int | None) -> None:
+def _expect(what: str, needed: int, budget: int | None, least: str) -> None:
+    """`least`: the objective that takes less of it; empty where there is none."""
     if budget is not None and needed > budget:
         raise DoesNotFit(
             f"the model's library needs {needed:,} bytes of {what}, the budget is {budget:,}",
-            f"Raise the {what} budget, or choose another objective or a smaller model.",
+            f"Raise the {what} budget, {f'try --optimize {least}, ' if least else ''}or choose a smaller model.",
         )

@@ -32,12 +32,12 @@ from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 
-_GATHERED = (4, 8, 16)
-"""Values in a turn of the loop that gathers them, which can be."""
+_MOST_GATHERED, _FEW_GATHERED = 32, 16
+"""Values in a turn of the loop that gathers them: as far as offsets of LDRH reach, and where flash is what counts."""
 _FARTHEST_OFFSET = 0xFFFF
 _MOST_WRITTEN_OUT = 200
 """Values that branches could reach over."""
-_AROUND, _AROUND_STRIP = 90, 220
+_AROUND, _AROUND_STRIP = 130, 260
 """Instructions from where windows begin to the branch back, at most, beside those of four filters."""
 
 
@@ -78,7 +78,7 @@ class Variant:
 
     def gather(self, slots: int) -> Gather | None:
         """How so many values become words, unless they are read where they lie."""
-        return None if self.in_place else Gather.of(slots)
+        return None if self.in_place else Gather.of(slots, self.in_bytes)
 
     def offsets(self, slots: int) -> int:
         """In the table, of so many values; the stream goes on with a whole word."""
@@ -124,9 +124,10 @@ class Gather:
     turns: int
 
     @staticmethod
-    def of(slots: int) -> Gather:
+    def of(slots: int, in_bytes: bool) -> Gather:
         """The cheapest."""
-        loops = [Gather(at_once, -(-slots // at_once)) for at_once in _GATHERED]
+        most = _FEW_GATHERED if in_bytes else _MOST_GATHERED
+        loops = [Gather(at_once, -(-slots // at_once)) for at_once in range(4, most + 1, 4)]
         return min(loops, key=lambda loop: loop.turns * (9 * loop.at_once // 4 + 3))
 
     @property
