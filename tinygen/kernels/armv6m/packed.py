@@ -32,11 +32,11 @@ from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 
-_MOST_GATHERED, _FEW_GATHERED = 32, 16
-"""Values in a turn of the loop that gathers them: as far as offsets of LDRH reach, and where flash is what counts."""
+_MOST_GATHERED = 32
+"""Values in a turn of the loop that gathers them: as far as offsets of LDRH reach."""
 _FARTHEST_OFFSET = 0xFFFF
-_MOST_WRITTEN_OUT = 200
-"""Values that branches could reach over."""
+_MOST_WRITTEN_OUT = 700
+"""Values of which code of some kilobytes can be made."""
 _AROUND, _AROUND_STRIP = 130, 260
 """Instructions from where windows begin to the branch back, at most, beside those of four filters."""
 
@@ -78,7 +78,7 @@ class Variant:
 
     def gather(self, slots: int) -> Gather | None:
         """How so many values become words, unless they are read where they lie."""
-        return None if self.in_place else Gather.of(slots, self.in_bytes)
+        return None if self.in_place else Gather.of(slots)
 
     def offsets(self, slots: int) -> int:
         """In the table, of so many values; the stream goes on with a whole word."""
@@ -101,14 +101,8 @@ def accepts(site: Site) -> bool:
 
 
 def _accepts_written_out(site: Site) -> bool:
-    """Also: few enough values, and groups, for branches to reach over."""
-    if flat_weights(site).shape[1] > _MOST_WRITTEN_OUT or not accepts(site):
-        return False
-    form = finishing.proved(site)
-    assert form is not None
-    windows = Windows.of(site)
-    around = 0 if windows.count == 1 else _AROUND_STRIP if windows.strip else _AROUND
-    return pairs.is_in_reach(_WRITTEN_OUT.groups(site), form, around)
+    """Also: few enough values for code."""
+    return flat_weights(site).shape[1] <= _MOST_WRITTEN_OUT and accepts(site)
 
 
 def _accepts_lean(site: Site) -> bool:
@@ -124,10 +118,9 @@ class Gather:
     turns: int
 
     @staticmethod
-    def of(slots: int, in_bytes: bool) -> Gather:
+    def of(slots: int) -> Gather:
         """The cheapest."""
-        most = _FEW_GATHERED if in_bytes else _MOST_GATHERED
-        loops = [Gather(at_once, -(-slots // at_once)) for at_once in range(4, most + 1, 4)]
+        loops = [Gather(at_once, -(-slots // at_once)) for at_once in range(4, _MOST_GATHERED + 1, 4)]
         return min(loops, key=lambda loop: loop.turns * (9 * loop.at_once // 4 + 3))
 
     @property
@@ -192,6 +185,7 @@ def _prepare(variant: Variant, site: Site) -> Body:
     assert form is not None
     weights = flat_weights(site)
     filters, depth = weights.shape
+    around = 0 if windows.count == 1 else _AROUND_STRIP if windows.strip else _AROUND
     gather, expansion = variant.gather(groups.slots), _expansion(variant, site)
     names = ["x", "data", *(["row"] if gather else ["window", "stream"])]
     names += ["gathered"] if gather or windows.strip else []
@@ -205,7 +199,7 @@ def _prepare(variant: Variant, site: Site) -> Body:
         "strip": windows.strip,
         "depth": depth,
         "filters": filters,
-        "pairs": Pairs.of(groups, form, filters, variant.in_place),
+        "pairs": Pairs.of(groups, form, filters, around, variant.in_place),
         "expansion": expansion,
         "stream_at": (gather.bytes if gather else 0) + (windows.strip.bytes if windows.strip else 0),
         "offsets": variant.offsets(groups.slots),

@@ -45,6 +45,10 @@ FREE = ("r1", "r2", "r3", "r4", "r5")
 """Registers, when the sums are complete."""
 NEAR, _FAR = 110, 1000
 """Instructions of a turn that a conditional branch reaches over, and what another one does."""
+_FROM_LANDING = 60
+"""Values from a landing of branches back to the next: an even number, within reach even where each is a group."""
+_LANDING = 100
+"""What its number adds to labels, times this."""
 _OF_RESULT = 18
 """Instructions from a sum to its result, with those of sums that are beyond the clamp, and no exceptions."""
 
@@ -53,13 +57,15 @@ _OF_RESULT = 18
 class Step:
     """A "load" of values, or of one "in_place"; the "first" product of a group, or another "product", by a value.
 
-    The "end" of a group; in a table of offsets, one to "advance" by some bytes.
+    The "end" of a group; in a table of offsets, one to "advance" by bytes; a "landing" on the way of branches back.
     """
 
     kind: str
     registers: tuple[str, ...] = ()
     offset: int = 0
     """Of the value's offset in the table; or the bytes."""
+    number: int = 0
+    """Of a landing."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,14 @@ class Pairs:
     filters: int
     in_place: bool
     """Whether values are read where they lie, for every four filters."""
+    in_reach: bool
+    """Of branches: whether they get from behind the four filters to before them at once."""
 
     @staticmethod
-    def of(groups: Groups, form: ShortProduct, filters: int, in_place: bool = False) -> Pairs:
-        """With the registers that are free when the sums are complete."""
-        return Pairs(groups, Finish(form, FREE), filters, in_place)
+    def of(groups: Groups, form: ShortProduct, filters: int, around: int, in_place: bool = False) -> Pairs:
+        """With the registers that are free when the sums are complete; `around` instructions are around the filters."""
+        in_reach = groups.turns > 1 or _is_in_reach(groups, form, around)
+        return Pairs(groups, Finish(form, FREE), filters, in_place, in_reach)
 
     @property
     def turns(self) -> int:
@@ -108,12 +117,24 @@ class Pairs:
         sizes = self.groups.sizes
         return instructions(sum(sizes), len(sizes), self.in_place) < NEAR
 
+    def label(self, label: int, landing: int | None = None) -> int:
+        """Where a branch back to a label goes, from a landing or from behind all: by way of the one before."""
+        number = self.landings if landing is None else landing
+        return label + _LANDING * number
+
+    @property
+    def landings(self) -> int:
+        """Their number."""
+        return 0 if self.in_reach else (sum(self.groups.sizes) - 1) // _FROM_LANDING
+
     def _steps(self) -> Iterator[Step]:
         slots = sum(self.groups.sizes)
         values = _VALUES[:1] if self.in_place else _VALUES
         slot = 0
         for size in self.groups.sizes:
             for place in range(size):
+                if slot and slot % _FROM_LANDING == 0 and not self.in_reach:
+                    yield Step("landing", number=slot // _FROM_LANDING)
                 if self.in_place:
                     yield Step("in_place", values, 2 * (slot % _REACH))
                     if (slot + 1) % _REACH == 0 or slot + 1 == slots:
@@ -125,7 +146,7 @@ class Pairs:
             yield Step("end")
 
 
-def is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
+def _is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
     """Whether a branch reaches over all groups written out, what follows them, and `around` instructions more."""
     values = sum(groups.sizes)
     products = -(-11 * values // 2) + 6 * len(groups.sizes)
