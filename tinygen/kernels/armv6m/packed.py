@@ -14,18 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 
 from tinygen.access import Spacing, spacing
+from tinygen.ir import Tensor
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv6m import finishing, grouping, pairs
 from tinygen.kernels.armv6m.expansion import Expansion
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.kernels.armv6m.pairs import Pairs
-from tinygen.kernels.armv6m.windows import Windows, flat_weights
+from tinygen.kernels.armv6m.windows import Windows, flat_array, flat_weights
 from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
@@ -67,14 +68,7 @@ class Variant:
 
     def groups(self, site: Site) -> Groups:
         """Of the layer's weights."""
-        weights, limit = flat_weights(site), self.in_loop
-        if limit is None:
-            return grouping.of_any_size(weights)
-        return grouping.of_one_size(weights, lambda size: limit // self._instructions(size))
-
-    def _instructions(self, size: int) -> int:
-        """Of a group."""
-        return pairs.instructions(size, 1, self.in_place)
+        return _groups(self, site.inputs[1])
 
     def gather(self, slots: int) -> Gather | None:
         """How so many values become words, unless they are read where they lie."""
@@ -84,6 +78,15 @@ class Variant:
         """In the table, of so many values; the stream goes on with a whole word."""
         gather = self.gather(slots)
         return gather.values if gather else slots + slots % 2
+
+
+@lru_cache(maxsize=256)
+def _groups(variant: Variant, weights: Tensor) -> Groups:
+    """The search takes time, and a layer has many sites where rows are computed by themselves."""
+    flat, limit = flat_array(weights), variant.in_loop
+    if limit is None:
+        return grouping.of_any_size(flat)
+    return grouping.of_one_size(flat, lambda size: limit // pairs.instructions(size, 1, variant.in_place))
 
 
 _WRITTEN_OUT, _IN_LOOPS, _COMPACT = Variant(None), Variant(500), Variant(105)

@@ -36,7 +36,7 @@ from tinygen.kernels.armv6m import finishing, grouping, packed, pairs
 from tinygen.kernels.armv6m.finishing import Finish
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.kernels.armv6m.pairs import TOGETHER
-from tinygen.kernels.armv6m.windows import Strip, Windows, flat_weights
+from tinygen.kernels.armv6m.windows import Strip, Windows, flat_array, flat_weights
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
@@ -135,8 +135,7 @@ def _strip_runs(strip: Strip, lines: int) -> dict[str, int]:
 
 @lru_cache(maxsize=64)
 def _groups(weights: Tensor) -> Groups:
-    assert weights.data is not None
-    return grouping.of_any_size(weights.data.reshape(len(weights.data), -1), LONGEST)
+    return grouping.of_any_size(flat_array(weights), LONGEST)
 
 
 def _accepts(site: Site) -> bool:
