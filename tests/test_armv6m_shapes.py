@@ -1,4 +1,4 @@
-"""Convolutions for Cortex-M0 on shapes that nobody chose: planes, bands, tiles and landings, and the bytes."""
+"""Kernels for Cortex-M0 on shapes that nobody chose: planes, bands, tiles and landings, and the bytes."""
 
 from __future__ import annotations
 

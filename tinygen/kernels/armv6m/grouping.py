@@ -78,14 +78,14 @@ def _packed(magnitudes: IntArray, order: Iterable[int], most: int | None) -> lis
 
 
 def of_one_size(weights: Array, most: Callable[[int], int]) -> Groups:
-    """Groups of the same size, the largest that a greedy search finds; of a size, `most` tells how many a turn has."""
+    """Groups of the same size, the largest that a greedy search finds; `most` tells how many a turn has, or zero."""
     magnitudes = _magnitudes(weights)
     values = len(magnitudes)
     heaviest = int(magnitudes.sum(axis=0).max(initial=1))
     size = max(min(values, LARGEST_SUM * values // max(heaviest, 1)), 1)
-    while (groups := _filled(magnitudes, size)) is None:
+    while not most(size) or (groups := _filled(magnitudes, size)) is None:
         size -= 1
-    turns = -(-len(groups) // max(most(size), 1))
+    turns = -(-len(groups) // most(size))
     together = -(-len(groups) // turns)
     groups += [[]] * (turns * together - len(groups))
     order = tuple(value for group in groups for value in (*group, *[NONE] * (size - len(group))))

@@ -36,6 +36,8 @@ from tinygen.ops.weighted import Weighted
 _MOST_GATHERED = 32
 """Values in a turn of the loop that gathers them: as far as offsets of LDRH reach."""
 _FARTHEST_OFFSET = 0xFFFF
+_MOST_IN_TURN = 500
+"""Instructions."""
 _MOST_WRITTEN_OUT = 700
 """Values of which code of some kilobytes can be made."""
 _AROUND, _AROUND_STRIP = 130, 260
@@ -86,7 +88,12 @@ def _groups(variant: Variant, weights: Tensor) -> Groups:
     flat, limit = flat_array(weights), variant.in_loop
     if limit is None:
         return grouping.of_any_size(flat)
-    return grouping.of_one_size(flat, lambda size: limit // pairs.instructions(size, 1, variant.in_place))
+    return grouping.of_one_size(flat, lambda size: _in_turn(pairs.instructions(size, 1, variant.in_place), limit))
+
+
+def _in_turn(instructions: int, limit: int) -> int:
+    """Groups of so many instructions in a turn; none where branches would not reach over one."""
+    return max(limit // instructions, 1) if instructions <= _MOST_IN_TURN else 0
 
 
 _WRITTEN_OUT, _IN_LOOPS, _COMPACT = Variant(None), Variant(500), Variant(105)

@@ -57,15 +57,13 @@ _OF_RESULT = 18
 class Step:
     """A "load" of values, or of one "in_place"; the "first" product of a group, or another "product", by a value.
 
-    The "end" of a group; in a table of offsets, one to "advance" by bytes; a "landing" on the way of branches back.
+    The "end" of a group; in a table of offsets, one to "advance" by some bytes; a "landing" of branches back.
     """
 
     kind: str
     registers: tuple[str, ...] = ()
     offset: int = 0
-    """Of the value's offset in the table; or the bytes."""
-    number: int = 0
-    """Of a landing."""
+    """Of the value's offset in the table; or the bytes; or the landing's number."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ class Pairs:
         for size in self.groups.sizes:
             for place in range(size):
                 if slot and slot % _FROM_LANDING == 0 and not self.in_reach:
-                    yield Step("landing", number=slot // _FROM_LANDING)
+                    yield Step("landing", offset=slot // _FROM_LANDING)
                 if self.in_place:
                     yield Step("in_place", values, 2 * (slot % _REACH))
                     if (slot + 1) % _REACH == 0 or slot + 1 == slots:
