@@ -4,7 +4,7 @@ Below a column of outputs lie rows of a few bytes each. They are copied to the s
 zero point around the image: there each window is one run of bytes, and the next window down begins a few rows further.
 Then two filters' weights stay in registers while the windows pass by, four at a time. The stream:
 
-    where the results of a block go, from the first one: eight halfwords
+    where the results of a block go, in results from the first one: eight halfwords
     for each two filters, and for those left over with the one before:
         for each of the two filters: its vectors of weights, zero beyond the window
         requantisation: see `finishing.by_filter`
@@ -24,9 +24,9 @@ import numpy as np
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing, pointwise
-from tinygen.kernels.armv81m.finishing import LANES, Finish
+from tinygen.kernels.armv81m.finishing import Finish
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
-from tinygen.kernels.contracts import is_plain
+from tinygen.kernels.armv81m.values import LANES, Values, has_byte_of_zero
 from tinygen.ops.conv_2d import Conv2D
 
 _MOST_VECTORS = 3
@@ -54,6 +54,15 @@ class Columns:
     """All that the template and the stream need to know."""
 
     plane: Plane
+    """Its channels are bytes."""
+    size: int
+    """Of a value."""
+
+    @staticmethod
+    def of(site: Site) -> Columns:
+        """Those of a layer."""
+        values = Values.of(site)
+        return Columns(values.plane(site), values.size)
 
     @property
     def run(self) -> int:
@@ -78,7 +87,7 @@ class Columns:
     @property
     def blocks(self) -> PixelBlocks:
         """Of a column of results."""
-        return PixelBlocks(self.plane.out_height, self.depth, self.plane.filters)
+        return PixelBlocks(self.plane.out_height, self.depth, self.plane.filters, self.size)
 
     @property
     def reached(self) -> int:
@@ -168,34 +177,34 @@ class Columns:
 
 
 def _accepts(site: Site) -> bool:
-    """int8, one image, all channels in each filter, short rows of neighbouring taps, and a proved requantisation."""
+    """One image, all channels in each filter, short rows of neighbouring taps, and a proved requantisation."""
     x, weights, _ = site.inputs
-    if not is_plain(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
+    if not has_byte_of_zero(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
         return False
-    plane = Plane.of(site)
-    return plane.is_dense and Columns(plane).fits and finishing.proved(site) is not None
+    found = Columns.of(site)
+    return found.plane.is_dense and found.fits and finishing.proved(site) is not None
 
 
 def _prepare(site: Site) -> Body:
-    plane, form = Plane.of(site), finishing.proved(site)
+    v, found, form = Values.of(site), Columns.of(site), finishing.proved(site)
     assert form is not None
-    found = Columns(plane)
-    blocks = found.blocks
+    plane, blocks = found.plane, found.blocks
     rows = np.pad(plane.weights.reshape(plane.filters, -1), ((0, 0), (0, found.vectors * LANES - found.depth)))
-    vectors = rows.reshape(plane.filters, found.vectors, LANES)
+    vectors = v.of_vectors(rows.reshape(plane.filters, found.vectors, LANES))
     second = min(plane.filters - 1, 1)
     row = plane.out_width * plane.filters
     places = np.array([lane * row + index for lane in range(PIXELS) for index in (0, second)], "<u2").view("<u4")
     data = np.concatenate([places, pointwise.stream(site, blocks, vectors, form, together=found.vectors)])
     finish = Finish.of(form)
     values = {
+        "v": v,
         "c": found,
         "plane": plane,
         "blocks": blocks,
         "finish": finish,
         "scale_bits": form.scale_bits,
         "zero": site.op.zero_point & 0xFF,
-        "row": row,
+        "row": row * v.size,
     }
     return Body(values, {"data": data.astype(np.uint32)}, variant=plane.variant, proof=form.describe())
 
@@ -208,6 +217,6 @@ KERNELS = (
         requires=finishing.FEATURES | {"loops"},
         accepts=_accepts,
         assembly=True,
-        scratch=lambda site: Columns(Plane.of(site)).scratch,
+        scratch=lambda site: Columns.of(site).scratch,
     ),
 )

@@ -1,8 +1,8 @@
 """Rows of few activations times filters: two filters' weights stay in vectors while rows pass by, four at a time.
 
-As `pointwise`, but that all rows come for two filters before the next two; for rows of up to 32 values. Of rows of
-eight, two are loaded at once, and each filter's weights are there twice: for the first row, and for the second. The
-stream:
+As `pointwise`, but that all rows come for two filters before the next two; for rows of up to 32 bytes. Of rows of
+eight bytes, two are loaded at once, and each filter's weights are there twice: for the first row, and for the second.
+The stream:
 
     where the results of a block go, from the first one: eight halfwords
     for each two filters, and for those left over with the one before:
@@ -22,8 +22,9 @@ import numpy as np
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv81m import finishing, pointwise
-from tinygen.kernels.armv81m.finishing import LANES, Finish
+from tinygen.kernels.armv81m.finishing import Finish
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
+from tinygen.kernels.armv81m.values import LANES, Values
 from tinygen.kernels.armv81m.walk import Walk
 from tinygen.ops.conv_2d import Conv2D
 
@@ -46,7 +47,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Stationary:
-    """The plan for rows of `depth` values."""
+    """The plan for rows of `depth` bytes."""
 
     blocks: PixelBlocks
 
@@ -119,7 +120,7 @@ class Stationary:
         return (self.blocks.count - (1 if self.blocks.overlap else 0)) // self.unrolled
 
     def vectors(self, rows: Array) -> Array:
-        """(filters, vectors, 16) int8 of weights (filters, depth)."""
+        """(filters, vectors, 16) int8 of weights (filters, depth), one for each byte."""
         if not self.paired:
             return self.walk.weights(rows)
         found = np.zeros((len(rows), 2, 2, _PAIRED), np.int8)
@@ -145,11 +146,12 @@ def _prepare(site: Site) -> Body:
     weights = site.inputs[1].data
     assert weights is not None
     sizes = plan.blocks
-    vectors = plan.vectors(weights.reshape(sizes.filters, -1))
+    v = Values.of(site)
+    vectors = v.of_vectors(plan.vectors(v.by_byte(weights.reshape(sizes.filters, -1))))
     # Both vectors of a filter come before those of the other.
     stream = pointwise.stream(site, sizes, vectors, form, together=plan.each)
     data = np.concatenate([sizes.offsets, stream])
-    values = {"plan": plan, "sizes": sizes, "finish": Finish.of(form)}
+    values = {"v": v, "plan": plan, "sizes": sizes, "finish": Finish.of(form)}
     variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
     return Body(values, {"data": data}, variant=variant, proof=form.describe())
 
