@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, Requant, Rounding
-from tinygen.proofs.halfword_product import prove_halfword_product
+from tinygen.proofs.halfword_product import exact_multipliers, prove_halfword_product
 from tinygen.proofs.vector_product import VectorProduct
 
 FULL = (-(2**15), 2**15 - 1)
@@ -60,3 +60,17 @@ def test_sums_of_32_bits_have_one(shift: int) -> None:
     assert prove(requant, FULL, INT32_MAX) is None, "of another rule"
     assert prove(Requant(requant.multiplier, requant.shift, Rounding.INT64), FULL, INT32_MAX) is not None
     assert prove(Requant(requant.multiplier, requant.shift, Rounding.INT64), FULL, INT32_MAX + 2) is None
+
+
+@given(st.lists(st.tuples(MULTIPLIERS, st.integers(-18, 1)), min_size=1, max_size=3), st.integers(0, 2**32))
+def test_exact_multipliers_are_the_runtimes(factors: list[tuple[int, int]], seed: int) -> None:
+    requant = Requant(*(tuple(each) for each in zip(*factors, strict=True)), Rounding.INT64)
+    ends = np.full(requant.channels, INT32_MAX, np.int64)
+    found = exact_multipliers(requant, -ends, ends)
+    if found is None:
+        assert any(multiplier and not -17 <= shift <= -1 for multiplier, shift in factors)
+        return
+    acc = np.random.default_rng(seed).integers(INT32_MIN, INT32_MAX, (300, 1))
+    assert found.min() >= 0 and found.max() <= INT32_MAX
+    assert np.array_equal(acc * found + (1 << 31) >> 32, requant.apply(acc))  # SMMULR
+    assert exact_multipliers(requant, -ends - 2, ends) is None

@@ -19,6 +19,7 @@ from tinygen.fixedpoint import (
     INT16_MAX,
     INT16_MIN,
     INT32_MAX,
+    INT32_MIN,
     IntArray,
     Requant,
     Rescaling,
@@ -72,3 +73,21 @@ def _forms(requant: Requant) -> Iterator[tuple[int, int, IntArray]]:
             exact = multiplier << np.maximum(-left, 0) == reduced << np.maximum(left, 0)
             if exact.all() and multiplier.max() <= INT32_MAX:
                 yield scale_bits, shift, multiplier
+
+
+def exact_multipliers(requant: Rescaling, low: IntArray, high: IntArray) -> IntArray | None:
+    """(channels,): M with which floor(acc * M / 2**32 + 1/2), SMMULR, equals requant(acc) from low to high (channels,).
+
+    M = m * 2**(17 + s). None where some channel has none: of another rule, or of sums beyond 32 bits.
+    """
+    if not isinstance(requant, Requant) or requant.rounding is not Rounding.INT64:
+        return None
+    if low.min() < INT32_MIN or high.max() > INT32_MAX:
+        return None
+    reduced = reduced_multiplier(np.array(requant.multiplier))
+    left = np.where(reduced == 0, 0, 17 + np.array(requant.shift))
+    if (left > 31).any():
+        return None
+    multiplier = reduced << np.maximum(left, 0) >> np.maximum(-left, 0)
+    exact = multiplier << np.maximum(-left, 0) == reduced << np.maximum(left, 0)
+    return np.broadcast_to(multiplier, low.shape) if exact.all() and multiplier.max() <= INT32_MAX else None

@@ -1,0 +1,191 @@
+"""Rows of int16 times filters of int8, two filters and up to three rows at a time, two products an instruction.
+
+SMLAD multiplies a word, two activations, by two weights. In flash weights have a byte each: of four, the second and the
+third are exchanged, so that SXTB16 leaves the first two of them, and, rotated, the last two. The stream:
+
+    for each two filters, and for those left over with the one before:
+        what their sums begin with
+        for each four values of a row, and for those left over: four weights of each filter
+        their multipliers
+        if the number of filters is odd: bytes to the next results
+
+`templates/armv7em/halfwords.S.j2` prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygen.access import Order, Spacing, spacing
+from tinygen.fixedpoint import INT16_MAX, INT16_MIN, IntArray
+from tinygen.ir import Array
+from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels import streams
+from tinygen.kernels.armv7em.matrix_shape import FARTHEST, geometry
+from tinygen.ops.common import INT16
+from tinygen.ops.conv_2d import Conv2D
+from tinygen.ops.fully_connected import FullyConnected
+from tinygen.ops.weighted import Weighted
+from tinygen.proofs.halfword_product import exact_multipliers
+
+_MOST_LANES = 3
+_VALUES = 4
+"""That a step multiplies, of each lane."""
+_UNROLL = {"speed": 8, "balanced": 4, "size": 1}
+
+
+class Section(NamedTuple):
+    """So many blocks of so many lanes each."""
+
+    lanes: int
+    times: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`count` rows of `depth` values, times `filters`."""
+
+    count: int
+    depth: int
+    filters: int
+    most_unrolled: int
+
+    @property
+    def step(self) -> int:
+        """Bytes of a row."""
+        return 2 * self.depth
+
+    @property
+    def pitch(self) -> int:
+        """Bytes of a row's results."""
+        return 2 * self.filters
+
+    @property
+    def lanes(self) -> int:
+        """Of a block, as far as loads and stores reach."""
+        farthest = max(self.step, self.pitch)
+        return next(n for n in range(_MOST_LANES, 0, -1) if n == 1 or (n - 1) * farthest + 8 <= FARTHEST)
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The rows in blocks."""
+        parts = (Section(self.lanes, self.count // self.lanes), Section(self.count % self.lanes, 1))
+        return tuple(part for part in parts if part.lanes and part.times)
+
+    @property
+    def pairs(self) -> int:
+        """Of filters; the last one begins within the one before if their number is odd."""
+        return -(-self.filters // 2)
+
+    @property
+    def fours(self) -> int:
+        """Steps of a row."""
+        return self.depth // _VALUES
+
+    @property
+    def rest(self) -> int:
+        """Values of a row that no step has."""
+        return self.depth % _VALUES
+
+    @property
+    def unrolled(self) -> int:
+        """Steps that a turn of the loop has."""
+        return min(self.most_unrolled, self.fours)
+
+    @property
+    def turns(self) -> int:
+        """Of the loop, which is none if it is one."""
+        return self.fours // self.unrolled if self.unrolled else 0
+
+    @property
+    def order(self) -> Order:
+        """Each block reads its rows again for each two filters."""
+        ends = np.minimum(np.arange(self.lanes, self.count + self.lanes, self.lanes, dtype=np.int64), self.count)
+        first = np.concatenate([[0], ends[:-1]])
+        return Order(first * self.step, ends * self.step, first * self.pitch, ends * self.pitch, buffered=False)
+
+    def in_pairs(self, values: Array) -> Array:
+        """Of what filters have, (filters, ...), that of both filters of each pair: (pairs, 2, ...)."""
+        first = np.minimum(np.arange(self.pairs) * 2, self.filters - 2)
+        return np.asarray(values[np.stack([first, first + 1], axis=1)])
+
+    @property
+    def steps(self) -> IntArray:
+        """(pairs, 0 or 1): bytes from each pair's results to the next one's, where not all are the same."""
+        found = np.full((self.pairs, self.filters % 2), 4, np.int64)
+        found[-2:-1] = 2
+        return found
+
+
+def _rows(site: Site) -> Rows | None:
+    sizes = geometry(site)
+    if sizes is None or sizes.steps or sizes.filters < 2:
+        return None
+    return Rows(sizes.rows, sizes.depth, sizes.filters, _UNROLL[site.objective])
+
+
+def _multipliers(site: Site) -> IntArray | None:
+    op: Weighted = site.op
+    return None if op.output_zero_point else exact_multipliers(op.requant, *op.reach(site.inputs))
+
+
+def _accepts(site: Site) -> bool:
+    """int16, rows one after the other, two filters or more, sums of 32 bits, and multipliers of 32 bits."""
+    op: Weighted = site.op
+    x, weights, _ = site.inputs
+    if x.dtype != INT16 or weights.packed or op.weight_zero_point:
+        return False
+    return _rows(site) is not None and _multipliers(site) is not None
+
+
+def _overlaps(site: Site) -> Mapping[int, Spacing]:
+    rows = _rows(site)
+    assert rows is not None
+    return {0: spacing(rows.order)}
+
+
+def _prepare(site: Site) -> Body:
+    op: Weighted = site.op
+    rows, multipliers = _rows(site), _multipliers(site)
+    _, weights, bias = site.inputs
+    assert rows is not None and multipliers is not None and weights.data is not None and bias.data is not None
+    padded = np.pad(weights.data.reshape(rows.filters, -1), ((0, 0), (0, -rows.depth % _VALUES)))
+    fours = padded.reshape(rows.filters, -1, _VALUES)[..., [0, 2, 1, 3]]
+    words = np.ascontiguousarray(fours).view("<u4")[..., 0].astype(np.uint32)
+    start = streams.words(op.folded_bias(weights.data, bias.data))
+    parts = [
+        rows.in_pairs(start),
+        rows.in_pairs(words).swapaxes(1, 2).reshape(rows.pairs, -1),
+        rows.in_pairs(streams.words(multipliers)),
+        streams.words(rows.steps),
+    ]
+    data = np.concatenate(parts, axis=1).reshape(-1)
+    low, high = op.clamp
+    values = {
+        "rows": rows,
+        "stream_bytes": data.nbytes,
+        "low": low if low not in (0, INT16_MIN) else None,
+        "high": high if high < INT16_MAX else None,
+        "saturate": "usat    %s, #15, %s" if low == 0 else "ssat    %s, #16, %s",
+    }
+    return Body(values, {"data": data}, variant=f"{rows.depth}x{rows.filters}_{rows.count}", proof=_PROOF)
+
+
+_PROOF = "high half of a product of 32 bits, rounded: the formula itself"
+
+KERNELS = tuple(
+    Kernel(
+        f"{name}.halfword_pairs",
+        op,
+        _prepare,
+        requires=frozenset({"thumb2", "unaligned", "dsp"}),
+        accepts=_accepts,
+        overlaps=_overlaps,
+        assembly=True,
+    )
+    for name, op in (("conv_2d", Conv2D), ("fully_connected", FullyConnected))
+)
