@@ -44,7 +44,7 @@ def prove_halfword_product(
         return None
     for scale_bits, shift, multiplier in _forms(requant):
         form = VectorProduct(
-            scale_bits,
+            np.full(len(low), scale_bits),
             shift,
             np.zeros(len(low), np.int64),
             np.broadcast_to(multiplier, low.shape),

@@ -168,7 +168,7 @@ def _prepare(largest: int, site: Site) -> Body:
         "band": band,
         "plane": plane,
         "finish": Finish.of(form),
-        "scale_bits": form.scale_bits,
+        "scale_bits": int(form.scale_bits[0]),
         "row": plane.width * plane.channels,
         "load": "vldrw.u32" if band.in_words else "vldrh.u16",
     }
