@@ -212,6 +212,7 @@ def cases() -> tuple[Case, ...]:
         convolution_case("int16_of_8_channels", x=(1, 5, 6, 8), filters=5, kernel=(3, 3), dtype="int16"),
         convolution_case("int16_one_channel", x=(1, 9, 8, 1), filters=7, kernel=(6, 4), dtype="int16", stride=(2, 2)),
         convolution_case("int16_few_channels", x=(1, 3, 3, 4), filters=3, kernel=(1, 1), dtype="int16"),
+        convolution_case("int16_many_pixels", x=(1, 12, 16, 8), filters=3, kernel=(1, 1), dtype="int16"),
         convolution_case("int16_one_row", x=(1, 1, 1, 20), filters=11, kernel=(1, 1), dtype="int16"),
         # The runtime sums in int32, and rounds twice, where the bias is int32.
         convolution_case(

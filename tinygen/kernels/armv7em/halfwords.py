@@ -1,11 +1,14 @@
 """Rows of int16 times filters of int8, two filters and up to three rows at a time, two products an instruction.
 
+A row is what a filter meets: a row of a matrix, a pixel, or a window, which is several runs of neighbouring values. For
+windows, the rows of the image under a row of results are copied to the scratch, with zeros around them.
+
 SMLAD multiplies a word, two activations, by two weights. In flash weights have a byte each: of four, the second and the
 third are exchanged, so that SXTB16 leaves the first two of them, and, rotated, the last two. The stream:
 
     for each two filters, and for those left over with the one before:
         what their sums begin with
-        for each four values of a row, and for those left over: four weights of each filter
+        of each run, for each four values, and for those left over: four weights of each filter
         their multipliers
         if the number of filters is odd: bytes to the next results
 
@@ -15,7 +18,7 @@ third are exchanged, so that SXTB16 leaves the first two of them, and, rotated, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,12 +29,16 @@ from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels import streams
 from tinygen.kernels.armv7em.matrix_shape import FARTHEST, geometry
+from tinygen.kernels.armv7em.plane import Plane
+from tinygen.kernels.armv81m.bands import Band
 from tinygen.ops.common import INT16
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.halfword_product import exact_multipliers
 
+_REQUIRES = frozenset({"thumb2", "unaligned", "dsp"})
+_PROOF = "high half of a product of 32 bits, rounded: the formula itself"
 _MOST_LANES = 3
 _VALUES = 4
 """That a step multiplies, of each lane."""
@@ -47,17 +54,18 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """`count` rows of `depth` values, times `filters`."""
+    """`count` rows of `runs` of `depth` values each, times `filters`; of windows, that many `lines` times."""
 
     count: int
     depth: int
     filters: int
     most_unrolled: int
-
-    @property
-    def step(self) -> int:
-        """Bytes of a row."""
-        return 2 * self.depth
+    step: int
+    """Bytes from a row to the next."""
+    runs: int = 1
+    pitch_of_runs: int = 0
+    """Bytes from a run to the next."""
+    lines: int = 1
 
     @property
     def pitch(self) -> int:
@@ -68,7 +76,8 @@ class Rows:
     def lanes(self) -> int:
         """Of a block, as far as loads and stores reach."""
         farthest = max(self.step, self.pitch)
-        return next(n for n in range(_MOST_LANES, 0, -1) if n == 1 or (n - 1) * farthest + 8 <= FARTHEST)
+        most = min(_MOST_LANES, self.count)
+        return next(n for n in range(most, 0, -1) if n == 1 or (n - 1) * farthest + 8 <= FARTHEST)
 
     @property
     def sections(self) -> tuple[Section, ...]:
@@ -83,13 +92,18 @@ class Rows:
 
     @property
     def fours(self) -> int:
-        """Steps of a row."""
+        """Steps of a run."""
         return self.depth // _VALUES
 
     @property
     def rest(self) -> int:
-        """Values of a row that no step has."""
+        """Values of a run that no step has."""
         return self.depth % _VALUES
+
+    @property
+    def next_run(self) -> int:
+        """Bytes from where the steps of a run end to the next run."""
+        return self.pitch_of_runs - 2 * _VALUES * self.fours
 
     @property
     def unrolled(self) -> int:
@@ -125,7 +139,29 @@ def _rows(site: Site) -> Rows | None:
     sizes = geometry(site)
     if sizes is None or sizes.steps or sizes.filters < 2:
         return None
-    return Rows(sizes.rows, sizes.depth, sizes.filters, _UNROLL[site.objective])
+    return Rows(sizes.rows, sizes.depth, sizes.filters, _UNROLL[site.objective], 2 * sizes.depth)
+
+
+def _band(site: Site) -> Band:
+    """The rows under one row of results, in bytes."""
+    plane = Plane.of(site)
+    return Band(replace(plane, channels=2 * plane.channels), 1, 2)
+
+
+def _windows(site: Site) -> Rows:
+    """Of a row of results."""
+    band = _band(site)
+    plane = band.plane
+    return Rows(
+        plane.out_width,
+        plane.columns.taps * plane.channels // 2,
+        plane.filters,
+        _UNROLL[site.objective],
+        band.step,
+        plane.rows.taps,
+        band.pitch,
+        plane.out_height,
+    )
 
 
 def _multipliers(site: Site) -> IntArray | None:
@@ -133,13 +169,26 @@ def _multipliers(site: Site) -> IntArray | None:
     return None if op.output_zero_point else exact_multipliers(op.requant, *op.reach(site.inputs))
 
 
-def _accepts(site: Site) -> bool:
-    """int16, rows one after the other, two filters or more, sums of 32 bits, and multipliers of 32 bits."""
+def _is_int16(site: Site) -> bool:
+    """Whether activations are int16, and weights a byte each without a zero point."""
     op: Weighted = site.op
     x, weights, _ = site.inputs
-    if x.dtype != INT16 or weights.packed or op.weight_zero_point:
+    return x.dtype == INT16 and not weights.packed and not op.weight_zero_point
+
+
+def _accepts(site: Site) -> bool:
+    """int16, rows one after the other, two filters or more, sums of 32 bits, and multipliers of 32 bits."""
+    return _is_int16(site) and _rows(site) is not None and _multipliers(site) is not None
+
+
+def _accepts_windows(site: Site) -> bool:
+    """The same of one image, all channels in each filter, neighbouring taps, and no zero point."""
+    x, weights, _ = site.inputs
+    if not _is_int16(site) or site.op.zero_point or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
         return False
-    return _rows(site) is not None and _multipliers(site) is not None
+    if _rows(site) is not None or weights.shape[0] < 2 or not Plane.of(site).is_dense:
+        return False
+    return _band(site).copied > 0 and _multipliers(site) is not None
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:
@@ -148,12 +197,24 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return {0: spacing(rows.order)}
 
 
-def _prepare(site: Site) -> Body:
+def _prepare_rows(site: Site) -> Body:
+    rows = _rows(site)
+    assert rows is not None
+    return _prepare(site, rows, None, f"{rows.depth}x{rows.filters}_{rows.count}")
+
+
+def _prepare_windows(site: Site) -> Body:
+    band = _band(site)
+    return _prepare(site, _windows(site), band, band.plane.variant)
+
+
+def _prepare(site: Site, rows: Rows, band: Band | None, variant: str) -> Body:
     op: Weighted = site.op
-    rows, multipliers = _rows(site), _multipliers(site)
     _, weights, bias = site.inputs
-    assert rows is not None and multipliers is not None and weights.data is not None and bias.data is not None
-    padded = np.pad(weights.data.reshape(rows.filters, -1), ((0, 0), (0, -rows.depth % _VALUES)))
+    multipliers = _multipliers(site)
+    assert multipliers is not None and weights.data is not None and bias.data is not None
+    runs = weights.data.reshape(rows.filters, rows.runs, -1)
+    padded = np.pad(runs, ((0, 0), (0, 0), (0, -rows.depth % _VALUES)))
     fours = padded.reshape(rows.filters, -1, _VALUES)[..., [0, 2, 1, 3]]
     words = np.ascontiguousarray(fours).view("<u4")[..., 0].astype(np.uint32)
     start = streams.words(op.folded_bias(weights.data, bias.data))
@@ -167,25 +228,37 @@ def _prepare(site: Site) -> Body:
     low, high = op.clamp
     values = {
         "rows": rows,
+        "band": band,
+        "row": band.plane.width * band.plane.channels if band else 0,
         "stream_bytes": data.nbytes,
         "low": low if low not in (0, INT16_MIN) else None,
         "high": high if high < INT16_MAX else None,
         "saturate": "usat    %s, #15, %s" if low == 0 else "ssat    %s, #16, %s",
     }
-    return Body(values, {"data": data}, variant=f"{rows.depth}x{rows.filters}_{rows.count}", proof=_PROOF)
+    return Body(values, {"data": data}, variant=variant, proof=_PROOF)
 
 
-_PROOF = "high half of a product of 32 bits, rounded: the formula itself"
-
-KERNELS = tuple(
+KERNELS = (
+    *(
+        Kernel(
+            f"{name}.halfword_pairs",
+            op,
+            _prepare_rows,
+            requires=_REQUIRES,
+            accepts=_accepts,
+            overlaps=_overlaps,
+            assembly=True,
+        )
+        for name, op in (("conv_2d", Conv2D), ("fully_connected", FullyConnected))
+    ),
     Kernel(
-        f"{name}.halfword_pairs",
-        op,
-        _prepare,
-        requires=frozenset({"thumb2", "unaligned", "dsp"}),
-        accepts=_accepts,
-        overlaps=_overlaps,
+        "conv_2d.halfword_windows",
+        Conv2D,
+        _prepare_windows,
+        requires=_REQUIRES,
+        accepts=_accepts_windows,
+        overlaps=lambda site: {0: spacing(_band(site).order)},
         assembly=True,
-    )
-    for name, op in (("conv_2d", Conv2D), ("fully_connected", FullyConnected))
+        scratch=lambda site: _band(site).bytes,
+    ),
 )
