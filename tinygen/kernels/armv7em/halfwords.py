@@ -37,8 +37,8 @@ from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.halfword_product import exact_multipliers
 
-_REQUIRES = frozenset({"thumb2", "unaligned", "dsp"})
-_PROOF = "high half of a product of 32 bits, rounded: the formula itself"
+REQUIRES = frozenset({"thumb2", "unaligned", "dsp"})
+PROOF = "high half of a product of 32 bits, rounded: the formula itself"
 _MOST_LANES = 3
 _VALUES = 4
 """That a step multiplies, of each lane."""
@@ -164,9 +164,20 @@ def _windows(site: Site) -> Rows:
     )
 
 
-def _multipliers(site: Site) -> IntArray | None:
+def multipliers(site: Site) -> IntArray | None:
+    """(channels,): those that SMMULR takes, if it gives what the layer's requantisation does."""
     op: Weighted = site.op
     return None if op.output_zero_point else exact_multipliers(op.requant, *op.reach(site.inputs))
+
+
+def saturation(clamp: tuple[int, int]) -> Mapping[str, object]:
+    """For templates: the ends that saturation does not see to, and the instruction that does."""
+    low, high = clamp
+    return {
+        "low": low if low not in (0, INT16_MIN) else None,
+        "high": high if high < INT16_MAX else None,
+        "saturate": "usat    %s, #15, %s" if low == 0 else "ssat    %s, #16, %s",
+    }
 
 
 def _is_int16(site: Site) -> bool:
@@ -178,7 +189,7 @@ def _is_int16(site: Site) -> bool:
 
 def _accepts(site: Site) -> bool:
     """int16, rows one after the other, two filters or more, sums of 32 bits, and multipliers of 32 bits."""
-    return _is_int16(site) and _rows(site) is not None and _multipliers(site) is not None
+    return _is_int16(site) and _rows(site) is not None and multipliers(site) is not None
 
 
 def _accepts_windows(site: Site) -> bool:
@@ -188,7 +199,7 @@ def _accepts_windows(site: Site) -> bool:
         return False
     if _rows(site) is not None or weights.shape[0] < 2 or not Plane.of(site).is_dense:
         return False
-    return _band(site).copied > 0 and _multipliers(site) is not None
+    return _band(site).copied > 0 and multipliers(site) is not None
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:
@@ -211,8 +222,8 @@ def _prepare_windows(site: Site) -> Body:
 def _prepare(site: Site, rows: Rows, band: Band | None, variant: str) -> Body:
     op: Weighted = site.op
     _, weights, bias = site.inputs
-    multipliers = _multipliers(site)
-    assert multipliers is not None and weights.data is not None and bias.data is not None
+    factors = multipliers(site)
+    assert factors is not None and weights.data is not None and bias.data is not None
     runs = weights.data.reshape(rows.filters, rows.runs, -1)
     padded = np.pad(runs, ((0, 0), (0, 0), (0, -rows.depth % _VALUES)))
     fours = padded.reshape(rows.filters, -1, _VALUES)[..., [0, 2, 1, 3]]
@@ -221,21 +232,18 @@ def _prepare(site: Site, rows: Rows, band: Band | None, variant: str) -> Body:
     parts = [
         rows.in_pairs(start),
         rows.in_pairs(words).swapaxes(1, 2).reshape(rows.pairs, -1),
-        rows.in_pairs(streams.words(multipliers)),
+        rows.in_pairs(streams.words(factors)),
         streams.words(rows.steps),
     ]
     data = np.concatenate(parts, axis=1).reshape(-1)
-    low, high = op.clamp
     values = {
         "rows": rows,
         "band": band,
         "row": band.plane.width * band.plane.channels if band else 0,
         "stream_bytes": data.nbytes,
-        "low": low if low not in (0, INT16_MIN) else None,
-        "high": high if high < INT16_MAX else None,
-        "saturate": "usat    %s, #15, %s" if low == 0 else "ssat    %s, #16, %s",
+        **saturation(op.clamp),
     }
-    return Body(values, {"data": data}, variant=variant, proof=_PROOF)
+    return Body(values, {"data": data}, variant=variant, proof=PROOF)
 
 
 KERNELS = (
@@ -244,7 +252,7 @@ KERNELS = (
             f"{name}.halfword_pairs",
             op,
             _prepare_rows,
-            requires=_REQUIRES,
+            requires=REQUIRES,
             accepts=_accepts,
             overlaps=_overlaps,
             assembly=True,
@@ -255,7 +263,7 @@ KERNELS = (
         "conv_2d.halfword_windows",
         Conv2D,
         _prepare_windows,
-        requires=_REQUIRES,
+        requires=REQUIRES,
         accepts=_accepts_windows,
         overlaps=lambda site: {0: spacing(_band(site).order)},
         assembly=True,

@@ -25,7 +25,7 @@ from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing
 from tinygen.kernels.armv81m.bands import Band, divisors
 from tinygen.kernels.armv81m.finishing import Finish
-from tinygen.kernels.armv81m.values import LANES, Values, has_byte_of_zero
+from tinygen.kernels.armv81m.values import Values, has_byte_of_zero
 from tinygen.ops.common import INT16
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.proofs.vector_product import VectorProduct
@@ -51,14 +51,18 @@ class Load(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Channels:
-    """All that the template and the stream need to know."""
+    """`together` channels of neighbouring pixels at a time."""
 
     band: Band
+    together: int
+    most_pixels: int
+    reach: tuple[int, int]
+    """Bytes that loads reach, backwards and forwards."""
 
     @property
     def pixels(self) -> int:
         """Of a block."""
-        return min(_PIXELS, self.band.plane.out_width)
+        return min(self.most_pixels, self.band.plane.out_width)
 
     @property
     def blocks(self) -> int:
@@ -77,8 +81,8 @@ class Channels:
 
     @property
     def groups(self) -> int:
-        """Of eight channels, the last one perhaps of fewer."""
-        return -(-self.channels // _GROUP)
+        """Of channels, the last one perhaps of fewer."""
+        return -(-self.channels // self.together)
 
     @property
     def taps(self) -> int:
@@ -93,42 +97,54 @@ class Channels:
 
     def _loads(self) -> Iterator[Load]:
         plane = self.band.plane
-        reach = _WORDS if self.band.in_words else _HALFWORDS
         at = 0
         for tap in range(self.taps):
             row, column = divmod(tap, plane.columns.taps)
             for pixel in range(self.pixels):
                 place = row * self.band.pitch + column * plane.channels + pixel * self.band.step
-                move = 0 if abs(place - at) <= reach else place + reach - at
+                move = 0 if -self.reach[0] <= place - at <= self.reach[1] else place + self.reach[0] - at
                 at += move
                 yield Load(tap, pixel, move, place - at)
 
     @property
     def next_channels(self) -> int:
-        """Bytes from where the pointer is after the last tap to the next eight channels."""
-        return LANES - sum(load.move for load in self.loads)
+        """Bytes from where the pointer is after the last tap to the next channels."""
+        return 2 * self.together - sum(load.move for load in self.loads)
+
+    @staticmethod
+    def of(band: Band) -> Channels:
+        """Eight of two pixels."""
+        reach = _WORDS if band.in_words else _HALFWORDS
+        return Channels(band, _GROUP, _PIXELS, (reach, reach))
 
 
-def _channels(largest: int, site: Site) -> Channels:
-    """With so many rows of results over a band that few rows are copied twice."""
+def bands_of(site: Site) -> Iterator[Band]:
+    """That a depthwise layer of int16 can have."""
     plane = Plane.of(site)
     by_channel = np.moveaxis(plane.weights, 3, 0).reshape(plane.channels, plane.rows.taps, plane.columns.taps, 1)
     size = Values.of(site).size
     plane = replace(plane, channels=plane.channels * size, weights=by_channel)
-    bands = (Band(plane, results, size) for results in divisors(plane.out_height))
-    fitting = (each for each in bands if each.results == 1 or each.bytes <= largest)
-    return Channels(max(fitting, key=lambda each: each.results))
+    return (Band(plane, results, size) for results in divisors(plane.out_height))
 
 
-def _accepts(site: Site) -> bool:
-    """int16, one image, one filter for each channel, few neighbouring taps, and a proved requantisation."""
+def _channels(largest: int, site: Site) -> Channels:
+    """With so many rows of results over a band that few rows are copied twice."""
+    fitting = (each for each in bands_of(site) if each.results == 1 or each.bytes <= largest)
+    return Channels.of(max(fitting, key=lambda each: each.results))
+
+
+def is_simple(site: Site) -> bool:
+    """int16, one image, one filter for each channel, few neighbouring taps, and no zero points."""
     x, weights, _ = site.inputs
     if x.dtype != INT16 or not has_byte_of_zero(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
         return False
-    if not Plane.of(site).is_dense:
-        return False
-    found = _channels(_SMALL, site)
-    return found.taps <= _MOST_TAPS and found.band.copied > 0 and finishing.proved(site) is not None
+    plane = Plane.of(site)
+    return plane.is_dense and plane.rows.taps * plane.columns.taps <= _MOST_TAPS and next(bands_of(site)).copied > 0
+
+
+def _accepts(site: Site) -> bool:
+    """A simple layer with a proved requantisation."""
+    return is_simple(site) and finishing.proved(site) is not None
 
 
 def _accepts_large(site: Site) -> bool:
