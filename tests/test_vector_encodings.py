@@ -20,6 +20,8 @@ vld20.8 {q0, q1}, [r1]
 vstrb.8 q0, [r3], #16
 vstrb.16 q0, [r11, q7]
 vstrb.16 q0, [r5], #8
+vstrh.16 q0, [r5], #16
+vstrh.16 q0, [r11, q7, uxtw #1]
 vstrw.32 q0, [r1]
 vmladav.s8 r0, q4, q0
 vmladava.s8 lr, q4, q0
