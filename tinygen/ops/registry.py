@@ -81,6 +81,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.vector",
     "armv7em.winograd",
     "armv81m.add",
+    "armv81m.channels",
     "armv81m.columns",
     "armv81m.depthwise",
     "armv81m.pointwise",
