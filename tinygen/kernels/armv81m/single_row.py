@@ -121,7 +121,7 @@ def _stream(site: Site, row: Row, form: VectorProduct) -> streams.Words:
     assert weights.data is not None and bias.data is not None
     vectors = row.in_vectors(weights.data.reshape(row.filters, -1))
     start = form.start + (op.folded_bias(weights.data, bias.data) << form.scale_bits)
-    steps = [] if form.step is None else [form.start, form.step]
+    steps = [] if form.step is None else [form.threshold, form.step]
     constants = streams.words(np.stack([start, *steps, form.multiplier]))
     parts = []
     for first in range(0, row.filters, _TOGETHER):
