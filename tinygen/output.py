@@ -161,7 +161,7 @@ def _earlier_files(out: Path) -> unfinished.Hashes:
     if not files:
         if not (out / manifest.FILE_NAME).is_file():
             raise OutputError(f"{out} is not empty and was not written by tinygen", _LEAVE)
-        files = {path: frozenset({known}) for path, known in manifest.load_all(out)[0].files.items()}
+        files = {path: frozenset({known}) for path, known in manifest.written_files(out).items()}
     for path in files:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:
