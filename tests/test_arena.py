@@ -19,7 +19,7 @@ from tinygen.goal import Goal
 from tinygen.host import compile_shared
 from tinygen.interface import EXTERNAL, Interface
 from tinygen.ir import Array
-from tinygen.library import Origin
+from tinygen.library.origin import Origin
 from tinygen.ops import svdf
 from tinygen.ops.case import Case
 from tinygen.target import HOST

@@ -24,7 +24,7 @@ from tinygen.goal import Goal
 from tinygen.host import compile_shared
 from tinygen.interface import EXTERNAL, ROWS, Interface
 from tinygen.ir import Array
-from tinygen.library import Origin
+from tinygen.library.origin import Origin
 from tinygen.ops.case import CaseTensor
 from tinygen.plan import plan
 from tinygen.target import HOST, load_board, load_core

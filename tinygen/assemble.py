@@ -13,7 +13,7 @@ from tinygen import manifest
 from tinygen.fit import FitReport, room
 from tinygen.goal import Goal
 from tinygen.interface import SharedArena
-from tinygen.library import Library
+from tinygen.library.generate import Library
 from tinygen.listening.joining import Joined
 from tinygen.manifest import Manifest
 from tinygen.memory_map import MemoryMap

@@ -23,7 +23,8 @@ from tinygen.importers import OutlineRow, onnx, tflite
 from tinygen.interface import Interface, shared_by
 from tinygen.ir import Graph
 from tinygen.layout import Layout
-from tinygen.library import Library, Origin, generate
+from tinygen.library.generate import Library, generate
+from tinygen.library.origin import Origin
 from tinygen.listening.frames import frames_of
 from tinygen.listening.hearing import Hearing
 from tinygen.listening.joining import beside, detector_of, join, listening_interface, within

@@ -16,7 +16,7 @@ from tinygen.goal import Goal
 from tinygen.host import compile_shared
 from tinygen.interface import Interface
 from tinygen.ir import Array
-from tinygen.library import Origin
+from tinygen.library.origin import Origin
 from tinygen.manifest import Layer, Manifest, Port
 from tinygen.options import Options
 from tinygen.target import HOST

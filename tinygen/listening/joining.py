@@ -12,7 +12,8 @@ from tinygen import manifest
 from tinygen.errors import DoesNotFit, UsageError
 from tinygen.goal import Goal
 from tinygen.interface import EXTERNAL, STATIC, Interface
-from tinygen.library import Library, Origin
+from tinygen.library.generate import Library
+from tinygen.library.origin import Origin
 from tinygen.listening.detector import Detector
 from tinygen.listening.detector_for import detector_for
 from tinygen.listening.frames import Frames, frames_of
