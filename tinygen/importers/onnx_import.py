@@ -25,8 +25,11 @@ from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
 from tinygen.ops.curve import ChannelCurves, Curve
 from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.float_mean import FloatMean
 from tinygen.ops.float_pair import FloatPair
+from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.fully_connected import FullyConnected
+from tinygen.ops.real_softmax import RealSoftmax
 from tinygen.options import Options
 
 UINT8_NOTE = "uint8 model, computed as int8: the same results"
@@ -57,7 +60,9 @@ def _is_as_in_float(part: Converted) -> bool:
     """Whether an operator gives what float32 does, in the runtime's order."""
     if isinstance(part.op, FullyConnected):
         return isinstance(part.op.requant, FloatLine)
-    return isinstance(part.op, ChannelCurves | Curve | FloatConv | FloatPair)
+    if isinstance(part.op, FloatAveragePool):
+        return part.op.in_float
+    return isinstance(part.op, ChannelCurves | Curve | FloatConv | FloatMean | FloatPair | RealSoftmax)
 
 
 class _Importer:
