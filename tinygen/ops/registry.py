@@ -23,6 +23,7 @@ FAMILIES = (
     "div",
     "extremum",
     "float_add",
+    "float_conv",
     "float_curves",
     "float_pair",
     "float_mean",
