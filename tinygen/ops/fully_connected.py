@@ -159,6 +159,8 @@ def cases() -> tuple[Case, ...]:
         _case("int16_weight_zero_point", (2, 11), 6, dtype="int16", weight_zero_point=5),
         _case("int16_no_bias", (1, 12), 8, dtype="int16", bias=False),
         _case("int16_relu6", (1, 12), 8, dtype="int16", activation="RELU6"),
+        _case("int16_deep", (1, 139), 11, dtype="int16"),
+        _case("int16_deep_rows", (6, 147), 5, dtype="int16", per_channel=True, activation="RELU"),
         # The runtime sums in int32, and rounds twice, where the bias is int32.
         _case("int16_bias_int32", (2, 12), 8, dtype="int16", bias_dtype="int32"),
         _case("int16_sums_int64", (1, 1500), 5, dtype="int16"),
