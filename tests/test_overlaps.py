@@ -434,19 +434,23 @@ def test_less_memory_has_to_be_worth_its_cost_unless_it_is_all_that_counts() -> 
         assert is_worth_it(Goal("balanced"), plan(size, cost), whole) == worth
 
 
-def test_patience_allows_so_many_times_the_cost() -> None:
+def test_patience_allows_so_many_times_the_cost_within_the_budget() -> None:
     toys = Toys({"x": 300})
     toys.outputs = [toys.run(["x"], 400, {})]
     (step,) = toys.steps
 
-    def costing(instructions: int) -> list[Step]:
-        estimate = Estimate(instructions, None, 100, 0, 0)
+    def costing(instructions: int, code: int = 100) -> list[Step]:
+        estimate = Estimate(instructions, None, code, 0, 0)
         return [dataclasses.replace(step, chosen=dataclasses.replace(step.chosen, estimate=estimate))]
 
     for patience, most in ((1, 1250), (4, 2000)):
         goal = Goal("ram", patience=patience)
         assert affords(goal, costing(1000), costing(most))
         assert not affords(goal, costing(1000), costing(most + 1))
+    for budget, most in ((None, 140), (200, 140), (120, 120), (90, 100)):
+        goal = Goal("balanced", flash_budget=budget, patience=4)
+        assert affords(goal, costing(1000), costing(1000, most))
+        assert not affords(goal, costing(1000), costing(1000, most + 1))
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -81,10 +81,12 @@ def saves_ram(goal: Goal) -> bool:
 def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
     """Whether kernels cost no more than the objective allows, given the best ones where RAM is free."""
     slack = _SLACK[goal.objective]
+    flash, least = flash_bytes(steps), max(flash_bytes(base), 1)
     return (
         _is_short(goal, base, steps)
         and instructions(steps) <= (1 + slack.instructions * goal.patience) * instructions(base)
-        and flash_bytes(steps) <= (1 + slack.flash * goal.patience) * max(flash_bytes(base), 1)
+        and flash <= (1 + slack.flash * goal.patience) * least
+        and (goal.flash_budget is None or flash <= max(goal.flash_budget, least))
     )
 
 

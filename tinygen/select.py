@@ -22,6 +22,9 @@ _MEASURED_WITH = frozenset({"thumb2", "umull"})
 _ON_THUMB1 = 2
 """How many times as many it takes on Armv6-M, about: from 1.2 for sums to 2.4 for depthwise convolutions."""
 
+_LITTLE = 5_000
+"""Instructions, counted as on a Cortex-M4."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -172,12 +175,13 @@ def usable(site: Site, portable: bool = False) -> list[Kernel]:
 def worthwhile(kernels: Sequence[Kernel], site: Site) -> list[Kernel]:
     """Those that one chooses from: of the portable ones, which are in the order of preference, the first.
 
-    On Armv6-M, where C takes five times as long as assembly, flash alone is no reason for it.
+    On Armv6-M, where C takes five times as long as assembly, flash alone is a reason for it where there is little work.
     """
     special = [kernel for kernel in kernels if not kernel.portable]
+    portable = [kernel for kernel in kernels if kernel.portable][:1]
     if special and "thumb1" in site.features and site.objective == "size":
-        return special
-    return special + [kernel for kernel in kernels if kernel.portable][:1]
+        portable = [kernel for kernel in portable if (kernel.work(site).instructions or _LITTLE) < _LITTLE]
+    return special + portable
 
 
 def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:

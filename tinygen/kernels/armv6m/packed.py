@@ -98,6 +98,7 @@ def _in_turn(instructions: int, limit: int) -> int:
 
 _WRITTEN_OUT, _IN_LOOPS, _COMPACT = Variant(None), Variant(500), Variant(105)
 _EXPANDED, _LEAN = Variant(300, expanded=True), Variant(105, in_place=True)
+_LEAN_WRITTEN_OUT = Variant(None, in_place=True)
 
 
 def accepts(site: Site) -> bool:
@@ -118,6 +119,11 @@ def _accepts_written_out(site: Site) -> bool:
 def _accepts_lean(site: Site) -> bool:
     """Also: time is not all that counts."""
     return site.objective != "speed" and accepts(site)
+
+
+def _accepts_lean_written_out(site: Site) -> bool:
+    """Also: few enough values for code."""
+    return flat_weights(site).shape[1] <= _MOST_WRITTEN_OUT and _accepts_lean(site)
 
 
 @dataclass(frozen=True)
@@ -261,4 +267,5 @@ KERNELS = (
     _kernel("fully_connected.packed_pairs_looped", FullyConnected, _IN_LOOPS),
     _kernel("fully_connected.packed_pairs_compact", FullyConnected, _COMPACT),
     _kernel("fully_connected.packed_lean", FullyConnected, _LEAN, _accepts_lean),
+    _kernel("fully_connected.packed_lean_unrolled", FullyConnected, _LEAN_WRITTEN_OUT, _accepts_lean_written_out),
 )

@@ -81,7 +81,7 @@ class Pairs:
     @staticmethod
     def of(groups: Groups, form: ShortProduct, filters: int, around: int, in_place: bool = False) -> Pairs:
         """With the registers that are free when the sums are complete; `around` instructions are around the filters."""
-        in_reach = groups.turns > 1 or _is_in_reach(groups, form, around)
+        in_reach = groups.turns > 1 or _is_in_reach(groups, form, around, in_place)
         return Pairs(groups, Finish(form, FREE), filters, in_place, in_reach)
 
     @property
@@ -144,10 +144,10 @@ class Pairs:
             yield Step("end")
 
 
-def _is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
+def _is_in_reach(groups: Groups, form: ShortProduct, around: int, in_place: bool) -> bool:
     """Whether a branch reaches over all groups written out, what follows them, and `around` instructions more."""
     values = sum(groups.sizes)
-    products = -(-11 * values // 2) + 6 * len(groups.sizes)
+    products = -(-(15 if in_place else 11) * values // 2) + 6 * len(groups.sizes)
     results = TOGETHER * (_OF_RESULT + 3 * (len(form.parts) + len(form.exceptions) + (form.step is not None)))
     return products + results + around <= _FAR
 
