@@ -20,7 +20,7 @@ from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import evened
 from tinygen.ops.window import Axis, Window, WindowLoops
-from tinygen.ops.work import DOT_PRODUCT, WINDOW, window_work
+from tinygen.ops.work import WINDOW, dot_product_work, window_work
 
 _POINT = Window(Axis(1, 1), Axis(1, 1))
 
@@ -130,7 +130,7 @@ def _is_contiguous(site: Site) -> bool:
 
 
 def _dot_product_work(site: Site) -> Work:
-    return DOT_PRODUCT[site.objective].work(site.outputs[0].elements, site.inputs[0].shape[3])
+    return dot_product_work(site, site.inputs[0].shape[3])
 
 
 def _window_work(site: Site) -> Work:

@@ -120,6 +120,8 @@ def cases() -> tuple[Case, ...]:
         _case("six_columns", x=(1, 6, 6, 12), filters=12, kernel=(3, 3)),
         _case("large_kernel", x=(1, 10, 11, 5), filters=5, kernel=(9, 9)),
         _case("many_channels", x=(1, 4, 3, 1400), filters=1400, kernel=(3, 3)),
+        _case("windows_inside", x=(1, 8, 7, 19), filters=19, kernel=(3, 3), stride=(2, 2), padding="VALID"),
+        _case("column_inside", x=(1, 7, 1, 16), filters=16, kernel=(4, 1), padding="VALID", output_zero_point=-128),
         _case("rows_in_bands", x=(1, 24, 7, 10), filters=10, kernel=(3, 3)),
         _case("rows_in_bands_strided", x=(1, 26, 13, 19), filters=19, kernel=(3, 3), stride=(2, 2)),
         _case(

@@ -21,7 +21,7 @@ from tinygen.ops.case import Case
 from tinygen.ops.convolution_cases import declared_bias, filter_and_bias, input_tensor, output_tensor, random_dtypes
 from tinygen.ops.overlaps import by_row
 from tinygen.ops.weighted import Weighted, weighted_body
-from tinygen.ops.work import DOT_PRODUCT
+from tinygen.ops.work import dot_product_work
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _prepare(site: Site) -> Body:
 
 
 def _work(site: Site) -> Work:
-    return DOT_PRODUCT[site.objective].work(site.outputs[0].elements, site.inputs[1].shape[1])
+    return dot_product_work(site, site.inputs[1].shape[1])
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:

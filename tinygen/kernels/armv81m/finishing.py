@@ -39,7 +39,9 @@ class Finish:
     """K, which sums are multiplied by; None: it is the filter's, in the stream"""
     shift: int
     stepped: bool
-    """Whether lanes below T get D"""
+    """Whether lanes below T, or equal to it, get D"""
+    excepts: bool
+    """Whether it is those equal to T"""
     clamps: tuple[tuple[str, int], ...]
     """(instruction, value as a byte or halfword) for each end of the outputs that saturation does not see to"""
     bits: int
@@ -52,7 +54,12 @@ class Finish:
         mask = (1 << form.bits) - 1
         clamps = tuple((f"{name}.s{form.bits}", end & mask) for name, end in ends if end is not None)
         scale = 1 << int(form.scale_bits[0]) if form.is_uniform else None
-        return Finish(scale, form.shift, form.step is not None, clamps, form.bits)
+        return Finish(scale, form.shift, form.step is not None, form.exception is not None, clamps, form.bits)
+
+    @property
+    def condition(self) -> str:
+        """Of VPT, from lanes to T: type and comparison."""
+        return "i32 eq" if self.excepts else "s32 lt"
 
     @property
     def bytes(self) -> int:
@@ -73,6 +80,6 @@ def by_filter(form: VectorProduct, missing: IntArray) -> streams.Words:
     `missing` (filters,): what the sums in registers lack of the accumulators: the folded bias.
     """
     start = form.start + (missing << form.scale_bits)
-    steps = [] if form.step is None else [form.start, form.step]
+    steps = [] if form.step is None else [form.threshold, form.step]
     scale = [] if form.is_uniform else [1 << form.scale_bits]
     return streams.words(np.stack([start, form.multiplier, *steps, *scale], axis=1))

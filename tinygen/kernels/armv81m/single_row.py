@@ -125,7 +125,7 @@ def _stream(site: Site, row: Row, form: VectorProduct) -> streams.Words:
     values = Values.of(site)
     vectors = values.of_vectors(row.in_vectors(values.by_byte(weights.data.reshape(row.filters, -1))))
     start = form.start + (op.folded_bias(weights.data, bias.data) << form.scale_bits)
-    steps = [] if form.step is None else [form.start, form.step]
+    steps = [] if form.step is None else [form.threshold, form.step]
     constants = streams.words(np.stack([start, *steps, form.multiplier]))
     parts = []
     for first in range(0, row.filters, _TOGETHER):
