@@ -2,7 +2,7 @@
 
 A word holds the two channels of a tap, another one their weights: two multiplications, of lower and of upper halves.
 The stream has for each two channels what their sums begin with, their taps' weights, two halfwords a word, and their
-multipliers.
+multipliers; zeros for a channel that there is not.
 
 `templates/ops/depthwise_conv_2d.halfword_channels.S.j2` prints it.
 """
@@ -28,9 +28,8 @@ def _band(site: Site) -> Band:
 
 
 def _accepts(site: Site) -> bool:
-    """A simple layer of an even number of channels whose results are near, and multipliers of 32 bits."""
-    channels = site.inputs[0].shape[3]
-    near = channels % _TOGETHER == 0 and 2 * channels * _PIXELS <= FARTHEST
+    """A simple layer whose results are near, and multipliers of 32 bits."""
+    near = 2 * site.inputs[0].shape[3] * _PIXELS <= FARTHEST
     return near and is_simple(site) and halfwords.multipliers(site) is not None
 
 
@@ -40,11 +39,17 @@ def _prepare(site: Site) -> Body:
     plane, multipliers = found.band.plane, halfwords.multipliers(site)
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None and multipliers is not None
-    taps = plane.weights.reshape(found.groups, _TOGETHER, -1).swapaxes(1, 2).astype("<i2")
+    missing = found.groups * _TOGETHER - found.channels
+
+    def in_pairs(values: streams.Words) -> streams.Words:
+        return np.pad(values, (0, missing)).reshape(found.groups, _TOGETHER)
+
+    weights_of = np.pad(plane.weights.reshape(found.channels, -1), ((0, missing), (0, 0)))
+    taps = weights_of.reshape(found.groups, _TOGETHER, -1).swapaxes(1, 2).astype("<i2")
     parts = [
-        streams.words(op.folded_bias(weights.data, bias.data)).reshape(found.groups, _TOGETHER),
+        in_pairs(streams.words(op.folded_bias(weights.data, bias.data))),
         np.ascontiguousarray(taps).view("<u4").reshape(found.groups, -1),
-        streams.words(multipliers).reshape(found.groups, _TOGETHER),
+        in_pairs(streams.words(multipliers)),
     ]
     values = {
         "c": found,
@@ -67,6 +72,6 @@ KERNELS = (
         accepts=_accepts,
         overlaps=lambda site: {0: spacing(_band(site).order)},
         assembly=True,
-        scratch=lambda site: _band(site).bytes,
+        scratch=lambda site: _band(site).bytes + 4,
     ),
 )
