@@ -33,6 +33,8 @@ vstrw.32 q0, [r1, q7]
 vstrw.32 q0, [q2, #8]
 vst41.8 {q0, q1, q2, q3}, [r1]!
 vstrb.16 q0, [r5], #8
+vstrh.16 q0, [r5], #16
+vstrh.16 q0, [r11, q7, uxtw #1]
 vstrw.32 q0, [r1]
 vmladav.s8 r0, q4, q0
 vmladava.s8 lr, q4, q0

@@ -154,6 +154,8 @@ def cases() -> tuple[Case, ...]:
         _case("int16_per_tensor", x=(1, 5, 6, 3), filters=3, kernel=(3, 3), dtype="int16", per_channel=False),
         _case("int16_dilated", x=(1, 9, 8, 3), filters=3, kernel=(3, 2), dtype="int16", dilation=(2, 3)),
         _case("int16_no_bias", x=(1, 4, 5, 4), filters=4, kernel=(2, 2), dtype="int16", bias=False),
+        _case("int16_many_channels", x=(1, 3, 5, 290), filters=290, kernel=(3, 3), dtype="int16", stride=(1, 2)),
+        _case("int16_one_column", x=(1, 6, 1, 16), filters=16, kernel=(3, 3), dtype="int16"),
         _case("int16_relu", x=(1, 4, 4, 4), filters=4, kernel=(3, 3), dtype="int16", activation="RELU"),
         _case(
             "int16_sums_int64",

@@ -59,9 +59,11 @@ class VectorProduct:
     high: IntArray
     """the greatest"""
     low_clamp: int | None
-    """the least output, where saturation to int8 does not see to it"""
+    """the least output, where saturation does not see to it"""
     high_clamp: int | None
     """the greatest output, likewise"""
+    bits: int = 8
+    """of the outputs: 8, or 16 of the form without its last instruction"""
     exception: IntArray | None = None
     """the accumulator whose lanes, and no others, get D; None: those below zero do"""
 
@@ -78,8 +80,9 @@ class VectorProduct:
     def apply(self, acc: IntArray) -> IntArray:
         """What the instructions give for accumulators (..., channels), as long as the registers hold them."""
         value = (self._register(acc) * self.multiplier >> 31) + (1 << self.shift - 1) >> self.shift
-        low = -128 if self.low_clamp is None else self.low_clamp
-        high = 127 if self.high_clamp is None else self.high_clamp
+        most = (1 << self.bits - 1) - 1
+        low = -most - 1 if self.low_clamp is None else self.low_clamp
+        high = most if self.high_clamp is None else self.high_clamp
         return np.asarray(np.clip(value, low, high))
 
     def fits(self, low: IntArray, high: IntArray) -> BoolArray:
@@ -183,7 +186,7 @@ def _prove(
         # Half an output, towards what the line only just does not give.
         step = -excepted.by * ((1 << 30 + line.shift) // line.multiplier)
         found = VectorProduct(
-            line.scale_bits, line.shift, line.start, line.multiplier, step, *ends_of_form, excepted.acc
+            line.scale_bits, line.shift, line.start, line.multiplier, step, *ends_of_form, exception=excepted.acc
         )
         if found.holds(stairs).all():
             return found
