@@ -12,12 +12,14 @@ from building import Built, build_read, differences, varied
 from case_files import case_file
 from emulated_bench import Bench
 from operator_cases import NAMED
+from tflite_builder import build_model
 
 from tinygen import pipeline
 from tinygen.check import check
 from tinygen.errors import DoesNotFit
 from tinygen.fixedpoint import FloatRequant
 from tinygen.ops import registry
+from tinygen.ops.case import CaseTensor
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import prove_high_product
 from tinygen.proofs.mixed_product import MixedProduct, mixed_product
@@ -76,6 +78,29 @@ def used(kernel: str, folder: Path) -> Iterator[Built]:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_kernels_round_ties_to_even(bench: Bench, kernel: str, tmp_path: Path) -> None:
     built = next(used(kernel, tmp_path))
+    assert differences(built, varied(built, 4), bench.running(built)) == []
+
+
+def test_layers_without_ties_share_the_function_of_those_with(bench: Bench, tmp_path: Path) -> None:
+    """Of three alike, the middle one has ties."""
+    rng = np.random.default_rng(2)
+    image = CaseTensor((1, 5, 25, 64), scale=0.1, zero_point=-128)
+    weights = CaseTensor((64, 1, 1, 64), scale=0.01, data=rng.integers(-127, 128, (64, 1, 1, 64)).astype(np.int8))
+    bias = CaseTensor((64,), "int32", scale=0.001, data=rng.integers(-999, 999, 64).astype(np.int32))
+    step = {"stride_h": 1, "stride_w": 1, "padding": "SAME", "fused_activation_function": "NONE"}
+    layers = [("CONV_2D", [i, 4, 5], [i + 1], step) for i in range(3)]
+    model = pipeline.decode(build_model([*[image] * 4, weights, bias], layers, [0], [3]), "net.tflite")
+    factors = np.full((3, 64), np.float32(NO_TIES))
+    factors[:, 0] = np.float32(0.0171)  # constants that all channels have would be stored once
+    factors[1, 1::3] = TIES
+    nodes = [
+        dataclasses.replace(node, op=dataclasses.replace(node.op, requant=FloatRequant(tuple(row))))
+        for node, row in zip(model.graph.nodes, factors.tolist(), strict=True)
+    ]
+    model = dataclasses.replace(model, graph=check(dataclasses.replace(model.graph, nodes=tuple(nodes))))
+    built = build_read(model, tmp_path / "out", board=BOARD)
+    assert ["float32" in layer.proof for layer in built.manifest.layers] == [False, True, False]
+    assert (built.board_library / f"{built.manifest.name}_kernels.S").read_text().count(".global") == 1
     assert differences(built, varied(built, 4), bench.running(built)) == []
 
 

@@ -26,6 +26,8 @@ class Site(NamedTuple):
     """Inputs (by index) whose bytes lie where the kernel's `aliases` wants them: nothing is left to do for them."""
     features: frozenset[str] = frozenset()
     """What the core can do (see `tinygen.target.FEATURES`)."""
+    mixed: bool = False
+    """Whether the function is to have float32 for some channels though none of these needs it, as other layers' do."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Body:
     """Cheaper arithmetic that was proved equal to the profile's, in words; empty where the profile's own is used."""
     runs: Mapping[str, int] = field(default_factory=dict)
     """How often blocks of assembly run that the template counts by these names, so that its text is every layer's."""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether there are blocks for channels in float32."""
+        return any(name.startswith("floats") for name in self.runs)
 
 
 class Work(NamedTuple):

@@ -84,7 +84,7 @@ def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
     return (
         _is_short(goal, base, steps)
         and instructions(steps) <= (1 + slack.instructions * goal.patience) * instructions(base)
-        and flash_bytes(steps) <= (1 + slack.flash) * max(flash_bytes(base), 1)
+        and flash_bytes(steps) <= (1 + slack.flash * goal.patience) * max(flash_bytes(base), 1)
     )
 
 
@@ -99,10 +99,20 @@ def is_better(goal: Goal, found: Plan, than: Plan) -> bool:
     return saved > max(cost, 0.0)
 
 
-def is_worth_it(found: Plan, than: Plan) -> bool:
-    """Whether a plan takes less RAM by a larger factor than it takes more instructions."""
-    ram, more = (than.layout.ram_bytes, found.layout.ram_bytes), (instructions(found.steps), instructions(than.steps))
-    return ram[0] * more[1] > ram[1] * more[0]
+_WORTH = 0.1
+"""What a hundredth less RAM is worth beyond the objective's usual part, in hundredths of time."""
+
+
+def is_worth_it(goal: Goal, found: Plan, than: Plan) -> bool:
+    """Whether a plan takes less RAM by so much that more than the objective's usual part was well spent on it.
+
+    Where RAM is all that counts: by a larger factor than it takes more instructions. Else a tenth of what it saves has
+    to be more than what it costs, as logarithms of RAM and of what the objective weighs.
+    """
+    saved = math.log(max(than.layout.ram_bytes, 1)) - math.log(max(found.layout.ram_bytes, 1))
+    if goal.objective == "ram":
+        return saved > math.log(max(instructions(found.steps), 1)) - math.log(max(instructions(than.steps), 1))
+    return saved > 0 and _WORTH * saved > weighed(found.steps, goal) - weighed(than.steps, goal)
 
 
 _MOST_TRIALS = 8

@@ -105,7 +105,22 @@ def candidates(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> 
         close = difflib.get_close_matches(unknown[0], [kernel.name for kernel in KERNELS], n=3)
         near = f"Near it: {', '.join(close)}." if close else "tinygen inspect names those that would be taken."
         raise UsageError(f"there is no kernel {unknown[0]!r}", near)
-    return tuple(step_of(graph, node, core, goal, portable) for node in graph.nodes)
+    return _alike(tuple(step_of(graph, node, core, goal, portable) for node in graph.nodes), core)
+
+
+def _alike(steps: Sequence[Step], core: Core) -> tuple[Step, ...]:
+    """The same steps; where a kernel has float32 for channels of one layer, others have the choice to share that."""
+    every = [each for step in steps for each in (step.chosen, *step.rejected)]
+    mixed = {(each.kernel.name, each.text) for each in every if each.body.mixed}
+    names = {name for name, _ in mixed}
+
+    def with_more(step: Step) -> Step:
+        plain = [each for each in (step.chosen, *step.rejected) if each.kernel.name in names and not each.body.mixed]
+        more = (_candidate(each.kernel, step.site._replace(mixed=True), core) for each in plain)
+        shared = tuple(each for each in more if (each.kernel.name, each.text) in mixed)
+        return dataclasses.replace(step, rejected=step.rejected + shared) if shared else step
+
+    return tuple(map(with_more, steps))
 
 
 def step_of(graph: Graph, node: Node, core: Core, goal: Goal, portable: bool) -> Step:

@@ -12,7 +12,7 @@ from tinygen.c_text import float_literal
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, Requant, quantize_f32
 from tinygen.float32 import quantize
 from tinygen.ir import Array, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, UINT8, differences, full_range
@@ -20,6 +20,7 @@ from tinygen.ops.lookup import lookup_kernels
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Elementwise, Increasing
+from tinygen.proofs.float_edges import IntegerProduct, IntegerQuotient
 
 DType = np.dtype[Any]
 
@@ -154,6 +155,52 @@ def _prepare_quantize(site: Site) -> Body:
     return Body(values, helpers=frozenset({"round_float"} if op.to_even else ()))
 
 
+def _integer_quotient(site: Site) -> IntegerQuotient | None:
+    op: Quantize = site.op
+    if op.to != INT8:
+        return None
+    low, high = full_range(INT8)
+    most = 1 << 20
+    rule = quantize if op.to_even else quantize_f32
+    limit = max(high - op.zero_point, op.zero_point - low)
+    return IntegerQuotient.of(
+        op.scale, limit, lambda values: rule(values, np.float32(op.scale), 0, 0, most), op.to_even
+    )
+
+
+def _integer_product(site: Site) -> IntegerProduct | None:
+    op: Dequantize = site.op
+    (x,) = site.inputs
+    return None if x.dtype == INT16 else IntegerProduct.of(op.scale, *differences(x, op.zero_point))
+
+
+def _prepare_integer_quantize(site: Site) -> Body:
+    op: Quantize = site.op
+    low, high = full_range(op.to)
+    values = {
+        "elements": site.inputs[0].elements,
+        "scale": float_literal(op.scale),
+        "zero_point": op.zero_point,
+        "low": low,
+        "high": high,
+        "q": _integer_quotient(site),
+    }
+    proof = "float32 quotients in integers, both sides of every step compared"
+    return Body(values, helpers=frozenset({"clamp"}), proof=proof)
+
+
+def _prepare_integer_dequantize(site: Site) -> Body:
+    op: Dequantize = site.op
+    values = {
+        "elements": site.inputs[0].elements,
+        "scale": float_literal(op.scale),
+        "zero_point": op.zero_point,
+        "signed": differences(site.inputs[0], op.zero_point)[0] < 0,
+        "p": _integer_product(site),
+    }
+    return Body(values, proof="float32 products in integers, all codes compared")
+
+
 def _prepare_requantize(site: Site) -> Body:
     op: Requantize = site.op
     (x,) = site.inputs
@@ -174,10 +221,31 @@ def _prepare_dequantize(site: Site) -> Body:
     return Body(values)
 
 
+def _work(site: Site) -> Work:
+    """Of floats in integers."""
+    return Work(20 * site.inputs[0].elements, 200)
+
+
 KERNELS = (
+    Kernel(
+        "quantize.integer",
+        Quantize,
+        _prepare_integer_quantize,
+        work=_work,
+        accepts=lambda site: "fpu" not in site.features and _integer_quotient(site) is not None,
+        overlaps=side_by_side,
+    ),
     Kernel("quantize.float", Quantize, _prepare_quantize, overlaps=side_by_side),
     *lookup_kernels(Requantize),
     Kernel("quantize.direct", Requantize, _prepare_requantize, overlaps=side_by_side),
+    Kernel(
+        "dequantize.integer",
+        Dequantize,
+        _prepare_integer_dequantize,
+        work=_work,
+        accepts=lambda site: "fpu" not in site.features and _integer_product(site) is not None,
+        overlaps=side_by_side,
+    ),
     Kernel("dequantize.float", Dequantize, _prepare_dequantize, overlaps=side_by_side),
 )
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygen.c_text import float_literal
 from tinygen.float32 import exponential
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
@@ -62,8 +63,16 @@ class RealSoftmax(RealInput):
 def _prepare(site: Site) -> Body:
     op: RealSoftmax = site.op
     (x,) = site.inputs
-    values = {"rows": x.elements // x.shape[-1], "depth": x.shape[-1], "lanes": _LANES}
-    return Body(values, {"reals": op.reals()}, helpers=frozenset({"fused", "exponential"}))
+    has_table = site.objective == "speed"
+    values = {
+        "rows": x.elements // x.shape[-1],
+        "depth": x.shape[-1],
+        "lanes": _LANES,
+        "has_table": has_table,
+        "scale": float_literal(op.scale),
+        "zero_point": op.zero_point,
+    }
+    return Body(values, {"reals": op.reals()} if has_table else {}, helpers=frozenset({"fused", "exponential"}))
 
 
 KERNELS = (Kernel("real_softmax.direct", RealSoftmax, _prepare),)

@@ -56,6 +56,8 @@ class MixedProduct(HighProduct):
         in_float = "float32 product, rounded to even, as the profile has it"
         if count == channels:
             return in_float
+        if not count:
+            return super().describe()
         return f"{super().describe()}; {count} of these by {in_float}"
 
 

@@ -44,6 +44,8 @@ def form(site: Site) -> HighProduct | None:
     most = 32767 // max(1, int(np.abs(weights.astype(np.int64)).max()))
     layer = (op.requant, op.output_zero_point, op.clamp)
     scales = [scale for scale in _SCALES if scale <= most]
+    if site.mixed:
+        return mixed_product(*layer, low, high, scale=scales)
     found = prove_high_product(*layer, low, high, scale=scales, with_step=False)
     if found is not None:
         return found

@@ -31,7 +31,7 @@ def proved(site: Site, scale: int) -> HighProduct | None:
 
 def proved_or_float(site: Site, scale: int) -> HighProduct | None:
     """The same; or else, on cores that compute in float32, one with ONNX Runtime's own operations for some filters."""
-    found = proved(site, scale)
+    found = None if site.mixed else proved(site, scale)
     if found is not None or "fpu" not in site.features:
         return found
     op: Weighted = site.op
