@@ -161,7 +161,7 @@ def test_open_dimensions_are_what_the_inputs_make_of_them(tmp_path: Path) -> Non
     built = build_bytes(open_sequence(), tmp_path, profile=LITERT)
     assert built.manifest.outputs[0].shape == (2, 3)
     assert differences(built, varied(built, SAMPLES), host(built), litert(built)) == []
-    with pytest.raises(CannotCompare, match="TensorFlow Lite Micro has no REDUCE_PROD of version 1"):
+    with pytest.raises(CannotCompare, match="TensorFlow Lite Micro has no REDUCE_PROD"):
         RUNTIMES[TFLM].ask(built.out, built.manifest)
 
 

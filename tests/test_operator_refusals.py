@@ -395,6 +395,17 @@ REFUSALS: dict[str, tuple[Case, str]] = {
         Case("", "BROADCAST_TO", (X, integers(1, 4, 4, 3)), (CaseTensor((1, 4, 4, 3), scale=0.1, zero_point=3),)),
         r"BROADCAST_TO: the shape .* does not broadcast to \(1, 4, 4, 3\)",
     ),
+    "no repeats": (Case("", "TILE", (X, integers(1, 0, 1, 1)), (X,)), r"TILE: the repeats \(1, 0, 1, 1\) leave no"),
+    "too many repeats": (Case("", "TILE", (X, integers(1, 1 << 30, 1, 1)), (X,)), "TILE: the shape .* is too large"),
+    "filled with several": (Case("", "FILL", (integers(2), X), (X,)), r"FILL: the value has the shape \(1, 4, 4, 2\)"),
+    "nothing filled": (
+        Case("", "FILL", (integers(2, 0), CaseTensor((), scale=0.1)), (CaseTensor((2, 1), scale=0.1),)),
+        r"FILL: the shape \(2, 0\) has no elements",
+    ),
+    "product at run time": (
+        Case("", "REDUCE_PROD", (CaseTensor((4,), "int32"), integers(0)), (CaseTensor((), "int32"),)),
+        "REDUCE_PROD: the input is computed at run time",
+    ),
     "size computed at run time": (
         Case("", "RESIZE_BILINEAR", (X, CaseTensor((2,), "int32")), (X,)),
         "RESIZE_BILINEAR: the size is computed at run time, supported is a constant",

@@ -63,7 +63,7 @@ class Runtime:
             raise CannotCompare(f"{self.title} does not compute on uint8 any more")
         for op, version in sorted(asked.operators):
             if version >= dict(self.lacks).get(op, version + 1):
-                raise CannotCompare(f"{self.title} has no {op} of version {version}")
+                raise CannotCompare(f"{self.title} has no {op}" + (f", version {version}" if version > 1 else ""))
         return asked
 
     @contextlib.contextmanager
@@ -80,6 +80,13 @@ _FUSED = (
     "alone, as asking for others changes what it fuses. Without optimisations, or on ARM64, its own results differ."
 )
 
+_NOT_IN_TFLM = (
+    "FILL of computed dimensions",
+    "REDUCE_PROD",
+    "RESHAPE to dimensions that are left open",
+    "TILE",
+)
+
 RUNTIMES: Mapping[str, Runtime] = {
     runtime.profile: runtime
     for runtime in (
@@ -90,7 +97,7 @@ RUNTIMES: Mapping[str, Runtime] = {
             "tflite_micro",
             TFLM,
             has_uint8=False,
-            lacks=(("REDUCE_PROD", 1), ("TILE", 1)),
+            lacks=tuple((op, 1) for op in _NOT_IN_TFLM),
         ),
         Runtime(LITERT, "LiteRT", "LiteRT interpreter", "ai_edge_litert", LITERT, lacks=(("TILE", 3),)),
         Runtime(ONNXRUNTIME, "ONNX Runtime", "ONNX Runtime", "onnxruntime", "onnx", suffix=".onnx", remark=_FUSED),

@@ -63,4 +63,4 @@ class FileView(Protocol):
 
     @property
     def operators(self) -> Collection[tuple[str, int]]:
-        """Names and versions of all operators of which some runtime may lack a version."""
+        """Names and versions of all operators that some runtime may lack."""

@@ -8,6 +8,7 @@ constants is evaluated, so that shapes and indices which the file computes are c
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -277,7 +278,7 @@ class FileView:
     signatures: Sequence[RawSignature]
     """Those of the subgraph that runs."""
     operators: frozenset[tuple[str, int]]
-    """Names and versions of all."""
+    """Names, with what not every runtime takes of them, and versions of all."""
 
 
 def view(data: bytes, source: str) -> FileView:
@@ -287,9 +288,19 @@ def view(data: bytes, source: str) -> FileView:
     indices = {name: index for index, name in enumerate(_unique_names(graph))}
     signatures = [signature for signature in model.signatures if signature.subgraph == 0]
     on_uint8 = computes_on_uint8(graph)
-    operators = frozenset((raw.op, raw.version) for raw in graph.operators)
+    operators = frozenset((_kind(graph, raw), raw.version) for raw in graph.operators)
     batch = file_batch(graph)
     return FileView(indices, graph.tensors, graph.inputs, graph.outputs, batch, on_uint8, signatures, operators)
+
+
+def _kind(graph: RawSubgraph, raw: RawOperator) -> str:
+    """An operator's name, with what not every runtime takes of it."""
+    if raw.op == "FILL" and raw.inputs and graph.tensors[raw.inputs[0]].data is None:
+        return "FILL of computed dimensions"
+    if raw.op == "RESHAPE" and raw.inputs and raw.outputs:
+        x, y = graph.tensors[raw.inputs[0]], graph.tensors[raw.outputs[0]]
+        return "RESHAPE" if math.prod(x.shape) == math.prod(y.shape) else "RESHAPE to dimensions that are left open"
+    return raw.op
 
 
 def _node_label(raw: RawOperator, names: list[str]) -> str:

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, transposed
 from tinygen.importers.onnx_operators.slices import axis_of, integers
-from tinygen.importers.picking import broadcast, picked
+from tinygen.importers.picking import broadcast, picked, tiled
 from tinygen.ops.gather import IrregularGather, RegularGather
 from tinygen.ops.reshape import Reshape
-from tinygen.ops.strided_copy import BroadcastTo, Loop, row_major
 
 
 def _reshape(call: Call) -> Converted:
@@ -40,12 +39,7 @@ def _tile(call: Call) -> Converted:
     repeats = integers(call, 1, "repeats")
     if len(repeats) != len(x.shape) or min(repeats, default=1) < 1 or y.bytes > LARGEST_TENSOR:
         raise Refused(f"its repeats {repeats} are not one for each of {len(x.shape)} dimensions, from 1 up")
-    loops = [
-        loop
-        for times, dim, step in zip(repeats, x.shape, row_major(x.shape), strict=True)
-        for loop in (Loop(times, 0), Loop(dim, step))
-    ]
-    return Converted(BroadcastTo(y.shape, 0, tuple(loops)), (x,))
+    return Converted(tiled(x, repeats), (x,))
 
 
 def _gather(call: Call) -> Converted:
