@@ -22,6 +22,7 @@ from tinygen.ops.pool_sums import Sums
 from tinygen.ops.real_scales import RealScales
 from tinygen.ops.traits import Channelwise, Increasing
 from tinygen.ops.window import Window, WindowLoops
+from tinygen.proofs.float_sums import TieSums
 
 _ROUNDING = 2.0**-24
 _SAFETY = 1.01
@@ -127,6 +128,13 @@ class FloatAveragePool(Increasing, Channelwise, RealScales):
         offset = self.output_zero_point - taps * self.zero_point * gain
         return Sums.of(sums, gain, offset, results, certain, self.clamp)
 
+    def ties_in_integers(self) -> TieSums | None:
+        """What decides ties of windows inside the image without floats; None if there is nothing that was proved."""
+        if self.in_float or self.by_column or self.scale != self.output_scale or self.output_zero_point + self.offset:
+            return None
+        low, high = full_range(INT8)
+        return TieSums.of(self.scale, low - self.zero_point, high - self.zero_point, self.window.taps)
+
     def describe(self) -> str:
         """Window in words."""
         return self.window.describe()
@@ -145,6 +153,9 @@ def _prepare(site: Site) -> Body:
     helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
     sums = op.by_sums() if loops.has_inside else None
     has_table = loops.has_edge or sums is None
+    in_integers = not has_table and sums is not None and sums.near == 1 and "fpu" not in site.features
+    ties = op.ties_in_integers() if in_integers else None
+    helpers -= {"round_float"} if ties is not None else set()
     return Body(
         values={
             "window": loops,
@@ -156,6 +167,7 @@ def _prepare(site: Site) -> Body:
             "offset": op.offset,
             "counts_border": op.counts_border,
             "sums": sums,
+            "ties": ties,
             "in_a_row": loops.row_step == op.window.columns.taps * loops.column_step,
             "together": _together(op.window.taps, site.objective),
             "real": (float_literal(op.scale), op.zero_point),
@@ -165,6 +177,7 @@ def _prepare(site: Site) -> Body:
         },
         constants={"reals": op.reals()} if has_table else {},
         helpers=frozenset(helpers),
+        proof="" if ties is None else "float32 sums in integers, compared on all that can be ties",
     )
 
 
