@@ -30,12 +30,18 @@ def conv_net(name: str) -> bytes:
     return build_case(dataclasses.replace(case, inputs=(x, weights), outputs=(dataclasses.replace(y, scale=1.98),)))
 
 
-def product_net(op: str, shape: list[int], filters: int, *, is_turned: bool = False) -> bytes:
-    """A product with a bias, and Relu behind it, which keeps ONNX Runtime from fusing it."""
+def product_net(
+    op: str, shape: list[int], filters: int, *, is_turned: bool = False, real_bias: tuple[int, ...] = ()
+) -> bytes:
+    """A product with a bias, and Relu behind it, which keeps ONNX Runtime from fusing it.
+
+    The bias is int32, or float32 of a shape.
+    """
     net = Net(shape, 4)
     x = net.quantised("x", STEP, 3)
     weights = net.weights(*((filters, shape[-1]) if is_turned else (shape[-1], filters)), scale=STEP)
     bias = net.weights(filters, scale=np.float32(STEP) * np.float32(STEP), dtype=np.int32)
+    bias = net.constant(net.rng.normal(0, 3, real_bias)) if real_bias else bias
     turning = {"transB": 1} if is_turned else {}
     y = net.add("Gemm", x, weights, bias, **turning) if op == "Gemm" else net.add("MatMul", x, weights)
     y = y if op == "Gemm" else net.add("Add", y, bias)
@@ -49,6 +55,9 @@ NETS = {
     "rows": product_net("MatMul", [5, 43], 9),
     "column": product_net("MatMul", [9, 43], 1),
     "three_dimensions": product_net("MatMul", [1, 5, 43], 9),
+    "real_row": product_net("Gemm", [5, 43], 9, real_bias=(1, 9)),
+    "real_behind": product_net("MatMul", [1, 5, 43], 9, real_bias=(1, 9)),
+    "real_bias": product_net("MatMul", [1, 5, 43], 9, real_bias=(9,)),
 }
 
 

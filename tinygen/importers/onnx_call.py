@@ -99,6 +99,11 @@ def scale_and_zero_point(tensor: Tensor, role: str) -> tuple[np.float32, int]:
     return np.float32(tensor.quant.scale[0]), int(tensor.quant.zero_point[0])
 
 
+def is_real_row(bias: Tensor | None) -> bool:
+    """Whether a bias is one of float32 that ONNX Runtime does not quantise, as it has more than one dimension."""
+    return bias is not None and bias.dtype == FLOAT32 and len(bias.shape) > 1
+
+
 def clamp(call: Call) -> Clamp:
     """The integers that the bounds between operator and QuantizeLinear leave of the output's range."""
     scale, zero_point = scale_and_zero_point(call.output, "output")

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from tinygen.importers.converted import Refused
-from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call
+from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, is_real_row
 from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
@@ -138,6 +138,8 @@ class Matcher:
         reason = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
         if is_unlike and not node.in_integers:
             reason = reason or UNLIKE
+        if node.op == "Gemm" and not node.in_integers and is_real_row(operands[2] if len(operands) > 2 else None):
+            reason = reason or "its bias is float32, in more than one dimension"
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
         return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned, reason)]

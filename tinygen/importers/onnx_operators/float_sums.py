@@ -53,7 +53,7 @@ def float_product(
         return None
     stride = terms if is_turned else filters
     order = order_of_product(count, filters, terms, is_turned=is_turned, stride=stride, gap=filters)
-    if call.op == "Gemm":
+    if call.op == "Gemm" or call.optional(2) is not None:
         order = order.with_bias_first()
     image = Tensor(f"{x.name}~rows", (1, count, 1, terms), x.dtype, x.quant)
     result = Tensor(f"{y.name}~rows", (1, count, 1, filters), y.dtype, y.quant)

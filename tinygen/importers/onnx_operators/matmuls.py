@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tinygen.importers.converted import Converted, Refused
-from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, transposed
+from tinygen.importers.onnx_call import Call, Converter, clamp, is_real_row, scale_and_zero_point, transposed
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_operators.float_sums import float_product
 from tinygen.importers.onnx_operators.weights import filter_values, finish, kept
 from tinygen.ir import Tensor
+from tinygen.ops.common import FLOAT32
 from tinygen.ops.fully_connected import FullyConnected
 
 
@@ -54,8 +55,10 @@ def _sides(call: Call) -> tuple[Tensor, Tensor]:
 def _matmul(call: Call) -> Sequence[Converted]:
     a, b = _sides(call)
     if b.data is not None and len(b.shape) == 2:
-        # With a bias, of more than two dimensions, it is QGemm there, which gives float32.
-        found = None if call.optional(2) is not None else _in_float(call, b, 1)
+        # With an int32 bias, of more than two dimensions, it is QGemm there, which gives float32.
+        bias = call.optional(2)
+        is_summed = bias is None or (bias.dtype == FLOAT32 and not is_real_row(bias))
+        found = _in_float(call, b, 1) if is_summed else None
         return found or [_product(call, a, b, call.output, 1)]
     if a.data is not None and len(a.shape) == 2 and len(b.shape) == 2 and call.optional(2) is None:
         return _constant_first(call, a, b, 0, turn=True)

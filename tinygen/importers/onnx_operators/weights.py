@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import INT32_MAX, FloatLine, FloatRequant, Rescaling
 from tinygen.importers.converted import Refused
-from tinygen.importers.onnx_call import QUANTISE, Call, constant, scale_and_zero_point
+from tinygen.importers.onnx_call import QUANTISE, Call, constant, is_real_row, scale_and_zero_point
 from tinygen.importers.onnx_file import shortened
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.ir import Array, Quant, Tensor
@@ -60,7 +60,8 @@ def real_bias(
 ) -> npt.NDArray[np.float32]:
     """The bias (filters,) of a layer that is computed in float32, given as an input, or zeros.
 
-    ONNX Runtime quantises one of float32, where the weights have one of `scales`, or one for each filter.
+    ONNX Runtime quantises one of float32, where the weights have one of `scales`, or one for each filter; but not of
+    MatMul, which Relu keeps from being fused.
     """
     given = call.optional(index)
     if given is None:
@@ -72,6 +73,8 @@ def real_bias(
         raise Refused(f"its bias {name!r} has the shape {given.shape}, expected is ({filters},)")
     if given.dtype == FLOAT32:
         unit = scale_and_zero_point(x, "input")[0] * scales
+        if is_real_row(given) or call.op == "MatMul":
+            return values
         return np.asarray(_steps(values, unit, name) * unit) if scales.size in (1, filters) else values
     if given.dtype != INT32 or given.quant is None:
         raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
@@ -128,12 +131,9 @@ def finish(
     in_scale: bool = False,
 ) -> tuple[Rescaling, Tensor]:
     """What makes results of sums of products: their rescaling, and the bias (filters,)."""
-    if call.op == "MatMul" and call.in_float:
-        gains = scale_and_zero_point(x, "input")[0] * scales
-        expect_finite(gains.tolist())
-        y_scale, _ = scale_and_zero_point(call.output, "output")
-        line = FloatLine(tuple(gains.tolist()), tuple(np.zeros_like(gains).tolist()), float(y_scale))
-        return line, bias(call, with_bias, x, scales, filters, in_scale=in_scale)
+    given = call.optional(2)
+    if call.op == "MatMul" and given is not None and (is_real_row(given) or (call.in_float and given.dtype == INT32)):
+        return _real_line(call, x, scales, filters)
     if call.op not in SCALED.values():
         return requant(call, x, scales, alpha), bias(call, with_bias, x, scales, filters, in_scale=in_scale)
     added = np.zeros(1, np.float32) if call.optional(2) is None else call.constant(2, "bias")
@@ -144,6 +144,17 @@ def finish(
     y_scale, _ = scale_and_zero_point(call.output, "output")
     line = FloatLine(tuple(gains.tolist()), tuple(offsets.tolist()), float(y_scale))
     return line, bias(call, None, x, scales, filters)
+
+
+def _real_line(call: Call, x: Tensor, scales: npt.NDArray[np.float32], filters: int) -> tuple[FloatLine, Tensor]:
+    """Of sums that are float32 before they are quantised: QGemm adds an int32 bias, Add one of float32 behind it."""
+    is_added = is_real_row(call.optional(2))
+    added = real_bias(call, 2, x, scales, filters) if is_added else np.zeros(1, np.float32)
+    gains, offsets = np.broadcast_arrays(scale_and_zero_point(x, "input")[0] * scales, added)
+    expect_finite(gains.tolist())
+    y_scale, _ = scale_and_zero_point(call.output, "output")
+    line = FloatLine(tuple(gains.tolist()), tuple(offsets.tolist()), float(y_scale))
+    return line, bias(call, None if is_added else 2, x, scales, filters)
 
 
 def requant(call: Call, x: Tensor, scales: npt.NDArray[np.float32], alpha: float = 1.0) -> FloatRequant:
