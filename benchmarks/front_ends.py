@@ -128,7 +128,7 @@ def link(folder: Path, board: Board, core: Core) -> Path:
         f"-I{resource('firmware')}",
         *(f"-DBOARD_CLOCK_HZ={board.clock_hz}u", f"-DBOARD_BAUD={board.baud}u"),
         *(f"-DUART_BASE={emulator.uart_address:#x}u", f"-DUART_IRQ={emulator.uart_irq}"),
-        f"-DTICKS_BASE={emulator.ticks_address:#x}u",
+        *(f"-DTICKS_BASE={emulator.ticks_address:#x}u", "-DTICKS_ARE_CYCLES=0"),
         *(platform / core.architecture / name for name in ("startup.c", "port.c")),
         *(platform / name for name in (f"uart_{emulator.uart}.c", f"ticks_{emulator.ticks}.c")),
         *(folder / "main.c", folder / "mic.o", *core.libc, "-nostartfiles", f"-L{folder}"),

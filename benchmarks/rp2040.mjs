@@ -5,31 +5,13 @@
 // RP2040JS is the package's folder; ANSWER is the address of so many BYTES, ROOT and PARTs are those of functions, all in
 // hexadecimal. The record is the counting plugin's (firmware/counter/counter.c), with a line "cycles PART N" for each call
 // of a part, one for the root's, and "answer" with the bytes.
-import { readFileSync } from 'node:fs';
-import { pathToFileURL } from 'node:url';
+import { load, RAM } from '../firmware/platforms/tinygen_qemu/tools/rp2040_chip.mjs';
 
 const [folder, path, ...numbers] = process.argv.slice(2);
-const { RP2040 } = await import(pathToFileURL(`${folder}/dist/esm/index.js`));
 const [answer, bytes, root, ...parts] = numbers.map((number) => parseInt(number, 16));
 
-const FLASH = 0x10000000;
-const RAM = 0x20000000;
-const PT_LOAD = 1;
-
-const chip = new RP2040();
+const chip = load(path, folder);
 const core = chip.core;
-const file = readFileSync(path);
-const headers = file.readUInt32LE(28);
-for (let index = 0; index < file.readUInt16LE(44); index++) {
-  const at = headers + 32 * index;
-  const [offset, address, size] = [4, 12, 16].map((field) => file.readUInt32LE(at + field));
-  if (file.readUInt32LE(at) === PT_LOAD && size) {
-    const memory = address >= RAM ? chip.sram.subarray(address - RAM) : chip.flash.subarray(address - FLASH);
-    memory.set(file.subarray(offset, offset + size));
-  }
-}
-core.SP = chip.readUint32(FLASH);
-core.PC = chip.readUint32(FLASH + 4) & ~1;
 let ended = false;
 chip.onBreak = () => { ended = true; };
 

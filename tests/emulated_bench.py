@@ -7,12 +7,11 @@ Only the model's library is compiled again, and linked. test_on_board.py goes th
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 
 from accesses import Expected
 from building import Built
@@ -27,23 +26,16 @@ from tinygen.manifest import Manifest, load_all
 from tinygen.project import linker_files
 from tinygen.resources import resource
 from tinygen.stack_use import stack_bound
-from tinygen.target import AVR, EMULATED_PLATFORM, load_board, load_core
+from tinygen.target import AVR, EMULATED_PLATFORM, counts_what_it_runs, load_board, load_core
 
 Expect = Callable[[elf.Image, Built], Expected]
 
 _PLATFORM = ("firmware", "platforms", EMULATED_PLATFORM)
 
 
-def _tool(name: str) -> ModuleType:
-    """A program of the platform, in this process: thousands of its own would take minutes to start."""
-    spec = importlib.util.spec_from_file_location(name, resource(*_PLATFORM, "tools", f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-EMULATOR = _tool("emulator")
+# A program of the platform, in this process: thousands of its own would take minutes to start.
+sys.path.append(str(resource(*_PLATFORM, "tools")))
+EMULATOR = importlib.import_module("emulator")
 
 
 class Bench:
@@ -73,6 +65,7 @@ class Bench:
             f"-DUART_BASE={emulator.uart_address:#x}u",
             f"-DUART_IRQ={emulator.uart_irq}",
             f"-DTICKS_BASE={emulator.ticks_address:#x}u",
+            f"-DTICKS_ARE_CYCLES={int(not counts_what_it_runs(emulator.program))}",
         )
         self._gcc("-Os", "-c", *defines, f"-I{resource('firmware')}", *map(str, sources))
         self._objects = sorted(map(str, folder.glob("*.o")))

@@ -24,10 +24,24 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_all_names_what_the_package_imports(package: ModuleType) -> None:
     tree = ast.parse(Path(str(package.__file__)).read_text())
     imported = {
-        alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("tinygen")
+        for alias in node.names
     }
     assert imported == set(package.__all__)
     assert all(getattr(package, name) is not None for name in package.__all__)
+
+
+def test_the_command_line_starts_without_what_only_commands_need() -> None:
+    # What Ctrl-C interrupts before there is a command ends in a traceback.
+    script = "import sys, tinygen.cli; assert not {'numpy', 'onnx', 'jinja2', 'tinygen.pipeline'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_there_is_nothing_else_in_the_package() -> None:
+    with pytest.raises(AttributeError, match="'tinygen' has no attribute 'biuld'"):
+        tinygen.biuld  # noqa: B018
 
 
 def test_error_tree_is_the_one_that_is_drawn() -> None:

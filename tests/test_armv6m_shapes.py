@@ -1,4 +1,4 @@
-"""Depthwise and Winograd kernels for Cortex-M0 on shapes that nobody chose: planes, bands and tiles, and the bytes."""
+"""Kernels for Cortex-M0 on shapes that nobody chose: planes, bands and tiles, and the bytes."""
 
 from __future__ import annotations
 
@@ -83,16 +83,16 @@ def test_bands_hold_all_windows() -> None:
 
 
 def random_case(rng: np.random.Generator, kernel: str) -> Case:
-    depthwise = kernel.startswith("depthwise")
-    channels = int(rng.integers(2, 7)) if depthwise else int(rng.choice([3, 5, 8, 17, 24, 34]))
-    taps = (int(rng.integers(1, 5)), int(rng.integers(1, 5))) if depthwise else (3, 3)
+    depthwise, winograd = kernel.startswith("depthwise"), "winograd" in kernel
+    channels = int(rng.choice([3, 5, 8, 17, 24, 34])) if winograd else int(rng.integers(2, 7))
+    taps = (3, 3) if winograd else (int(rng.integers(1, 5)), int(rng.integers(1, 5)))
     return convolution_case(
         "random",
         depthwise=depthwise,
         x=(1, int(rng.integers(4, 12)), int(rng.integers(4, 20)), channels),
         filters=channels * int(rng.choice([1, 1, 2])) if depthwise else int(rng.integers(4, 11)),
         kernel=taps,
-        stride=(int(rng.integers(1, 4)), int(rng.integers(1, 3))) if depthwise else (1, 1),
+        stride=(1, 1) if winograd else (int(rng.integers(1, 4)), int(rng.integers(1, 3))),
         padding=str(rng.choice(["SAME", "VALID"])),
         activation=str(rng.choice(["NONE", "RELU"])),
         zero_point=int(rng.integers(-128, 128)),
@@ -101,7 +101,13 @@ def random_case(rng: np.random.Generator, kernel: str) -> Case:
 
 
 @pytest.mark.parametrize(
-    "kernel", ["depthwise_conv_2d.word_plane", "depthwise_conv_2d.word_plane_lean", "conv_2d.winograd_2x2_words"]
+    "kernel",
+    [
+        "depthwise_conv_2d.word_plane",
+        "depthwise_conv_2d.word_plane_lean",
+        "conv_2d.winograd_2x2_words",
+        "conv_2d.packed_lean",
+    ],
 )
 def test_random_shapes_give_the_references_bytes(bench: Bench, kernel: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -16,10 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from operator_cases import NAMED
+from rich.console import Console
 from tflite_builder import OperatorSpec, build_case, build_model, build_object, pack
 
 from tinygen import cli
+from tinygen.cli import console
 from tinygen.ops.case import CaseTensor
+from tinygen.report.tables import plain_table
 from tinygen.resources import resource
 
 DIGITS = resource("examples", "digits", "digits.tflite")
@@ -278,6 +282,21 @@ def test_inspect_shows_layers(tinygen: Run) -> None:
         assert fragment in outcome.out
 
 
+@pytest.mark.parametrize("columns", [30, 80, 100])
+def test_no_number_is_cut_on_a_narrow_screen(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = plain_table("operator", "MACs", "name", right=["MACs"], wide=["name"])
+    table.add_row("DEPTHWISE_CONV_2D", "1,234,567", "functional_1/" * 8)
+    monkeypatch.setattr(console, "Console", functools.partial(Console, force_terminal=True))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    console.show(table)
+    shown = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    assert "DEPTHWISE_CONV_2D  1,234,567  functional_1/" in shown
+    assert (max(map(len, shown.splitlines())) <= columns) == (columns > 30)
+
+
 def test_inspect_shows_what_build_would_do(tinygen: Run) -> None:
     words = ("--arena", "external", "--place", "scratch=psram", "--place", "hot=psram", "--hot", "layer_00")
     shown = json.loads(tinygen("inspect", DIGITS, *words, "--json").out)
@@ -288,6 +307,9 @@ def test_inspect_shows_what_build_would_do(tinygen: Run) -> None:
     assert psram["parts"] == {"scratch": manifest["scratch_bytes"]} and psram["code_expected"] > 0
     text = tinygen("inspect", DIGITS, *words).out
     assert re.search(r"^placed +hot code, that of layer_00, in psram; scratch, [\d,]+ bytes, in psram$", text, re.M)
+    for command in (("build", DIGITS, "-o", "nowhere"), ("inspect", DIGITS)):
+        outcome = tinygen(*command, "--ram-budget", 10)
+        assert outcome.code == 1 and "try --optimize ram, or choose a smaller model" in outcome.err
 
 
 def test_bench_counts_layer_by_layer(tinygen: Run, built: Path) -> None:
@@ -329,13 +351,16 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_is_written(tinygen
     (tmp_path / "small.toml").write_text(small)
     outcome = tinygen("build", DIGITS, "--board", tmp_path / "small.toml", "-o", tmp_path / "out")
     assert outcome.code == 1
-    assert re.search(r"RAM: [\d,]+ bytes needed .* 10,240 there; the peak is node \d+ \(.*\) \w+", outcome.err)
+    peak = r"the peak is layer \d+, node \d+ \(.*\) \w+"
+    assert re.search(rf"RAM: [\d,]+ bytes needed .* 10,240 there; {peak}", outcome.err)
+    assert "Try --optimize ram, or choose a board" in outcome.err
     assert not (tmp_path / "out").exists()
     tiny = re.sub(r"(\[regions.flash\][^\[]*bytes = )\S+", r"\g<1>6_144", text)
     (tmp_path / "tiny.toml").write_text(tiny)
     outcome = tinygen("build", DIGITS, "--board", tmp_path / "tiny.toml", "-o", tmp_path / "out")
     assert outcome.code == 1
-    assert re.search(r"flash: [\d,]+ bytes needed .* 6,144 there; the largest layer is node \d+", outcome.err)
+    assert re.search(r"flash: [\d,]+ bytes needed .* 6,144 there; the largest is layer \d+, node \d+", outcome.err)
+    assert "Try --optimize size, or choose a board" in outcome.err
 
 
 def test_bad_input_is_exit_code_1_and_json_when_asked(tinygen: Run, tmp_path: Path) -> None:

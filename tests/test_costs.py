@@ -101,6 +101,10 @@ def straight_line(table: Mapping[str, float], instructions: Sequence[str]) -> fl
         ("vldrb.u8 q0, [r0], #16", "vector_load"),
         ("vld20.8 {q0, q1}, [r0]", "vector_load"),
         ("vstrw.32 q0, [r0]", "vector_store"),
+        ("vldrb.u8 q2, [r9, q0]", "vector_gather"),
+        ("vldrw.u32 q2, [q0, #4]", "vector_gather"),
+        ("vstrb.16 q0, [r3, q7]", "vector_scatter"),
+        ("vstrbt.32 q0, [r3, q7]", "vector_scatter"),
         ("vmladava.s8 r0, q0, q1", "vector_multiply"),
         ("vmlas.s32 q0, q1, r0", "vector_multiply"),
         ("vqrdmulh.s32 q0, q1, q2", "vector_multiply"),
@@ -152,6 +156,13 @@ def test_classes(text: str, expected: str) -> None:
 )
 def test_cycles_of_the_m4(instructions: list[str], expected: float) -> None:
     assert straight_line(M4, instructions) == expected
+
+
+def test_vectors_of_addresses_cost_by_lane() -> None:
+    table = load_core("cortex-m55").cost.cycles
+    for text, lanes in (("vldrb.u8 q2, [r9, q0]", 16), ("vstrb.16 q0, [r3, q7]", 8), ("vstrw.32 q0, [r3, q7]", 4)):
+        assert straight_line(table, [text]) == lanes * table["vector_gather"]
+        assert straight_line(table, ["vmul.i32 q1, q2, q3", text]) == table["vector_multiply"] + lanes
 
 
 def test_vector_units_overlap() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import toy_model
+from rp2040 import BOARD, RP2040, needs_rp2040js
 
 from tinygen import firmware
 from tinygen.errors import BoardError, BoardFault, LinkLost, NoAnswer, OutputError, ToolFailed, ToolMissing
@@ -52,7 +53,7 @@ def emulators(out):
             command = path.read_bytes()
         except OSError:
             continue
-        if b"qemu-system" in command and os.fsencode(str(out)) in command:
+        if command.startswith((b"qemu-system", b"node")) and os.fsencode(str(out)) in command:
             found.append(int(path.parent.name))
     return found
 
@@ -62,7 +63,7 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.fixture(scope="module", params=BOARDS)
+@pytest.fixture(scope="module", params=[*BOARDS, RP2040])
 def project(request, tmp_path_factory):
     """A built project, in a folder whose name has spaces; its emulator does not outlive the tests."""
     out = tmp_path_factory.mktemp("emulated") / f"a toy on {request.param}"
@@ -94,6 +95,7 @@ def test_a_board_runs_the_model_and_says_how(project, port):
     talk = session(port)
     hello = talk.check_model(described)
     assert hello.emulated_ticks and hello.tick_hz is None
+    assert hello.emulated_cycles == (described.board == BOARD)
     assert hello.arena_bytes == described.arena_bytes
     for calls in range(3):
         talk.load_inputs([data])
@@ -210,7 +212,7 @@ def test_flashing_again_replaces_the_emulator(project):
 UNDEFINED = {ARM: ("0xde00", "a HardFault"), RISCV: ("0", "an illegal instruction")}
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", [*BOARDS, RP2040])
 def test_a_processor_fault_is_reported_every_time(tmp_path, board):
     code, fault = UNDEFINED[load_core(load_board(board).core).architecture]
     toy_model.write_project(tmp_path, board, trap=f'__asm volatile(".hword {code}");')
@@ -232,14 +234,15 @@ def test_a_processor_fault_is_reported_every_time(tmp_path, board):
         firmware.stop(tmp_path)
 
 
-def test_the_m0_faults_on_an_unaligned_access(tmp_path):
+@pytest.mark.parametrize("board", ["microbit", RP2040])
+def test_the_m0_faults_on_an_unaligned_access(tmp_path, board):
     # As the real core does, and the M4 does not. In assembly: from what the compiler sees through, it makes byte loads.
-    trap = 'uintptr_t at = (uintptr_t)arena | 1u; __asm volatile("ldr %0, [%0]" : "+l"(at));'
-    toy_model.write_project(tmp_path, "microbit", trap=trap)
+    trap = 'uintptr_t at = (uintptr_t)arena | 1u; __asm volatile("ldrh %0, [%0]" : "+l"(at));'
+    toy_model.write_project(tmp_path, board, trap=trap)
     try:
         talk = session(firmware.flash(tmp_path))
         talk.load_inputs([toy_model.example()])
-        with pytest.raises(BoardFault, match=r"HardFault \(pc 0x0"):
+        with pytest.raises(BoardFault, match=r"HardFault \(pc 0x[01]0"):
             talk.invoke()
     finally:
         firmware.stop(tmp_path)
@@ -285,6 +288,31 @@ def test_an_emulator_that_does_not_start_is_shown(tmp_path):
     board = tmp_path / "boards" / "netduino2plus.json"
     board.write_text(board.read_text().replace('"netduinoplus2"', '"no-such-machine"'))
     with pytest.raises(ToolFailed, match=r"qemu-system-arm ended:\s+qemu-system-arm: unsupported machine type"):
+        firmware.flash(tmp_path)
+    assert emulators(tmp_path) == []
+
+
+@needs_rp2040js
+def test_cycles_are_counted_over_many_rounds_of_a_timer(tmp_path):
+    # SysTick has 24 bits; a subtraction and a branch that is taken are 3 cycles.
+    times = 9_000_000
+    trap = f'uint32_t left = {times}; __asm volatile("1: sub %0, #1\\n\\tbne 1b" : "+l"(left) : : "cc");'
+    toy_model.write_project(tmp_path, BOARD, trap=trap)
+    try:
+        talk = session(firmware.flash(tmp_path))
+        talk.load_inputs([toy_model.example()])
+        ticks = talk.invoke()
+    finally:
+        firmware.stop(tmp_path)
+    assert 3 * times < ticks < 3 * times + 50_000
+
+
+@needs_rp2040js
+def test_without_rp2040js_it_is_said_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.delenv("TINYGEN_RP2040JS")
+    monkeypatch.delenv("NODE_PATH", raising=False)
+    toy_model.write_project(tmp_path, BOARD)
+    with pytest.raises(ToolFailed, match="npm install rp2040js"):
         firmware.flash(tmp_path)
     assert emulators(tmp_path) == []
 

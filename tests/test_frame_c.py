@@ -115,7 +115,8 @@ OWN_HEADERS = {RISCV: "csr.h", AVR: "<avr/io.h>"}
 
 @pytest.mark.parametrize("board", ["qemu-mps2-an386", "qemu-riscv32-virt", "simavr-atmega328p"])
 def test_the_board_port_compiles_without_a_warning(board, tmp_path):
-    defines = ["UART_BASE=0x40000000u", "UART_IRQ=37", "TICKS_BASE=0x40000000u", "BOARD_CLOCK_HZ=1u", "BOARD_BAUD=1u"]
+    defines = ["UART_BASE=0x40000000u", "UART_IRQ=37", "TICKS_BASE=0x40000000u", "TICKS_ARE_CYCLES=0"]
+    defines += ["BOARD_CLOCK_HZ=1000000u", "BOARD_BAUD=1u"]
     toy_model.write_project(tmp_path, board)
     core = load_core(load_board(board).core)
     (folder,) = tmp_path.glob("platforms/*/core")

@@ -68,6 +68,17 @@ def test_the_boards_compiler_has_nothing_to_say(objective: str, standard: str, t
     assert any(flag.startswith("-mcpu=") for flag in flags)
 
 
+@pytest.mark.parametrize("flags", [["-mcpu=cortex-m0"], ["-mcpu=cortex-m4"]])
+def test_a_compiler_for_another_core_is_told_which_flags_it_takes(flags: list[str], digits: Built) -> None:
+    kernels = str(digits.board_source).removesuffix(".c") + "_kernels.S"
+    command = ["arm-none-eabi-gcc", *flags, "-mthumb", "-c", kernels, "-o", os.devnull]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wanted = " ".join(flag for flag in target_flags(digits) if flag.startswith("-m"))
+    assert "-mfpu=" in wanted and done.returncode != 0
+    (error,) = [line for line in done.stderr.splitlines() if "error: #error" in line]
+    assert wanted in error
+
+
 @pytest.mark.parametrize(
     ("compiler", "flags"),
     [("gcc", ("-Os",)), ("gcc", ("-O3", "-flto")), ("clang", ("-Os",)), ("clang", ("-O3",))],

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -74,6 +74,16 @@ def program(name: str) -> str:
     return str(Path(sys.executable).parent / f"labgrid-{name}")
 
 
+def until(is_so: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(AssertionError):
+            if is_so():
+                return
+        time.sleep(0.2)
+    pytest.fail(log.read_text())
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Coordinator, Path, Manifest]]:
     """An emulated board, exported, as the place desk; a place without a serial port, as the place bare."""
@@ -88,15 +98,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Coordinator,
         lab = Coordinator(f"127.0.0.1:{free_port()}")
         coordinator = (program("coordinator"), "-l", lab.address)
         exporter = (program("exporter"), "-c", lab.address, "-n", "here", "exported.yaml")
-        with running(*coordinator, folder=folder), running(*exporter, folder=folder):
-            deadline = time.monotonic() + 30
-            while time.monotonic() < deadline:
-                with contextlib.suppress(AssertionError):
-                    if "NetworkSerialPort" in lab.client("resources"):
-                        break
-                time.sleep(0.2)
-            else:
-                pytest.fail((folder / "labgrid-exporter.log").read_text())
+        with contextlib.ExitStack() as programs:
+            programs.enter_context(running(*coordinator, folder=folder))
+            # An exporter that finds no coordinator gives up.
+            until(lambda: "NetworkSerialPort" not in lab.client("resources"), folder / "labgrid-coordinator.log")
+            programs.enter_context(running(*exporter, folder=folder))
+            until(lambda: "NetworkSerialPort" in lab.client("resources"), folder / "labgrid-exporter.log")
             for place, match in (("desk", "here/desk/NetworkSerialPort"), ("bare", "here/desk/NetworkService")):
                 lab.client("-p", place, "create")
                 lab.client("-p", place, "add-match", match)

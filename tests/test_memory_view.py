@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from building import BOARD, DIGITS
+from named_networks import joined_rows, streaming_in_two_layers
 from row_nets import random_chains
-from test_layout import joined_rows, streaming_in_two_layers
 
 from tinygen import cli, pipeline
 from tinygen.alias import lives

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rp2040 import BOARD, RP2040
 from shared import needs_shared_models, shared_models
 
 from tinygen import audio, bench, firmware, manifest, output, pipeline, reference, samples, verify
@@ -24,7 +25,7 @@ from tinygen.resources import resource
 from tinygen.stack_use import UNPAINTED, stack_uses
 from tinygen.target import list_boards, load_board
 
-EMULATED = [name for name in list_boards() if load_board(name).emulator is not None]
+EMULATED = [name for name in list_boards() if load_board(name).emulator is not None and name != BOARD]
 BOARDS = ("qemu-mps2-an386", "netduino2plus", "microbit")
 
 
@@ -46,7 +47,7 @@ def emulators(out: Path) -> list[str]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return [line for line in found if "qemu-system" in line and str(out) in line]
+    return [line for line in found if line.startswith(("qemu-system", "node")) and str(out) in line]
 
 
 @needs_shared_models
@@ -136,7 +137,7 @@ def test_another_model_on_the_board_is_noticed(flashed: Path, tmp_path: Path) ->
     assert "another model is on the board" in done.stderr
 
 
-@pytest.mark.parametrize("board", EMULATED)
+@pytest.mark.parametrize("board", [*EMULATED, RP2040])
 def test_demo(tmp_path: Path, board: str) -> None:
     out = tmp_path / "with space" / "demo"
     done = cli("demo", "-o", out, "--board", board, "--images", 4, "--example", "digits")

@@ -46,8 +46,8 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def shared(kernel: str, names: list[str], others: Sequence[str]) -> list[str]:
-    """Of the cases, those for this kernel: on a Cortex-M0, kernels that are printed by one template share them."""
-    if kernel in PORTABLE or kernel in ON_CORTEX_M4:
+    """Of the cases, those for this kernel: kernels that are printed by one template share them."""
+    if kernel in PORTABLE:
         return names
 
     def text(name: str) -> str:

@@ -65,7 +65,7 @@ def test_another_model_replaces_the_earlier_one(files: Mapping[str, bytes], tmp_
     [
         (lambda out: out.write_text("x"), "is not a folder"),
         (lambda out: (out.mkdir(), (out / "thesis.tex").write_text("x")), "was not written by tinygen"),
-        (lambda out: (out.mkdir(), (out / "manifest.json").write_text("{}")), "schema"),
+        (lambda out: (out.mkdir(), (out / "manifest.json").write_text("{}")), "lists no files"),
         (lambda out: (out.mkdir(), (out / "manifest.json").write_text("{")), "cannot read"),
         (lambda out: (out.mkdir(), (out / "manifest.json").write_bytes(b"\xff\xfe")), "cannot read"),
     ],
@@ -76,6 +76,20 @@ def test_refuses_what_it_did_not_write(files: Mapping[str, bytes], tmp_path: Pat
     with pytest.raises(OutputError, match=expected):
         write(files, tmp_path / "out")
     assert tree(tmp_path) == before
+
+
+def test_a_build_of_another_version_is_replaced(files: Mapping[str, bytes], tmp_path: Path) -> None:
+    earlier = {"README": b"of another version", "src/main.c": b"int main(void);"}
+    hashes = {path: hashlib.sha256(data).hexdigest() for path, data in earlier.items()}
+    listed = json.dumps({"schema": manifest.SCHEMA - 1, "files": hashes}).encode()
+    out = tmp_path / "out"
+    for path, data in {**earlier, manifest.FILE_NAME: listed}.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_bytes(data)
+    with pytest.raises(OutputError, match=f"schema {manifest.SCHEMA - 1}"):
+        manifest.load_all(out)
+    write(files, out)
+    assert tree(out) == files
 
 
 def test_refuses_to_overwrite_an_edited_file(files: Mapping[str, bytes], tmp_path: Path) -> None:

@@ -139,22 +139,26 @@ def test_constants_are_loaded_in_the_order_of_the_stream(
     assert form is not None and (form.step is not None) == stepped
     form = dataclasses.replace(form, exceptions=((form.most + 1, np.zeros(7, np.int64)),) * exceptions)
     free = tuple(f"r{index}" for index in range(1, registers + 1))
-    stream = iter(range(finishing.constants(form, np.zeros(7, np.int64)).shape[1]))
+    stream = list(range(finishing.constants(form, np.zeros(7, np.int64)).shape[1]))
     held: dict[str, int] = {}
-    used = []
+    used, addends = [], []
     for step in Finish(form, free).steps:
         if step.kind == "load":
             assert list(step.registers) == sorted(step.registers) and not set(step.registers) & held.keys()
-            held |= {register: next(stream) for register in step.registers}
-            continue
-        if step.kind in ("border", "exception"):
+            held |= {register: stream.pop(0) for register in step.registers}
+        elif step.kind in ("border", "exception"):
             used += [held.pop(register) for register in step.registers[:2]]
+            addends += [held[register] for register in step.registers[2:]]
         elif step.kind in ("part", "top"):
-            factor, carry = step.registers
-            used += sorted([held.pop(carry), *([held.pop(factor)] if step.kind == "top" else [])])
-            if step.kind == "part":
-                used.append(held[factor])
+            factor, *others = step.registers
+            addends += [held.pop(others.pop(0))] if step.kind == "top" else []
+            used += [held.pop(register) for register in others]
+            used.append(held[factor])
         else:
+            assert step.kind != "clamp" or step.left == len(stream)
             used.append(held.pop(step.registers[0]))
-    assert next(stream, None) is None and not held
-    assert list(dict.fromkeys(used)) == list(range(len(set(used))))
+    assert not stream and held.keys() == {factor}
+    assert len(set(addends)) == 1
+    constants = sorted([*dict.fromkeys(used), addends[0]])
+    assert [number for number in constants if number != addends[0]] == list(dict.fromkeys(used))
+    assert constants == list(range(len(constants)))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tinygen.fixedpoint import IntArray
 from tinygen.kernels.armv81m.finishing import LANES
+from tinygen.kernels.armv81m.strip_bands import Bands, bands_of
 from tinygen.kernels.armv81m.strips import OUTPUTS, Strips, strips_of
 from tinygen.ops.window import Axis, Window
 
@@ -27,7 +28,7 @@ def axes() -> st.SearchStrategy[Axis]:
 
 def plane_of(strips: Strips, image: IntArray, width: int) -> IntArray:
     """A channel's plane, filled part by part, with zeros for zero points, and what the last load reaches beyond."""
-    plane = np.zeros(strips.plane_bytes + LANES, np.int64)
+    plane = np.zeros(strips.bytes(1), np.int64)
     for part in strips.parts:
         for strip in range(part.strips):
             first = part.first + strip * strips.column_step
@@ -82,6 +83,39 @@ def test_every_plan_is_the_convolution(rows: Axis, columns: Axis, height: int, w
         y = computed(strips, plane_of(strips, image, width), weights.reshape(-1), out[0] * out[1] * CHANNELS)
         assert np.array_equal(y[::CHANNELS].reshape(out), expected)
         assert (np.delete(y, np.s_[::CHANNELS]) == -1).all()
+
+
+def image_of(bands: Bands, band: int, image: IntArray) -> IntArray:
+    """The rows that a band's strips are filled from, with zeros outside the image."""
+    first = band * bands.step - bands.before
+    found = np.zeros((bands.strips.height, image.shape[1]), np.int64)
+    top, count = max(-first, 0), bands.filled[band]
+    found[top : top + count] = image[max(first, 0) :][:count]
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(axes(), axes(), st.integers(4, 24), st.integers(1, 9), st.integers(0, 4000), st.integers(0, 2**32 - 1))
+def test_bands_are_the_convolution(
+    rows: Axis, columns: Axis, height: int, width: int, most_bytes: int, seed: int
+) -> None:
+    window = Window(rows, columns)
+    out = window.output_size(height, width)
+    assume(min(out) > 0 and rows.before < rows.extent and columns.before < columns.extent)
+    bands = bands_of((1, height, width, CHANNELS), (1, *out, CHANNELS), window, 4, most_bytes)
+    assume(bands is not None)
+    assert bands is not None and bands.count > 1 and bands.bytes(4, width * CHANNELS) <= most_bytes
+    rng = np.random.default_rng(seed)
+    image = rng.integers(-128, 128, (height, width))
+    weights = rng.integers(-128, 128, (rows.taps, columns.taps))
+    padded = window.pad(image[None, :, :, None], 0)
+    expected = sum(view[0, ..., 0] * weights[ky, kx] for ky, kx, view in window.tap_views(padded, *out))
+    found = []
+    for band in range(bands.count):
+        plane = plane_of(bands.strips, image_of(bands, band, image), width)
+        y = computed(bands.strips, plane, weights.reshape(-1), bands.results * out[1] * CHANNELS)
+        found.append(y[::CHANNELS].reshape(bands.results, out[1]))
+    assert np.array_equal(np.concatenate(found), expected)
 
 
 def test_windows_of_three_share_loads() -> None:

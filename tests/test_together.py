@@ -188,12 +188,12 @@ def test_models_that_only_fit_one_by_one_are_refused() -> None:
         return replace(needs, regions=tuple(regions))
 
     # The arena is there once, the states are all there.
-    fit_together([needs] * 3, board)
-    fit_together([remembering(spare // 2)] * 2, board)
+    fit_together([needs] * 3, board, "balanced")
+    fit_together([remembering(spare // 2)] * 2, board, "balanced")
     with pytest.raises(DoesNotFit, match=r"the 3 models do not fit on microbit together:\n  - RAM: "):
-        fit_together([remembering(spare // 2)] * 3, board)
+        fit_together([remembering(spare // 2)] * 3, board, "balanced")
     with pytest.raises(DoesNotFit, match="flash: "):
-        fit_together([needs] * 100, board)
+        fit_together([needs] * 100, board, "balanced")
 
 
 def test_what_models_share_is_placed_once(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tinygen.proofs.vector_product import VectorProduct, prove_vector_product
 
 def instructions(product: VectorProduct, acc: IntArray) -> IntArray:
     """By the instructions, on lanes of 32 bits: only VQDMULH sees more."""
-    scale = np.int64(1 << product.scale_bits)
+    scale = np.int64(1) << product.scale_bits
     lanes = (acc * scale + product.start).astype(np.int32)  # VMLAS wraps
     if product.step is not None:
         below = lanes < product.start.astype(np.int32)
@@ -74,6 +74,17 @@ def test_channels_of_different_scales_share_the_form() -> None:
         assert_equal(product, requant, zero_point, INT8, random)
 
 
+def test_channels_that_share_no_scale_have_their_own() -> None:
+    """Lanes of one have no room for the scale that the other needs."""
+    requant = Requant.from_scales([1.23e-5, 0.544926])
+    low, high = np.array([711_220, -167_798]), np.array([846_880, 167_798])
+    assert prove_vector_product(requant, -128, INT8, low, high) is None
+    product = prove_vector_product(requant, -128, INT8, low, high, uniform=False)
+    assert product is not None and not product.is_uniform
+    random = np.random.default_rng(1).integers(low, high, (20_000, 2), endpoint=True)
+    assert_equal(product, requant, -128, INT8, random)
+
+
 @pytest.mark.parametrize("field", ["start", "multiplier", "step"])
 def test_what_is_a_little_off_does_not_hold(field: str) -> None:
     """Constants are such that any other, far enough away, is noticed."""
@@ -84,9 +95,9 @@ def test_what_is_a_little_off_does_not_hold(field: str) -> None:
     if product.step is None:
         product = dataclasses.replace(product, step=np.zeros(1, np.int64))
     by = {
-        "start": 2 << product.scale_bits,
+        "start": 2 << int(product.scale_bits[0]),
         "multiplier": int(product.multiplier[0]) >> 12,
-        "step": 2 << product.scale_bits,
+        "step": 2 << int(product.scale_bits[0]),
     }
     for sign in (1, -1):
         changed = dataclasses.replace(product, **{field: getattr(product, field) + sign * by[field]})
@@ -100,7 +111,7 @@ def test_lanes_that_would_wrap_are_refused() -> None:
     assert product is None or product.fits(low, high).all()
     roomy = prove_vector_product(Requant.from_scales([0.0123]), 4, INT8, *limits(1))
     assert roomy is not None and roomy.fits(*limits(1)).all()
-    wide = 1 << 31 - roomy.scale_bits
+    wide = 1 << 31 - int(roomy.scale_bits[0])
     assert not roomy.fits(*limits(1, -wide, wide)).any()
 
 

@@ -21,7 +21,7 @@ from tinygen.quantize.data import FloatPort
 from tinygen.quantize.measure import Score, score
 from tinygen.quantize.quantising import Progress
 from tinygen.quantize.runner import Scaling
-from tinygen.target import Board, list_boards, load_board
+from tinygen.target import Board, counts_what_it_runs, list_boards, load_board
 
 MODELLED = "modelled"
 """From what kernels are expected to cost, of boards whose core is not emulated."""
@@ -143,7 +143,7 @@ def scaling_of(tensor: Tensor) -> Scaling | None:
 
 def _costs(model: pipeline.Model, name: str, board: Board, goal: Goal) -> Costs:
     built = pipeline.build(model, name, "network", goal)
-    counting = board.name if board.emulator is not None else _emulated(board.core)
+    counting = board.name if _is_counted(board) else _emulated(board.core)
     if counting is None:
         layers = [layer.estimate for layer in built.manifest.layers]
         counts = [estimate.instructions for estimate in layers]
@@ -161,9 +161,13 @@ def _costs(model: pipeline.Model, name: str, board: Board, goal: Goal) -> Costs:
     return Costs(count.total.instructions, count.ram_bytes, count.flash_bytes, counting)
 
 
+def _is_counted(board: Board) -> bool:
+    return board.emulator is not None and counts_what_it_runs(board.emulator.program)
+
+
 def _emulated(core: str) -> str | None:
-    """The emulated board of a core with the most flash: code takes as many instructions on each."""
-    boards = [board for board in map(load_board, list_boards()) if board.emulator is not None and board.core == core]
+    """The board of a core with the most flash that is emulated and counted: code takes as many instructions on each."""
+    boards = [board for board in map(load_board, list_boards()) if board.core == core and _is_counted(board)]
     return max(boards, key=lambda board: board.flash_bytes).name if boards else None
 
 

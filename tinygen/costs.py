@@ -55,6 +55,8 @@ CLASSES: Mapping[str, InstructionClass] = {
     "float_store_pair": InstructionClass("VSTR of 64 bits", "fpu"),
     "vector_load": InstructionClass("VLDRB, VLDRH, VLDRW, VLD2, VLD4 of vectors", "mve"),
     "vector_store": InstructionClass("VSTRB, VSTRH, VSTRW, VST2, VST4 of vectors", "mve"),
+    "vector_gather": InstructionClass("each lane of a VLDRB, VLDRH, VLDRW from the addresses in a vector", "mve"),
+    "vector_scatter": InstructionClass("each lane of a VSTRB, VSTRH, VSTRW to the addresses in a vector", "mve"),
     "vector_multiply": InstructionClass("vector multiplications, accumulating or not", "mve"),
     "vector_compare": InstructionClass("VCMP, VPT, VADDV, VADDLV: in the multiplications' pipeline", "mve"),
     "vector": InstructionClass("other vector instructions", "mve"),
@@ -100,10 +102,15 @@ _VECTOR_MNEMONICS: tuple[tuple[str, str], ...] = (
 _PIPELINES: Mapping[str, str] = {
     "vector_load": "memory",
     "vector_store": "memory",
+    "vector_gather": "memory",
+    "vector_scatter": "memory",
     "vector_multiply": "multiplier",
     "vector_compare": "multiplier",
 }
 """Of vector instructions; those of other classes have a pipeline for each."""
+_BY_LANE = {"vector_load": "vector_gather", "vector_store": "vector_scatter"}
+"""What vectors of addresses make of loads and stores."""
+_VECTOR_BITS = 128
 _LOADS = frozenset({"load", "load_next"})
 _STORES = frozenset({"store", "store_immediate", "store_next"})
 _REGISTERS = {"sb": "r9", "sl": "r10", "fp": "r11", "ip": "r12", "sp": "r13", "lr": "r14", "pc": "r15"}
@@ -120,7 +127,7 @@ def classify(mnemonic: str, operands: str, previous: str = "") -> str:
     before = _split(previous)
     if own in _LOADS | _STORES and _follows_load(operands, before):
         return "load_next" if own in _LOADS else "store_next"
-    if own.startswith("vector") and before is not None:
+    if own.startswith("vector") and own not in _BY_LANE.values() and before is not None:
         other = _class_alone(*before)
         apart = _PIPELINES.get(other, other) != _PIPELINES.get(own, own)
         return "vector_overlapped" if other.startswith("vector") and apart else own
@@ -136,7 +143,15 @@ def cycles(table: Mapping[str, float], mnemonic: str, operands: str, previous: s
     cost = table.get(found, table["alu"])
     if found in ("load_multiple", "load_multiple_return", "store_multiple"):
         cost += table["register"] * moved_registers(operands)
+    if found in _BY_LANE.values():
+        cost *= _lanes(mnemonic)
     return cost
+
+
+def _lanes(mnemonic: str) -> int:
+    """Of a vector load or store: "vstrb.16" has 8."""
+    bits = re.search(r"\.[usif]?(\d+)$", mnemonic.lower())
+    return _VECTOR_BITS // int(bits[1]) if bits else 4
 
 
 def moved_registers(operands: str) -> int:
@@ -171,6 +186,8 @@ def _class_alone(mnemonic: str, operands: str) -> str:
     name = name.partition(".")[0]
     vector = name.startswith("v") and bool(re.search(r"\bq\d", operands) or re.match(r"vp(st|t|not|sel)|vctp", name))
     found = _first_match(name, vector)
+    if found in _BY_LANE and re.search(r"\[[^\]]*q\d", operands):
+        return _BY_LANE[found]
     if found == "load_multiple" and re.search(r"\bpc\b", operands):
         return "load_multiple_return"
     if found == "store" and re.search(r"\[\w+(?:,\s*#-?\w+)?\]$", operands.strip()):

@@ -25,7 +25,7 @@ from typing import IO, Any
 from tinygen import elf, labgrid_place
 from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing, UsageError
 from tinygen.platformio_storage import check_registry
-from tinygen.target import EMULATED_PLATFORM
+from tinygen.target import EMULATED_PLATFORM, counts_what_it_runs
 from tinygen.usb_ports import Choose, UsbPort, candidates, only_one, plugged_in, returned
 
 # Called with each line that a program prints.
@@ -36,16 +36,14 @@ _SILENT_SECONDS = 10.0
 _RESTART_SECONDS = 10.0
 _END_SECONDS = 2.0
 
-# It runs what no plugin can watch, and counts cycles.
-_SIMAVR = "simavr"
-
 _PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
     "avr-gcc": "gcc-avr avr-libc",
     "qemu-system-riscv32": "qemu-system-misc",
     "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
-    _SIMAVR: "simavr libsimavr-dev",
+    "simavr": "simavr libsimavr-dev",
+    "node": "nodejs",
 }
 
 
@@ -176,7 +174,7 @@ def is_emulated(out: Path) -> bool:
 def counts_instructions(out: Path) -> bool:
     """Whether the project's board runs in an emulator that counts them. Raises OutputError without a project."""
     emulator = _project(out).emulator
-    return emulator is not None and emulator["program"] != _SIMAVR
+    return emulator is not None and counts_what_it_runs(emulator["program"])
 
 
 def starts_when_opened(out: Path) -> bool:

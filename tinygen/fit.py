@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -105,35 +105,49 @@ _ALWAYS = ("weights", "arena", "state")
 
 
 def fit(
-    placed: Placed, const_bytes: int, board: Board, source: str, beside: Beside = MappingProxyType({})
+    placed: Placed,
+    const_bytes: int,
+    board: Board,
+    source: str,
+    objective: str,
+    beside: Beside = MappingProxyType({}),
 ) -> FitReport:
     """Compare needs and board. Raises DoesNotFit with what is needed, what there is, and where the peak is."""
     report = measure(placed, const_bytes, board, beside)
     names = {RAM: "RAM"}
     notes = {RAM: "", FLASH: "; the layers' code comes on top"}
     causes = {RAM: f"; the peak is {report.peak}", FLASH: _largest_layer(placed.chosen.steps)}
+    short = [need for need in report.regions if need.needed > need.available]
     reasons = [
         f"{names.get(need.region, need.region)}: {need.needed:,} bytes needed "
         f"({need.text}{notes.get(need.region, '')}), {need.available:,} there{causes.get(need.region, '')}"
-        for need in report.regions
-        if need.needed > need.available
+        for need in short
     ]
     if reasons:
         raise DoesNotFit(
             f"{source} does not fit on {board.name}:\n" + "\n".join(f"  - {reason}" for reason in reasons),
-            "Choose a board with more memory (tinygen boards), or a smaller model.",
+            _remedy({need.region for need in short}, objective, "a smaller model"),
         )
     return report
+
+
+def _remedy(short: Set[str], objective: str, instead: str) -> str:
+    """What to do where these regions are too small for what the objective takes."""
+    least = {frozenset({RAM}): "ram", frozenset({FLASH}): "size"}.get(frozenset(short))
+    board = f"a board with more memory (tinygen boards), or {instead}"
+    if least is None or least == objective:
+        return f"Choose {board}."
+    return f"Try --optimize {least}, or choose {board}."
 
 
 _ONCE = ("arena", "stack", "runner")
 """Of models that take turns, the largest one's is all of theirs."""
 
 
-def fit_together(reports: Sequence[FitReport], board: Board) -> None:
+def fit_together(reports: Sequence[FitReport], board: Board, objective: str) -> None:
     """Compare the board with what models need that take turns in one arena. Raises DoesNotFit."""
     names = {RAM: "RAM"}
-    reasons = []
+    reasons = {}
     for region in board.regions:
         needs = [need for report in reports for need in report.regions if need.region == region.name]
         needed = 0
@@ -142,12 +156,12 @@ def fit_together(reports: Sequence[FitReport], board: Board) -> None:
             needed += max(each) if part in _ONCE else sum(each)
         if needed > region.bytes:
             name = names.get(region.name, region.name)
-            reasons.append(f"{name}: {needed:,} bytes needed, {region.bytes:,} there")
+            reasons[region.name] = f"{name}: {needed:,} bytes needed, {region.bytes:,} there"
     if reasons:
         raise DoesNotFit(
             f"the {len(reports)} models do not fit on {board.name} together:\n"
-            + "\n".join(f"  - {reason}" for reason in reasons),
-            "Choose a board with more memory (tinygen boards), or fewer models.",
+            + "\n".join(f"  - {reason}" for reason in reasons.values()),
+            _remedy(reasons.keys(), objective, "fewer models"),
         )
 
 
@@ -161,15 +175,15 @@ def _peak(chosen: Plan) -> str:
     shared = sum(slot.buffer.bytes for slot in live) - used
     node = chosen.steps[index].node
     less = f" - {shared:,} shared" if shared else ""
-    return f"{node.name} {node.op.name}, {used:,} bytes live ({tensors}{less})"
+    return f"layer {index}, {node.name} {node.op.name}, {used:,} bytes live ({tensors}{less})"
 
 
 def _largest_layer(steps: Sequence[Step]) -> str:
     sizes = [
-        (sum(t.bytes for t in step.site.inputs if t.data is not None), f"{step.node.name} {step.node.op.name}")
-        for step in steps
+        (sum(t.bytes for t in step.site.inputs if t.data is not None), f"{index}, {step.node.name} {step.node.op.name}")
+        for index, step in enumerate(steps)
     ]
     if not sizes:
         return ""
     size, name = max(sizes)
-    return f"; the largest layer is {name} with {size:,} bytes"
+    return f"; the largest is layer {name} with {size:,} bytes"

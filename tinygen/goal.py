@@ -33,7 +33,7 @@ class Goal:
     overlap: bool = True
     """Whether outputs may overlap inputs that are not read again; if not, one can see what layers read and write."""
     patience: int = 1
-    """How many times the objective's usual part of instructions and time less RAM may cost."""
+    """How many times the objective's usual part of instructions, time and flash less RAM may cost."""
     hot: str = ""
     """Which layers' code is the part "hot": a number of bytes, or layers' names; empty: as many as find room."""
 

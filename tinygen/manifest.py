@@ -322,6 +322,29 @@ def load_all(out: Path) -> tuple[Manifest, ...]:
 
     Raises OutputError when the folder was not written by `tinygen build`, or by another schema of it.
     """
+    path, fields = out / FILE_NAME, _fields(out)
+    schema = fields.get("schema")
+    if schema != SCHEMA:
+        raise OutputError(f"{path} has schema {schema!r}, this tinygen reads {SCHEMA}", "Build it again.")
+    try:
+        parts = [part | {"files": fields["files"]} for part in fields.get("models", [fields])]
+        return tuple(map(_decode, parts))
+    except (KeyError, TypeError) as error:
+        raise OutputError(f"{path} is damaged: {type(error).__name__} {error}", _ELSEWHERE) from None
+
+
+def written_files(out: Path) -> Mapping[str, str]:
+    """Paths and hashes of what `tinygen build` wrote, that of any schema. Raises OutputError."""
+    files = _fields(out).get("files")
+    if not isinstance(files, dict) or not all(isinstance(known, str) for known in files.values()):
+        raise OutputError(f"{out / FILE_NAME} lists no files with their hashes", _ELSEWHERE)
+    return files
+
+
+_ELSEWHERE = "Build it again, into another folder."
+
+
+def _fields(out: Path) -> dict[str, Any]:
     path = out / FILE_NAME
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
@@ -335,16 +358,13 @@ def load_all(out: Path) -> tuple[Manifest, ...]:
             f"{out} holds no {FILE_NAME}: it was not written by `tinygen build`",
             f"Build it first: tinygen build MODEL.tflite -o {out}",
         ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise OutputError(f"cannot read {path}: {error}", "Build it again.") from None
-    schema = fields.get("schema") if isinstance(fields, dict) else None
-    if schema != SCHEMA:
-        raise OutputError(f"{path} has schema {schema!r}, this tinygen reads {SCHEMA}", "Build it again.")
-    try:
-        parts = [part | {"files": fields["files"]} for part in fields.get("models", [fields])]
-        return tuple(map(_decode, parts))
-    except (KeyError, TypeError) as error:
-        raise OutputError(f"{path} is damaged: {type(error).__name__} {error}", "Build it again.") from None
+    except OSError as error:
+        raise OutputError(f"cannot read {path}: {error.strerror or error}", _ELSEWHERE) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise OutputError(f"cannot read {path}: {error}", _ELSEWHERE) from None
+    if not isinstance(fields, dict):
+        raise OutputError(f"{path} is damaged: it is no JSON object", _ELSEWHERE)
+    return fields
 
 
 def _port(fields: dict[str, Any]) -> Port:

@@ -60,7 +60,7 @@ def memory_report(
     besides = {} if hearing is None else {"front end": sizes}
     refusal = None
     try:
-        fit(placed, library.const_bytes, board, model.file, besides)
+        fit(placed, library.const_bytes, board, model.file, goal.objective, besides)
     except DoesNotFit as error:
         refusal = error
     return MemoryReport(

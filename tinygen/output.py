@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from tinygen import manifest, unfinished
+from tinygen import manifest, staging, unfinished
 from tinygen.errors import OutputError
 
 _LEAVE = "Choose another folder with -o, or move what is there away."
@@ -23,21 +21,22 @@ def write(files: Mapping[str, bytes], out: Path) -> None:
 
     Files of an earlier build that are no longer generated are removed; all else in the folder stays. A program that is
     killed while it replaces files of an earlier build leaves a folder without a manifest, which the next one completes.
+    One that is killed before leaves a hidden folder beside `out`, which the next one removes.
     Raises OutputError when the folder holds something that tinygen did not write, when a generated file was edited
     since, or when the disk does not take the files.
     """
     earlier = _earlier_files(out)
     _refuse_foreign(out, files, earlier)
-    with _staging(out) as staging:
+    with _draft(out) as draft:
         try:
             for path, data in files.items():
-                target = staging / path
+                target = draft / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
         except OSError as error:
             raise OutputError(f"cannot write {out}: {error.strerror or error}", _space_hint(error)) from None
         try:
-            _move_in(staging, out, files, earlier)
+            _move_in(draft, out, files, earlier)
         except OSError as error:
             raise OutputError(
                 f"cannot write {out}: {error.strerror or error}", "Check the folder's permissions, and build again."
@@ -128,13 +127,10 @@ def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
 
 def _replace(data: bytes, path: Path) -> None:
     try:
-        handle, staging = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with contextlib.ExitStack() as undo:
-            undo.callback(Path(staging).unlink, missing_ok=True)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(staging).chmod(0o666 & ~_umask())
-            Path(staging).replace(path)
+        with staging.file_beside(path) as draft:
+            draft.write_bytes(data)
+            draft.chmod(0o666 & ~_umask())
+            draft.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}", _space_hint(error)) from None
 
@@ -165,7 +161,7 @@ def _earlier_files(out: Path) -> unfinished.Hashes:
     if not files:
         if not (out / manifest.FILE_NAME).is_file():
             raise OutputError(f"{out} is not empty and was not written by tinygen", _LEAVE)
-        files = {path: frozenset({known}) for path, known in manifest.load_all(out)[0].files.items()}
+        files = {path: frozenset({known}) for path, known in manifest.written_files(out).items()}
     for path in files:
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:
@@ -192,18 +188,18 @@ def _refuse_foreign(out: Path, files: Mapping[str, bytes], earlier: unfinished.H
 
 
 @contextlib.contextmanager
-def _staging(out: Path) -> Iterator[Path]:
+def _draft(out: Path) -> Iterator[Path]:
     """A folder beside `out`, on the same disk, so that what is complete can be moved in."""
     created = [parent for parent in (out.parent, *out.parent.parents) if not parent.exists()]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write beside {out}: {error.strerror}", _LEAVE) from None
-    try:
-        yield staging
+        with contextlib.ExitStack() as held:
+            try:
+                out.parent.mkdir(parents=True, exist_ok=True)
+                draft = held.enter_context(staging.folder_beside(out))
+            except OSError as error:
+                raise OutputError(f"cannot write beside {out}: {error.strerror}", _LEAVE) from None
+            yield draft
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
         if not out.exists():
             for parent in created:
                 with contextlib.suppress(OSError):
@@ -214,19 +210,19 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _move_in(staging: Path, out: Path, files: Mapping[str, bytes], earlier: unfinished.Hashes) -> None:
+def _move_in(draft: Path, out: Path, files: Mapping[str, bytes], earlier: unfinished.Hashes) -> None:
     if not out.exists():
-        staging.chmod(0o777 & ~_umask())
-        staging.rename(out)
+        draft.chmod(0o777 & ~_umask())
+        draft.rename(out)
         return
     hashes = {path: earlier.get(path, frozenset()) for path in {*earlier, *files}}
     hashes |= {path: hashes[path] | {_hash(data)} for path, data in files.items()}
-    unfinished.begin(out, staging, hashes, out / manifest.FILE_NAME)
+    unfinished.begin(out, draft, hashes, out / manifest.FILE_NAME)
     # The manifest last: it vouches for the rest.
     for path in sorted(files, key=lambda path: path == manifest.FILE_NAME):
         target = out / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        (staging / path).replace(target)
+        (draft / path).replace(target)
     _remove_stale(out, set(earlier) - set(files))
     unfinished.finish(out)
 

@@ -171,7 +171,7 @@ def build_together(
         _part(model, prefix, each, board, core, goal, interface, together if len(models) > 1 else (), hearing, mlperf)
         for model, prefix, each in zip(models, prefixes, placed, strict=True)
     ]
-    fit_together([part.fit for part in parts], board)
+    fit_together([part.fit for part in parts], board, goal.objective)
     check_flash_space(sum(part.library.const_bytes for part in parts), core)
     files, contents = assemble(parts, board, core, interface.shared)
     return tuple(
@@ -225,7 +225,7 @@ def _part(
     task = None if mlperf is None else task_of(model.file, library.inputs, library.outputs, mlperf)
     besides = {} if joined is None else {"front end": joined.sizes}
     besides |= {} if task is None else {"benchmark": task.sizes}
-    report = fit(placed, library.const_bytes, board, model.file, besides)
+    report = fit(placed, library.const_bytes, board, model.file, goal.objective, besides)
     drawn = with_front_end(memory_map(chosen.graph, chosen), {} if joined is None else joined.sizes.ram)
     return Part(model, prefix, origin.goal, placed, library, host, report, drawn, joined, task)
 

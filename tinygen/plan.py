@@ -17,8 +17,8 @@ from tinygen.target import Core
 
 __all__ = ["Plan", "plan", "plan_of", "planned", "sizes_of"]
 
-_PATIENCE = 4
-"""Where RAM is all that counts, and much more of it is saved than instructions are lost."""
+_PATIENCES = (2, 4)
+"""Tried in turn: times the objective's usual part, spent where that saves so much RAM that it is worth it."""
 
 
 def plan(
@@ -46,10 +46,16 @@ def plan_of(
 ) -> Plan:
     """As `plan`, of kernels that were prepared before: the `options` are a graph's candidates for the goal's style."""
     found = _plan_of(graph, options, core, goal, ram_bytes, portable, rows)
-    if goal.objective != "ram" or len(graph.nodes) < 2:
+    if not saves_ram(goal) or len(graph.nodes) < 2:
         return found
-    patient = _plan_of(graph, options, core, replace(goal, patience=_PATIENCE), ram_bytes, portable, rows)
-    return patient if is_worth_it(patient, found) else found
+    for patience in _PATIENCES:
+        patient = replace(goal, patience=patience)
+        if goal.objective != "ram" and not is_worth_it(goal, planned(graph, options, patient, ram_bytes), found):
+            continue
+        longer = _plan_of(graph, options, core, patient, ram_bytes, portable, rows)
+        if is_worth_it(goal, longer, found):
+            found = longer
+    return found
 
 
 def _plan_of(

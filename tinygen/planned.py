@@ -56,8 +56,8 @@ def planned(
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
     if limit is not None and layout.ram_bytes > limit:
         steps, layout = _within(graph, options, goal, needs, limit)
-    _expect("RAM", layout.ram_bytes, goal.ram_budget)
-    _expect("flash", flash_bytes(steps), goal.flash_budget)
+    _expect("RAM", layout.ram_bytes, goal.ram_budget, "" if goal.objective == "ram" else "ram")
+    _expect("flash", flash_bytes(steps), goal.flash_budget, "" if goal.objective == "size" else "size")
     return Plan(graph, steps, layout)
 
 
@@ -84,7 +84,7 @@ def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
     return (
         _is_short(goal, base, steps)
         and instructions(steps) <= (1 + slack.instructions * goal.patience) * instructions(base)
-        and flash_bytes(steps) <= (1 + slack.flash) * max(flash_bytes(base), 1)
+        and flash_bytes(steps) <= (1 + slack.flash * goal.patience) * max(flash_bytes(base), 1)
     )
 
 
@@ -99,10 +99,20 @@ def is_better(goal: Goal, found: Plan, than: Plan) -> bool:
     return saved > max(cost, 0.0)
 
 
-def is_worth_it(found: Plan, than: Plan) -> bool:
-    """Whether a plan takes less RAM by a larger factor than it takes more instructions."""
-    ram, more = (than.layout.ram_bytes, found.layout.ram_bytes), (instructions(found.steps), instructions(than.steps))
-    return ram[0] * more[1] > ram[1] * more[0]
+_WORTH = 0.1
+"""What a hundredth less RAM is worth beyond the objective's usual part, in hundredths of time."""
+
+
+def is_worth_it(goal: Goal, found: Plan, than: Plan) -> bool:
+    """Whether a plan takes less RAM by so much that more than the objective's usual part was well spent on it.
+
+    Where RAM is all that counts: by a larger factor than it takes more instructions. Else a tenth of what it saves has
+    to be more than what it costs, as logarithms of RAM and of what the objective weighs.
+    """
+    saved = math.log(max(than.layout.ram_bytes, 1)) - math.log(max(found.layout.ram_bytes, 1))
+    if goal.objective == "ram":
+        return saved > math.log(max(instructions(found.steps), 1)) - math.log(max(instructions(than.steps), 1))
+    return saved > 0 and _WORTH * saved > weighed(found.steps, goal) - weighed(than.steps, goal)
 
 
 _MOST_TRIALS = 8
@@ -197,9 +207,10 @@ def _within(
         target -= layout.ram_bytes - limit
 
 
-def _expect(what: str, needed: int, budget: int | None) -> None:
+def _expect(what: str, needed: int, budget: int | None, least: str) -> None:
+    """`least`: the objective that takes less of it; empty where there is none."""
     if budget is not None and needed > budget:
         raise DoesNotFit(
             f"the model's library needs {needed:,} bytes of {what}, the budget is {budget:,}",
-            f"Raise the {what} budget, or choose another objective or a smaller model.",
+            f"Raise the {what} budget, {f'try --optimize {least}, ' if least else ''}or choose a smaller model.",
         )

@@ -94,6 +94,9 @@ def from_file(path: Path, ports: Sequence[Port]) -> list[Sample]:
     ]
 
 
+_FORMATS = "Give an .npy or .npz file, as numpy.save and numpy.savez write them."
+
+
 def load_arrays(path: Path) -> dict[str, Array]:
     """The arrays of an .npz by name, or that of an .npy under the empty name. Raises InputError."""
     try:
@@ -101,10 +104,11 @@ def load_arrays(path: Path) -> dict[str, Array]:
         return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"": loaded}
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"cannot read {path}: {error}", "Give an .npy or .npz file, as numpy.save and numpy.savez write them."
-        ) from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}", _FORMATS) from None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        # What numpy says of them is how to load objects, which are programs.
+        raise InputError(f"cannot read {path}: it holds no arrays of numbers", _FORMATS) from None
 
 
 def _find(path: Path, arrays: dict[str, Array], port: Port, only: bool) -> Array:

@@ -103,7 +103,8 @@ def candidates(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> 
     unknown = sorted(goal.prefer - {kernel.name for kernel in KERNELS})
     if unknown:
         close = difflib.get_close_matches(unknown[0], [kernel.name for kernel in KERNELS], n=3)
-        raise UsageError(f"there is no kernel {unknown[0]!r}", f"Near it: {', '.join(close)}." if close else "")
+        near = f"Near it: {', '.join(close)}." if close else "tinygen inspect names those that would be taken."
+        raise UsageError(f"there is no kernel {unknown[0]!r}", near)
     return _alike(tuple(step_of(graph, node, core, goal, portable) for node in graph.nodes), core)
 
 

@@ -121,6 +121,11 @@ class Emulator:
     ticks_address: int  # 0 for a counter of the core's own
 
 
+def counts_what_it_runs(program: str) -> bool:
+    """Whether an emulator tells executed instructions, through a plugin, as QEMU does; the others count cycles."""
+    return program.startswith("qemu-system-")
+
+
 @dataclass(frozen=True)
 class Board:
     """A board: its core, its memory, and how firmware gets onto it and answers from it."""

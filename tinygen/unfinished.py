@@ -18,9 +18,9 @@ Hashes = Mapping[str, frozenset[str]]
 """By path within the folder, the SHA-256 of what tinygen may have written there."""
 
 
-def begin(out: Path, staging: Path, hashes: Hashes, manifest: Path) -> None:
-    """Write the note, and remove the manifest. `staging` is on the same disk. Raises OSError."""
-    note = staging / FILE_NAME
+def begin(out: Path, draft: Path, hashes: Hashes, manifest: Path) -> None:
+    """Write the note, and remove the manifest. The folder `draft` is on the same disk. Raises OSError."""
+    note = draft / FILE_NAME
     note.write_text(json.dumps({path: sorted(known) for path, known in hashes.items()}), encoding="utf-8")
     note.replace(out / FILE_NAME)
     manifest.unlink(missing_ok=True)

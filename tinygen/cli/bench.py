@@ -66,8 +66,8 @@ def bench(
     """Count what one invoke executes, layer by layer; on a real board, measure how long invokes take.
 
     An emulated board counts instructions, exactly. Its cycles are modelled: the source of the core's cost table and its
-    assumptions are shown with them. For AVR, simavr counts cycles. Only a real board gives time: minimum, median, 99th
-    percentile and maximum of its own counter. With --repeat an emulated one does, too, in ticks that are no time.
+    assumptions are shown with them. simavr and rp2040js count cycles. Only a real board gives time: minimum, median,
+    99th percentile and maximum of its own counter. With --repeat an emulated one does, too, in ticks that are no time.
 
     \b
     tinygen bench out

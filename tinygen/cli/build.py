@@ -10,69 +10,28 @@ import click
 
 from tinygen.cli import options
 from tinygen.cli.console import show, show_json
-from tinygen.goal import Goal
-from tinygen.options import Options
+from tinygen.cli.wish import Wish, wish_options
 from tinygen.report.plain import plain
 
 
 @click.command()
 @click.argument("models", metavar="MODEL...", type=options.PATH, nargs=-1, required=True)
 @click.option("--out", "-o", required=True, type=options.PATH, help="Folder to write; made when it does not exist.")
-@options.BOARD
 @click.option(
     "--name",
     "names",
     multiple=True,
     help="C prefix and library name, once for each model; by default made from the files' names.",
 )
-@options.OPTIMIZE
-@click.option("--flash-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's code and constants.")
-@click.option("--ram-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's arena and states.")
-@options.PLACE
-@options.HOT
-@options.KERNEL
-@options.PROFILE
-@options.IO
-@options.LAYOUT
-@options.BATCH
-@options.STREAMING
-@options.TIME_AXIS
-@options.ARENA
-@options.INPUT
-@options.OUTPUT
-@options.INPUT_ROWS
-@options.FRONT_END
-@options.HOP
-@options.DETECTOR
-@options.LABELS
+@wish_options
 @options.RUNNER
 @options.TASK
 @options.JSON
 def build(
     models: tuple[Path, ...],
     out: Path,
-    board: str,
     names: tuple[str, ...],
-    optimize: str,
-    flash_budget: int | None,
-    ram_budget: int | None,
-    places: tuple[str, ...],
-    hot: str,
-    kernels: tuple[str, ...],
-    profile: str,
-    io: str,
-    layout: str,
-    batch: int | None,
-    streaming: int | None,
-    time_axis: int | None,
-    arena: str,
-    input_memory: str,
-    output_memory: str,
-    input_rows: bool,
-    frontend: str | None,
-    hop: int | None,
-    detector: str | None,
-    labels: str | None,
+    wish: Wish,
     runner: str,
     task: str | None,
     as_json: bool,
@@ -96,16 +55,11 @@ def build(
     tinygen build kws.tflite -o out --runner mlperf
     """
     from tinygen import manifest, output, pipeline
-    from tinygen.placement import parsed
     from tinygen.report import tables
 
-    goal = Goal(optimize, flash_budget, ram_budget, parsed(places), frozenset(kernels), hot=hot)
-    reading = Options(profile, batch, io, layout, options.streaming_of(streaming, time_axis))
-    interface = options.interface_of(arena, input_memory, output_memory, input_rows)
-    hearing = options.hearing_of(frontend, hop, detector, labels)
     mlperf = options.mlperf_of(runner, task)
-    read = [pipeline.read(model, reading) for model in models]
-    built = pipeline.build_together(read, board, names, goal, interface, hearing, mlperf)
+    read = [pipeline.read(model, wish.reading) for model in models]
+    built = pipeline.build_together(read, wish.board, names, wish.goal, wish.interface, wish.hearing, mlperf)
     output.write(built[0].files, out)
     content = manifest.to_json([part.manifest for part in built])
     if as_json:

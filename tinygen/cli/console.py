@@ -7,10 +7,14 @@ import sys
 from contextlib import AbstractContextManager
 
 from rich.console import Console, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
 
 from tinygen.report.progress import Report, progress_on
 
 _PLAIN_WIDTH = 160
+_UNLIMITED = 10_000
+_BETWEEN_COLUMNS = 2
 
 
 def show(what: RenderableType) -> None:
@@ -18,12 +22,13 @@ def show(what: RenderableType) -> None:
     console = _stdout()
     if isinstance(what, str):
         console.print(what, markup=False, soft_wrap=True)
-    elif console.is_terminal:
+        return
+    if isinstance(what, Table):
+        console = _stdout(_width(console, what))
+    with console.capture() as capture:
         console.print(what)
-    else:  # without the blanks that tables end their lines with
-        with console.capture() as capture:
-            console.print(what)
-        sys.stdout.writelines(line.rstrip() + "\n" for line in capture.get().splitlines())
+    # Without the blanks that tables end their lines with.
+    sys.stdout.writelines(line.rstrip() + "\n" for line in capture.get().splitlines())
 
 
 def show_json(value: object) -> None:
@@ -58,8 +63,28 @@ def show_interrupted() -> None:
     _stderr().print("\nInterrupted.")
 
 
-def _stdout() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+_LEAST_WRAPPED = 12
+"""Characters in a line of a column that wraps."""
+
+
+def _width(console: Console, table: Table) -> int:
+    """That of the screen, if nothing has to be cut; else that of the table: its lines wrap where the screen ends.
+
+    A number that is cut would be another one.
+    """
+    whole = console.options.update(width=_UNLIMITED)
+    least = widest = 0
+    for column in table.columns:
+        shown = [*([column.header] if table.show_header else []), *column.cells]
+        needed = max((Measurement.get(console, whole, cell).maximum for cell in shown), default=0) + _BETWEEN_COLUMNS
+        widest += needed
+        least += needed if column.no_wrap else min(needed, _LEAST_WRAPPED)
+    return console.width if least <= console.width + _BETWEEN_COLUMNS else widest
+
+
+def _stdout(width: int | None = None) -> Console:
+    plain = None if sys.stdout.isatty() else _PLAIN_WIDTH
+    return Console(width=width or plain, highlight=False)
 
 
 def _stderr() -> Console:

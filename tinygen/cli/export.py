@@ -20,7 +20,11 @@ from tinygen.cli.console import show, show_json
     help="For whom: arduino, platformio, zephyr, esp-idf, cmake, or plain, a folder of C with a Makefile.",
 )
 @click.option(
-    "-o", "target", type=options.PATH, help="A .zip, or a folder, to write; by default NAME-KIND.zip in this folder."
+    "--out",
+    "-o",
+    "target",
+    type=options.PATH,
+    help="A .zip, or a folder, to write; by default NAME-KIND.zip in this folder.",
 )
 @click.option("--name", help="The package's name; by default the model's.")
 @click.option("--package-version", "version", default="1.0.0", show_default=True, help="Its version, three numbers.")

@@ -10,38 +10,17 @@ import click
 
 from tinygen.cli import options
 from tinygen.cli.console import show, show_json
+from tinygen.cli.wish import Wish, wish_options
 from tinygen.errors import UnsupportedModel, UsageError
-from tinygen.goal import Goal
-from tinygen.interface import Interface
-from tinygen.options import Options
 from tinygen.report.plain import plain
 
 if TYPE_CHECKING:
-    from tinygen.listening.hearing import Hearing
     from tinygen.pipeline import Model
 
 
 @click.command()
 @options.MODEL
-@options.BOARD
-@options.PROFILE
-@options.IO
-@options.LAYOUT
-@options.BATCH
-@options.STREAMING
-@options.TIME_AXIS
-@options.OPTIMIZE
-@options.PLACE
-@options.HOT
-@options.KERNEL
-@options.ARENA
-@options.INPUT
-@options.OUTPUT
-@options.INPUT_ROWS
-@options.FRONT_END
-@options.HOP
-@options.DETECTOR
-@options.LABELS
+@wish_options
 @click.option("--proofs", is_flag=True, help="Show which cheaper arithmetic was proved to give the profile's results.")
 @click.option(
     "--memory", is_flag=True, help="Show what RAM holds layer by layer, what would save some, and the board's."
@@ -50,25 +29,7 @@ if TYPE_CHECKING:
 @options.JSON
 def inspect(
     model: Path,
-    board: str,
-    profile: str,
-    io: str,
-    layout: str,
-    batch: int | None,
-    streaming: int | None,
-    time_axis: int | None,
-    optimize: str,
-    places: tuple[str, ...],
-    hot: str,
-    kernels: tuple[str, ...],
-    arena: str,
-    input_memory: str,
-    output_memory: str,
-    input_rows: bool,
-    frontend: str | None,
-    hop: int | None,
-    detector: str | None,
-    labels: str | None,
+    wish: Wish,
     proofs: bool,
     memory: bool,
     out: Path | None,
@@ -87,22 +48,18 @@ def inspect(
     tinygen inspect kws.tflite --json
     """
     from tinygen import pipeline
-    from tinygen.placement import parsed
     from tinygen.report import front_end_tables, tables
 
     if out is not None and not memory:
         raise UsageError("-o names the file for the picture of --memory", "Add --memory, or leave -o away.")
     if memory and proofs:
         raise UsageError("--memory and --proofs show different things", "Ask for one of them.")
-    goal = Goal(optimize, places=parsed(places), prefer=frozenset(kernels), hot=hot)
-    interface = options.interface_of(arena, input_memory, output_memory, input_rows)
-    hearing = options.hearing_of(frontend, hop, detector, labels)
     try:
-        read = pipeline.read(model, Options(profile, batch, io, layout, options.streaming_of(streaming, time_axis)))
+        read = pipeline.read(model, wish.reading)
         if memory:
-            _inspect_memory(read, board, goal, interface, hearing, out, as_json)
+            _inspect_memory(read, wish, out, as_json)
             return
-        built = pipeline.build(read, board, goal=goal, interface=interface, hearing=hearing)
+        built = pipeline.build(read, wish.board, None, wish.goal, wish.interface, wish.hearing)
     except UnsupportedModel as unsupported:
         rows = pipeline.outline(model)
         if as_json:
@@ -113,35 +70,27 @@ def inspect(
         raise click.exceptions.Exit(1) from None
     if as_json:
         shown = {"manifest": json.loads(built.manifest.to_json()), "fit": plain(built.fit)}
-        show_json({"supported": True, **shown, "beside": plain(built.beside) if hearing is not None else None})
+        show_json({"supported": True, **shown, "beside": plain(built.beside) if wish.hearing is not None else None})
         return
     if proofs:
         show(tables.proofs_table(built.manifest.layers))
         show(f"\n{tables.PROOFS_EXPLAINED}")
         return
     show(tables.layer_table(built.manifest.layers))
-    if hearing is not None:
+    if wish.hearing is not None:
         show("")
         show(front_end_tables.sizes_table(built.beside, built.manifest))
     show("")
     show(tables.build_table(built))
 
 
-def _inspect_memory(
-    model: Model,
-    board: str,
-    goal: Goal,
-    interface: Interface,
-    hearing: Hearing | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+def _inspect_memory(model: Model, wish: Wish, out: Path | None, as_json: bool) -> None:
     from tinygen import memory_report, output
     from tinygen.report import memory_tables
 
     if out is not None:
         output.expect_replaceable(out)
-    found = memory_report.memory_report(model, board, goal, interface, hearing)
+    found = memory_report.memory_report(model, wish.board, wish.goal, wish.interface, wish.hearing)
     if out is not None:
         output.write_sealed(found.picture, out)
     if as_json:

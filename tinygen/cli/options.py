@@ -112,6 +112,12 @@ OUTPUT = click.option(
 INPUT_ROWS = click.option(
     "--input-rows", is_flag=True, help="The input is fed row by row, as it comes, and is never there whole."
 )
+FLASH_BUDGET = click.option(
+    "--flash-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's code and constants."
+)
+RAM_BUDGET = click.option(
+    "--ram-budget", type=click.IntRange(1), metavar="BYTES", help="For the library's arena and states."
+)
 PLACE = click.option(
     "--place",
     "places",

@@ -7,9 +7,9 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
+from tinygen import staging
 from tinygen.errors import OutputError, ToolFailed
 from tinygen.host import find_compiler
 from tinygen.resources import resource
@@ -47,8 +47,8 @@ def _cache() -> Path:
 
 def _compile(source: Path, library: Path) -> None:
     compiler = find_compiler()
-    with tempfile.TemporaryDirectory(prefix="counter-", dir=library.parent) as folder:
-        draft = Path(folder) / "counter.so"
+    with staging.folder_beside(library) as folder:
+        draft = folder / "counter.so"
         command = [compiler, *_FLAGS, *_UNDEFINED, str(source), "-o", str(draft)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:

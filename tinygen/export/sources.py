@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tinygen.core_macros import condition_of
 from tinygen.emit import render
 from tinygen.errors import OutputError
 from tinygen.manifest import Manifest
@@ -20,13 +21,6 @@ FOLDER = "src"
 """Where sources and headers are in every package."""
 
 PORTABLE = "portable"
-
-_MACROS = {
-    "dsp": "defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M'",
-    "fpu": "defined(__ARM_FP)",
-    "mve": "defined(__ARM_FEATURE_MVE)",
-}
-"""What compilers say of cores that can execute code which was generated for a core with the feature."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +46,8 @@ def sources_of(out: Path, models: Sequence[Manifest]) -> Sources:
     ours = _files(out, models[0].files, [folder for model in models for folder in model.include_dirs])
     portable = _files(out, models[0].files, [folder for model in models for folder in model.host_include_dirs])
     core = load_core(models[0].core)
-    conditions = [text for feature, text in _MACROS.items() if feature in core.features]
-    if ours == portable or not conditions:
+    condition = condition_of(core)
+    if ours == portable or not condition:
         files = {f"{FOLDER}/{path}": data for path, data in portable.items()}
         return Sources(files, _compiled(files), None)
     folder = models[0].core.replace("-", "_")
@@ -65,7 +59,7 @@ def sources_of(out: Path, models: Sequence[Manifest]) -> Sources:
                 "export/pick.j2",
                 path=path,
                 title=core.title,
-                condition=" && ".join(conditions),
+                condition=condition,
                 ours=f"{folder}/{_included(path)}" if path in ours else None,
                 portable=f"{PORTABLE}/{_included(path)}" if path in portable else None,
             )

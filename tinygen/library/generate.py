@@ -127,4 +127,10 @@ def _constants(draft: Draft) -> str:
 
 
 def _kernels(draft: Draft) -> str:
-    return render("library/kernels.S.j2", **draft.names, placed=draft.placed, functions=draft.functions)
+    return render(
+        "library/kernels.S.j2",
+        **draft.names,
+        dialect=draft.origin.dialect,
+        placed=draft.placed,
+        functions=draft.functions,
+    )

@@ -180,6 +180,8 @@ def cases() -> tuple[Case, ...]:
         convolution_case("pointwise_one_pixel", x=(1, 1, 1, 43), filters=7, kernel=(1, 1)),
         convolution_case("pointwise_one_channel", x=(1, 5, 3, 1), filters=3, kernel=(1, 1)),
         convolution_case("pointwise_few_values", x=(1, 9, 13, 5), filters=3, kernel=(1, 1), activation="RELU"),
+        convolution_case("pointwise_rows_in_bands", x=(1, 8, 9, 5), filters=3, kernel=(1, 1)),
+        convolution_case("pointwise_pairs_in_bands", x=(1, 8, 8, 8), filters=8, kernel=(1, 1), activation="RELU"),
         convolution_case("pointwise_deep", x=(2, 3, 3, 203), filters=3, kernel=(1, 1), output_scale=1.0),
         convolution_case("pointwise_deeper", x=(1, 3, 3, 299), filters=3, kernel=(1, 1), output_scale=1.0),
         convolution_case("pointwise_many_weights", x=(1, 5, 5, 56), filters=57, kernel=(1, 1), output_scale=0.5),

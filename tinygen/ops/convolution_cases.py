@@ -28,13 +28,17 @@ def filter_and_bias(
     bias_dtype: str = "",
     bias_limit: int = 0,
     lowest: bool = False,
+    first_scale: float | None = None,
 ) -> tuple[CaseTensor, CaseTensor]:
     """A random filter with its output channels along `axis`, and a bias, for an input of `dtype`.
 
-    `lowest`: among the weights are two neighbours of -128, which converters do not write.
+    `lowest`: among the weights are two neighbours of -128, which converters do not write. `first_scale`: of the first
+    channel's weights, where it is to be far from the others.
     """
     channels = shape[axis]
     scales = tuple(float(value) for value in rng.uniform(0.002, 0.03, channels if per_channel else 1))
+    if first_scale is not None:
+        scales = (first_scale, *scales[1:])
     largest = 7 if filter_dtype == "int4" else 127
     values = rng.integers(-largest, largest, shape, np.int8, endpoint=True)
     if filter_dtype == "int4":
@@ -70,6 +74,7 @@ def convolution_case(
     output_scale: float = 0.5,
     output_zero_point: int = 3,
     lowest: bool = False,
+    first_scale: float | None = None,
 ) -> Case:
     """A CONV_2D, or a DEPTHWISE_CONV_2D with `filters` output channels. Zero points are those of int8 tensors."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -84,6 +89,7 @@ def convolution_case(
         bias_dtype=bias_dtype,
         bias_limit=bias_limit,
         lowest=lowest,
+        first_scale=first_scale,
     )
     size = tuple(
         _axis(length, taps, step, spread, padding).output_size(length)

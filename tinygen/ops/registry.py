@@ -87,6 +87,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv81m.pools",
     "armv81m.single_row",
     "armv81m.stationary",
+    "armv81m.window_rows",
     "armv81m.windows",
     "rv32v.dot",
 )

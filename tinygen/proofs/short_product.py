@@ -1,14 +1,13 @@
 """Requantisation by products of 32 bits and no more, for cores without long ones (Armv6-M), where equality is proved.
 
-    x = acc + O, at least 0 and at most X
+    x = acc + O; below 0 y is the least output L, above X the greatest one; else
     x = x + D where x = E (of exceptions)
-    c = C, less S where x < Z (in the form with a step)
-    c = (x * M[n] + c) >> b ; ... ; c = (x * M[1] + c) >> b
-    y = ((x * M[0] + c) >> 24) + L
+    c = x * M[n] >> b ; ... ; c = (x * M[1] + c) >> b
+    y = ((x * M[0] + c + C) >> 24) + L, C less S where x < Z (in the form with a step)
 
 All are unsigned and below 2**32. That is a straight line: its gain, of 24 + n * b bits of fraction, is cut into a high
 part and n parts of b bits, each of which leaves the product room. O puts the line near zero where x is zero, so that C
-has room; X and zero are the clamp, or where int8 ends. Rounding ties away from zero sets the steps of negative results
+has room; X is the last sum before the greatest output. Rounding ties away from zero sets the steps of negative results
 off from the others: the second form has another C for them. Rounding to float32 moves a few steps by one accumulator,
 up or down, so that no line takes them all: those are exceptions.
 
@@ -30,11 +29,12 @@ TOP_BITS = 24
 """An unsigned result in the high byte of a word."""
 _WORD = 1 << 32
 _FORMS = (
+    (0, 0),
     *((1, bits) for bits in (12, 10, 14, 11, 13, 9, 8, 16, 7, 6, 5, 4, 18, 20)),
     *((2, bits) for bits in (10, 8, 12, 9, 11, 7, 6, 5)),
     *((3, bits) for bits in (8, 7, 6, 5)),
 )
-"""(n, b) in the order in which they are tried: those of one part more first, and those that most layers can have."""
+"""(n, b) in the order in which they are tried: those of fewer parts first, and those that most layers can have."""
 _NEAR = sorted({0, *(sign * round(1.4**n) for n in range(20) for sign in (1, -1))}, key=abs)
 """How far from the first possible gain others are tried."""
 _FINE = 48
@@ -52,6 +52,8 @@ class ShortProduct:
     """b, of each part but the first, and what follows its product"""
     lowest: int
     """L, the least output"""
+    highest: int
+    """the greatest"""
     origin: IntArray
     """O, int32"""
     most: IntArray
@@ -73,7 +75,9 @@ class ShortProduct:
 
     def apply(self, acc: IntArray) -> IntArray:
         """What the instructions give for accumulators (..., channels), as long as the registers hold them."""
-        return np.asarray((self._sums(acc)[-1] >> TOP_BITS) + self.lowest)
+        x = np.asarray(acc, np.int64) + self.origin
+        line = (self._sums(acc)[-1] >> TOP_BITS) + self.lowest
+        return np.where(x < 0, self.lowest, np.where(x > self.most, self.highest, line))
 
     def fits(self, low: IntArray, high: IntArray) -> BoolArray:
         """(channels,): whether all registers hold their values, for accumulators from low to high."""
@@ -94,33 +98,36 @@ class ShortProduct:
 
     def holds(self, stairs: Staircases) -> BoolArray:
         """(channels,): whether the form is proved: it keeps the order, and takes the same steps."""
-        return self.fits(stairs.low, stairs.high) & stairs.equal(self.apply)
+        ends_in_order = self.apply(np.clip(self.most - self.origin, stairs.low, stairs.high)) <= self.highest
+        return self.fits(stairs.low, stairs.high) & ends_in_order & stairs.equal(self.apply)
 
     def describe(self) -> str:
         """The form, its constants and what it was proved for, in words."""
         steps = "one line" if self.step is None else "a line for each sign"
-        moved = sum(np.count_nonzero(by) for _, by in self.exceptions)
-        apart = f"{moved} exception{'s' if moved > 1 else ''}, " if moved else ""
-        channels = f"{len(self.low)} channel{'s' if len(self.low) > 1 else ''}"
+        moved = sum(int(np.count_nonzero(by)) for _, by in self.exceptions)
+        apart = f"{_number(moved, 'exception')}, " if moved else ""
         fraction = TOP_BITS + self.bits * (len(self.parts) - 1)
         return (
-            f"{apart}{len(self.parts)} products of 32 bits, {steps}: {fraction} bits of fraction, "
-            f"{channels}, sums from {self.low.min():,} to {self.high.max():,}"
+            f"{apart}{_number(len(self.parts), 'product')} of 32 bits, {steps}: {fraction} bits of fraction, "
+            f"{_number(len(self.low), 'channel')}, sums from {self.low.min():,} to {self.high.max():,}"
         )
 
     def _sums(self, acc: IntArray) -> list[IntArray]:
-        """Product and what is added to it, of each part from the last to the first."""
+        """Product and what is added to it, of each part from the last to the first, where x is from zero to X."""
         x = np.clip(np.asarray(acc, np.int64) + self.origin, 0, self.most)
         for where, by in self.exceptions:
             x = x + np.where(x == where, by, 0)
-        carry: IntArray = np.broadcast_to(self.addend, x.shape)
-        if self.step is not None:
-            carry = carry - np.where(x < self.border, self.step, 0)
-        sums = []
+        sums: list[IntArray] = []
         for part in reversed(self.parts):
-            sums.append(x * part + carry)
-            carry = sums[-1] >> self.bits
-        return sums
+            sums.append(x * part + (sums[-1] >> self.bits if sums else 0))
+        addend = self.addend
+        if self.step is not None:
+            addend = addend - np.where(x < self.border, self.step, 0)
+        return [*sums, sums[-1] + addend]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count > 1 else ''}"
 
 
 def prove_short_product(
@@ -144,16 +151,8 @@ def _prove(requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: byt
         return None
     stairs = Staircases.of(requant, zero_point, clamp, *ends)
     factors = np.broadcast_to(np.array(requant.factors), stairs.low.shape)
-    search = _Search(stairs, factors, clamp[0])
+    search = _Search(stairs, factors, *clamp)
     return search.first_proved(False) or search.first_proved(True) or search.first_proved_with_exceptions()
-
-
-def _marks(stairs: Staircases, lowest: int) -> Marks:
-    """Of outputs less the lowest. X sees to what lies above the last step, so that no mark stands at the upper end."""
-    marks = Marks.of(stairs, lowest, lowest, 127)
-    counts = marks.missed_counts.copy()
-    counts[:, -1] = False
-    return replace(marks, missed_counts=counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,22 +162,27 @@ class _Search:
     stairs: Staircases
     factors: np.ndarray[tuple[int], np.dtype[np.float64]]
     lowest: int
+    highest: int
 
     @property
     def varied(self) -> IntArray:
-        """The channels of which constants are searched; the others' are such that x is one always."""
+        """The channels of which constants are searched; of the others C is the output."""
         return np.flatnonzero(~self.stairs.constant)
 
+    @property
+    def marks(self) -> Marks:
+        """Of these, outputs less the lowest. Where the last output is the highest one X sees to what follows."""
+        return Marks.of(self.stairs, self.lowest, self.lowest, self.highest).of_channels(self.varied)
+
     def first_proved(self, stepped: bool) -> ShortProduct | None:
-        marks = _marks(self.stairs, self.lowest).of_channels(self.varied)
-        sides = sides_of(marks, stepped)
+        sides = sides_of(self.marks, stepped)
         if not possible_gains(sides, self._nominal(_FINE), 1, _FINE, _LARGEST_GAIN)[1].all():
             return None
         return self._with_any_form(sides, np.zeros((0, len(self.varied), 2), np.int64))
 
     def first_proved_with_exceptions(self) -> ShortProduct | None:
         """For rules that have one line, but for a few steps."""
-        marks = _marks(self.stairs, self.lowest).of_channels(self.varied)
+        marks = self.marks
         nominal = self._nominal(_FINE)
         lacking = np.flatnonzero(~possible_gains((marks,), nominal, 1, _FINE, _LARGEST_GAIN)[1])
         known: list[tuple[tuple[int, int], ...]] = []
@@ -214,19 +218,20 @@ class _Search:
         base, possible = possible_gains(sides, self._nominal(shift), 1, shift, _LARGEST_GAIN)
         if not possible.all():
             return None
-        last = np.where(stairs.reached, stairs.thresholds, stairs.low[:, None]).max(axis=1, initial=INT32_MIN)
+        last = np.where(stairs.reached, stairs.thresholds - 1, stairs.low[:, None]).max(axis=1, initial=INT32_MIN)
+        last = np.where(stairs.last < self.highest, stairs.high, last)
         for where, by in np.moveaxis(exceptions, 2, 1):
-            last[varied] += (where == last[varied]) & (by > 0)
-        gain = (stairs.first - self.lowest << shift).astype(np.int64)
-        origin, most = 1 - stairs.low, np.ones_like(stairs.low)
-        addend, step = np.zeros_like(stairs.low), np.zeros_like(stairs.low)
+            last[varied] = np.maximum(last[varied], np.where(by > 0, where + by, INT32_MIN))
+        gain, step = np.zeros_like(stairs.low), np.zeros_like(stairs.low)
+        origin, most = -stairs.low, stairs.high - stairs.low
+        addend = stairs.first - self.lowest << TOP_BITS
         left = np.arange(len(varied))
         for delta in _NEAR:
             if not left.size:
                 break
             tried = base[left] + delta
             windows = [side.of_channels(left).window(tried, shift) for side in sides]
-            start, offset, lower, found = _offsets(windows, tried, last[varied[left]], bits)
+            start, offset, lower, found = _offsets(windows, tried, shift - TOP_BITS)
             found &= tried > 0
             done = varied[left[found]]
             gain[done], origin[done], addend[done], step[done] = tried[found], start[found], offset[found], lower[found]
@@ -241,6 +246,7 @@ class _Search:
         return ShortProduct(
             bits=bits,
             lowest=self.lowest,
+            highest=self.highest,
             origin=origin,
             most=most,
             parts=(gain >> bits * more, *reversed(masked)),
@@ -280,15 +286,15 @@ def _at_most(most: int, marks: Marks, nominal: np.int64) -> tuple[tuple[int, int
     return None
 
 
-def _offsets(
-    windows: list[Window], gain: IntArray, last: IntArray, bits: int
-) -> tuple[IntArray, IntArray, IntArray, BoolArray]:
-    """(channels,): O, C, S, and whether C lies in the window of the line, or C and C - S in those of the two lines."""
+def _offsets(windows: list[Window], gain: IntArray, fraction: int) -> tuple[IntArray, IntArray, IntArray, BoolArray]:
+    """(channels,): O, C, S, and whether C lies in the window of the line, or C and C - S in those of the two lines.
+
+    Of the lines' bits `fraction` are below the lowest one of C.
+    """
     positive = np.maximum(gain, 1)
     origin = np.minimum.reduce([window.most for window in windows]) // positive
-    room = _WORD - 1 - (last + origin) * (gain & ((1 << bits) - 1))
     ends = [
-        (np.maximum(window.least - origin * gain, 0), np.minimum(window.most - origin * gain, room))
+        (-(-np.maximum(window.least - origin * gain, 0) >> fraction), window.most - origin * gain >> fraction)
         for window in windows
     ]
     found = np.logical_and.reduce([least <= most for least, most in ends])

@@ -2,11 +2,11 @@
 
     VMLAS.S32 a, K, B ; VQDMULH.S32 a, a, M ; VQRSHRN[BT].S32 y, a, #n ; VQMOVN[BT].S16 y, y
 
-The lanes of `a` hold sums, K is 2**k in every lane, B and M are scalars of the channel, or vectors with a channel in
-each lane: y = sat8(floor((2**k * sum + B) * M / 2**(31 + n) + 1/2)). B puts the line where it takes every step of the
-staircase, and has the bias and both zero points. Rounding ties away from zero sets the steps of negative results off
-from the others: then the second form adds D to the lanes that are below T, by VPT.S32 LT and VADDT.I32, before the
-VQDMULH.
+The lanes of `a` hold sums, K is 2**k in every lane, of the layer or, where no k serves all channels, of the channel. B
+and M are scalars of the channel, or vectors with a channel in each lane:
+y = sat8(floor((2**k * sum + B) * M / 2**(31 + n) + 1/2)). B puts the line where it takes every step of the staircase,
+and has the bias and both zero points. Rounding ties away from zero sets the steps of negative results off from the
+others: then the second form adds D to the lanes that are below T, by VPT.S32 LT and VADDT.I32, before the VQDMULH.
 
 What is found here is not trusted: every result was evaluated at both ends and on both sides of each step.
 """
@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,8 @@ _SHIFTS = (12, 8, 16, 10, 6, 4, 2)
 """Those of VQRSHRN that are tried, in this order: layers that take the first ones share their code."""
 _SCALE_BITS, _TRIED = 8, 5
 """Where the search for k begins: steps of B are so fine that most windows have one; and how many are tried."""
+_MOST_SCALE_BITS = 23
+"""Lanes of any more would have room for a sum of one byte only."""
 _MULTIPLIERS = sorted({0, *(sign * round(1.25**n) for n in range(50) for sign in (1, -1))}, key=abs)
 """How far from the first possible multiplier others are tried: closely around it, then further and further off."""
 _FINER = 8
@@ -38,7 +41,7 @@ _FINER = 8
 class VectorProduct:
     """Constants of the form, proved for every channel of a layer; arrays are int64 (channels,)."""
 
-    scale_bits: int
+    scale_bits: IntArray
     """k: lanes are multiplied by 2**k"""
     shift: int
     """n of VQRSHRN, from 1 to 16"""
@@ -56,6 +59,11 @@ class VectorProduct:
     """the least output, where saturation to int8 does not see to it"""
     high_clamp: int | None
     """the greatest output, likewise"""
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether k is the layer's."""
+        return bool((self.scale_bits == self.scale_bits[0]).all())
 
     def apply(self, acc: IntArray) -> IntArray:
         """What the instructions give for accumulators (..., channels), as long as the registers hold them."""
@@ -86,8 +94,9 @@ class VectorProduct:
         """The form, its constants and what it was proved for, in words."""
         lines = "one line" if self.step is None else "a line for each sign"
         channels = f"{len(self.low)} channel{'s' if len(self.low) > 1 else ''}"
+        scale = " to ".join(f"{1 << bits}" for bits in sorted({self.scale_bits.min(), self.scale_bits.max()}))
         return (
-            f"high half of a product in vectors, {lines}: scale {1 << self.scale_bits}, shift {self.shift}, "
+            f"high half of a product in vectors, {lines}: scale {scale}, shift {self.shift}, "
             f"multipliers of {int(self.multiplier.max()).bit_length()} bits, {channels}, "
             f"sums from {self.low.min():,} to {self.high.max():,}"
         )
@@ -104,22 +113,26 @@ def _is_int32(value: IntArray) -> BoolArray:
 
 
 def prove_vector_product(
-    requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: IntArray, high: IntArray
+    requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: IntArray, high: IntArray, uniform: bool = True
 ) -> VectorProduct | None:
     """The form that equals clip(requant(acc) + zero_point, *clamp) for every acc from low to high (channels,).
 
-    None where some channel has none, or where the clamp does not lie within int8.
+    None where some channel has none, or where the clamp does not lie within int8. `uniform`: k has to be the layer's.
     """
     if clamp[0] < -128 or clamp[1] > 127:
         return None
-    return _prove(requant, zero_point, clamp, *(np.asarray(end, np.int64).tobytes() for end in (low, high)))
+    return _prove(requant, zero_point, clamp, uniform, *(np.asarray(end, np.int64).tobytes() for end in (low, high)))
 
 
 @lru_cache(maxsize=1024)
 def _prove(
-    requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: bytes, high: bytes
+    requant: Rescaling, zero_point: int, clamp: tuple[int, int], uniform: bool, low: bytes, high: bytes
 ) -> VectorProduct | None:
     """What can be a key, as kernels ask for the same again: when they are selected, and when they are printed."""
+    if not uniform:
+        found = _prove(requant, zero_point, clamp, True, low, high)
+        if found is not None:
+            return found
     ends = (np.frombuffer(low, np.int64), np.frombuffer(high, np.int64))
     stairs = Staircases.of(requant, zero_point, clamp, *ends)
     factors = np.broadcast_to(np.array(requant.factors), stairs.low.shape)
@@ -129,17 +142,13 @@ def _prove(
         search = _Search(stairs, factors, zero_point, clamp, stepped)
         if search.is_vain:
             continue
-        for scale_bits, shift in search.forms():
-            lines = search.lines(scale_bits, shift)
-            if lines is None:
-                continue
-            start, multiplier, step = lines
+        for line in search.uniform() if uniform else search.mixed():
             found = VectorProduct(
-                scale_bits,
-                shift,
-                start,
-                multiplier,
-                step if stepped else None,
+                line.scale_bits,
+                line.shift,
+                line.start,
+                line.multiplier,
+                line.step if stepped else None,
                 stairs.low,
                 stairs.high,
                 low_clamp,
@@ -149,6 +158,16 @@ def _prove(
                 return found
         break  # a step is of no help where there is one line that was only not met
     return None
+
+
+class _Lines(NamedTuple):
+    """What a search has found for every channel."""
+
+    scale_bits: IntArray
+    shift: int
+    start: IntArray
+    multiplier: IntArray
+    step: IntArray
 
 
 class _Search:
@@ -190,13 +209,31 @@ class _Search:
             nearest = sorted(range(least, most + 1), key=lambda bits: (abs(bits - _SCALE_BITS), bits))
             yield from ((scale_bits, shift) for scale_bits in nearest[:_TRIED])
 
-    def lines(self, scale_bits: int, shift: int) -> tuple[IntArray, IntArray, IntArray] | None:
-        """Start, multiplier and step of every channel; None as soon as one has none."""
-        if self.hard.size and not self._of(self.hard, scale_bits, shift)[3].all():
-            return None
-        *line, found = self._of(np.arange(len(self.factors)), scale_bits, shift)
-        self.hard = np.flatnonzero(~found)[:8]
-        return (line[0], line[1], line[2]) if found.all() else None
+    def uniform(self) -> Iterator[_Lines]:
+        """Lines of all channels with the same k."""
+        every = np.arange(len(self.factors))
+        for scale_bits, shift in self.forms():
+            if self.hard.size and not self._of(self.hard, scale_bits, shift)[3].all():
+                continue
+            *line, found = self._of(every, scale_bits, shift)
+            self.hard = np.flatnonzero(~found)[:8]
+            if found.all():
+                yield _Lines(np.full(len(every), scale_bits), shift, line[0], line[1], line[2])
+
+    def mixed(self) -> Iterator[_Lines]:
+        """The same with the channel's own k."""
+        for shift in _SHIFTS:
+            scale_bits, *line = (np.zeros(len(self.factors), np.int64) for _ in range(4))
+            left = np.arange(len(self.factors))
+            for bits in sorted(range(_MOST_SCALE_BITS + 1), key=lambda bits: (abs(bits - _SCALE_BITS), bits)):
+                *those, found = self._of(left, bits, shift)
+                done, left = left[found], left[~found]
+                scale_bits[done] = bits
+                for values, value in zip(line, those, strict=True):
+                    values[done] = value[found]
+                if not left.size:
+                    yield _Lines(scale_bits, shift, line[0], line[1], line[2])
+                    break
 
     def _of(self, channels: IntArray, scale_bits: int, shift: int) -> tuple[IntArray, IntArray, IntArray, BoolArray]:
         """For these channels: start, multiplier, step, and whether there is such a line."""

@@ -3,12 +3,12 @@
 The form is that of `tinygen.proofs.short_product`, its constants come from a stream of words in the order in which they
 are used. `templates/armv6m/finish.j2` prints `Finish.steps` by the macro `output`, under this contract:
 
-    the sum: a low register, any sum of products that lacks the folded bias (see `constants`); in the end the result,
-        which is int8 in the low byte and its sign in the others
+    the sum: a low register, any sum of products that lacks the folded bias (see `constants`); in the end the result in
+        the low byte, and anything in the others
     the pointer: a low register at the constants of the channel, in the end at those of the next one
     free: low registers in ascending order, three or more; lost. With five of them, a form without a step loads all of
         its constants at once
-    flags: lost; labels 91 to 94 are taken
+    flags: lost; labels 91 to 95 are taken
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ def proved(site: Site) -> ShortProduct | None:
 def constants(form: ShortProduct, bias: IntArray) -> npt.NDArray[np.uint32]:
     """(channels, n): what the instructions load for each channel; `bias` (channels,) is what sums lack.
 
-    O plus bias, X, E and D of each exception, in the form with a step Z and S, C, M[n] to M[0].
+    O plus bias, X, E and D of each exception, in the form with a step Z and S, C, M[n] to M[0]. C has L in its high
+    byte, so that nothing is left to be added to the result.
     """
     step = [] if form.border is None or form.step is None else [form.border, form.step]
+    addend = form.addend + (form.lowest << TOP_BITS)
     moved = [constant for exception in form.exceptions for constant in exception]
     return streams.words(
-        np.stack([form.origin + bias, form.most, *moved, *step, form.addend, *reversed(form.parts)], axis=1)
+        np.stack([form.origin + bias, form.most, *moved, *step, addend, *reversed(form.parts)], axis=1)
     )
 
 
@@ -51,12 +53,14 @@ class Step:
     """One or a few instructions; `registers` besides that of the sum.
 
     "load" of these from the pointer; "origin" to add; "clamp" to zero and this; "exception", what is moved and by how
-    much; "border" of Z, S and C; "part", a
-    product that takes the place of the factor, with the carry that is added to it; "top", the last factor and carry.
+    much; "border" of Z, S and C; "part", a product that takes the place of the factor, and the carry that is added to
+    it if there is one; "top", the last factor, C and the carry.
     """
 
     kind: str
     registers: tuple[str, ...]
+    left: int = 0
+    """Of a clamp: words that are still to be loaded."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,13 @@ class Finish:
 
     @property
     def lowest(self) -> int:
-        """The least result, which zero stands for."""
-        return self.form.lowest
+        """The byte of the least result."""
+        return self.form.lowest & 0xFF
+
+    @property
+    def range(self) -> int:
+        """From there to the greatest."""
+        return self.form.highest - self.form.lowest
 
     @property
     def steps(self) -> list[Step]:
@@ -114,7 +123,7 @@ def _steps(stepped: bool, exceptions: int, parts: int, free: Sequence[str]) -> I
     yield Step("origin", (origin := taken(),))
     freed(origin)
     yield from needed(1)
-    yield Step("clamp", (most := taken(),))
+    yield Step("clamp", (most := taken(),), waiting)
     freed(most)
     for _ in range(exceptions):
         yield from needed(2)
@@ -127,11 +136,12 @@ def _steps(stepped: bool, exceptions: int, parts: int, free: Sequence[str]) -> I
         yield Step("border", (border, step, held[0]))
         freed(border, step)
     yield from needed(1)
-    carry = taken()
+    addend = taken()
+    carry: tuple[str, ...] = ()
     for _ in range(parts):
         yield from needed(1)
-        yield Step("part", (factor := taken(), carry))
-        freed(carry)
-        carry = factor
+        yield Step("part", (factor := taken(), *carry))
+        freed(*carry)
+        carry = (factor,)
     yield from needed(1)
-    yield Step("top", (taken(), carry))
+    yield Step("top", (taken(), addend, *carry))

@@ -6,7 +6,7 @@ lies within int16, and a word of two such sums can be taken apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,11 +46,19 @@ class Groups:
 
 
 def of_any_size(weights: Array) -> Groups:
-    """As few groups as a greedy search finds, all of them in one turn; weights are (filters, values)."""
+    """As few groups as greedy searches find, all of them in one turn; weights are (filters, values)."""
     magnitudes = _magnitudes(weights)
+    measures = magnitudes.sum(axis=1), magnitudes.max(axis=1)
+    found = (_packed(magnitudes, _heaviest_first(measure)) for measure in measures)
+    groups = min(found, key=len)
+    return Groups(tuple(value for group in groups for value in group), tuple(map(len, groups)), 1)
+
+
+def _packed(magnitudes: IntArray, order: Iterable[int]) -> list[list[int]]:
+    """Each value in the fullest group that has room for it, or a new one."""
     groups: list[list[int]] = []
     sums = np.zeros((0, magnitudes.shape[1]), np.int64)
-    for value in _heaviest_first(magnitudes.sum(axis=1)):
+    for value in order:
         filled = sums + magnitudes[value]
         room = np.flatnonzero(filled.max(axis=1) <= LARGEST_SUM)
         if room.size:
@@ -60,7 +68,7 @@ def of_any_size(weights: Array) -> Groups:
         else:
             groups.append([value])
             sums = np.vstack([sums, magnitudes[value]])
-    return Groups(tuple(value for group in groups for value in group), tuple(map(len, groups)), 1)
+    return groups
 
 
 def of_one_size(weights: Array, most: Callable[[int], int]) -> Groups:

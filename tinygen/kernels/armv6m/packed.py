@@ -1,7 +1,8 @@
 """Convolutions and dense layers by packed pairs of filters (see `pairs`), whatever the window.
 
 The values under a window are gathered into words in the scratch memory, in the order of their groups, by a table of
-offsets; then all filters are computed from them, four at a time. The stream:
+offsets; then all filters are computed from them, four at a time. Where memory is short, they are read by this table as
+they are used, for every four filters. The stream:
 
     for each slot, the offset of its value from the window's first byte, of 16 bits
     for each four filters, what `pairs` says
@@ -31,9 +32,13 @@ from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 
-_GATHERED = (4, 8, 16)
-"""Values in a turn of the loop that gathers them, which can be."""
+_MOST_GATHERED, _FEW_GATHERED = 32, 16
+"""Values in a turn of the loop that gathers them: as far as offsets of LDRH reach, and where flash is what counts."""
 _FARTHEST_OFFSET = 0xFFFF
+_MOST_WRITTEN_OUT = 200
+"""Values that branches could reach over."""
+_AROUND, _AROUND_STRIP = 130, 260
+"""Instructions from where windows begin to the branch back, at most, beside those of four filters."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +63,32 @@ class Variant:
     in_bytes: bool = False
     expanded: bool = False
     """Whether weights are bytes until some of them are expanded in the scratch memory."""
+    in_place: bool = False
+    """Whether values are read where they lie, each time that they are used."""
 
     def groups(self, site: Site) -> Groups:
         """Of the layer's weights."""
         weights, limit = flat_weights(site), self.in_loop
         if limit is None:
             return grouping.of_any_size(weights)
-        return grouping.of_one_size(weights, lambda size: limit // pairs.instructions(size, 1, self.in_bytes))
+        return grouping.of_one_size(weights, lambda size: limit // self._instructions(size))
+
+    def _instructions(self, size: int) -> int:
+        """Of a group."""
+        return pairs.instructions(size, 1, self.in_bytes, self.in_place)
+
+    def gather(self, slots: int) -> Gather | None:
+        """How so many values become words, unless they are read where they lie."""
+        return None if self.in_place else Gather.of(slots, self.in_bytes)
+
+    def offsets(self, slots: int) -> int:
+        """In the table, of so many values; the stream goes on with a whole word."""
+        gather = self.gather(slots)
+        return gather.values if gather else slots + slots % 2
 
 
 _WRITTEN_OUT, _IN_LOOPS, _COMPACT, _BYTES = Variant(None), Variant(500), Variant(105), Variant(105, in_bytes=True)
-_EXPANDED = Variant(300, expanded=True)
+_EXPANDED, _LEAN = Variant(300, expanded=True), Variant(105, in_place=True)
 
 
 def accepts(site: Site) -> bool:
@@ -83,15 +103,23 @@ def accepts(site: Site) -> bool:
 
 def _accepts_written_out(site: Site) -> bool:
     """Also: few enough values, and groups, for branches to reach over."""
-    values = flat_weights(site).shape[1]
-    if pairs.instructions(values, 1, in_bytes=False) > pairs.FAR or not accepts(site):
+    if flat_weights(site).shape[1] > _MOST_WRITTEN_OUT or not accepts(site):
         return False
-    return pairs.instructions(values, _WRITTEN_OUT.groups(site).count, in_bytes=False) <= pairs.FAR
+    form = finishing.proved(site)
+    assert form is not None
+    windows = Windows.of(site)
+    around = 0 if windows.count == 1 else _AROUND_STRIP if windows.strip else _AROUND
+    return pairs.is_in_reach(_WRITTEN_OUT.groups(site), form, around)
 
 
 def _accepts_in_bytes(site: Site) -> bool:
     """Also: flash is what counts. Half the bytes of weights take more than half as much time again."""
     return site.objective == "size" and accepts(site)
+
+
+def _accepts_lean(site: Site) -> bool:
+    """Also: time is not all that counts."""
+    return site.objective != "speed" and accepts(site)
 
 
 @dataclass(frozen=True)
@@ -102,15 +130,21 @@ class Gather:
     turns: int
 
     @staticmethod
-    def of(slots: int) -> Gather:
+    def of(slots: int, in_bytes: bool) -> Gather:
         """The cheapest."""
-        loops = [Gather(at_once, -(-slots // at_once)) for at_once in _GATHERED]
+        most = _FEW_GATHERED if in_bytes else _MOST_GATHERED
+        loops = [Gather(at_once, -(-slots // at_once)) for at_once in range(4, most + 1, 4)]
         return min(loops, key=lambda loop: loop.turns * (9 * loop.at_once // 4 + 3))
 
     @property
+    def values(self) -> int:
+        """Of whole turns."""
+        return self.at_once * self.turns
+
+    @property
     def bytes(self) -> int:
-        """Of all words, of whole turns."""
-        return 4 * self.at_once * self.turns
+        """Of all words."""
+        return 4 * self.values
 
 
 def _accepts_expanded(site: Site) -> bool:
@@ -139,15 +173,24 @@ def _expansion(variant: Variant, site: Site) -> Expansion | None:
 
 
 def _scratch(variant: Variant, site: Site) -> int:
-    strip, expansion = Windows.of(site).strip, _expansion(variant, site)
-    gathered = Gather.of(variant.groups(site).slots).bytes + (strip.bytes if strip else 0)
-    return gathered + (expansion.bytes if expansion else 0)
+    strip, expansion, gather = Windows.of(site).strip, _expansion(variant, site), _gather(variant, site)
+    return sum(part.bytes for part in (gather, strip, expansion) if part)
+
+
+def _gather(variant: Variant, site: Site) -> Gather | None:
+    # Without one, groups need not be searched for.
+    return None if variant.in_place else variant.gather(variant.groups(site).slots)
 
 
 def _overlaps(variant: Variant, site: Site) -> Mapping[int, Spacing]:
     """None where all windows are needed again for the next filters."""
-    expansion = _expansion(variant, site)
-    return {} if expansion and expansion.blocks > 1 else {0: spacing(Windows.of(site).order)}
+    expansion, windows = _expansion(variant, site), Windows.of(site)
+    if expansion and expansion.blocks > 1:
+        return {}
+    if variant.in_place and windows.strip is None:
+        filters = len(flat_weights(site))
+        return {0: spacing(windows.order_in_parts(pairs.firsts(filters), min(filters, pairs.TOGETHER)))}
+    return {0: spacing(windows.order)}
 
 
 def _prepare(variant: Variant, site: Site) -> Body:
@@ -155,8 +198,9 @@ def _prepare(variant: Variant, site: Site) -> Body:
     assert form is not None
     weights = flat_weights(site)
     filters, depth = weights.shape
-    names = ["x", "data", "row", "gathered"]
-    gather, expansion = Gather.of(groups.slots), _expansion(variant, site)
+    gather, expansion = variant.gather(groups.slots), _expansion(variant, site)
+    names = ["x", "data", *(["row"] if gather else ["window", "stream"])]
+    names += ["gathered"] if gather or windows.strip else []
     names += ["mask", "half"] if variant.in_bytes else []
     names += ["image_start", "y", "source", "stream", "stream_end", "blocks"] if expansion else []
     names += ["row_end"] if groups.turns > 1 else []
@@ -168,9 +212,10 @@ def _prepare(variant: Variant, site: Site) -> Body:
         "strip": windows.strip,
         "depth": depth,
         "filters": filters,
-        "pairs": Pairs.of(groups, form, filters, variant.in_bytes),
+        "pairs": Pairs.of(groups, form, filters, variant.in_bytes, variant.in_place),
         "expansion": expansion,
-        "stream_at": gather.bytes + (windows.strip.bytes if windows.strip else 0),
+        "stream_at": (gather.bytes if gather else 0) + (windows.strip.bytes if windows.strip else 0),
+        "offsets": variant.offsets(groups.slots),
         "gather": gather,
         "frame": Frame.of(names),
     }
@@ -183,7 +228,7 @@ def _stream(site: Site, windows: Windows, groups: Groups, variant: Variant) -> n
     weights, bias = (tensor.data for tensor in site.inputs[1:])
     form, expansion = finishing.proved(site), _expansion(variant, site)
     assert weights is not None and bias is not None and form is not None
-    table = np.zeros(Gather.of(groups.slots).bytes // 4, "<u2")
+    table = np.zeros(variant.offsets(groups.slots), "<u2")
     order = np.array(groups.order)
     table[: groups.slots] = np.where(order >= 0, windows.offsets[order], 0)
     rows, lacking = flat_weights(site), op.folded_bias(weights, bias)
@@ -214,8 +259,11 @@ KERNELS = (
     _kernel("conv_2d.packed_pairs_looped", Conv2D, _IN_LOOPS),
     _kernel("conv_2d.packed_pairs_compact", Conv2D, _COMPACT),
     _kernel("conv_2d.packed_expanded", Conv2D, _EXPANDED, _accepts_expanded),
+    _kernel("conv_2d.packed_lean", Conv2D, _LEAN, _accepts_lean),
     _kernel("conv_2d.packed_bytes", Conv2D, _BYTES, _accepts_in_bytes),
-    _kernel("fully_connected.packed_pairs", FullyConnected, _IN_LOOPS),
+    _kernel("fully_connected.packed_pairs", FullyConnected, _WRITTEN_OUT, _accepts_written_out),
+    _kernel("fully_connected.packed_pairs_looped", FullyConnected, _IN_LOOPS),
     _kernel("fully_connected.packed_pairs_compact", FullyConnected, _COMPACT),
+    _kernel("fully_connected.packed_lean", FullyConnected, _LEAN, _accepts_lean),
     _kernel("fully_connected.packed_bytes", FullyConnected, _BYTES, _accepts_in_bytes),
 )

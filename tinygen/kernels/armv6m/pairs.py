@@ -37,19 +37,28 @@ from tinygen.proofs.short_product import ShortProduct
 TOGETHER = 4
 """Filters."""
 _VALUES = ("r2", "r3")
-"""Registers of values; bytes leave one for the mask."""
+"""Registers of values; bytes leave one for the mask, and values that are read where they lie one for the window."""
+_REACH = 32
+"""Offsets of 16 bits that can be loaded without moving the pointer."""
 _BYTES = 0x80808080
 _FREE = ("r1", "r2", "r3", "r4", "r5")
-NEAR, FAR = 110, 750
-"""Instructions of a turn that a conditional branch reaches over, and that another does with all around them."""
+NEAR, _FAR = 110, 1000
+"""Instructions of a turn that a conditional branch reaches over, and what another one does."""
+_OF_RESULT = 18
+"""Instructions from a sum to its result, with those of sums that are beyond the clamp, and no exceptions."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A "load" of values; the "first" product of a group, or another "product", by a value; the "end" of a group."""
+    """A "load" of values, or of one "in_place"; the "first" product of a group, or another "product", by a value.
+
+    The "end" of a group; in a table of offsets, one to "advance" by some bytes.
+    """
 
     kind: str
     registers: tuple[str, ...] = ()
+    offset: int = 0
+    """Of the value's offset in the table; or the bytes."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +70,13 @@ class Pairs:
     filters: int
     in_bytes: bool
     """Whether weights are."""
+    in_place: bool
+    """Whether values are read where they lie, for every four filters."""
 
     @staticmethod
-    def of(groups: Groups, form: ShortProduct, filters: int, in_bytes: bool) -> Pairs:
+    def of(groups: Groups, form: ShortProduct, filters: int, in_bytes: bool = False, in_place: bool = False) -> Pairs:
         """With the registers that are free when the sums are complete."""
-        return Pairs(groups, Finish(form, _FREE), filters, in_bytes)
+        return Pairs(groups, Finish(form, _FREE), filters, in_bytes, in_place)
 
     @property
     def turns(self) -> int:
@@ -84,8 +95,8 @@ class Pairs:
 
     @property
     def row_bytes(self) -> int:
-        """Of the values, a word each."""
-        return 4 * self.groups.slots
+        """Of the values, a word each; or of their offsets."""
+        return (2 if self.in_place else 4) * self.groups.slots
 
     @property
     def steps(self) -> list[Step]:
@@ -96,35 +107,47 @@ class Pairs:
     def is_near(self) -> bool:
         """Whether the loop over groups is short enough for a conditional branch."""
         sizes = self.groups.sizes
-        return instructions(sum(sizes), len(sizes), self.in_bytes) < NEAR
+        return instructions(sum(sizes), len(sizes), self.in_bytes, self.in_place) < NEAR
 
     def _steps(self) -> Iterator[Step]:
         slots = sum(self.groups.sizes)
-        values = _VALUES[:1] if self.in_bytes else _VALUES
+        values = _VALUES[:1] if self.in_bytes or self.in_place else _VALUES
         slot = 0
         for size in self.groups.sizes:
             for place in range(size):
-                if slot % len(values) == 0:
+                if self.in_place:
+                    yield Step("in_place", values, 2 * (slot % _REACH))
+                    if (slot + 1) % _REACH == 0 or slot + 1 == slots:
+                        yield Step("advance", offset=2 * (slot % _REACH + 1))
+                elif slot % len(values) == 0:
                     yield Step("load", values[: slots - slot])
                 yield Step("product" if place else "first", (values[slot % len(values)],))
                 slot += 1
             yield Step("end")
 
 
-def instructions(values: int, groups: int, in_bytes: bool) -> int:
+def is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
+    """Whether a branch reaches over all groups written out, what follows them, and `around` instructions more."""
+    values = sum(groups.sizes)
+    products = -(-11 * values // 2) + 6 * len(groups.sizes)
+    results = TOGETHER * (_OF_RESULT + 3 * (len(form.parts) + len(form.exceptions) + (form.step is not None)))
+    return products + results + around <= _FAR
+
+
+def instructions(values: int, groups: int, in_bytes: bool = False, in_place: bool = False) -> int:
     """So many at most, for groups of so many values in all."""
-    return (11 if in_bytes else 6) * values + 9 * groups
+    return (11 if in_bytes else 8 if in_place else 6) * values + 9 * groups
 
 
 def stream(
     groups: Groups, weights: Array, form: ShortProduct, bias: IntArray, in_bytes: bool
 ) -> npt.NDArray[np.uint32]:
     """For weights (filters, values) in their own order, and what the sums of their products lack, (filters,)."""
-    firsts = _firsts(len(weights))
+    begins = firsts(len(weights))
     parts: list[npt.NDArray[np.uint32]] = []
-    for first, following in zip(firsts, [*firsts[1:], firsts[-1]], strict=True):
+    for first, following in zip(begins, [*begins[1:], begins[-1]], strict=True):
         parts += four(groups, weights, form, bias, first, in_bytes)
-        parts.append(np.array([following - first] if len(firsts) > 1 else [], np.uint32))
+        parts.append(np.array([following - first] if len(begins) > 1 else [], np.uint32))
     return np.concatenate(parts)
 
 
@@ -141,7 +164,7 @@ def four(
     return [streams.words(words).T.reshape(-1), finishing.constants(form, bias)[chosen].reshape(-1)]
 
 
-def _firsts(filters: int) -> list[int]:
+def firsts(filters: int) -> list[int]:
     """The first of each four filters; where that does not come out even, some are among the first and the second."""
     if filters <= TOGETHER:
         return [0]

@@ -6,6 +6,7 @@ the zero point around them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,12 @@ class Windows:
     def extent(self) -> int:
         """Of a line: from its first window to where the next one after the last would be."""
         return self.columns * self.step
+
+    def order_in_parts(self, firsts: Sequence[int], results: int) -> Order:
+        """Where a window is read again for the `results` that begin with each of `firsts`; of windows in the image."""
+        order, parts = self.order, len(firsts)
+        written = np.repeat(order.writes_from, parts) + np.tile(np.asarray(firsts, np.int64), self.count)
+        return Order(np.repeat(order.reads_from, parts), np.repeat(order.reads_to, parts), written, written + results)
 
     @staticmethod
     def of(site: Site) -> Windows:

@@ -2,20 +2,13 @@
 
 Below a column of outputs lie rows of a few bytes each. They are copied to the scratch, one after the other, with the
 zero point around the image: there each window is one run of bytes, and the next window down begins a few rows further.
-Then two filters' weights stay in registers while the windows pass by, four at a time. The stream:
-
-    where the results of a block go, from the first one: eight halfwords
-    for each two filters, and for those left over with the one before:
-        for each of the two filters: its vectors of weights, zero beyond the window
-        requantisation: see `finishing.by_filter`
-        if the number of filters is odd: bytes to the next results
+Then two filters' weights stay in registers while the windows pass by (see `passing`).
 
 `templates/armv81m/columns.S.j2` prints it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,30 +16,12 @@ import numpy as np
 
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.plane import Plane
-from tinygen.kernels.armv81m import finishing, pointwise
+from tinygen.kernels.armv81m import finishing
 from tinygen.kernels.armv81m.finishing import LANES, Finish
-from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
+from tinygen.kernels.armv81m.passing import Passing
+from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
 from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
-
-_MOST_VECTORS = 3
-"""Of a window: those of two filters stay in registers."""
-_NEAR = 127
-"""How far loads of bytes reach from a pointer."""
-_FARTHEST_RESULT = 0xFFFF
-_TOGETHER = 4
-"""Blocks that are written out, at most."""
-_SUMS = ("r0", "r2", "r4", "r6"), ("r8", "r10", "r12", "lr")
-
-
-@dataclass(frozen=True)
-class Load:
-    """A vector of a window: where it is, and its products: (sum, weights)."""
-
-    register: str
-    offset: int
-    first: bool
-    products: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,19 +41,11 @@ class Columns:
         return self.plane.rows.taps * self.run
 
     @property
-    def vectors(self) -> int:
-        """Of a window."""
-        return -(-self.depth // LANES)
-
-    @property
-    def pitch(self) -> int:
-        """Bytes from a window to the next one down."""
-        return self.plane.rows.stride * self.run
-
-    @property
-    def blocks(self) -> PixelBlocks:
-        """Of a column of results."""
-        return PixelBlocks(self.plane.out_height, self.depth, self.plane.filters)
+    def passing(self) -> Passing:
+        """The windows of a column."""
+        plane = self.plane
+        blocks = PixelBlocks(plane.out_height, self.depth, plane.filters)
+        return Passing(blocks, plane.rows.stride * self.run, plane.out_width * plane.filters)
 
     @property
     def reached(self) -> int:
@@ -122,49 +89,9 @@ class Columns:
         return self.copied < self.reached and not self.clipped[0]
 
     @property
-    def weights(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Registers of both filters' weights."""
-        names = [f"q{2 + index}" for index in range(2 * self.vectors)]
-        return tuple(names[: self.vectors]), tuple(names[self.vectors :])
-
-    @property
-    def crowded(self) -> bool:
-        """Whether weights leave no register for anything else that stays."""
-        return self.vectors == _MOST_VECTORS
-
-    def loads(self, lanes: int) -> tuple[Load, ...]:
-        """Of a block of so many windows."""
-        return tuple(self._loads(lanes))
-
-    def _loads(self, lanes: int) -> Iterator[Load]:
-        for lane in range(lanes):
-            for index in range(self.vectors):
-                products = tuple((sums[lane], names[index]) for sums, names in zip(_SUMS, self.weights, strict=True))
-                number = lane * self.vectors + index
-                yield Load(f"q{number % 2}", lane * self.pitch + index * LANES, index == 0, products)
-
-    @property
-    def rest(self) -> int:
-        """Windows of a column that no whole block has."""
-        return self.plane.out_height % PIXELS
-
-    @property
-    def unrolled(self) -> int:
-        """Whole blocks that are written out."""
-        whole = self.plane.out_height // PIXELS
-        return max((count for count in range(1, _TOGETHER + 1) if whole % count == 0), default=1) if whole else 0
-
-    @property
-    def turns(self) -> int:
-        """Of the loop over them."""
-        return self.plane.out_height // PIXELS // self.unrolled if self.unrolled else 0
-
-    @property
     def fits(self) -> bool:
         """Whether all is within reach."""
-        farthest = (PIXELS - 1) * self.plane.out_width * self.plane.filters + 1
-        near = (PIXELS - 1) * self.pitch + (self.vectors - 1) * LANES <= _NEAR
-        return self.run <= LANES and self.vectors <= _MOST_VECTORS and near and farthest <= _FARTHEST_RESULT
+        return self.run <= LANES and self.passing.fits
 
 
 def _accepts(site: Site) -> bool:
@@ -180,24 +107,16 @@ def _prepare(site: Site) -> Body:
     plane, form = Plane.of(site), finishing.proved(site)
     assert form is not None
     found = Columns(plane)
-    blocks = found.blocks
-    rows = np.pad(plane.weights.reshape(plane.filters, -1), ((0, 0), (0, found.vectors * LANES - found.depth)))
-    vectors = rows.reshape(plane.filters, found.vectors, LANES)
-    second = min(plane.filters - 1, 1)
-    row = plane.out_width * plane.filters
-    places = np.array([lane * row + index for lane in range(PIXELS) for index in (0, second)], "<u2").view("<u4")
-    data = np.concatenate([places, pointwise.stream(site, blocks, vectors, form, together=found.vectors)])
-    finish = Finish.of(form)
     values = {
         "c": found,
+        "w": found.passing,
         "plane": plane,
-        "blocks": blocks,
-        "finish": finish,
-        "scale_bits": form.scale_bits,
+        "finish": Finish.of(form),
+        "scale_bits": int(form.scale_bits[0]),
         "zero": site.op.zero_point & 0xFF,
-        "row": row,
     }
-    return Body(values, {"data": data.astype(np.uint32)}, variant=plane.variant, proof=form.describe())
+    data = found.passing.stream(site, plane, form)
+    return Body(values, {"data": data}, variant=plane.variant, proof=form.describe())
 
 
 KERNELS = (

@@ -22,18 +22,18 @@ LANES = 16
 """Bytes of a vector, and so values that are multiplied at once."""
 
 
-def proved(site: Site) -> VectorProduct | None:
-    """The form of a weighted layer of int8, if there is one for all its filters."""
+def proved(site: Site, uniform: bool = True) -> VectorProduct | None:
+    """The form of a weighted layer of int8, if there is one for all its filters; `uniform`: with the same K."""
     op: Weighted = site.op
-    return prove_vector_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
+    return prove_vector_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs), uniform=uniform)
 
 
 @dataclass(frozen=True)
 class Finish:
     """Literals of the end of a block."""
 
-    scale: int
-    """K, which sums are multiplied by"""
+    scale: int | None
+    """K, which sums are multiplied by; None: it is the filter's, in the stream"""
     shift: int
     stepped: bool
     """Whether lanes below T get D"""
@@ -45,7 +45,13 @@ class Finish:
         """That of a proved form."""
         ends = (("vmax.s8", form.low_clamp), ("vmin.s8", form.high_clamp))
         clamps = tuple((name, end & 0xFF) for name, end in ends if end is not None)
-        return Finish(1 << form.scale_bits, form.shift, form.step is not None, clamps)
+        scale = 1 << int(form.scale_bits[0]) if form.is_uniform else None
+        return Finish(scale, form.shift, form.step is not None, clamps)
+
+    @property
+    def bytes(self) -> int:
+        """Of a filter's constants in the stream."""
+        return 4 * (2 + 2 * self.stepped + (self.scale is None))
 
     @property
     def filters(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -56,10 +62,11 @@ class Finish:
 
 
 def by_filter(form: VectorProduct, missing: IntArray) -> streams.Words:
-    """(filters, 2 or 4): B and M, and in the form with a step T and D.
+    """(filters, 2 to 5): B and M, in the form with a step T and D, and K where it is the filter's.
 
     `missing` (filters,): what the sums in registers lack of the accumulators: the folded bias.
     """
     start = form.start + (missing << form.scale_bits)
     steps = [] if form.step is None else [form.start, form.step]
-    return streams.words(np.stack([start, form.multiplier, *steps], axis=1))
+    scale = [] if form.is_uniform else [1 << form.scale_bits]
+    return streams.words(np.stack([start, form.multiplier, *steps, *scale], axis=1))

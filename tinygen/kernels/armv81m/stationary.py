@@ -1,7 +1,8 @@
 """Rows of few activations times filters: two filters' weights stay in vectors while rows pass by, four at a time.
 
 As `pointwise`, but that all rows come for two filters before the next two; for rows of up to 32 values. Of rows of
-eight, two are loaded at once, and each filter's weights are there twice: for the first row, and for the second. The
+eight, two are loaded at once, and each filter's weights are there twice: for the first row, and for the second. In
+bands, all filters pass over some rows before the next rows come: so the output may take the place of rows before. The
 stream:
 
     where the results of a block go, from the first one: eight halfwords
@@ -15,10 +16,13 @@ stream:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from tinygen.access import Spacing, evenly, spacing
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv81m import finishing, pointwise
@@ -31,6 +35,8 @@ _MOST_DEPTH = 2 * LANES
 _PAIRED = LANES // 2
 _TOGETHER = 4
 """Blocks that are written out, at most."""
+_FEWEST, _MOST = 8, 24
+"""Blocks of a band: fewer would take too many instructions for weights, more much memory."""
 
 _FIRST, _SECOND = ("r0", "r2", "r4", "r6"), ("r8", "r10", "r12", "lr")
 
@@ -46,9 +52,11 @@ class Load:
 
 @dataclass(frozen=True)
 class Stationary:
-    """The plan for rows of `depth` values."""
+    """The plan for bands of rows of `depth` values."""
 
     blocks: PixelBlocks
+    """Of a band."""
+    bands: int = 1
 
     @property
     def paired(self) -> bool:
@@ -127,40 +135,67 @@ class Stationary:
         return found.reshape(len(rows), 2, LANES)
 
 
-def _plan(site: Site) -> Stationary | None:
+_Plan = Callable[[Site], Stationary | None]
+
+
+def _whole(site: Site) -> Stationary | None:
+    """All rows for each two filters."""
     sizes = pointwise.blocks(site)
     if sizes is None or sizes.depth > _MOST_DEPTH or sizes.rows < 2 * PIXELS:
         return None
     return Stationary(sizes)
 
 
-def _accepts(site: Site) -> bool:
+def _banded(site: Site) -> Stationary | None:
+    """The largest of several bands of whole blocks, if there are any."""
+    plan = _whole(site)
+    if plan is None or plan.blocks.overlap:
+        return None
+    count = plan.blocks.count
+    fitting = (size for size in range(min(_MOST, count - 1), _FEWEST - 1, -1) if count % size == 0)
+    size = next(fitting, None)
+    if size is None:
+        return None
+    return Stationary(replace(plan.blocks, rows=size * PIXELS), count // size)
+
+
+def _accepts(plan: _Plan, site: Site) -> bool:
     """As `pointwise` does: of few values, and at least two blocks."""
-    return pointwise.accepts(site) and _plan(site) is not None
+    return pointwise.accepts(site) and plan(site) is not None
 
 
-def _prepare(site: Site) -> Body:
-    plan, form = _plan(site), finishing.proved(site)
-    assert plan is not None and form is not None
+def _overlaps(plan: _Plan, site: Site) -> Mapping[int, Spacing]:
+    found = plan(site)
+    assert found is not None
+    rows = found.blocks.rows
+    return {0: spacing(evenly(found.bands, rows * found.blocks.depth, rows * found.blocks.filters, buffered=False))}
+
+
+def _prepare(plan: _Plan, site: Site) -> Body:
+    found, form = plan(site), finishing.proved(site)
+    assert found is not None and form is not None
     weights = site.inputs[1].data
     assert weights is not None
-    sizes = plan.blocks
-    vectors = plan.vectors(weights.reshape(sizes.filters, -1))
+    sizes = found.blocks
+    vectors = found.vectors(weights.reshape(sizes.filters, -1))
     # Both vectors of a filter come before those of the other.
-    stream = pointwise.stream(site, sizes, vectors, form, together=plan.each)
+    stream = pointwise.stream(site, sizes, vectors, form, together=found.each)
     data = np.concatenate([sizes.offsets, stream])
-    values = {"plan": plan, "sizes": sizes, "finish": Finish.of(form)}
-    variant = f"{sizes.depth}x{sizes.filters}_{sizes.rows}"
+    values = {"plan": found, "sizes": sizes, "finish": Finish.of(form)}
+    variant = f"{sizes.depth}x{sizes.filters}_{found.bands * sizes.rows}"
     return Body(values, {"data": data}, variant=variant, proof=form.describe())
 
 
-KERNELS = (
-    Kernel(
-        "conv_2d.vectors_stationary",
+def _kernel(name: str, plan: _Plan) -> Kernel:
+    return Kernel(
+        name,
         Conv2D,
-        _prepare,
+        partial(_prepare, plan),
         requires=finishing.FEATURES,
-        accepts=_accepts,
+        accepts=partial(_accepts, plan),
+        overlaps=partial(_overlaps, plan),
         assembly=True,
-    ),
-)
+    )
+
+
+KERNELS = (_kernel("conv_2d.vectors_stationary", _whole), _kernel("conv_2d.vectors_stationary_banded", _banded))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tinygen.ir import Shape
+from tinygen.kernels.armv81m.finishing import LANES
 from tinygen.kernels.armv81m.window_loads import Load, Scheme, Taps, schemes
 from tinygen.ops.window import Window
 
@@ -27,6 +28,8 @@ _NEAR = 127
 _FARTHEST_RESULT = 0xFFFF
 _MOST_BLOCKS = 8
 """That are written out for one loop."""
+_FEW = 2
+"""Blocks of a strip that take no loop."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Strips:
     y_next: int
     y_short: int
     """How much nearer to the others the last strip begins."""
+    reach: int
+    """Bytes from a strip's beginning to where loads end: some are beyond the strip, with weights of zero."""
 
     @property
     def strips(self) -> int:
@@ -97,6 +102,11 @@ class Strips:
         """Of all strips."""
         return self.strips * self.strip_bytes
 
+    def bytes(self, planes: int) -> int:
+        """Of so many planes, and what the last load reaches beyond; in whole vectors."""
+        needed = planes * self.plane_bytes + max(self.reach - self.strip_bytes, 0)
+        return -(-needed // LANES) * LANES
+
     @property
     def instructions(self) -> int:
         """About, of a channel."""
@@ -104,6 +114,11 @@ class Strips:
         computed = sum(times * _work(block, self.scheme) for block, times in blocks)
         filled = sum(part.strips * part.columns for part in self.parts) * self.height // 3
         return self.strips * (computed + 4) + filled
+
+    @property
+    def loops(self) -> bool:
+        """Whether there are any within a strip."""
+        return any(turn.times > 1 for turn in self.turns)
 
     @property
     def encodable(self) -> bool:
@@ -149,8 +164,9 @@ def _narrow(x: Shape, y: Shape, window: Window, outputs: int, row: int, scheme: 
     rows = min(OUTPUTS // outputs, y[1])
     down = window.rows.stride * row
     firsts = [min(at, y[2] - outputs) for at in range(0, y[2], outputs)]
-    block = [(place // outputs, place % outputs) for place in range(rows * outputs)]
-    turns = [_Turn([0], y[1] // rows, rows)]
+    places = [(place // outputs, place % outputs) for place in range(rows * outputs)]
+    whole = y[1] // rows
+    turns = [_Turn([0], whole, rows)] if whole > _FEW else [_Turn([block * rows for block in range(whole)], 1, 0)]
     if y[1] % rows:
         turns.append(_Turn([y[1] - rows], 1, 0))
     return _strips(
@@ -164,8 +180,8 @@ def _narrow(x: Shape, y: Shape, window: Window, outputs: int, row: int, scheme: 
         turns,
         x_of=lambda first: first * down,
         y_of=lambda first: first * y[2] * y[3],
-        begins=lambda first: [(first + r) * down + c * window.columns.stride for r, c in block],
-        results=[(r * y[2] + c) * y[3] for r, c in block],
+        begins=lambda first: [(first + r) * down + c * window.columns.stride for r, c in places],
+        results=[(r * y[2] + c) * y[3] for r, c in places],
     )
 
 
@@ -225,10 +241,12 @@ def _strips(
 ) -> Strips:
     """`firsts`: the first column of outputs of each strip. The functions take the number of a block's first output."""
     turns = []
-    x_at = y_at = 0
+    x_at = y_at = reach = 0
     for turn in plan:
         start = turn.firsts[0]
         last = turn.firsts[-1] if turn.times == 1 else start + turn.period
+        moved_on = (turn.times - 1) * (x_of(last) - x_of(start))
+        reach = max(reach, moved_on + max(scheme.reach(begins(first)) for first in turn.firsts))
         # Where all loads of a turn are near, one pointer is enough.
         near = max(map(max, map(begins, turn.firsts))) - x_of(start) + max(scheme.taps.offsets) <= _NEAR
         bases = [start if near else first for first in turn.firsts] + [last]
@@ -266,6 +284,7 @@ def _strips(
         x_next=strip_bytes - x_at,
         y_next=outputs * y[3] - y_at,
         y_short=(len(firsts) * outputs - y[2]) * y[3],
+        reach=reach,
     )
 
 

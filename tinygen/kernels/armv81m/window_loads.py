@@ -97,6 +97,10 @@ class Scheme:
                 waiting = [output for output in waiting if output not in served]
         return tuple(found)
 
+    def reach(self, outputs: Sequence[int]) -> int:
+        """Where the loads end for outputs whose windows begin at these bytes."""
+        return max(load.offset for load in self.loads(outputs)) + LANES
+
     @property
     def taps_by_lane(self) -> IntArray:
         """(vectors, 16): which tap's weight each lane has; those beyond the last tap are zero."""

@@ -51,6 +51,7 @@ env.Append(
         ("BOARD_CLOCK_HZ", f"{board.get('build.clock_hz')}u"), ("BOARD_BAUD", f"{board.get('build.baud')}u"),
         ("UART_BASE", f"0x{emulator['uart_address']:X}u"), ("UART_IRQ", emulator["uart_irq"]),
         ("TICKS_BASE", f"0x{emulator['ticks_address']:X}u"),
+        ("TICKS_ARE_CYCLES", int(not emulator["program"].startswith("qemu-system-"))),
     ],
     BUILDERS={"ElfToBin": Builder(
         action=env.VerboseAction("$OBJCOPY -O binary $SOURCES $TARGET", "Building $TARGET"), suffix=".bin")},

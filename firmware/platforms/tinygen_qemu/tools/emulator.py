@@ -1,4 +1,4 @@
-"""Starts QEMU or simavr with an image, detached, and stops it again: what flashing means for an emulated board.
+"""Starts QEMU, simavr or rp2040js with an image, detached, and stops it: what flashing means for an emulated board.
 
 The state folder gets `emulator.json` ({"pid", "port", "image"}), `emulator.log` and, for a pty, the link `serial`.
 The board's UART is a pty; with TINYGEN_SERIAL=tcp in the environment, and on Windows, a TCP port.
@@ -9,35 +9,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-try:
-    import tty
-except ImportError:  # Windows
-    tty = None
+from machines import NODE, PACKAGES, SIMAVR, qemu, rp2040js, simavr
+from uarts import Pty, Tcp, has_terminals
 
 START_SECONDS = 15.0
 STOP_SECONDS = 3.0
 
-MOMENT_SECONDS = 0.05
-
 DAMAGED_FRAME = b"\1\0"
-
-SIMAVR = "simavr"
-
-PACKAGES = {
-    "qemu-system-arm": "qemu-system-arm",
-    "qemu-system-riscv32": "qemu-system-misc",
-    SIMAVR: "simavr libsimavr-dev",
-}
 
 
 @dataclass(frozen=True)
@@ -66,7 +52,7 @@ class Emulator:
                 return False
         if os.name == "nt":
             listed = subprocess.run(["tasklist", "/FI", f"PID eq {self.pid}"], capture_output=True, check=False)
-            return b"qemu-system" in listed.stdout
+            return b"qemu-system" in listed.stdout or b"node.exe" in listed.stdout
         listed = subprocess.run(["ps", "-ww", "-p", str(self.pid), "-o", "command="], capture_output=True, check=False)
         return os.fsencode(self.image) in listed.stdout
 
@@ -104,68 +90,6 @@ def end(emulator: Emulator) -> None:
             time.sleep(0.01)
 
 
-def free_port() -> int:
-    """A TCP port of this computer that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Pty:
-    """A pseudo terminal for the board's UART, which the emulator keeps open on both sides.
-
-    QEMU's own `-serial pty` looks only once a second whether somebody has opened it.
-    """
-
-    def __init__(self) -> None:
-        self._board, self._host = os.openpty()
-        tty.setraw(self._host)
-        self.name = os.ttyname(self._host)
-        self.arguments = ["-add-fd", f"fd={self._board},set=1"]
-        self.arguments += ["-chardev", "serial,id=uart,path=/dev/fdset/1", "-serial", "chardev:uart"]
-        self.inherited = (self._board, self._host)
-
-    def ask(self, question: bytes) -> bytes:
-        """Send bytes, and return what has come within a moment."""
-        os.write(self._host, question)
-        ready, _, _ = select.select([self._host], [], [], MOMENT_SECONDS)
-        return os.read(self._host, 256) if ready else b""
-
-    def close(self) -> None:
-        """Leave the terminal to the emulator."""
-        for descriptor in self.inherited:
-            os.close(descriptor)
-
-
-class Tcp:
-    """The same over TCP, for systems without pseudo terminals."""
-
-    def __init__(self) -> None:
-        self._address = ("127.0.0.1", free_port())
-        self._connection: socket.socket | None = None
-        self.name = "socket://{}:{}".format(*self._address)
-        self.arguments = ["-serial", "tcp:{}:{},server=on,wait=off,nodelay=on".format(*self._address)]
-        self.inherited: tuple[int, ...] = ()
-
-    def ask(self, question: bytes) -> bytes:
-        """Send bytes, and return what has come within a moment."""
-        try:
-            if self._connection is None:
-                self._connection = socket.create_connection(self._address, MOMENT_SECONDS)
-            self._connection.sendall(question)
-            return self._connection.recv(256)
-        except TimeoutError:
-            return b""
-        except OSError:
-            time.sleep(0.01)
-            return b""
-
-    def close(self) -> None:
-        """Leave the port to the next host: QEMU serves one connection after the other."""
-        if self._connection is not None:
-            self._connection.close()
-
-
 def wait_until_up(process: subprocess.Popen[bytes], uart: Pty | Tcp) -> bool:
     """Whether the firmware answers: it says NAK to a damaged frame. False when the emulator ended or took too long."""
     deadline = time.monotonic() + START_SECONDS
@@ -176,33 +100,6 @@ def wait_until_up(process: subprocess.Popen[bytes], uart: Pty | Tcp) -> bool:
         if heard and not got:  # and nothing is left for the next reader
             return True
     return False
-
-
-def qemu(program: str, machine: str, cpu: str, icount_shift: int, image: Path, uart: Pty | Tcp) -> list[str]:
-    """The command that starts QEMU."""
-    command = [program, "-M", machine, "-display", "none", "-monitor", "none", *uart.arguments]
-    command += ["-cpu", cpu] if cpu else []
-    # Sleeping takes none of the machine's time, so that ticks do not depend on the host.
-    return [*command, "-icount", f"shift={icount_shift},sleep=off", "-kernel", str(image)]
-
-
-def simavr(state: Path, machine: str, image: Path, uart: Pty | Tcp) -> list[str]:
-    """The command that starts simavr, a library: what connects it to a terminal is compiled for that."""
-    if not isinstance(uart, Pty):
-        raise RuntimeError("boards in simavr talk through a pseudo terminal only, not over TCP, and not on Windows")
-    compiler = next(filter(shutil.which, ("cc", "gcc", "clang")), None)
-    if compiler is None:
-        raise RuntimeError(
-            "no C compiler for this computer is installed (Debian and Ubuntu: apt install gcc libc6-dev)"
-        )
-    source, program = Path(__file__).with_name("simavr_uart.c"), state / "simavr_uart"
-    build = [compiler, "-O2", str(source), "-o", str(program), "-lsimavr"]
-    done = subprocess.run(build, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(
-            f"what connects simavr to a terminal does not compile; is libsimavr-dev there?\n{done.stderr}"
-        )
-    return [str(program), machine, str(uart.inherited[0]), str(image)]
 
 
 def start(
@@ -223,6 +120,8 @@ def start(
     log = state / "emulator.log"
     if program == SIMAVR:
         command = simavr(state, machine, image, uart)
+    elif program == NODE:
+        command = rp2040js(image, uart)
     else:
         command = qemu(program, machine, cpu, icount_shift, image, uart)
         command += ["-plugin", plugin] if plugin else []
@@ -274,7 +173,7 @@ def main() -> int:
             return 1
         print(emulator.port)
         return 0
-    uart = Tcp() if tty is None or os.environ.get("TINYGEN_SERIAL") == "tcp" else Pty()
+    uart = Pty() if has_terminals() else Tcp()
     try:
         image = options.image.resolve()
         start(

@@ -1,4 +1,4 @@
-/* The runner's port to Cortex-M boards in QEMU. BOARD_CLOCK_HZ, BOARD_BAUD and UART_IRQ come from the board file. */
+/* The runner's port to emulated Cortex-M boards. BOARD_CLOCK_HZ, BOARD_BAUD and UART_IRQ come from the board file. */
 #include "runner/port.h"
 
 #include "../uart.h"
@@ -43,7 +43,7 @@ uint32_t port_tick_hz(void)
 
 uint8_t port_flags(void)
 {
-    return PORT_EMULATED_TICKS;
+    return PORT_EMULATED_TICKS | (TICKS_ARE_CYCLES ? PORT_EMULATED_CYCLES : 0u);
 }
 
 uint8_t *port_stack_floor(void)
