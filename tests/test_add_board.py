@@ -54,6 +54,13 @@ def facts_of(name: str) -> Facts:
     }
 
 
+def without(facts: Facts, table: str, key: str) -> Facts:
+    return {**facts, table: {name: value for name, value in facts[table].items() if name != key}}
+
+
+NANO = facts_of("nano33ble")
+
+
 def installed(folder: Path, name: str, facts: object, platform: str = "some", version: str = "1.2.3") -> Path:
     """The file of a board in a platform of PlatformIO's."""
     path = folder / "platforms" / platform / "boards" / f"{name}.json"
@@ -102,6 +109,44 @@ def test_processors_with_eight_bits(mcu: str, ram: int, core: str, address: int,
     assert load_core(core).architecture == AVR
 
 
+@pytest.mark.parametrize(
+    ("mcu", "cpu", "core", "flash", "ram"),
+    [
+        ("stm32g071rbt6", "cortex-m0plus", "cortex-m0plus", 0x0800_0000, 0x2000_0000),
+        ("samd51j19a", "cortex-m4", "cortex-m4", 0, 0x2000_0000),
+        ("nrf52811_xxaa", "cortex-m4", "cortex-m3", 0, 0x2000_0000),  # has no FPU
+        ("mk20dx256", "cortex-m4", "cortex-m3", 0, 0x1FFF_8000),  # nor has this one
+        ("mk66fx1m0", "cortex-m4", "cortex-m4", 0, 0x1FFF_0000),
+        ("ra4m1", "cortex-m4", "cortex-m4", 0, 0x2000_0000),
+        ("gd32f303cct6", "cortex-m4", "cortex-m4", 0x0800_0000, 0x2000_0000),
+        ("esp32s2", "", "xtensa-lx7", 0x3F00_0000, 0x3FFB_0000),
+        ("esp32c6", "", "rv32imc", 0x4200_0000, 0x4080_0000),
+        ("xmc4700", "cortex-m4", "cortex-m4", 0, 0x2000_0000),  # of no known family: guessed
+    ],
+)
+def test_processors_of_other_makers(mcu: str, cpu: str, core: str, flash: int, ram: int, tmp_path: Path) -> None:
+    facts = {**NANO, "build": {"mcu": mcu, "f_cpu": "48000000L"} | ({"cpu": cpu} if cpu else {})}
+    path, board = add_board(
+        str(installed(tmp_path, "mine", without(facts, "upload", "offset_address"))), tmp_path / "mine.toml"
+    )
+    assert (board.core, *(region.address for region in board.regions)) == (core, flash, ram)
+    text = path.read_text()
+    assert ("guessed" in text) == (mcu == "xmc4700")
+    assert ("without one, cortex-m3 does" in text) == ("fpu" in load_core(core).features)
+
+
+def test_a_port_is_the_boards_own_where_platformio_says_so(tmp_path: Path) -> None:
+    upload = {"maximum_size": 65_536, "maximum_ram_size": 8_192, "use_1200bps_touch": True, "native_usb": False}
+    due = {**NANO, "upload": upload}
+    _, board = add_board(str(installed(tmp_path / "due", "due", due)), tmp_path / "due.toml")
+    assert board.port is not None and not board.port.native_usb
+    teensy = {**NANO, "build": {"mcu": "mk20dx256", "cpu": "cortex-m4", "core": "teensy3", "f_cpu": "72000000L"}}
+    _, board = add_board(str(installed(tmp_path / "teensy", "teensy31", teensy)), tmp_path / "teensy31.toml")
+    shipped = load_board("teensy41").port
+    assert board.port is not None and shipped is not None
+    assert (board.port.usb, board.port.native_usb, board.port.uploads) == (shipped.usb, True, shipped.uploads)
+
+
 def test_an_installed_board_is_found_by_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path))
     installed(tmp_path, "nano33ble", facts_of("nano33ble"), "nordicnrf52", "10.11.0")
@@ -134,11 +179,6 @@ def test_a_board_from_the_registrys_list(tmp_path: Path) -> None:
         from_listing("nucleo_l433", [row])
 
 
-def without(facts: Facts, table: str, key: str) -> Facts:
-    return {**facts, table: {name: value for name, value in facts[table].items() if name != key}}
-
-
-NANO = facts_of("nano33ble")
 TINY = {**NANO, "name": "Digispark", "build": {"mcu": "attiny85", "f_cpu": "16500000L"}}
 
 

@@ -42,6 +42,7 @@ class Desk:
         monkeypatch.setattr(
             firmware, "returned", lambda before, others, usb, s: usb_ports.returned(before, others, usb, 0.3, self.look)
         )
+        monkeypatch.setattr(firmware, "check_registry", lambda platform: None)
         monkeypatch.setattr(firmware, "_run_platformio", lambda project, name, arguments, line: self.run(arguments))
 
     def look(self) -> list[UsbPort]:
@@ -183,7 +184,7 @@ def test_a_platform_to_download_without_a_network_is_said_at_once(storage: Calla
 def test_what_is_there_needs_no_network(storage: Callable[[str, str, str], None]) -> None:
     storage("platform", "ststm32", "19.5.0")
     storage("platform", "ststm32_more", "19.6.0")
-    parts = ["its build engine, tool-scons", "a framework", "a compiler"]
+    parts = ["the build engine tool-scons", "a framework", "a compiler"]
     assert missing_packages("ststm32@19.6.0") == ["the platform ststm32@19.6.0", *parts]
     storage("platform", "ststm32", "19.6.0")
     for index, (name, version) in enumerate(
@@ -197,6 +198,27 @@ def test_what_is_there_needs_no_network(storage: Callable[[str, str, str], None]
         storage("package", name, version)
     assert missing_packages("ststm32@19.6.0") == missing_packages("ststm32") == []
     check_registry("ststm32@19.6.0", NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("said", "advised", "not_advised"),
+    [
+        ("Compiling main.cpp\nerror: no", "All it said", "boot loader"),
+        ("Configuring upload protocol...\nerror: no", "boot loader: Hold BOOTSEL", "go online"),
+        ("Tool Manager: Installing tool-x\nHTTPClientError:", "go online", "boot loader"),
+    ],
+)
+def test_what_is_advised_goes_with_what_failed(
+    said: str, advised: str, not_advised: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy_model.write_project(tmp_path, "pico")
+    monkeypatch.setattr(firmware, "plugged_in", list)
+    monkeypatch.setattr(firmware, "check_registry", lambda platform: None)
+    monkeypatch.setattr(firmware, "_run", lambda command, variables, log, on_line: log.write(said))
+    with pytest.raises(ToolFailed) as caught:
+        firmware.flash(tmp_path)
+    assert said in caught.value.message
+    assert advised in caught.value.remedy and not_advised not in caught.value.remedy
 
 
 def test_a_registry_that_answers_is_not_complained_about(storage: Callable[[str, str, str], None]) -> None:

@@ -66,6 +66,26 @@ def test_a_draft_that_was_swept_before_it_was_locked_is_made_again(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_temporary_ones_are_buried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging.tempfile, "tempdir", str(tmp_path))
+    left, other, buried = tmp_path / "tinygen-board-abcdefgh", tmp_path / "tinygen-abcdefgh", []
+    left.mkdir()
+    other.mkdir()
+    with staging.temporary("board", lambda path: buried.append((path, path.exists()))) as living:
+        assert buried == [(left, True)] and not left.exists()
+        with staging.temporary("board", buried.append):
+            assert living.is_dir()
+    assert len(buried) == 1 and list(tmp_path.iterdir()) == [other]
+
+
+def test_what_belongs_to_others_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / ".out.tinygen-abcdefgh"
+    left.mkdir()
+    monkeypatch.setattr(staging.os, "getuid", lambda: left.stat().st_uid + 1)
+    with staging.folder_beside(tmp_path / "out"):
+        assert left.is_dir()
+
+
 def test_without_locks_nothing_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "fcntl", None)
     left = tmp_path / ".out.tinygen-abcdefgh"

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinygen import board as boards
-from tinygen import elf, firmware, manifest, samples, stack
+from tinygen import elf, firmware, manifest, samples, stack, staging
 from tinygen.counting import record
 from tinygen.counting.attribution import Figures, Flash, figures, flash, library_flash, library_ram
 from tinygen.counting.disassembly import disassemble, modelled_cycles
 from tinygen.counting.link_map import library_pieces
 from tinygen.counting.plugin import plugin
-from tinygen.errors import ToolFailed, UsageError
+from tinygen.errors import TinygenError, ToolFailed, UsageError
 from tinygen.link import open_link
 from tinygen.listening.ticks import result_ticks
 from tinygen.manifest import LayerEstimate, Manifest
@@ -177,8 +176,8 @@ def counted(out: Path, content: Manifest, watched: record.Watch) -> tuple[record
 
     Raises ToolMissing, ToolFailed, LinkError.
     """
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
-        answer = Path(folder) / "record"
+    with staging.temporary("work") as folder:
+        answer = folder / "record"
         port = firmware.emulate(out, watched.arguments(plugin(), answer))
         try:
             with open_link(port, firmware.baud(out)) as link:
@@ -209,6 +208,11 @@ def checked(found: record.Record, watched: record.Watch, content: Manifest) -> r
     return found
 
 
+def _stop_emulator(left: Path) -> None:
+    with contextlib.suppress(TinygenError):  # it got no further
+        firmware.stop(left)
+
+
 @contextlib.contextmanager
 def for_board(out: Path, content: Manifest, name: str, apart: bool = False) -> Iterator[tuple[Path, Manifest]]:
     """An output folder for a board: `out` itself, or the same library in a temporary project for one of its core.
@@ -229,8 +233,7 @@ def for_board(out: Path, content: Manifest, name: str, apart: bool = False) -> I
     moved = replace(content, board=board.name)
     models = [replace(model, board=board.name) for model in manifest.load_all(out)]
     project = project_files(board, load_core(board.core), models)
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
-        target = Path(folder)
+    with staging.temporary("board", _stop_emulator) as target:
         shutil.copytree(out / "lib", target / "lib")
         for path, data in (project | {manifest.FILE_NAME: manifest.to_json(models)}).items():
             (target / path).parent.mkdir(parents=True, exist_ok=True)

@@ -39,12 +39,22 @@ _FAMILIES = (
     _Family(r"nrf52", "cortex-m4", 0, 0x2000_0000),
     _Family(r"rp2040", "cortex-m0plus", 0x1000_0000, 0x2000_0000),
     _Family(r"rp235", "cortex-m33", 0x1000_0000, 0x2000_0000),
-    _Family(r"at?samd[012]", "cortex-m0plus", 0, 0x2000_0000),
-    _Family(r"at?sam[de]5", "cortex-m4", 0, 0x2000_0000),
+    _Family(r"(at)?samd[012]", "cortex-m0plus", 0, 0x2000_0000),
+    _Family(r"(at)?sam[de]5", "cortex-m4", 0, 0x2000_0000),
     _Family(r"at91sam3x", "cortex-m3", 0x0008_0000, 0x2007_0000),
     _Family(r"imxrt10", "cortex-m7", 0x6000_0000, 0x2000_0000),
-    _Family(r"r7fa4m1", "cortex-m4", 0, 0x2000_0000),
-    _Family(r"esp32s[23]", "xtensa-lx7", 0x3C00_0000, 0x3FC8_8000),
+    _Family(r"mk20dx128", "cortex-m3", 0, 0x1FFF_E000),
+    _Family(r"mk20dx256", "cortex-m3", 0, 0x1FFF_8000),
+    _Family(r"mk6[46]fx", "cortex-m4", 0, 0x1FFF_0000),
+    _Family(r"mkl26z64", "cortex-m0plus", 0, 0x1FFF_F800),
+    _Family(r"(r7f)?ra?4m1", "cortex-m4", 0, 0x2000_0000),
+    _Family(r"(r7f)?ra?6m[45]", "cortex-m33", 0, 0x2000_0000),
+    _Family(r"gd32f[12]", "cortex-m3", 0x0800_0000, 0x2000_0000),
+    _Family(r"gd32f[34]", "cortex-m4", 0x0800_0000, 0x2000_0000),
+    _Family(r"gd32e50", "cortex-m33", 0x0800_0000, 0x2000_0000),
+    _Family(r"esp32s2", "xtensa-lx7", 0x3F00_0000, 0x3FFB_0000),
+    _Family(r"esp32s3", "xtensa-lx7", 0x3C00_0000, 0x3FC8_8000),
+    _Family(r"esp32(c[56]|h2)", "rv32imc", 0x4200_0000, 0x4080_0000),
     _Family(r"esp32(c|h)", "rv32imc", 0x3C00_0000, 0x3FC8_0000),
     _Family(r"esp32(?![a-z])", "xtensa-lx6", 0x3F40_0000, 0x3FFB_0000),
     # RAM as ELF files have it, where the data's own addresses follow those of the flash.
@@ -58,7 +68,13 @@ _FAMILIES = (
 # Protocols that send firmware over the board's serial port.
 _SERIAL_PROTOCOLS = frozenset({"sam-ba", "esptool", "nrfutil", "arduino", "stk500v1", "stk500v2", "wiring"})
 _CYCLE_COUNTERS = frozenset({"cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "cortex-m85"})
+_WITH_FPU = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
+# Of a Cortex-M4 that has none: it executes all that a Cortex-M3 does.
+_NO_FPU = re.compile(r"nrf52(805|810|811|820)|mk20dx|(at)?sam4[lns]")
 _AVR = "atmega"
+_TEENSY_USB = ("16c0:0483", "16c0:0478")
+"""Of its sketches, and of its boot loader: PlatformIO does not list them."""
+_BY_HAND = "Write the file by hand: docs/boards.md."
 _BAUD = 115_200
 _LARGEST_STACK = 8_192
 _LEAST_STACK = 1_024
@@ -102,6 +118,7 @@ def board_text(identity: str, platform: str, facts: Mapping[str, Any], cores: fr
             Region(RAM, begin[1], ram),
         ],
         known_family=family is not None,
+        with_fpu=core in _WITH_FPU,
         framework=FRAMEWORK,
         port=_port(mcu, core, build, upload),
     )
@@ -109,13 +126,14 @@ def board_text(identity: str, platform: str, facts: Mapping[str, Any], cores: fr
 
 def _core(identity: str, mcu: str, cpu: str, family: _Family | None, cores: frozenset[str]) -> str:
     if cpu in cores:
-        return cpu
+        return "cortex-m3" if cpu == "cortex-m4" and _NO_FPU.match(mcu) else cpu
     if family is not None and not cpu:
         return family.core
     found = f"the core {cpu!r}" if cpu else f"the processor {mcu!r}"
     raise BoardError(
         f"{identity} has {found}, which tinygen knows nothing about",
-        f"Cores are files in boards/cores: {', '.join(sorted(cores))}.",
+        f"Cores are files in boards/cores: {', '.join(sorted(cores))}. Where one of them executes what this processor "
+        "does, write the board's file by hand: docs/boards.md shows one.",
     )
 
 
@@ -127,15 +145,16 @@ def _stack(mcu: str, ram: int) -> int:
 def _port(mcu: str, core: str, build: Mapping[str, Any], upload: Mapping[str, Any]) -> Port:
     espressif, avr = mcu.startswith("esp32"), mcu.startswith(_AVR)
     protocol = str(upload.get("protocol", "esptool" if espressif else ""))
-    native = bool(upload.get("native_usb") or upload.get("use_1200bps_touch"))
+    teensy = str(build.get("core", "")).startswith("teensy")
+    native = teensy or bool(upload.get("native_usb", upload.get("use_1200bps_touch")))
     adafruit = mcu.startswith("nrf52") and _table(build, "bsp").get("name") == "adafruit"
     return Port(
         ticks="esp" if espressif else "dwt" if core in _CYCLE_COUNTERS else "micros",
         header="Adafruit_TinyUSB.h" if adafruit else "",
-        usb=tuple(dict.fromkeys(_devices(build.get("hwids")))),
+        usb=tuple(dict.fromkeys(_devices(build.get("hwids")))) or (_TEENSY_USB if teensy else ()),
         native_usb=native,
         resets_on_open=(espressif or avr) and not native,
-        uploads=native or protocol in _SERIAL_PROTOCOLS or bool(upload.get("require_upload_port")),
+        uploads=not teensy and (native or protocol in _SERIAL_PROTOCOLS or bool(upload.get("require_upload_port"))),
     )
 
 
@@ -156,12 +175,12 @@ def _table(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _size(identity: str, upload: Mapping[str, Any], key: str) -> int:
     value = upload.get(key)
     if not isinstance(value, int) or value <= 0:
-        raise BoardError(f"PlatformIO does not say upload.{key} of {identity}", "Write the file by hand: README.md.")
+        raise BoardError(f"PlatformIO does not say upload.{key} of {identity}", _BY_HAND)
     return value
 
 
 def _clock(identity: str, build: Mapping[str, Any]) -> int:
     match = re.fullmatch(r"(\d+)U?L?", str(build.get("f_cpu", "")))
     if match is None or int(match.group(1)) == 0:
-        raise BoardError(f"PlatformIO does not say build.f_cpu of {identity}", "Write the file by hand: README.md.")
+        raise BoardError(f"PlatformIO does not say build.f_cpu of {identity}", _BY_HAND)
     return int(match.group(1))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from tinygen import bench, manifest, output, pipeline
+from tinygen import bench, manifest, output, pipeline, staging
 from tinygen.errors import TinygenError, ToolMissing, UnsupportedModel
 from tinygen.goal import Goal
 from tinygen.interpreter.backend import CBackend, compiled
@@ -117,8 +116,8 @@ def _answers(
     ]
     found = np.empty((len(data), result.elements))
     scaling = scaling_of(result)
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
-        backend = CBackend(compiled(model, "balanced", Path(folder)))
+    with staging.temporary("work") as folder:
+        backend = CBackend(compiled(model, "balanced", folder))
         for index, step in enumerate(zip(*columns, strict=True)):
             backend.reset()
             value = backend.run([np.ascontiguousarray(array) for array in step])[result.name]
@@ -153,8 +152,8 @@ def _costs(model: pipeline.Model, name: str, board: Board, goal: Goal) -> Costs:
             flash_bytes=built.manifest.const_bytes + sum(estimate.flash for estimate in layers),
             how=MODELLED,
         )
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
-        out = Path(folder) / "out"
+    with staging.temporary("work") as folder:
+        out = folder / "out"
         output.write(built.files, out)
         with bench.for_board(out, manifest.load(out), counting) as (project, moved):
             count = bench.count(project, moved)

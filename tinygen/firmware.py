@@ -32,6 +32,8 @@ from tinygen.usb_ports import Choose, UsbPort, candidates, only_one, plugged_in,
 OnLine = Callable[[str], None]
 
 _LAST_LINES = 20
+_OFFLINE = "HTTPClientError"
+_UPLOADING = "Configuring upload protocol"
 _SILENT_SECONDS = 10.0
 _RESTART_SECONDS = 10.0
 _END_SECONDS = 2.0
@@ -77,6 +79,10 @@ class _Project:
         return self.emulator is not None
 
     @property
+    def hint(self) -> str:
+        return f"Its boot loader: {self.bootloader}" if self.bootloader else ""
+
+    @property
     def workspace(self) -> Path:
         return self.out / ".pio"
 
@@ -109,6 +115,7 @@ def flash(out: Path, port: str | None = None, on_line: OnLine | None = None, cho
         _run_platformio(project, "flash", ["-t", "upload"], on_line)
         return serial_port(out)
     _check_tools(project)
+    check_registry(project.platform)  # before anybody plugs anything in
     ports = plugged_in()
     before = next((each for each in ports if each.device == port), None)
     # Other ports than these may be the board's in its boot loader, or none: PlatformIO knows how to look for it.
@@ -127,7 +134,7 @@ def flash(out: Path, port: str | None = None, on_line: OnLine | None = None, cho
 
 
 def _only_one(project: _Project, ports: Sequence[UsbPort], choose: Choose | None = None) -> UsbPort:
-    return only_one(ports, project.environment, project.usb, project.bootloader, choose)
+    return only_one(ports, project.environment, project.usb, project.hint, choose)
 
 
 def stop(out: Path) -> str:
@@ -308,11 +315,19 @@ def _run_platformio(project: _Project, name: str, arguments: list[str], on_line:
     with log.open("w", encoding="utf-8") as output:
         code = _run(command, _environment(project), output, on_line)
     if code != 0:
-        said = log.read_text(encoding="utf-8").strip().splitlines()[-_LAST_LINES:]
-        hint = f" {project.bootloader}" if name == "flash" and project.bootloader else ""
+        text = log.read_text(encoding="utf-8").strip()
+        said = "\n".join(text.splitlines()[-_LAST_LINES:])
         raise ToolFailed(
-            f"PlatformIO could not {name} {project.out}:\n" + "\n".join(said), f"All it said: {log}.{hint}"
+            f"PlatformIO could not {name} {project.out}:\n{said}",
+            " ".join(filter(None, (f"All it said: {log}.", _advice(text, project.hint)))),
         )
+
+
+def _advice(said: str, hint: str) -> str:
+    """What may help with an error of PlatformIO's; `hint` where the board was to take firmware by then."""
+    if _OFFLINE in said:
+        return "It has to download what its last lines name, and could not: go online, and try again."
+    return hint if _UPLOADING in said else ""
 
 
 def _run(command: list[str], environment: Mapping[str, str], log: IO[str], on_line: OnLine | None) -> int:

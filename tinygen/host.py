@@ -6,10 +6,10 @@ import contextlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tinygen import staging
 from tinygen.emit import render
 from tinygen.errors import ToolFailed, ToolMissing
 from tinygen.manifest import Manifest
@@ -101,7 +101,7 @@ def host_peer(
     Without a name, the compiler is the one of find_compiler().
     """
     compiler = compiler or find_compiler()
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
-        program = compile_host(out, manifest, Path(folder), compiler, flags)
+    with staging.temporary("work") as folder:
+        program = compile_host(out, manifest, folder, compiler, flags)
         with pipe_peer(f"host C ({' '.join([compiler, *flags])}, sanitized)", [str(program)], manifest) as peer:
             yield peer

@@ -29,10 +29,13 @@ def check_registry(platform: str, registry: tuple[str, int] = REGISTRY) -> None:
     reason = unreachable(registry)
     if reason is not None:
         raise ToolFailed(
-            f"PlatformIO has to download {', '.join(missing)}, and its registry {registry[0]} cannot be reached: "
-            f"{reason}",
+            f"PlatformIO has to download {_listed(missing)}. Its registry {registry[0]} cannot be reached: {reason}",
             f"Go online, and get it once: pio pkg install -g -p {platform}. Emulated boards need no network.",
         )
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def missing_packages(platform: str) -> list[str]:
@@ -47,7 +50,7 @@ def missing_packages(platform: str) -> list[str]:
     if not found or (version.strip()[:1].isdigit() and version.strip() not in found):
         missing.append(f"the platform {platform}")
     if not _versions(packages, "package.json", _ENGINE):
-        missing.append(f"its build engine, {_ENGINE}")
+        missing.append(f"the build engine {_ENGINE}")
     missing += [what for kind, what in _PARTS.items() if not any(packages.glob(f"{kind}-*/package.json"))]
     return missing
 

@@ -1,7 +1,8 @@
-"""Files and folders while they are written, beside the place that they are moved to when they are complete.
+"""Files and folders while they are written, hidden beside the place that they are moved to when they are complete; and
+temporary folders.
 
-Whoever is killed meanwhile leaves a hidden one. Each is locked by the program that writes it, as long as that lives:
-what is not, the next one removes. Systems without such locks (Windows, some network drives) keep them.
+Whoever is killed meanwhile leaves them. Each is locked by the program that made it, as long as that lives: what is not,
+the next one removes. Systems without such locks (Windows, some network drives) keep them.
 """
 
 from __future__ import annotations
@@ -18,34 +19,51 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+Bury = Callable[[Path], object]
+"""Called before what a dead program left is removed."""
+
 
 @contextlib.contextmanager
 def folder_beside(place: Path) -> Iterator[Path]:
     """An empty folder on the disk of `place`, to be filled and renamed; removed again otherwise. Raises OSError."""
-    with _locked(place, lambda prefix: tempfile.mkdtemp(prefix=prefix, dir=place.parent)) as path:
+    with _locked(place.parent, f".{place.name}.tinygen-", _folder) as path:
+        yield path
+
+
+@contextlib.contextmanager
+def temporary(name: str, bury: Bury = lambda path: None) -> Iterator[Path]:
+    """An empty folder among the temporary ones, removed at the end. `bury` is called with what the dead left."""
+    with _locked(Path(tempfile.gettempdir()), f"tinygen-{name}-", _folder, bury) as path:
         yield path
 
 
 @contextlib.contextmanager
 def file_beside(place: Path) -> Iterator[Path]:
     """The same for a file."""
-
-    def make(prefix: str) -> str:
-        handle, name = tempfile.mkstemp(prefix=prefix, dir=place.parent)
-        os.close(handle)
-        return name
-
-    with _locked(place, make) as path:
+    with _locked(place.parent, f".{place.name}.tinygen-", _file) as path:
         yield path
 
 
+def _folder(parent: Path, prefix: str) -> str:
+    return tempfile.mkdtemp(prefix=prefix, dir=parent)
+
+
+def _file(parent: Path, prefix: str) -> str:
+    handle, name = tempfile.mkstemp(prefix=prefix, dir=parent)
+    os.close(handle)
+    return name
+
+
 @contextlib.contextmanager
-def _locked(place: Path, make: Callable[[str], str]) -> Iterator[Path]:
-    prefix = f".{place.name}.tinygen-"
-    _sweep(place, prefix)
+def _locked(
+    parent: Path, prefix: str, make: Callable[[Path, str], str], bury: Bury = lambda path: None
+) -> Iterator[Path]:
+    for left in _unlocked(parent, prefix):
+        bury(left)
+        _remove(left)
     with contextlib.ExitStack() as held:
         while True:
-            path = Path(make(prefix))
+            path = Path(make(parent, prefix))
             handle = _open(path)
             if handle is not None:
                 held.callback(os.close, handle)
@@ -56,23 +74,22 @@ def _locked(place: Path, make: Callable[[str], str]) -> Iterator[Path]:
         yield path
 
 
-def _sweep(place: Path, prefix: str) -> None:
-    for path in _beside(place, prefix):
+def _unlocked(parent: Path, prefix: str) -> Iterator[Path]:
+    """What the user's dead programs left, each locked while it is looked at."""
+    try:
+        found = [path for path in parent.iterdir() if path.name.startswith(prefix) and not path.is_symlink()]
+    except OSError:
+        return
+    for path in found:
         handle = _open(path)
         if handle is None:
             continue
         try:
-            if _lock(handle, wait=False) and _is_at(handle, path):
-                _remove(path)
+            mine = os.fstat(handle).st_uid == os.getuid()
+            if mine and _lock(handle, wait=False) and _is_at(handle, path):
+                yield path
         finally:
             os.close(handle)
-
-
-def _beside(place: Path, prefix: str) -> list[Path]:
-    try:
-        return [path for path in place.parent.iterdir() if path.name.startswith(prefix) and not path.is_symlink()]
-    except OSError:
-        return []
 
 
 def _open(path: Path) -> int | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tinygen import staging
 from tinygen.emit import render
 from tinygen.host import compile_around, find_compiler
 from tinygen.ir import Array
@@ -61,8 +61,8 @@ def host_listener(
         detect=manifest.front_end.detect,
         outputs=manifest.outputs,
     )
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
-        program = compile_around(text, out, manifest, Path(folder), compiler, flags)
+    with staging.temporary("work") as folder:
+        program = compile_around(text, out, manifest, folder, compiler, flags)
         name = f"host C ({' '.join([compiler, *flags])}, sanitized)"
         with pipe_to(name, [str(program)]) as pipe:
             yield HostListener(pipe, manifest)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygen import pipeline
+from tinygen import pipeline, staging
 from tinygen.errors import InvalidModel, TinygenError, UsageError
 from tinygen.options import Options
 from tinygen.quantize import reading
@@ -119,9 +118,9 @@ def quantise(
     """
     progress = progress or Progress()
     kind = expect_source(source, out)
-    with tempfile.TemporaryDirectory(prefix="tinygen-") as folder:
+    with staging.temporary("work") as folder:
         progress.stage(f"reading {source}")
-        job: Job = kind(source, Path(folder), choices or Choices())
+        job: Job = kind(source, folder, choices or Choices())
         given = reading.read(wish, job.inputs, job.outputs)
         calibration = able_to_calibrate(given.spread(samples))
         data = given if test is None else reading.read(test, job.inputs, job.outputs)
