@@ -20,8 +20,6 @@ class RandomNet:
     x: str = "x"
     channels: int = field(init=False)
     sizes: list[int] = field(init=False)
-    has_shortcuts: bool = False
-    """Whether something is read twice: of int8, ONNX Runtime computes that in float32."""
 
     def __post_init__(self) -> None:
         self.channels = int(self.rng.integers(1, 5))
@@ -77,7 +75,6 @@ class RandomNet:
         if op == "Clip":
             self.x = self.net.add("Clip", self.x, self.net.constant(0), self.net.constant(6))
         elif op == "Swish":
-            self.has_shortcuts = True
             self.x = self.net.add("Mul", self.x, self.net.add("Sigmoid", self.x))
         elif op == "PRelu":
             slopes = self.net.constant(self.rng.random((self.channels, *[1] * len(self.sizes))))
@@ -92,7 +89,6 @@ class RandomNet:
 
     def residual(self) -> None:
         """A block with a shortcut."""
-        self.has_shortcuts = True
         rank, shortcut = len(self.sizes), self.x
         weights = self.net.random(self.channels, self.channels, *[3] * rank)
         y = self.net.add("Conv", self.x, weights, self.net.random(self.channels), pads=[1] * 2 * rank)
@@ -116,7 +112,6 @@ class RandomNet:
 
     def excitation(self) -> None:
         """Channels times what a small network makes of their means."""
-        self.has_shortcuts = True
         whole, channels = self.x, self.channels
         self.x = self.net.add("GlobalAveragePool", self.x)
         self.pointwise(4)
@@ -126,7 +121,6 @@ class RandomNet:
 
     def branches(self) -> None:
         """Two, joined."""
-        self.has_shortcuts = True
         before, channels = self.x, self.channels
         self.pointwise(3)
         first, self.x, self.channels = self.x, before, channels

@@ -1,4 +1,4 @@
-"""Kernels for Cortex-M0 on shapes that nobody chose: planes, bands and tiles, and the bytes."""
+"""Kernels for Cortex-M0 on shapes that nobody chose: planes, bands, tiles and landings, and the bytes."""
 
 from __future__ import annotations
 
@@ -83,16 +83,16 @@ def test_bands_hold_all_windows() -> None:
 
 
 def random_case(rng: np.random.Generator, kernel: str) -> Case:
-    depthwise, winograd = kernel.startswith("depthwise"), "winograd" in kernel
-    channels = int(rng.choice([3, 5, 8, 17, 24, 34])) if winograd else int(rng.integers(2, 7))
-    taps = (3, 3) if winograd else (int(rng.integers(1, 5)), int(rng.integers(1, 5)))
+    depthwise, square = kernel.startswith("depthwise"), kernel in ("conv_2d.winograd_2x2_words", "conv_2d.packed_pairs")
+    channels = int(rng.choice([3, 5, 8, 17, 24, 34])) if square else int(rng.integers(2, 7))
+    taps = (3, 3) if square else (int(rng.integers(1, 5)), int(rng.integers(1, 5)))
     return convolution_case(
         "random",
         depthwise=depthwise,
         x=(1, int(rng.integers(4, 12)), int(rng.integers(4, 20)), channels),
         filters=channels * int(rng.choice([1, 1, 2])) if depthwise else int(rng.integers(4, 11)),
         kernel=taps,
-        stride=(1, 1) if winograd else (int(rng.integers(1, 4)), int(rng.integers(1, 3))),
+        stride=(1, 1) if square else (int(rng.integers(1, 4)), int(rng.integers(1, 3))),
         padding=str(rng.choice(["SAME", "VALID"])),
         activation=str(rng.choice(["NONE", "RELU"])),
         zero_point=int(rng.integers(-128, 128)),
@@ -107,6 +107,8 @@ def random_case(rng: np.random.Generator, kernel: str) -> Case:
         "depthwise_conv_2d.word_plane_lean",
         "conv_2d.winograd_2x2_words",
         "conv_2d.packed_lean",
+        "conv_2d.packed_bytes",
+        "conv_2d.packed_pairs",  # of up to 306 values: branches back go by landings
     ],
 )
 def test_random_shapes_give_the_references_bytes(bench: Bench, kernel: str, tmp_path: Path) -> None:
@@ -114,7 +116,9 @@ def test_random_shapes_give_the_references_bytes(bench: Bench, kernel: str, tmp_
     tried = 0
     while tried < ON_BOARD:
         data = build_case(random_case(rng, kernel))
-        built = build_bytes(data, tmp_path / str(tried), board=BOARD, kernel=kernel, overlap=False)
+        objective = "size" if kernel == "conv_2d.packed_bytes" else "balanced"
+        folder = tmp_path / str(tried)
+        built = build_bytes(data, folder, objective=objective, board=BOARD, kernel=kernel, overlap=False)
         if [layer.kernel for layer in built.manifest.layers] != [kernel]:
             continue
         assert differences(built, varied(built, 3), bench.running(built, expected)) == []

@@ -7,9 +7,9 @@ import pytest
 
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m.bands import Band
-from tinygen.kernels.armv81m.finishing import LANES
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
 from tinygen.kernels.armv81m.single_row import Row
+from tinygen.kernels.armv81m.values import LANES
 from tinygen.kernels.armv81m.walk import Load, Walk
 from tinygen.ops.window import Axis
 

@@ -64,3 +64,13 @@ def test_layers_that_share_a_text_have_their_own_numbers_for_names_in_it() -> No
     assert taken[0] == taken[1]
     with pytest.raises(ValueError, match="columns"):
         assembly.instructions(named, {"rows": 10})
+
+
+def test_copies_of_a_block_take_as_many_bytes_and_run_together() -> None:
+    once = "    add     pc, r1\n1:  @ some of them, runs 7 times\n    adds    r0, r0, r1\n    muls    r0, r1\n"
+    repeated = once.replace("    adds", "    .rept   5\n    adds") + "    .endr\n"
+    assert assembly.instructions(repeated) == assembly.instructions(once) == 1 + 7 * 2
+    assert assembly.code_bytes(repeated) - assembly.code_bytes(once) == 4 * assembly.code_bytes(
+        once[once.index("1:") :]
+    )
+    assert [taken for _, _, taken in assembly.executions(repeated)] == [1, 0, 0]

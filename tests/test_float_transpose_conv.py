@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinygen.ir import Array, Tensor
-from tinygen.ops.float_transpose_conv import DEEPEST, Bounds, FloatTransposeConv
+from tinygen.ops.float_transpose_conv import DEEPEST, FloatTransposeConv, bounds
 from tinygen.ops.window import Axis, Window
 
 Rng = np.random.Generator
@@ -43,7 +43,7 @@ def exact(op: FloatTransposeConv, operands: Sequence[Tensor]) -> Array:
 @pytest.mark.parametrize("seed", range(4))
 def test_floats_are_off_by_no_more_than_the_bound(seed: int) -> None:
     op, operands = layer(np.random.default_rng(seed), 3**seed)
-    limits, wanted = Bounds.of(op, operands), exact(op, operands)
+    limits, wanted = bounds(op, operands), exact(op, operands)
     sums = op.sums(*(np.asarray(operand.data) for operand in operands))
     difference = np.abs(sums / np.float32(op.output_scale) - wanted).max(axis=(0, 1, 2))
     assert (np.abs(wanted).max(axis=(0, 1, 2)) <= limits.steps).all()

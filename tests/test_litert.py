@@ -9,13 +9,14 @@ import pytest
 from building import build_bytes, build_file, differences, host, is_wide, litert, varied
 from operator_cases import FAMILIES, NAMED, build
 from shared import needs_shared_models, shared_models
-from tflite_builder import build_case
+from tflite_builder import OperatorSpec, build_case, build_object, pack
 
 from tinygen import pipeline
-from tinygen.errors import UnsupportedModel
+from tinygen.errors import CannotCompare, UnsupportedModel
 from tinygen.fixedpoint import RealRequant, integer_factor
 from tinygen.ops.case import TFLITE, Case, CaseTensor
-from tinygen.options import LITERT, Options
+from tinygen.options import LITERT, TFLM, Options
+from tinygen.runtimes import RUNTIMES
 
 SAMPLES = 4
 RANDOM_CASES = 3
@@ -111,6 +112,57 @@ def test_relu6_rescales(dtype: str, scale: float, tmp_path: Path) -> None:
     case = Case("", "RELU6", (tensors[0],), (tensors[1],))
     built = build_bytes(build_case(case), tmp_path, profile=LITERT)
     assert differences(built, varied(built, SAMPLES), host(built), litert(built)) == []
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32", "int32"])
+@pytest.mark.parametrize(
+    ("shape", "repeats"), [((2, 3), (1, 1)), ((1, 2, 3), (2, 1, 4)), ((5,), (3,)), ((1, 2, 1, 3, 2), (1, 2, 3, 1, 2))]
+)
+def test_tiles(shape: tuple[int, ...], repeats: tuple[int, ...], dtype: str, tmp_path: Path) -> None:
+    """What TensorFlow Lite Micro lacks; of int8, converters ask for a version that LiteRT's reference kernels lack."""
+    scale = 0.1 if dtype == "int8" else None
+    x, y = (CaseTensor(dims, dtype, scale) for dims in (shape, tuple(np.multiply(shape, repeats))))
+    times = CaseTensor((len(shape),), "int32", data=np.array(repeats, np.int32))
+    case = Case("", "TILE", (x, times), (y,))
+    built = build_bytes(build_case(case), tmp_path, profile=LITERT)
+    assert differences(built, varied(built, SAMPLES), host(built), litert(built)) == []
+
+
+def open_sequence() -> bytes:
+    """Two frames of three values behind a product of dimensions, as of a dense layer in each frame: all open."""
+    two, one = (CaseTensor((n,), "int32", data=np.array(list(range(n)), np.int32)) for n in (2, 1))
+    tensors = [
+        CaseTensor((1, 2, 3), scale=0.1),
+        CaseTensor((3,), "int32"),
+        CaseTensor((2,), "int32"),
+        two,
+        CaseTensor((), "int32"),
+        one,
+        CaseTensor((), "int32", data=np.array(3, np.int32)),
+        CaseTensor((2,), "int32"),
+        CaseTensor((1, 3), scale=0.1),
+        CaseTensor((1, 3), scale=0.1),
+    ]
+    operators: list[OperatorSpec] = [
+        ("SHAPE", [0], [1], {"out_type": "INT32"}),
+        ("GATHER", [1, 3], [2], {"axis": 0}),
+        ("REDUCE_PROD", [2, 5], [4], {"keep_dims": False}),
+        ("PACK", [4, 6], [7], {"values_count": 2, "axis": 0}),
+        ("RESHAPE", [0, 7], [8], {}),
+        ("RELU", [8], [9], {}),
+    ]
+    model = build_object(tensors, operators, [0], [9])
+    for index in (8, 9):
+        model.subgraphs[0].tensors[index].shapeSignature = [-1, -1]
+    return pack(model)
+
+
+def test_open_dimensions_are_what_the_inputs_make_of_them(tmp_path: Path) -> None:
+    built = build_bytes(open_sequence(), tmp_path, profile=LITERT)
+    assert built.manifest.outputs[0].shape == (2, 3)
+    assert differences(built, varied(built, SAMPLES), host(built), litert(built)) == []
+    with pytest.raises(CannotCompare, match="TensorFlow Lite Micro has no REDUCE_PROD of version 1"):
+        RUNTIMES[TFLM].ask(built.out, built.manifest)
 
 
 MLPERF = ("ad_autoencoder", "ic_resnet8", "kws_ds_cnn", "sww_streaming_wakeword", "vww_mobilenet_v1")

@@ -1,4 +1,4 @@
-"""Kernels in assembly on tensors at any byte: parts of larger tensors, between bytes that belong to others.
+"""Kernels in assembly on tensors at any byte, of int16 at any two: parts of larger ones, between bytes of others.
 
 Each case's operator stands between a slice, so that its inputs begin at an odd byte of a larger input, and a
 concatenation, so that its output lies between other bytes of a larger output. All of those are compared, too: what a
@@ -58,13 +58,26 @@ def test_tensors_may_begin_at_any_byte(
 ) -> None:
     core = core_of(board)
     names = [name for name in cases_of(kernel, core) if is_simple(NAMED[name])]
-    assert names, f"{kernel} has no case with int8 inputs and one output"
-    step = max(1, len(names) // BOARDS[board])
-    for index, name in enumerate(names[::step][: BOARDS[board]]):
-        shift = 1 + index % 3
+    assert names, f"{kernel} has no case with inputs as its only output"
+    for index, name in enumerate(some(names, BOARDS[board])):
+        size = size_of(NAMED[name])
+        shift = 1 + index % 3 if size == 1 else 1
         built = using(kernel, misaligned(NAMED[name], shift), board, tmp_path / name)
-        assert offsets(built, kernel, core) == {shift}, f"{kernel}: {name} is aligned, and tests nothing"
+        assert offsets(built, kernel, core) == {shift * size}, f"{kernel}: {name} is aligned, and tests nothing"
         assert differences(built, varied(built, SAMPLES), benches(board).running(built)) == [], f"{kernel}: {name}"
+
+
+def some(names: list[str], most: int) -> list[str]:
+    """So many of the cases, from everywhere, and one of int16 if there is any."""
+    halfwords = [name for name in names if size_of(NAMED[name]) == 2][:1]
+    others = [name for name in names if size_of(NAMED[name]) == 1] if len(halfwords) < most else []
+    left = most - len(halfwords)
+    return [*others[:: max(1, len(others) // max(left, 1))][:left], *halfwords]
+
+
+def size_of(case: Case) -> int:
+    """Bytes of a value of the output."""
+    return np.dtype(case.outputs[0].dtype).itemsize
 
 
 def using(kernel: str, model: bytes, board: str, out: Path) -> Built:
@@ -77,13 +90,16 @@ def using(kernel: str, model: bytes, board: str, out: Path) -> Built:
 
 
 def is_simple(case: Case) -> bool:
-    """Whether all that is computed is int8, and one tensor comes out."""
+    """Whether all that is computed is int8, or all is int16, and one tensor comes out."""
     computed = [tensor for tensor in (*case.inputs, *case.outputs) if tensor is not None and tensor.data is None]
     return (
         case.suffix == TFLITE
         and len(case.outputs) == 1
         and all(
-            tensor.dtype == "int8" and not tensor.is_variable and not isinstance(tensor.scale, tuple)
+            tensor.dtype == case.outputs[0].dtype
+            and tensor.dtype in ("int8", "int16")
+            and not tensor.is_variable
+            and not isinstance(tensor.scale, tuple)
             for tensor in computed
         )
     )

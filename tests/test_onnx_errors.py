@@ -413,3 +413,22 @@ def test_models_that_cannot_be_built_can_be_looked_at(tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     rows = pipeline.outline(path)
     assert [row.operator for row in rows] == [found.op_type for found in model.graph.node]
+
+
+def test_scales_of_channels_ask_for_a_newer_opset() -> None:
+    """ONNX Runtime's quantize_static writes them into older files, too, which it then refuses itself."""
+    model = small_net()
+    model.opset_import[0].version = 11
+    with pytest.raises(InvalidModel, match="axis for operator DequantizeLinear") as caught:
+        read(model)
+    assert "opset 13 or newer" in str(caught.value)
+
+
+def test_windows_that_begin_behind_the_input_are_refused() -> None:
+    net = Net([1, 3, 9, 9], 5)
+    y = net.add(
+        "AveragePool", net.quantised("x", 0.1, 3), kernel_shape=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1
+    )
+    with pytest.raises(UnsupportedModel, match=r"with ceil_mode .* ONNX Runtime makes \(5, 5\)") as caught:
+        pipeline.decode(net.model(net.quantised(y, 0.1, 3)), "net.onnx")
+    assert "ceil_mode 0" in caught.value.problems[0].remedy

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from operator import mul
 
 import numpy as np
 import pytest
@@ -26,9 +28,9 @@ def layers(draw: st.DrawFn) -> tuple[IntArray, Groups]:
     weights = np.clip(rng.integers(-spread, spread + 1, (filters, values)), -128, 127)
     weights[:, draw(st.integers(0, values - 1))] = draw(st.sampled_from([-128, 127, 0]))
     most = draw(st.sampled_from([None, 1, 8, 64]))
-    return weights, grouping.of_any_size(weights) if most is None else grouping.of_one_size(
-        weights, lambda size: most // size
-    )
+    if draw(st.booleans()):
+        return weights, grouping.of_any_size(weights, most)
+    return weights, grouping.of_one_size(weights, lambda size: (most or values) // size)
 
 
 @given(layers())
@@ -42,7 +44,10 @@ def test_every_value_is_in_one_group_in_which_no_sum_leaves_int16(case: tuple[In
 
 
 def followed(groups: Groups, stream: IntArray, filters: int, x: IntArray, in_bytes: bool, constants: int) -> IntArray:
-    """The sums of all filters, with registers of 32 bits, and results where the stream has them."""
+    """The sums of all filters, with registers of 32 bits, and results where the stream has them.
+
+    Words of bytes are not taken apart, but what they have too much, and a mask, is taken off the sum of each group.
+    """
 
     def signed(value: int) -> int:
         return (value + 2**31) % 2**32 - 2**31
@@ -55,13 +60,16 @@ def followed(groups: Groups, stream: IntArray, filters: int, x: IntArray, in_byt
         total, upper = [0, 0], [0, 0]
         slots = iter(row)
         for size in groups.sizes * groups.turns:
-            group = [0, 0]
-            for _ in range(size):
-                pair = [next(words)] if in_bytes else [next(words), next(words)]
-                if in_bytes:
-                    pair = [(pair[0] & 0xFF00FF) - 0x800080, (pair[0] >> 8 & 0xFF00FF) - 0x800080]
-                value = next(slots)
-                group = [signed(each + value * word) for each, word in zip(group, pair, strict=True)]
+            inside = [next(slots) for _ in range(size)]
+            if in_bytes:
+                column = [next(words) for _ in range(size)]
+                k = -0x00800080 * sum(inside)
+                high = k + sum(value * (word >> 8 & 0xFF00FF) for value, word in zip(inside, column, strict=True))
+                low = k + 256 * k + sum(map(mul, inside, column)) - 256 * high
+                group = [signed(low), signed(high)]
+            else:
+                pair = [(next(words), next(words)) for _ in range(size)]
+                group = [signed(sum(map(mul, inside, column))) for column in zip(*pair, strict=True)]
             total = [signed(a + b) for a, b in zip(total, group, strict=True)]
             upper = [a + (signed(b + 0x8000) >> 16) for a, b in zip(upper, group, strict=True)]
         found = [half for t, h in zip(total, upper, strict=True) for half in (signed(t - (h << 16)), h)]
@@ -162,3 +170,46 @@ def test_constants_are_loaded_in_the_order_of_the_stream(
     constants = sorted([*dict.fromkeys(used), addends[0]])
     assert [number for number in constants if number != addends[0]] == list(dict.fromkeys(used))
     assert constants == list(range(len(constants)))
+
+
+def finished(finish: Finish, total: int, words: list[int]) -> int:
+    """What the instructions make of a sum, with registers of 32 bits."""
+    held: dict[str, int] = {}
+    for step in finish.steps:
+        names = step.registers
+        if step.kind == "load":
+            held |= {name: words.pop(0) for name in names}
+        elif step.kind == "origin":
+            total = (total + held[names[0]]) % 2**32
+        elif step.kind == "clamp" and total > held[names[0]]:
+            return finish.lowest + (0 if total >> 31 else finish.range)
+        elif step.kind == "exception" and total == held[names[0]]:
+            total = (total + held[names[1]]) % 2**32
+        elif step.kind == "border" and total < held[names[0]]:
+            held[names[2]] = (held[names[2]] - held[names[1]]) % 2**32
+        elif step.kind == "split":
+            held[names[0]] = held[names[1]] % 2**finishing.FACTOR_BITS
+            held[names[1]] >>= finishing.FACTOR_BITS
+        elif step.kind == "part":
+            held[names[0]] = held[names[0]] * total + sum(held[name] for name in names[1:]) >> finish.bits
+        elif step.kind == "top":
+            total = (total * held[names[0]] + sum(held[name] for name in names[1:])) % 2**32 >> 24
+    assert not words
+    return total
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+@pytest.mark.parametrize("registers", [4, 5])
+def test_two_factors_in_one_word_give_the_same_results(stepped: bool, registers: int) -> None:
+    scales = 6e-4 * np.linspace(1, 1.9, 7)
+    ends = (-300 / scales).astype(np.int64), (300 / scales).astype(np.int64)
+    form = prove_short_product(Requant.from_scales(scales), 0 if stepped else -128, (-128, 127), *ends)
+    assert form is not None and finishing.is_short(form) and (form.step is not None) == stepped
+    words = finishing.constants(form, np.zeros(7, np.int64), short=True)
+    assert words.shape[1] + 1 == finishing.constants(form, np.zeros(7, np.int64)).shape[1]
+    finish = Finish(form, tuple(f"r{index}" for index in range(1, registers + 1)), short=True)
+    sums = np.linspace(*ends, 200).astype(np.int64)
+    expected = form.apply(sums)
+    for row, channel in itertools.product(range(len(sums)), range(7)):
+        byte = finished(finish, int(sums[row, channel]), words[channel].tolist())
+        assert byte % 256 == expected[row, channel] % 256

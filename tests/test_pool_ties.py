@@ -6,20 +6,25 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from building import BOARD, Built, differences, host, varied
+from building import BOARD, Built, assert_exact, build_bytes, differences, host, varied
+from case_files import case_file
 from tflite_builder import build_case
 
 from tinygen import output, pipeline, reference
 from tinygen.ir import Array
-from tinygen.ops import pool_2d
+from tinygen.ops import float_pool, pool_2d
 from tinygen.ops.case import Case
 from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.pool_2d import AveragePool2D, Ties
 from tinygen.ops.window import Axis, Window
+from tinygen.proofs.float_sums import TieSums
 
 CASES = {case.name: case for case in pool_2d.cases() if case.op == "AVERAGE_POOL_2D"}
 SAMPLES = 8
+Ints = npt.NDArray[np.int64]
+WITHOUT_FPU = "qemu-mps2-an385-m0"
 
 
 def built_with_ties_up(case: Case, folder: Path) -> Built:
@@ -87,3 +92,46 @@ def test_sums_decide_but_near_ties(shape: tuple[int, int], scale: float, output_
     found = np.clip(sums * by_sums.factor + by_sums.offset >> by_sums.bits, -128, 127)
     assert np.array_equal(found[far], expected.reshape(-1)[far])
     assert far.mean() > 1 / 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "zero_points"),
+    [((2, 2), (0, 0)), ((2, 4), (131, 0)), ((4, 4), (0, 0))],
+)
+def test_without_an_fpu_ties_are_decided_in_integers(
+    shape: tuple[int, int], zero_points: tuple[int, int], tmp_path: Path
+) -> None:
+    """Where both scales are one, so that every so many sums are ties; with values of one sign, and of both."""
+    x = (1, 64, 4 * shape[0], 4 * shape[1])
+    case = float_pool._case(
+        "ties", x, shape, shape, dtype="uint8", scale=0.031, output_scale=0.031, zero_points=zero_points
+    )
+    file, data = case_file(case)
+    built = build_bytes(data, tmp_path, board=WITHOUT_FPU, file=file)
+    assert "float sum" not in built.source.read_text()
+    assert_exact(built, varied(built, SAMPLES))
+
+
+@pytest.mark.parametrize(("scale", "taps"), [(0.145454, 4), (0.052, 2), (0.0123, 8), (0.5, 16)])
+@pytest.mark.parametrize("zero_point", [-128, 0, 127])
+def test_sums_in_integers_are_the_float32_sums(scale: float, taps: int, zero_point: int) -> None:
+    found = TieSums.of(float(np.float32(scale)), -128 - zero_point, 127 - zero_point, taps)
+    assert found is not None
+    rng = np.random.default_rng(1)
+    values = np.clip(rng.integers(-40, 41, (20_000, taps)) + rng.integers(-128, 128, (20_000, 1)), -128, 127)
+    values -= zero_point
+    floats, steps, low = np.zeros(20_000, np.float32), np.zeros(20_000, np.int64), np.zeros(20_000, np.int64)
+    for value in values.T:
+        floats += value.astype(np.float32) * np.float32(scale)
+        steps += value
+        low = rounded(low + rounded(value * found.significand, found.places(value)), found.places(steps))
+    ties = steps % taps == taps // 2
+    expected = np.rint(floats[ties] / np.float32(taps) / np.float32(scale))
+    assert np.array_equal(found.results(steps, low - steps * found.significand, taps)[ties], expected)
+
+
+def rounded(sums: Ints, places: Ints) -> Ints:
+    """Without the lowest bits, ties to even."""
+    quotient, rest = sums >> places, sums & (1 << places) - 1
+    half = 1 << places >> 1
+    return quotient + ((rest > half) | (rest == half) & (places > 0) & (quotient & 1 == 1)) << places

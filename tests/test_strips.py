@@ -7,9 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tinygen.fixedpoint import IntArray
-from tinygen.kernels.armv81m.finishing import LANES
 from tinygen.kernels.armv81m.strip_bands import Bands, bands_of
 from tinygen.kernels.armv81m.strips import OUTPUTS, Strips, strips_of
+from tinygen.kernels.armv81m.values import LANES
 from tinygen.ops.window import Axis, Window
 
 CHANNELS = 3

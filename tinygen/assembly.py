@@ -4,13 +4,15 @@ A label's comment ends in "runs N times", or "runs once", which `tinygen.emit` p
 goes from its label to the next; the one before the first label runs once. Where layers of different sizes share the
 text, N is a name in braces, printed for the filter `runs_as`, and every layer has its own number for it; a number may
 stand before it that it is multiplied by: "runs 25 * {channels} times".
+
+Of a block whose instructions are repeated, by `.rept N` and `.endr`, all copies together run so often.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
@@ -38,6 +40,8 @@ class Block:
     label: str
     runs: int
     instructions: tuple[Instruction, ...]
+    copies: int = 1
+    """How often the instructions are there."""
 
 
 def blocks(text: str, named: Mapping[str, int] = _NO_NAMES) -> tuple[Block, ...]:
@@ -51,7 +55,7 @@ def blocks(text: str, named: Mapping[str, int] = _NO_NAMES) -> tuple[Block, ...]
             raise ValueError(f"no number is known for {{{runs.name}}}, which counts a block")
         return runs.number * (named[runs.name] if runs.name else 1)
 
-    return tuple(Block(label, number(runs), code) for label, runs, code in _parts(text))
+    return tuple(Block(part.label, number(part.runs), tuple(part.code), part.copies) for part in _parts(text))
 
 
 class _Runs(NamedTuple):
@@ -61,10 +65,19 @@ class _Runs(NamedTuple):
     name: str = ""
 
 
-@lru_cache(maxsize=256)
-def _parts(text: str) -> tuple[tuple[str, _Runs, tuple[Instruction, ...]], ...]:
+@dataclass
+class _Part:
     """Of each block the label, how often it runs, and the instructions."""
-    found: list[tuple[str, _Runs, list[Instruction]]] = [("", _Runs(1), [])]
+
+    label: str
+    runs: _Runs
+    code: list[Instruction] = field(default_factory=list)
+    copies: int = 1
+
+
+@lru_cache(maxsize=256)
+def _parts(text: str) -> tuple[_Part, ...]:
+    found = [_Part("", _Runs(1))]
     for line in text.splitlines():
         code, _, comment = line.partition("@")
         words = code.strip()
@@ -74,12 +87,14 @@ def _parts(text: str) -> tuple[tuple[str, _Runs, tuple[Instruction, ...]], ...]:
             if runs is None:
                 raise ValueError(f"a label without 'runs N times': {line}")
             count = int((runs[2] or runs[3] or "1").replace(",", ""))
-            found.append((label[1], _Runs(count, runs[4] or ""), []))
+            found.append(_Part(label[1], _Runs(count, runs[4] or "")))
             words = words[label.end() :].strip()
-        if words and not words.startswith("."):
-            mnemonic, _, operands = words.partition(" ")
-            found[-1][2].append(Instruction(mnemonic, operands.strip()))
-    return tuple((label, runs, tuple(code)) for label, runs, code in found)
+        mnemonic, _, operands = words.partition(" ")
+        if mnemonic == ".rept":
+            found[-1].copies = int(operands)
+        elif words and not words.startswith("."):
+            found[-1].code.append(Instruction(mnemonic, operands.strip()))
+    return tuple(found)
 
 
 def instructions(text: str, named: Mapping[str, int] = _NO_NAMES) -> int:
@@ -89,8 +104,10 @@ def instructions(text: str, named: Mapping[str, int] = _NO_NAMES) -> int:
 
 def code_bytes(text: str, named: Mapping[str, int] = _NO_NAMES) -> int:
     """About the size of the code: a guess at which instructions have 16 bits."""
-    listed = (instruction for block in blocks(text, named) for instruction in block.instructions)
-    return sum(2 if _is_narrow(instruction) else 4 for instruction in listed)
+    return sum(
+        block.copies * sum(2 if _is_narrow(instruction) else 4 for instruction in block.instructions)
+        for block in blocks(text, named)
+    )
 
 
 def executions(text: str, named: Mapping[str, int] = _NO_NAMES) -> Iterator[tuple[Instruction, int, int]]:
@@ -122,6 +139,7 @@ def is_branch(instruction: Instruction) -> bool:
         is_conditional(mnemonic)
         or re.fullmatch(r"(b|bl|bx|blx)(\.[nw])?", mnemonic) is not None
         or (mnemonic == "pop" and "pc" in operands)
+        or (mnemonic == "add" and operands.startswith("pc,"))
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, pairwise
 
 ANYWHERE = 2**60
@@ -44,7 +45,8 @@ def least_height(sizes: Sequence[int], blocks: Sequence[int], apart: Apart) -> i
     alone = [i for i in blocks if all(_are_disjoint(sizes, apart, i, j) for j in blocks if j != i)]
     others = sorted(set(blocks) - set(alone), key=lambda i: (-sizes[i], i))[:_LARGEST_TOURNAMENT]
     after = {pair: distance for i, j in combinations(sorted(others), 2) for pair, distance in _after(apart, i, j)}
-    return sum(sizes[i] for i in alone) + _least_over_orders(sizes, others, after)
+    distances = tuple(tuple(after.get((i, j), 0) for j in others) for i in others)
+    return sum(sizes[i] for i in alone) + _least_over_orders(tuple(sizes[i] for i in others), distances)
 
 
 def _are_disjoint(sizes: Sequence[int], apart: Apart, i: int, j: int) -> bool:
@@ -63,8 +65,14 @@ def _after(apart: Apart, i: int, j: int) -> Iterator[tuple[tuple[int, int], int]
     yield (j, i), down
 
 
-def _least_over_orders(sizes: Sequence[int], blocks: Sequence[int], after: Mapping[tuple[int, int], int]) -> int:
-    least = sum(sizes[i] for i in blocks)
+@lru_cache(maxsize=1 << 14)
+def _least_over_orders(sizes: tuple[int, ...], after: tuple[tuple[int, ...], ...]) -> int:
+    """Of a few blocks, each `after[i][j]` or more after the one before: the same ones come again and again.
+
+    What begins as low and is as low as another beginning with the same blocks, the same one last, stands for that.
+    """
+    least = sum(sizes)
+    seen: dict[tuple[int, frozenset[int]], list[tuple[int, int]]] = {}
 
     def extend(before: int, offset: int, height: int, rest: frozenset[int]) -> None:
         nonlocal least
@@ -72,12 +80,17 @@ def _least_over_orders(sizes: Sequence[int], blocks: Sequence[int], after: Mappi
             return
         if not rest:
             least = height
+            return
+        others = seen.setdefault((before, rest), [])
+        if any(low <= offset and top <= height for low, top in others):
+            return
+        others.append((offset, height))
         for block in rest:
-            start = max(0, offset + after[before, block])
+            start = max(0, offset + after[before][block])
             extend(block, start, max(height, start + sizes[block]), rest - {block})
 
-    for first in blocks:
-        extend(first, 0, sizes[first], frozenset(blocks) - {first})
+    for first, size in enumerate(sizes):
+        extend(first, 0, size, frozenset(range(len(sizes))) - {first})
     return least
 
 

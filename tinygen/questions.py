@@ -8,6 +8,7 @@ one part after the other. Of a model that takes frames, it gets the last window 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -94,6 +95,8 @@ class Questions:
     outputs: tuple[Look, ...]
     on_uint8: bool
     """Whether the file's operators compute on uint8."""
+    operators: Collection[tuple[str, int]]
+    """Their names and versions."""
 
 
 def questions(out: Path, manifest: Manifest) -> Questions:
@@ -135,6 +138,7 @@ def questions(out: Path, manifest: Manifest) -> Questions:
         tuple(layer.index for layer in manifest.layers if layer.index not in answers),
         tuple(outputs),
         file.on_uint8,
+        file.operators,
     )
 
 
@@ -151,6 +155,8 @@ def _look(
         return None
     tensor = file.tensors[index]
     shape = _in_file(shape, axes)
+    if runs == 1 and not has_rows and tensor.may_have(shape):
+        return Look(index, axes=axes) if tensor.dtype == dtype else None
     # Where the first dimension is more than the batch, the inferences need not lie one behind the other.
     whole = (
         (runs * tensor.shape[0], *tensor.shape[1:]) if runs > 1 and tensor.shape[:1] == (file.batch,) else tensor.shape

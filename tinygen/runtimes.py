@@ -34,6 +34,8 @@ class Runtime:
     """What installs it."""
     has_uint8: bool = True
     """Whether it still computes on uint8."""
+    lacks: tuple[tuple[str, int], ...] = ()
+    """Operators that files may have and it does not, from which version on."""
     suffix: str = ".tflite"
     """Of the files that it runs."""
     remark: str = ""
@@ -59,6 +61,9 @@ class Runtime:
         asked = questions(out, manifest)
         if asked.on_uint8 and not self.has_uint8:
             raise CannotCompare(f"{self.title} does not compute on uint8 any more")
+        for op, version in sorted(asked.operators):
+            if version >= dict(self.lacks).get(op, version + 1):
+                raise CannotCompare(f"{self.title} has no {op} of version {version}")
         return asked
 
     @contextlib.contextmanager
@@ -78,8 +83,16 @@ _FUSED = (
 RUNTIMES: Mapping[str, Runtime] = {
     runtime.profile: runtime
     for runtime in (
-        Runtime(TFLM, "TensorFlow Lite Micro", "TFLM interpreter", "tflite_micro", TFLM, has_uint8=False),
-        Runtime(LITERT, "LiteRT", "LiteRT interpreter", "ai_edge_litert", LITERT),
+        Runtime(
+            TFLM,
+            "TensorFlow Lite Micro",
+            "TFLM interpreter",
+            "tflite_micro",
+            TFLM,
+            has_uint8=False,
+            lacks=(("REDUCE_PROD", 1), ("TILE", 1)),
+        ),
+        Runtime(LITERT, "LiteRT", "LiteRT interpreter", "ai_edge_litert", LITERT, lacks=(("TILE", 3),)),
         Runtime(ONNXRUNTIME, "ONNX Runtime", "ONNX Runtime", "onnxruntime", "onnx", suffix=".onnx", remark=_FUSED),
     )
 }

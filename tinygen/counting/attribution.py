@@ -14,10 +14,28 @@ from tinygen.counting.record import Execution, Record, Span
 from tinygen.elf import Image, Symbol
 
 LOADS = frozenset(
-    {"load", "load_pair", "load_multiple", "load_multiple_return", "float_load", "float_load_pair", "vector_load"}
+    {
+        "load",
+        "load_pair",
+        "load_multiple",
+        "load_multiple_return",
+        "float_load",
+        "float_load_pair",
+        "vector_load",
+        "vector_gather",
+    }
 )
 STORES = frozenset(
-    {"store", "store_immediate", "store_pair", "store_multiple", "float_store", "float_store_pair", "vector_store"}
+    {
+        "store",
+        "store_immediate",
+        "store_pair",
+        "store_multiple",
+        "float_store",
+        "float_store_pair",
+        "vector_store",
+        "vector_scatter",
+    }
 )
 MULTIPLIES = frozenset(
     {"multiply", "multiply_accumulate", "multiply_long", "multiply_accumulate_long", "vector_multiply"}

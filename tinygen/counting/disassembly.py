@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tinygen import costs, costs_riscv, dual_issue
-from tinygen.counting.vector_encodings import vector_name
+from tinygen.counting.vector_encodings import vector_text
 from tinygen.errors import ToolFailed
 from tinygen.platformio_storage import tool
 from tinygen.target import ARM, AVR, DUAL_ISSUE, RISCV, Core
@@ -75,8 +75,9 @@ def disassemble(elf: Path, toolchain: str) -> dict[int, Instruction]:
             continue
         address, code, mnemonic, operands = match.groups(default="")
         if architecture == ARM and len(halfwords := code.split()) == 2:
-            vector = vector_name(mnemonic, *(int(halfword, 16) for halfword in halfwords))
-            mnemonic, operands = (vector, "q0") if vector else (mnemonic, operands)
+            vector = vector_text(mnemonic, *(int(halfword, 16) for halfword in halfwords))
+            if vector:
+                mnemonic, _, operands = vector.partition(" ")
         found[int(address, 16)] = Instruction(mnemonic, operands.strip(), previous, architecture)
         previous = f"{mnemonic} {operands}".strip()
     return found

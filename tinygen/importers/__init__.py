@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,9 @@ class FileTensor(Protocol):
     @property
     def shape(self) -> Shape:
         """With the batch that `FileView.batch` says, where that is open."""
+
+    def may_have(self, shape: Shape) -> bool:
+        """Whether this is its shape, but for dimensions that the file leaves open."""
 
 
 class FileView(Protocol):
@@ -57,3 +60,7 @@ class FileView(Protocol):
     @property
     def on_uint8(self) -> bool:
         """Whether operators compute on uint8."""
+
+    @property
+    def operators(self) -> Collection[tuple[str, int]]:
+        """Names and versions of all operators of which some runtime may lack a version."""

@@ -42,6 +42,8 @@ class Call:
     int8 between QuantizeLinear and DequantizeLinear, but not of constants. It fuses Add, Mul and Concat only then."""
     unsigned: bool = False
     """Whether the first output is uint8 where ONNX Runtime computes."""
+    in_float: str = ""
+    """Why ONNX Runtime computes it in float32, where it has operators on integers; empty: it does not."""
 
     @property
     def op(self) -> str:

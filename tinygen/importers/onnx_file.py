@@ -282,7 +282,9 @@ class _Reader:
             onnx.checker.check_model(checked)
         except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
             first = str(error).strip().splitlines()[:1] or ["no reason given"]
-            raise self._invalid(f"it breaks the rules of ONNX: {first[0]}", "Export the model again.") from None
+            has_scales = "axis for operator" in first[0] and "antizeLinear" in first[0]
+            remedy = "in opset 13 or newer, which has scales for each channel" if has_scales else "again"
+            raise self._invalid(f"it breaks the rules of ONNX: {first[0]}", f"Export the model {remedy}.") from None
 
 
 def _texts(model: onnx.ModelProto) -> Iterator[object]:

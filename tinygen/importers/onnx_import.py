@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from tinygen.errors import UnsupportedModel
+from tinygen.fixedpoint import FloatLine
 from tinygen.importers import OutlineRow
 from tinygen.importers.converted import Converted, Refused, as_parts
 from tinygen.importers.onnx_call import QUANTISE, Call
@@ -22,6 +23,13 @@ from tinygen.importers.onnx_rewrites import rewritten
 from tinygen.importers.workshop import Workshop
 from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
+from tinygen.ops.curve import ChannelCurves, Curve
+from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.float_mean import FloatMean
+from tinygen.ops.float_pair import FloatPair
+from tinygen.ops.float_pool import FloatAveragePool
+from tinygen.ops.fully_connected import FullyConnected
+from tinygen.ops.real_softmax import RealSoftmax
 from tinygen.options import Options
 
 UINT8_NOTE = "uint8 model, computed as int8: the same results"
@@ -46,6 +54,15 @@ def outline(data: bytes, source: str) -> list[OutlineRow]:
         return ", ".join([*found[:_OUTLINED_TENSORS], *(["…"] if len(found) > _OUTLINED_TENSORS else [])])
 
     return [OutlineRow(node.label, node.op, tensors(node.inputs), tensors(node.outputs)) for node in model.nodes]
+
+
+def _is_as_in_float(part: Converted) -> bool:
+    """Whether an operator gives what float32 does, in the runtime's order."""
+    if isinstance(part.op, FullyConnected):
+        return isinstance(part.op.requant, FloatLine)
+    if isinstance(part.op, FloatAveragePool):
+        return part.op.in_float
+    return isinstance(part.op, ChannelCurves | Curve | FloatConv | FloatMean | FloatPair | RealSoftmax)
 
 
 class _Importer:
@@ -126,6 +143,11 @@ class _Importer:
         except Refused as refused:
             self._refuse(place, call.op, refused.reason, refused.remedy)
             return []
+        if call.in_float and not any(map(_is_as_in_float, parts)):
+            self._workshop.notes.append(
+                f"ONNX Runtime computes {shortened(call.outputs[0].name)!r} in float32, since {call.in_float}: a value "
+                "among many can differ by one step"
+            )
         return self._workshop.nodes(place, parts, call.op, call.outputs)
 
     def _unwritten(self, parts: Iterable[Converted], call: Call) -> list[Converted]:

@@ -35,6 +35,7 @@ FOLLOWING = frozenset(
 _PASSED_BY = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 """What ONNX Runtime takes QuantizeLinear through, towards the operator before, and fuses both."""
 _CUT = "Relu or Clip behind it cuts into the range of QuantizeLinear"
+UNLIKE = "it makes uint8 of int8 values that one operator reads, but not of others"
 _FUSED = ("AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
 _FUSED_ON_UINT8 = ("Conv", "MatMul")
 _PAIRS = ("Add", "Max", "Min", "Mul", "Sub")
@@ -63,8 +64,8 @@ class Matcher:
         self._done: set[str] = set()
         """Results of nodes that became part of an earlier one."""
         self._notes: list[str] = []
-        self._unlike: list[str] = []
-        """Results of operators that ONNX Runtime does not fuse, as it has int8 and uint8 around them."""
+        self._in_float: dict[str, str] = {}
+        """Why ONNX Runtime does not fuse the operator that makes a value."""
         self._quantised: dict[tuple[str, float, int], Tensor] = {}
         """What float32 values were quantised to."""
         self._functions: dict[str, RealFunction] = {}
@@ -77,15 +78,7 @@ class Matcher:
     @property
     def notes(self) -> list[str]:
         """Where ONNX Runtime computes otherwise, in words."""
-        if not self._unlike:
-            return self._notes
-        return [
-            *self._notes,
-            f"ONNX Runtime computes {len(self._unlike)} layers in float32 (first {shortened(self._unlike[0])!r}): "
-            "it makes uint8 of int8 values that one operator reads, but not of those that several read, nor of the "
-            "model's own inputs and outputs. A value among many can differ by one step; with activations of uint8 all "
-            "is computed in integers",
-        ]
+        return self._notes
 
     def inputs(self) -> Iterator[tuple[Tensor, Call | None]]:
         """The model's inputs, and what makes int8 of those that are uint8."""
@@ -140,12 +133,14 @@ class Matcher:
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
         computed = {self._kinds.get(tensor.name) for tensor in integers if tensor.data is None}
         is_unlike = node.op in _FUSED and len(computed) > 1
-        is_unlike |= node.op in _FUSED_ON_UINT8 and np.dtype(INT8) in computed
+        takes_int8 = node.op == "MatMul" and len(node.inputs) > 2  # with its bias it is Gemm there
+        is_unlike |= node.op in _FUSED_ON_UINT8 and not takes_int8 and np.dtype(INT8) in computed
+        reason = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
         if is_unlike and not node.in_integers:
-            self._unlike.append(outputs[0].name)
+            reason = reason or UNLIKE
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
-        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned)]
+        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned, reason)]
 
     def _operand(self, name: str) -> Tensor:
         if name in self._values:
@@ -326,9 +321,9 @@ class Matcher:
         if node.op in _NEVER_FUSED:
             return tensor, bounds
         if absorbed and not is_implied(bounds, quant):
-            self._note_float(name, _CUT)
+            self._in_float[name] = _CUT
         elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
-            self._note_float(name, "several QuantizeLinear with constants of their own read it")
+            self._in_float[name] = "several QuantizeLinear with constants of their own read it"
         return tensor, bounds
 
     def _moved_result(self, name: str, node: RawNode, bounds: tuple[float, float]) -> Tensor | None:
@@ -345,17 +340,11 @@ class Matcher:
         is_fused = readers[0].op in _PASSED_BY and is_implied(bounds, quant)
         if not is_fused and node.op in _FUSED:
             is_cut = readers[0].op in _PASSED_BY
-            self._note_float(name, _CUT if is_cut else f"{readers[0].op} stands between it and QuantizeLinear")
+            self._in_float[name] = _CUT if is_cut else f"{readers[0].op} stands between it and QuantizeLinear"
         tensor = Tensor(f"{name}~int8", shape, INT8, quant)
         self._kinds[tensor.name] = self._kind_of(quantiser) if is_fused else FLOAT32
         self._values[name] = tensor
         return tensor
-
-    def _note_float(self, name: str, reason: str) -> None:
-        self._notes.append(
-            f"ONNX Runtime computes {shortened(name)!r} in float32, since {reason}: a value among many can differ by "
-            "one step"
-        )
 
     def _follower(self, name: str, x: Tensor) -> Tensor:
         """The tensor for a result that is some of the values of `x`."""

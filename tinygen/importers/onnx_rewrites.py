@@ -46,7 +46,10 @@ def _with_real_bounds(graph: RawGraph) -> RawGraph:
 
 
 def _with_biases(graph: RawGraph) -> RawGraph:
-    """MatMul, and Add of a constant row, become one: MatMul with a third input, its bias."""
+    """``MatMulAddFusion``: MatMul and Add of a constant row become Gemm.
+
+    Of more than two dimensions it is MatMul with a third input, its bias.
+    """
     readers = _readers(graph.nodes)
     writers = {name: node for node in graph.nodes for name in node.outputs}
     gone: dict[int, RawNode] = {}
@@ -64,7 +67,10 @@ def _with_biases(graph: RawGraph) -> RawGraph:
         gone[place] = node
         taken.add(graph.nodes.index(add))
         gone[graph.nodes.index(add)] = dataclasses.replace(
-            node, inputs=(*node.inputs[:2], others[0]), outputs=add.outputs
+            node,
+            op="Gemm" if len(graph.types[node.inputs[0]].shape) == 2 else node.op,
+            inputs=(*node.inputs[:2], others[0]),
+            outputs=add.outputs,
         )
     nodes = [
         gone[place] if place in taken else node

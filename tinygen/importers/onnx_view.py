@@ -18,6 +18,10 @@ class OnnxTensor:
     dtype: str
     shape: Shape
 
+    def may_have(self, shape: Shape) -> bool:
+        """Whether this is its shape."""
+        return self.shape == shape
+
 
 @dataclass(frozen=True)
 class OnnxView:
@@ -29,6 +33,7 @@ class OnnxView:
     outputs: tuple[int, ...]
     batch: int | None
     on_uint8: bool = False
+    operators: frozenset[tuple[str, int]] = frozenset()
 
 
 def view(data: bytes, source: str) -> OnnxView:

@@ -39,3 +39,14 @@ def broadcast(x: Tensor, shape: Shape) -> BroadcastTo | None:
         return None
     steps = zip(shape, aligned, row_major(aligned), strict=True)
     return BroadcastTo(shape, 0, tuple(Loop(wanted, step if dim == wanted else 0) for wanted, dim, step in steps))
+
+
+def tiled(x: Tensor, repeats: Sequence[int]) -> BroadcastTo:
+    """All of x so many times along each dimension."""
+    loops = [
+        loop
+        for times, dim, step in zip(repeats, x.shape, row_major(x.shape), strict=True)
+        for loop in (Loop(times, 0), Loop(dim, step))
+    ]
+    shape = tuple(times * dim for times, dim in zip(repeats, x.shape, strict=True))
+    return BroadcastTo(shape, 0, tuple(loops))

@@ -7,6 +7,7 @@ constants is evaluated, so that shapes and indices which the file computes are c
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,7 +16,7 @@ import numpy as np
 
 from tinygen.errors import UnsupportedModel
 from tinygen.importers import OutlineRow, tflite_variables
-from tinygen.importers.converted import LARGEST_TENSOR, Refused, as_parts
+from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused, as_parts
 from tinygen.importers.tflite_batch import file_batch, open_dimensions, with_batch
 from tinygen.importers.tflite_call import QUANTISE, Call
 from tinygen.importers.tflite_file import (
@@ -209,7 +210,16 @@ class _Importer:
             return []
         for part in parts:
             self._states += part.states
-        return self._workshop.nodes(place, parts, raw.op, call.outputs)
+        return self._workshop.nodes(place, parts, raw.op, self._settled(raw, parts))
+
+    def _settled(self, raw: RawOperator, parts: Sequence[Converted]) -> tuple[Tensor, ...]:
+        """The operator's outputs: where the file leaves dimensions open, its inputs decide, as in the runtimes."""
+        part = parts[0]
+        if len(parts) == 1 and part.outputs is None and not list(part.op.problems(part.inputs)):
+            for index, made in zip(raw.outputs, part.op.output_types(part.inputs), strict=False):
+                if self._subgraph.tensors[index].may_have(made.shape):
+                    self._tensors[self._names[index]] = dataclasses.replace(self._tensor(index), shape=made.shape)
+        return tuple(self._tensor(index) for index in raw.outputs)
 
     def _check_states(self, raw: RawOperator, held: set[str]) -> None:
         """Variable tensors are states, and states are variable tensors, each of one operator."""
@@ -266,6 +276,8 @@ class FileView:
     """Whether operators compute on uint8."""
     signatures: Sequence[RawSignature]
     """Those of the subgraph that runs."""
+    operators: frozenset[tuple[str, int]]
+    """Names and versions of all."""
 
 
 def view(data: bytes, source: str) -> FileView:
@@ -275,7 +287,9 @@ def view(data: bytes, source: str) -> FileView:
     indices = {name: index for index, name in enumerate(_unique_names(graph))}
     signatures = [signature for signature in model.signatures if signature.subgraph == 0]
     on_uint8 = computes_on_uint8(graph)
-    return FileView(indices, graph.tensors, graph.inputs, graph.outputs, file_batch(graph), on_uint8, signatures)
+    operators = frozenset((raw.op, raw.version) for raw in graph.operators)
+    batch = file_batch(graph)
+    return FileView(indices, graph.tensors, graph.inputs, graph.outputs, batch, on_uint8, signatures, operators)
 
 
 def _node_label(raw: RawOperator, names: list[str]) -> str:

@@ -73,6 +73,11 @@ class RawTensor:
     was_uint8: bool = False
     """Whether the file has it as uint8: values and zero points are 128 less than there."""
 
+    def may_have(self, shape: tuple[int, ...]) -> bool:
+        """Whether this is its shape, but for dimensions that are open."""
+        stated = self.shape_signature or self.shape
+        return len(stated) == len(shape) and all(dim in (-1, found) for dim, found in zip(stated, shape, strict=True))
+
 
 @dataclass(frozen=True)
 class RawOperator:

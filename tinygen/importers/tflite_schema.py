@@ -491,6 +491,7 @@ OPTIONS: Mapping[BuiltinOperator, OptionTable] = {
     BuiltinOperator.PACK: _PACK,
     BuiltinOperator.REDUCE_MAX: _REDUCER,
     BuiltinOperator.REDUCE_MIN: _REDUCER,
+    BuiltinOperator.REDUCE_PROD: _REDUCER,
     BuiltinOperator.RESHAPE: _RESHAPE,
     BuiltinOperator.RESIZE_BILINEAR: _RESIZE_BILINEAR,
     BuiltinOperator.RESIZE_NEAREST_NEIGHBOR: _RESIZE_NEAREST_NEIGHBOR,

@@ -20,7 +20,7 @@ from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import evened
 from tinygen.ops.window import Axis, Window, WindowLoops
-from tinygen.ops.work import DOT_PRODUCT, WINDOW, window_work
+from tinygen.ops.work import WINDOW, dot_product_work, window_work
 
 _POINT = Window(Axis(1, 1), Axis(1, 1))
 
@@ -130,7 +130,7 @@ def is_contiguous(site: Site) -> bool:
 
 
 def _dot_product_work(site: Site) -> Work:
-    return DOT_PRODUCT[site.objective].work(site.outputs[0].elements, site.inputs[0].shape[3])
+    return dot_product_work(site, site.inputs[0].shape[3])
 
 
 def _window_work(site: Site) -> Work:
@@ -209,6 +209,11 @@ def cases() -> tuple[Case, ...]:
         convolution_case("int16_dilated", x=(1, 9, 8, 3), filters=5, kernel=(3, 2), dtype="int16", dilation=(2, 3)),
         convolution_case("int16_no_bias", x=(1, 4, 5, 4), filters=6, kernel=(2, 2), dtype="int16", bias=False),
         convolution_case("int16_relu6", x=(1, 4, 4, 4), filters=8, kernel=(3, 3), dtype="int16", activation="RELU6"),
+        convolution_case("int16_of_8_channels", x=(1, 5, 6, 8), filters=5, kernel=(3, 3), dtype="int16"),
+        convolution_case("int16_one_channel", x=(1, 9, 8, 1), filters=7, kernel=(6, 4), dtype="int16", stride=(2, 2)),
+        convolution_case("int16_few_channels", x=(1, 3, 3, 4), filters=3, kernel=(1, 1), dtype="int16"),
+        convolution_case("int16_many_pixels", x=(1, 12, 16, 8), filters=3, kernel=(1, 1), dtype="int16"),
+        convolution_case("int16_one_row", x=(1, 1, 1, 20), filters=11, kernel=(1, 1), dtype="int16"),
         # The runtime sums in int32, and rounds twice, where the bias is int32.
         convolution_case(
             "int16_bias_int32", x=(1, 4, 5, 4), filters=6, kernel=(2, 2), dtype="int16", bias_dtype="int32"

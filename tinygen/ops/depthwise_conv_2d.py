@@ -120,6 +120,8 @@ def cases() -> tuple[Case, ...]:
         _case("six_columns", x=(1, 6, 6, 12), filters=12, kernel=(3, 3)),
         _case("large_kernel", x=(1, 10, 11, 5), filters=5, kernel=(9, 9)),
         _case("many_channels", x=(1, 4, 3, 1400), filters=1400, kernel=(3, 3)),
+        _case("windows_inside", x=(1, 8, 7, 19), filters=19, kernel=(3, 3), stride=(2, 2), padding="VALID"),
+        _case("column_inside", x=(1, 7, 1, 16), filters=16, kernel=(4, 1), padding="VALID", output_zero_point=-128),
         _case("rows_in_bands", x=(1, 24, 7, 10), filters=10, kernel=(3, 3)),
         _case("rows_in_bands_strided", x=(1, 26, 13, 19), filters=19, kernel=(3, 3), stride=(2, 2)),
         _case(
@@ -152,6 +154,8 @@ def cases() -> tuple[Case, ...]:
         _case("int16_per_tensor", x=(1, 5, 6, 3), filters=3, kernel=(3, 3), dtype="int16", per_channel=False),
         _case("int16_dilated", x=(1, 9, 8, 3), filters=3, kernel=(3, 2), dtype="int16", dilation=(2, 3)),
         _case("int16_no_bias", x=(1, 4, 5, 4), filters=4, kernel=(2, 2), dtype="int16", bias=False),
+        _case("int16_many_channels", x=(1, 3, 5, 290), filters=290, kernel=(3, 3), dtype="int16", stride=(1, 2)),
+        _case("int16_one_column", x=(1, 6, 1, 16), filters=16, kernel=(3, 3), dtype="int16"),
         _case("int16_relu", x=(1, 4, 4, 4), filters=4, kernel=(3, 3), dtype="int16", activation="RELU"),
         _case(
             "int16_sums_int64",

@@ -1,10 +1,11 @@
-"""MEAN as ONNX Runtime's ReduceMean computes it between DequantizeLinear and QuantizeLinear: in float32, by lanes."""
+"""MEAN as ONNX Runtime's ReduceMean and GlobalAveragePool compute it in float32: by lanes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import ClassVar
 
 import numpy as np
@@ -23,14 +24,23 @@ LANES = 4
 """Of a vector of float32 on x86-64."""
 
 
+class MeanOrder(Enum):
+    """How the values of a channel are added up."""
+
+    PAIRS = "by pairs of vectors, from a multiple of four on, as by Eigen, which ReduceMean calls"
+    VECTORS = "by vectors, as by MLAS, which GlobalAveragePool calls"
+    IN_TURN = "one after the other, as by ReduceMean along the first dimensions"
+
+
 @dataclass(frozen=True)
 class FloatMean(Increasing, RealScales):
     """y[n, 0, 0, c] = clamp(rint(mean of (x[n, :, :, c] - zero_point) * scale / output_scale) + output_zero_point).
 
-    Each step is in float32, and sums are taken as by Eigen, which ONNX Runtime calls: of the values of a channel, which
+    Each step is in float32, and sums are taken in one of these orders. By pairs, of the values of a channel, which
     follow each other in the file, those before the first multiple of four elements are left for later; then every
     eighth is added up, then the halves of eight sums, four more values, halves again, the values left out, and the
-    rest. So a channel's sum depends on its place, and channels are never left out.
+    rest. So a channel's sum depends on its place, and channels are never left out. By vectors, every fourth is added
+    up, then the halves of four sums, and the rest.
     """
 
     name: ClassVar[str] = "MEAN"
@@ -39,8 +49,7 @@ class FloatMean(Increasing, RealScales):
     output_scale: float
     output_zero_point: int
     clamp: Clamp
-    in_turn: bool = False
-    """Whether values are added up one after the other, as ONNX Runtime does along the first dimensions."""
+    order: MeanOrder = MeanOrder.PAIRS
 
     @property
     def rounding(self) -> str:
@@ -63,8 +72,10 @@ class FloatMean(Increasing, RealScales):
         (x,) = inputs
         rows = np.asarray(self.reals()[np.moveaxis(x, 3, 1).astype(np.int64) + 128])
         rows = rows.reshape(x.shape[0] * x.shape[3], x.shape[1] * x.shape[2])
-        if self.in_turn:
+        if self.order is MeanOrder.IN_TURN:
             sums = np.cumsum(rows, axis=1, dtype=np.float32)[:, -1]
+        elif self.order is MeanOrder.VECTORS:
+            sums = _by_vectors(rows)
         else:
             found = [_sum(row, _skipped(index * len(row), len(row))) for index, row in enumerate(rows)]
             sums = np.array(found, np.float32)
@@ -93,6 +104,18 @@ def _sum(values: FloatArray, skipped: int) -> np.float32:
     return np.float32(total)
 
 
+def _by_vectors(rows: FloatArray) -> FloatArray:
+    """Of rows (n, count): (n,)."""
+    end = rows.shape[1] // LANES * LANES
+    lanes = np.zeros((len(rows), LANES), np.float32)
+    for start in range(0, end, LANES):
+        lanes = lanes + rows[:, start : start + LANES]
+    total = (lanes[:, 0] + lanes[:, 2]) + (lanes[:, 1] + lanes[:, 3])
+    for place in range(end, rows.shape[1]):
+        total = total + rows[:, place]
+    return np.asarray(total)
+
+
 def _prepare(site: Site) -> Body:
     op: FloatMean = site.op
     batch, height, width, channels = site.inputs[0].shape
@@ -100,8 +123,8 @@ def _prepare(site: Site) -> Body:
         "batch": batch,
         "pixels": height * width,
         "channels": channels,
-        "in_turn": op.in_turn,
-        "has_skipped": not op.in_turn and height * width % LANES != 0 and batch * channels > 1,
+        "order": op.order.name,
+        "has_skipped": op.order is MeanOrder.PAIRS and height * width % LANES != 0 and batch * channels > 1,
         "scale": float_literal(op.output_scale),
         "zero_point": op.output_zero_point,
         "low": op.clamp[0],
@@ -132,6 +155,7 @@ def cases() -> tuple[Case, ...]:
         _case("same_scale", (1, 40, 4, 4), (2, 3), output_scale=0.05),
         _case("uint8", (1, 5, 7, 7), (2, 3), dtype="uint8", zero_points=(3, 250)),
         _case("saturated", (1, 40, 3, 3), (2, 3), output_scale=0.003),
+        _global_case("vectors", (1, 6, 5, 3)),
     )
 
 
@@ -174,5 +198,16 @@ def _case(
         (CaseTensor(x, dtype, scale, zero_points[0]), given),
         (CaseTensor(y, dtype, output_scale, zero_points[1]),),
         {"keepdims": keep},
+        suffix=ONNX,
+    )
+
+
+def _global_case(name: str, x: Shape) -> Case:
+    """From int8 to uint8, which ONNX Runtime does not fuse."""
+    return Case(
+        name,
+        "GlobalAveragePool",
+        (CaseTensor(x, "int8", 0.1, -11),),
+        (CaseTensor((*x[:2], *(1,) * (len(x) - 2)), "uint8", 0.06, 99),),
         suffix=ONNX,
     )

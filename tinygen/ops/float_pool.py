@@ -1,4 +1,4 @@
-"""AVERAGE_POOL_2D as ONNX Runtime's QLinearAveragePool computes it: sums of real values, tap by tap, in float32."""
+"""AVERAGE_POOL_2D as ONNX Runtime's QLinearAveragePool and AveragePool compute it: sums of real values, in float32."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tinygen.ops.pool_sums import Sums
 from tinygen.ops.real_scales import RealScales
 from tinygen.ops.traits import Channelwise, Increasing
 from tinygen.ops.window import Window, WindowLoops
+from tinygen.proofs.float_sums import TieSums
 
 _ROUNDING = 2.0**-24
 _SAFETY = 1.01
@@ -34,6 +35,8 @@ class FloatAveragePool(Increasing, Channelwise, RealScales):
 
     Each step is in float32. `count` is of the taps inside the image, or, with `counts_border`, of all. Where the
     runtime computes on codes without sign, `offset` is 128: the zero point that is added before rounding is larger.
+    Where it does not fuse the operator (`in_float`), QuantizeLinear rounds first. Taps are added up row by row; with
+    `by_column`, those of each column first.
     """
 
     name: ClassVar[str] = "AVERAGE_POOL_2D"
@@ -45,6 +48,8 @@ class FloatAveragePool(Increasing, Channelwise, RealScales):
     clamp: Clamp
     counts_border: bool = False
     offset: int = 0
+    in_float: bool = False
+    by_column: bool = False
 
     @property
     def rounding(self) -> str:
@@ -66,19 +71,28 @@ class FloatAveragePool(Increasing, Channelwise, RealScales):
         return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), x.shape[3]), x.dtype),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """Running sums over the padded image, tap by tap."""
+        """Sums over the padded image, tap by tap."""
         (x,) = inputs
         height, width = self.window.output_size(*x.shape[1:3])
         reals = np.asarray(self.reals()[x.astype(np.int64) + 128])
+        taps = {(ky, kx): view for ky, kx, view in self.window.tap_views(self.window.pad(reals, 0), height, width)}
+        columns, rows = range(self.window.columns.taps), range(self.window.rows.taps)
+        parts = [[(ky, kx) for ky in rows] for kx in columns] if self.by_column else [list(taps)]
         total = np.zeros((x.shape[0], height, width, x.shape[3]), np.float32)
-        for _, _, view in self.window.tap_views(self.window.pad(reals, 0), height, width):
-            total = total + view  # a zero of the border changes nothing
+        for part in parts:
+            found = np.zeros_like(total)
+            for place in part:
+                found = found + taps[place]  # a zero of the border changes nothing
+            total = total + found
         count = np.zeros((1, height, width, 1), np.int64)
         inside = self.window.pad(np.ones((1, *x.shape[1:3], 1), np.int64), 1 if self.counts_border else 0)
         for _, _, view in self.window.tap_views(inside, height, width):
             count += view
         mean = total / count.astype(np.float32) / np.float32(self.output_scale)
-        y = np.rint(mean + np.float32(self.output_zero_point + self.offset)).astype(np.int64) - self.offset
+        if self.in_float:
+            y = np.rint(mean).astype(np.int64) + self.output_zero_point
+        else:
+            y = np.rint(mean + np.float32(self.output_zero_point + self.offset)).astype(np.int64) - self.offset
         return (np.clip(y, *self.clamp).astype(x.dtype),)
 
     def gain(self, taps: int) -> float:
@@ -114,6 +128,13 @@ class FloatAveragePool(Increasing, Channelwise, RealScales):
         offset = self.output_zero_point - taps * self.zero_point * gain
         return Sums.of(sums, gain, offset, results, certain, self.clamp)
 
+    def ties_in_integers(self) -> TieSums | None:
+        """What decides ties of windows inside the image without floats; None if there is nothing that was proved."""
+        if self.in_float or self.by_column or self.scale != self.output_scale or self.output_zero_point + self.offset:
+            return None
+        low, high = full_range(INT8)
+        return TieSums.of(self.scale, low - self.zero_point, high - self.zero_point, self.window.taps)
+
     def describe(self) -> str:
         """Window in words."""
         return self.window.describe()
@@ -132,15 +153,21 @@ def _prepare(site: Site) -> Body:
     helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
     sums = op.by_sums() if loops.has_inside else None
     has_table = loops.has_edge or sums is None
+    in_integers = not has_table and sums is not None and sums.near == 1 and "fpu" not in site.features
+    ties = op.ties_in_integers() if in_integers else None
+    helpers -= {"round_float"} if ties is not None else set()
     return Body(
         values={
             "window": loops,
             "batch": x.shape[0],
             "scale": float_literal(op.output_scale),
-            "zero_point": float_literal(op.output_zero_point + op.offset),
+            "zero_point": op.output_zero_point if op.in_float else float_literal(op.output_zero_point + op.offset),
+            "in_float": op.in_float,
+            "by_column": op.by_column,
             "offset": op.offset,
             "counts_border": op.counts_border,
             "sums": sums,
+            "ties": ties,
             "in_a_row": loops.row_step == op.window.columns.taps * loops.column_step,
             "together": _together(op.window.taps, site.objective),
             "real": (float_literal(op.scale), op.zero_point),
@@ -150,6 +177,7 @@ def _prepare(site: Site) -> Body:
         },
         constants={"reals": op.reals()} if has_table else {},
         helpers=frozenset(helpers),
+        proof="" if ties is None else "float32 sums in integers, compared on all that can be ties",
     )
 
 

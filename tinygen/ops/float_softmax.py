@@ -78,29 +78,79 @@ class FloatSoftmax(Rowwise):
         return (np.clip(y + self.output_zero_point, *full_range(INT8)).astype(np.int8),)
 
 
-def _prepare(site: Site) -> Body:
+_MOST_STEPS = 256
+_TOO_SMALL = 2.0**-26
+"""Of the largest exponential: what is less changes no float32 sum, and becomes zero."""
+_NEAR = 10
+"""How far the first look at a quotient may be below it, in 256ths: by 2**-13 of up to 256, and what is cut off."""
+
+
+def _factor(steps: float) -> tuple[int, int] | None:
+    """Of a whole number of steps up to 256: 128 to 255, and by which power of two that is too large; None of others."""
+    if not 1 <= steps <= _MOST_STEPS:
+        return None
+    up = 8 - int(steps).bit_length()
+    return (int(steps) << up if up >= 0 else int(steps) >> -up), up
+
+
+def _takes_integers(site: Site) -> bool:
+    """Whether the exponentials are normal floats as far as they count, with which nothing overflows."""
+    op: FloatSoftmax = site.op
+    largest = np.float32(op.exponentials(site.inputs[0].shape[-1])[0])
+    with np.errstate(over="ignore"):
+        fits = np.isfinite(largest * np.float32(op.steps)) and largest >= 1
+    return "fpu" not in site.features and _factor(op.steps) is not None and bool(fits)
+
+
+def _values(site: Site) -> dict[str, object]:
     op: FloatSoftmax = site.op
     (x,) = site.inputs
     low, high = full_range(INT8)
-    values = {
+    return {
         "rows": x.elements // x.shape[-1],
         "depth": x.shape[-1],
-        "steps": float_literal(op.steps),
         "zero_point": op.output_zero_point,
         "low": low,
         "high": high,
     }
-    exact = op.exponentials(x.shape[-1])
+
+
+def _prepare_integers(site: Site) -> Body:
+    op: FloatSoftmax = site.op
+    table = op.exponentials(site.inputs[0].shape[-1]).astype(np.float32)
+    table = table[table >= table[0] * np.float32(_TOO_SMALL)]
+    found = _factor(op.steps)
+    assert found is not None
+    factor, up = found
+    values = {
+        **_values(site),
+        "steps": int(op.steps),
+        "factor": factor,
+        "exponent": -up - 1,
+        "entries": len(table),
+        "near": _NEAR,
+    }
+    proof = "float32 sums, products and quotients in integers"
+    return Body(values, {"exp": table.view(np.uint32)}, helpers=frozenset({"clamp"}), proof=proof)
+
+
+def _prepare(site: Site) -> Body:
+    op: FloatSoftmax = site.op
+    exact = op.exponentials(site.inputs[0].shape[-1])
     # Without an FPU, a table of all of them saves more time than bytes.
     split = split_exponentials(exact) if site.objective == "size" or "fpu" in site.features else None
     constants: dict[str, Array] = {"exp": exact.astype(np.float32)}
     if split is not None:
         constants = {"coarse": split.coarse, "fine": split.fine, "scales": split.scales}
     proof = "" if split is None else "exponentials by products of two tables, all 256 compared"
-    return Body({**values, "split": split}, constants, helpers=frozenset({"clamp", "round_float"}), proof=proof)
+    values = {**_values(site), "steps": float_literal(op.steps), "split": split}
+    return Body(values, constants, helpers=frozenset({"clamp", "round_float"}), proof=proof)
 
 
-KERNELS = (Kernel("float_softmax.direct", FloatSoftmax, _prepare, overlaps=side_by_side),)
+KERNELS = (
+    Kernel("float_softmax.integer", FloatSoftmax, _prepare_integers, accepts=_takes_integers, overlaps=side_by_side),
+    Kernel("float_softmax.direct", FloatSoftmax, _prepare, overlaps=side_by_side),
+)
 
 
 def cases() -> tuple[Case, ...]:
@@ -114,6 +164,7 @@ def cases() -> tuple[Case, ...]:
         _case("flat", (1, 10), 1e-5),
         _case("long", (1, 600), 0.02),
         _case("254_steps", (3, 10), 0.1, output=(1 / 255, -128)),
+        _case("300_steps", (3, 10), 0.1, output=(1 / 300.5, -128)),
         _case("coarse", (3, 10), 0.1, output=(0.013, 20)),
         _case("uint8", (3, 10), 0.1, output=(1 / 256, 0), dtype="uint8"),
     )

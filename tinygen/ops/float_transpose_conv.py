@@ -5,33 +5,26 @@ The C sums integers. Only where what float32 may have rounded away decides on a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygen.access import Spacing
 from tinygen.c_text import float_literal
-from tinygen.fixedpoint import INT32_MAX
 from tinygen.float32 import FloatArray, dequantize, fused_multiply_add, quantize
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, Clamp
+from tinygen.ops.float_sums import PROOF, Bounds, Deciding, scale_problems
 from tinygen.ops.overlaps import Reach, by_pixel
 from tinygen.ops.window import Axis, Window
 
 DEEPEST = 512
 """Channels whose products ONNX Runtime adds up one after the other; of more it adds up blocks."""
-_UNIT = 2.0**-24
-"""By how much float32 rounds, relatively, at most."""
-_SMALLEST, _LARGEST = 2.0**-60, 2.0**60
-"""Scales with which no float32 is too small or too large."""
-_LARGEST_MARGIN = 0.25
 
 
 @dataclass(frozen=True)
@@ -78,18 +71,8 @@ class FloatTransposeConv(Op):
         if depth > DEEPEST:
             yield f"its filters are {depth} channels deep: beyond {DEEPEST} the order of ONNX Runtime's sums is open"
         assert scales.data is not None
-        for factor in (self.scale, self.output_scale, *scales.data.tolist()):
-            if not _SMALLEST <= factor <= _LARGEST:
-                yield f"its scale {factor:g} is out of the range that float32 sums keep"
-                return
-        bounds = Bounds.of(self, inputs)
-        if bounds.sum > INT32_MAX:
-            yield "sums of products can leave int32"
-        elif bounds.error.max() > _LARGEST_MARGIN:
-            yield (
-                f"float32 sums can be off by {bounds.error.max():.2f} steps of its output, supported are "
-                f"{_LARGEST_MARGIN}: the output's scale {self.output_scale:g} is too fine for such sums"
-            )
+        broken = list(scale_problems(self.scale, self.output_scale, *scales.data.tolist()))
+        yield from broken or bounds(self, inputs).problems(self.output_scale)
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(n, *output_size, o)."""
@@ -131,34 +114,18 @@ class FloatTransposeConv(Op):
         return self.window.describe()
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """What integer sums, and float32 sums, can come to."""
-
-    sum: int
-    steps: npt.NDArray[np.float64]
-    """(o,): of the output's scale, from sum and bias."""
-    error: npt.NDArray[np.float64]
-    """(o,): by how many steps float32 can be off.
-
-    A product has three rounded factors at most, and takes part in as many sums as there are channels and taps; bias and
-    quotient follow (Higham, Accuracy and Stability of Numerical Algorithms, 3.1).
-    """
-
-    @staticmethod
-    def of(op: FloatTransposeConv, inputs: Sequence[Tensor]) -> Bounds:
-        """Those of an operator, whatever its input holds."""
-        _, weights, scales, bias = inputs
-        assert weights.data is not None and scales.data is not None and bias.data is not None
-        sizes = np.abs(weights.data.astype(np.int64) - op.weight_zero_point).sum(axis=3)
-        rows, columns = _phases(op.window.rows), _phases(op.window.columns)
-        # Only taps of one phase of the stride meet in a pixel.
-        met = [sizes[:, of_rows][:, :, of_columns].sum(axis=(1, 2)) for of_rows in rows for of_columns in columns]
-        taps = max(len(phase) for phase in rows) * max(len(phase) for phase in columns)
-        sums = np.max(met, axis=0) * max(127 - op.zero_point, op.zero_point + 128)
-        steps = (sums * op.scale * scales.data.astype(np.float64) + np.abs(bias.data)) / op.output_scale
-        roundings = (weights.shape[3] + taps + 6) * _UNIT
-        return Bounds(int(sums.max()), steps, steps * roundings / (1 - roundings))
+def bounds(op: FloatTransposeConv, inputs: Sequence[Tensor]) -> Bounds:
+    """What the sums of an operator can come to, whatever its input holds."""
+    _, weights, scales, bias = inputs
+    assert weights.data is not None and scales.data is not None and bias.data is not None
+    sizes = np.abs(weights.data.astype(np.int64) - op.weight_zero_point).sum(axis=3)
+    rows, columns = _phases(op.window.rows), _phases(op.window.columns)
+    # Only taps of one phase of the stride meet in a pixel.
+    met = [sizes[:, of_rows][:, :, of_columns].sum(axis=(1, 2)) for of_rows in rows for of_columns in columns]
+    taps = max(len(phase) for phase in rows) * max(len(phase) for phase in columns)
+    sums = np.max(met, axis=0) * max(127 - op.zero_point, op.zero_point + 128)
+    roundings = weights.shape[3] + taps
+    return Bounds.of(sums[:, np.newaxis], roundings, op.scale, scales.data, bias.data, op.output_scale)
 
 
 def _phases(axis: Axis) -> list[list[int]]:
@@ -169,27 +136,11 @@ def _phases(axis: Axis) -> list[list[int]]:
     return list(phases.values())
 
 
-_MOST_BITS = 62
-_FRACTION = 32
-
-
 def _prepare(site: Site) -> Body:
-    """Steps of the output are counted in units of 2**-shift, and half a step more, so that floor rounds them.
-
-    Where their fraction is within `margins` (in units of 2**-32) of a whole number, float32 could round otherwise.
-    """
     op: FloatTransposeConv = site.op
     x, weights, scales, bias = site.inputs
     assert weights.data is not None and scales.data is not None and bias.data is not None
-    bounds = Bounds.of(op, site.inputs)
-    factors = op.scale * scales.data.astype(np.float64) / op.output_scale
-    # As fine as int64 has room for the steps, and, if that is fine enough, int32 for the factors.
-    room = _MOST_BITS - math.log2(float(bounds.steps.max()) + 1)
-    shift = math.floor(min(room, max(_FRACTION + 1, 30 - math.log2(float(factors.max())))))
-    units_of_sum = np.rint(factors * 2.0**shift).astype(np.int64)
-    steps = bias.data.astype(np.float64) / op.output_scale + 0.5
-    # Factors and offsets are rounded to integers, after a few roundings of doubles.
-    units = (bounds.sum + 2) / 2.0**shift + bounds.steps * 2.0**-50
+    deciding = Deciding.of(bounds(op, site.inputs), op.scale, scales.data, bias.data, op.output_scale)
     _, height, width, channels = x.shape
     filters, _, _, depth = weights.shape
     values = {
@@ -211,19 +162,10 @@ def _prepare(site: Site) -> Body:
         "output_zero_point": op.output_zero_point,
         "low": op.clamp[0],
         "high": op.clamp[1],
-        "shift": shift,
-        "fraction_shift": shift - _FRACTION,
+        "shift": deciding.shift,
     }
-    constants = {
-        "weights": weights.data,
-        "scales": scales.data,
-        "bias": bias.data,
-        "factors": units_of_sum.astype(np.int32) if units_of_sum.max() <= INT32_MAX else units_of_sum,
-        "offsets": np.rint(steps * 2.0**shift).astype(np.int64),
-        "margins": np.ceil((bounds.error + units) * 2.0**_FRACTION + 1).astype(np.uint32),
-    }
-    proof = "integer sums, and float32 ones where these may decide"
-    return Body(values, constants, frozenset({"clamp", "fused", "round_float"}), proof=proof)
+    constants = {"weights": weights.data, **deciding.constants}
+    return Body(values, constants, frozenset({"clamp", "fused", "round_float"}), proof=PROOF)
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:

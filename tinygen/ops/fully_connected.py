@@ -21,7 +21,7 @@ from tinygen.ops.case import Case
 from tinygen.ops.convolution_cases import declared_bias, filter_and_bias, input_tensor, output_tensor, random_dtypes
 from tinygen.ops.overlaps import by_row
 from tinygen.ops.weighted import Weighted, weighted_body
-from tinygen.ops.work import DOT_PRODUCT
+from tinygen.ops.work import dot_product_work
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _prepare(site: Site) -> Body:
 
 
 def _work(site: Site) -> Work:
-    return DOT_PRODUCT[site.objective].work(site.outputs[0].elements, site.inputs[1].shape[1])
+    return dot_product_work(site, site.inputs[1].shape[1])
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:
@@ -159,6 +159,8 @@ def cases() -> tuple[Case, ...]:
         _case("int16_weight_zero_point", (2, 11), 6, dtype="int16", weight_zero_point=5),
         _case("int16_no_bias", (1, 12), 8, dtype="int16", bias=False),
         _case("int16_relu6", (1, 12), 8, dtype="int16", activation="RELU6"),
+        _case("int16_deep", (1, 139), 11, dtype="int16"),
+        _case("int16_deep_rows", (6, 147), 5, dtype="int16", per_channel=True, activation="RELU"),
         # The runtime sums in int32, and rounds twice, where the bias is int32.
         _case("int16_bias_int32", (2, 12), 8, dtype="int16", bias_dtype="int32"),
         _case("int16_sums_int64", (1, 1500), 5, dtype="int16"),

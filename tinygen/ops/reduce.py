@@ -35,7 +35,7 @@ class _Reduction(Increasing, Channelwise):
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """Without the reduced dimensions, or with ones in their place."""
-        return (TensorType(_reduced_shape(inputs[0].shape, self.axes, self.keep_dims), inputs[0].dtype),)
+        return (TensorType(reduced_shape(inputs[0].shape, self.axes, self.keep_dims), inputs[0].dtype),)
 
     def links(self, inputs: Sequence[Tensor]) -> Sequence[IntArray] | None:
         """None where channels are what is reduced."""
@@ -47,9 +47,9 @@ class _Reduction(Increasing, Channelwise):
 
         def rebuilt(axes: Axes) -> tuple[Op, Shape]:
             where = tuple(place for place, axis in enumerate(axes) if axis in self.axes)
-            return dataclasses.replace(self, axes=where), _reduced_shape(permuted(x, axes), where, self.keep_dims)
+            return dataclasses.replace(self, axes=where), reduced_shape(permuted(x, axes), where, self.keep_dims)
 
-        return along_axes(inputs, place, order, _reduced_shape(x, self.axes, True), rebuilt)
+        return along_axes(inputs, place, order, reduced_shape(x, self.axes, True), rebuilt)
 
     def describe(self) -> str:
         """Axes."""
@@ -122,7 +122,8 @@ class ReduceMin(_Reduction):
         return (np.asarray(inputs[0].min(axis=self.axes, keepdims=self.keep_dims), np.int8),)
 
 
-def _reduced_shape(shape: Shape, axes: Sequence[int], keep_dims: bool) -> Shape:
+def reduced_shape(shape: Shape, axes: Sequence[int], keep_dims: bool) -> Shape:
+    """Without these dimensions, or with ones in their place."""
     if keep_dims:
         return tuple(1 if axis in axes else dim for axis, dim in enumerate(shape))
     return tuple(dim for axis, dim in enumerate(shape) if axis not in axes)
@@ -304,7 +305,7 @@ def _case(
     zero_points: tuple[int, int] = (-11, 6),
     dtype: str = "int8",
 ) -> Case:
-    y = _reduced_shape(x, [axis % len(x) for axis in axes] if x else (), keep_dims)
+    y = reduced_shape(x, [axis % len(x) for axis in axes] if x else (), keep_dims)
     wanted = np.array(axes[0] if scalar_axis else axes, np.int32)
     rescales = op in ("MEAN", "SUM")
     return Case(

@@ -181,7 +181,7 @@ class DepthToSpace(StridedCopy):
 
 
 class BroadcastTo(StridedCopy):
-    """Dimensions of one, repeated."""
+    """Dimensions of one, repeated; or a scalar, or all of the input."""
 
     name: ClassVar[str] = "BROADCAST_TO"
     dtypes = (INT8, UINT8, INT16, INT32, FLOAT32)
@@ -334,6 +334,11 @@ def cases() -> tuple[Case, ...]:
         _broadcast("broadcast_scalar", (), (2, 3), dtype="float32"),
         _broadcast("broadcast_nothing", (2, 3), (2, 3), dtype="uint8"),
         _broadcast("broadcast_int64_shape", (1, 2, 1, 2, 1), (2, 2, 2, 2, 2), index="int64"),
+        _fill("fill", (2, 3, 4)),
+        _fill("fill_one", (1,)),
+        _fill("fill_float", (5, 3), dtype="float32"),
+        _fill("fill_int32", (7,), dtype="int32"),
+        _fill("fill_int64_shape", (2, 3), index="int64"),
     )
 
 
@@ -438,3 +443,7 @@ def _blocks(name: str, op: str, x: Shape, block: int, dtype: str = "int8") -> Ca
 
 def _broadcast(name: str, x: Shape, y: Shape, dtype: str = "int8", index: str = "int32") -> Case:
     return Case(name, "BROADCAST_TO", (_tensor(x, dtype), _indices(y, index)), (_tensor(y, dtype),))
+
+
+def _fill(name: str, y: Shape, dtype: str = "int8", index: str = "int32") -> Case:
+    return Case(name, "FILL", (_indices(y, index), _tensor((), dtype)), (_tensor(y, dtype),))

@@ -38,8 +38,18 @@ PLANE = {"balanced": Line(0, 15, 80), "speed": Line(0, 15, 80), "size": Line(0, 
 """Two operands whose result is one sum of two products."""
 LOOKUP = {"balanced": Line(0, 6, 40), "speed": Line(0, 6, 40), "size": Line(0, 8, 32)}
 
+_SHORT_PRODUCTS = 30
+"""So many more half instructions an output takes on Armv6-M, where the requantisation's long products are calls."""
 EDGE = 2
 """Outputs whose windows reach over the border cost about so many times others."""
+
+
+def dot_product_work(site: Site, taps: int) -> Work:
+    """Of outputs that are one run of products each."""
+    line = DOT_PRODUCT[site.objective]
+    if "thumb1" in site.features:
+        line = line._replace(start=line.start + _SHORT_PRODUCTS)
+    return line.work(site.outputs[0].elements, taps)
 
 
 def window_work(site: Site, lines: dict[str, Line], loops: WindowLoops, taps: int) -> Work:

@@ -48,11 +48,6 @@ class IntegerQuotient:
 
     near: int = _OFF
 
-    @property
-    def near_from(self) -> int:
-        """The fraction, in steps of 2**-8, from which on it may be a tie."""
-        return (1 << _QUOTIENT_BITS - 1) - self.near
-
     @staticmethod
     def of(scale: float, limit: int, rule: Rule, to_even: bool) -> IntegerQuotient | None:
         """For results from 0 to limit - 1, limit <= 256, of `rule`, which the form equals; None where it does not."""
@@ -74,7 +69,8 @@ class IntegerQuotient:
         excess = (significand << shift) - self.divisor * (2 * whole + 1)
         place = self.divisor >> 24 - shift >> (significand < self.divisor)
         above = excess > (np.where(whole & 1, ~place, place) if self.to_even else ~place)
-        return np.asarray(whole + np.where(rest > 1 << _QUOTIENT_BITS - 1, 1, (rest >= self.near_from) & above))
+        half = 1 << _QUOTIENT_BITS - 1
+        return np.asarray(whole + np.where(rest > half, 1, (rest >= half - self.near) & above))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, constant, from_nhwc, scale_and_zero_point, to_nhwc
 from tinygen.importers.onnx_integer_products import SCALED
+from tinygen.importers.onnx_operators.float_sums import conv_order, float_conv
 from tinygen.importers.onnx_operators.weights import filter_values, finish, kept, real_bias
 from tinygen.importers.onnx_operators.windows import scattered_window, window
 from tinygen.ir import Tensor
@@ -32,6 +33,12 @@ def _conv(call: Call) -> Sequence[Converted]:
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
     op = DepthwiseConv2D if _is_depthwise(x, depth) else Conv2D
+    if call.in_float:
+        taps = constant(f"{weights.name}~ohwi", values.transpose(0, 2, 3, 1))
+        order = conv_order(steps, (image.shape[1], image.shape[2]), depth, filters // groups)
+        found = float_conv(call, steps, order, (image, taps, result), scales, weight_zero)
+        if found is not None:
+            return [*before, found, *after]
     rescaling, biases = finish(call, x, scales, filters, in_scale=True)
     converted = op(
         window=steps,

@@ -60,7 +60,7 @@ def _extremum(call: Call) -> Sequence[Converted]:
 
 def _add(call: Call) -> Converted:
     """By ONNX Runtime's own operator on integers, where it has one type for all."""
-    if not call.alike:
+    if call.in_float or not call.alike:
         return _pair(call)
     a, b = _operands(call)
     a_scale, a_zero = scale_and_zero_point(a, "first input")
@@ -83,7 +83,7 @@ def _is_one_for_many(a: Shape, b: Shape) -> bool:
 
 def _mul(call: Call) -> Converted:
     """The same; the zero point is added before the product is rounded."""
-    if not call.alike:
+    if call.in_float or not call.alike:
         return _pair(call)
     a, b = _operands(call)
     a_scale, a_zero = scale_and_zero_point(a, "first input")

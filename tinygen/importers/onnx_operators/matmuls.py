@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, transposed
 from tinygen.importers.onnx_integer_products import SCALED
+from tinygen.importers.onnx_operators.float_sums import float_product
 from tinygen.importers.onnx_operators.weights import filter_values, finish, kept
 from tinygen.ir import Tensor
 from tinygen.ops.fully_connected import FullyConnected
@@ -38,6 +39,14 @@ def _product(
     return Converted(op, (x, kept(weights, "rows" if axis == 0 else "columns", rows, 0, scales), biases), (y,))
 
 
+def _in_float(call: Call, weights: Tensor, axis: int) -> Sequence[Converted] | None:
+    """Rows of the first side by `weights`, where ONNX Runtime computes them in float32; None where it does not."""
+    if not call.in_float:
+        return None
+    values, scales, weight_zero = filter_values(weights, "weights", axis)
+    return float_product(call, values if axis == 0 else values.T, scales, weight_zero, is_turned=axis == 0)
+
+
 def _sides(call: Call) -> tuple[Tensor, Tensor]:
     return call.input(0, "first input"), call.input(1, "second input")
 
@@ -45,7 +54,9 @@ def _sides(call: Call) -> tuple[Tensor, Tensor]:
 def _matmul(call: Call) -> Sequence[Converted]:
     a, b = _sides(call)
     if b.data is not None and len(b.shape) == 2:
-        return [_product(call, a, b, call.output, 1)]
+        # With a bias, of more than two dimensions, it is QGemm there, which gives float32.
+        found = None if call.optional(2) is not None else _in_float(call, b, 1)
+        return found or [_product(call, a, b, call.output, 1)]
     if a.data is not None and len(a.shape) == 2 and len(b.shape) == 2 and call.optional(2) is None:
         return _constant_first(call, a, b, 0, turn=True)
     raise Refused(
@@ -77,6 +88,9 @@ def _gemm(call: Call) -> Sequence[Converted]:
     if not alpha > 0 or (has_bias and alpha != 1.0 and not call.node.in_integers):
         raise Refused(f"its alpha is {alpha:g}, expected is 1", "multiply the weights' scale by it")
     if b.data is not None:
+        found = None if turned_a or alpha != 1.0 else _in_float(call, b, 0 if turned_b else 1)
+        if found is not None:
+            return found
         rows, before = _turned(a) if turned_a else (a, [])
         return [*before, _product(call, rows, b, call.output, 0 if turned_b else 1, alpha=alpha)]
     if a.data is not None and not has_bias:

@@ -24,10 +24,16 @@ from tinygen.importers.onnx_operators.weights import expect_finite
 from tinygen.importers.onnx_operators.windows import window
 from tinygen.ir import Tensor
 from tinygen.ops.common import full_range
+from tinygen.ops.float_mean import FloatMean, MeanOrder
 from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.pool_2d import MaxPool2D
 from tinygen.ops.reduce import Mean
 from tinygen.ops.window import Axis, Window
+
+_BY_ROW = 19
+"""The opset since which ONNX Runtime's AveragePool adds up taps row by row whatever they are."""
+_MOST_TAPS, _FARTHEST_STEP, _MOST_COLUMNS = 32, 2, 1984
+"""Of windows, and of an image with its border, for which MLAS has vectors."""
 
 
 def _max_pool(call: Call) -> Sequence[Converted]:
@@ -58,7 +64,9 @@ def _average_pool(call: Call) -> Sequence[Converted]:
     scale, zero_point = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
     steps = window(call, x, call.attribute("kernel_shape"))
-    if _takes_all(steps, x) and clamp(call) == full_range(y.dtype):
+    if call.in_float and call.node.version < _BY_ROW and _takes_all(steps, x) and _moves_by_one(steps):
+        return _float_mean(call)
+    if not call.in_float and _takes_all(steps, x) and clamp(call) == full_range(y.dtype):
         return _global_average_pool(call)
     counts_border = bool(call.attribute("count_include_pad", 0))
     if counts_border and call.attribute("ceil_mode", 0):
@@ -71,11 +79,24 @@ def _average_pool(call: Call) -> Sequence[Converted]:
         output_zero_point=y_zero,
         clamp=clamp(call),
         counts_border=counts_border,
-        offset=codes_offset(call),
+        offset=0 if call.in_float else codes_offset(call),
+        in_float=bool(call.in_float),
+        by_column=bool(call.in_float) and call.node.version < _BY_ROW and _is_by_column(steps, x),
     )
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
     return [*before, Converted(op, (image,), (result,)), *after]
+
+
+def _is_by_column(steps: Window, x: Tensor) -> bool:
+    """Whether MLAS has vectors for it: ``MlasPool``."""
+    columns = steps.columns
+    is_small = max(steps.rows.taps, columns.taps) <= _MOST_TAPS and columns.stride <= _FARTHEST_STEP
+    return len(spatial(x)) == 2 and is_small and x.shape[-1] + columns.before + columns.after <= _MOST_COLUMNS
+
+
+def _moves_by_one(steps: Window) -> bool:
+    return steps.rows.stride == steps.columns.stride == 1
 
 
 def _takes_all(steps: Window, x: Tensor) -> bool:
@@ -87,6 +108,8 @@ def _takes_all(steps: Window, x: Tensor) -> bool:
 
 def _global_average_pool(call: Call) -> Sequence[Converted]:
     """By ONNX Runtime's QLinearGlobalAveragePool, which sums integers."""
+    if call.in_float:
+        return _float_mean(call)
     x, y = call.input(0, "input"), call.output
     scale, zero_point = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
@@ -95,6 +118,16 @@ def _global_average_pool(call: Call) -> Sequence[Converted]:
     if call.bounds != UNBOUNDED and clamp(call) != full_range(y.dtype):
         raise Refused("Relu or Clip between it and QuantizeLinear cuts into the range of the output")
     op = Mean((1, 2), True, zero_point, y_zero, FloatRequant((factor,)))
+    image, before = to_nhwc(x)
+    result, after = from_nhwc(y)
+    return [*before, Converted(op, (image,), (result,)), *after]
+
+
+def _float_mean(call: Call) -> Sequence[Converted]:
+    """Of each channel, by ``MlasPoolGlobalKernel``."""
+    x, y = call.input(0, "input"), call.output
+    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
+    op = FloatMean(float(scale), zero_point, float(y_scale), y_zero, clamp(call), MeanOrder.VECTORS)
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
     return [*before, Converted(op, (image,), (result,)), *after]

@@ -10,7 +10,7 @@ from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_p
 from tinygen.importers.onnx_operators.slices import axis_of, integers
 from tinygen.ir import Tensor
 from tinygen.ops.arg_extremum import ArgMax, ArgMin
-from tinygen.ops.float_mean import FloatMean
+from tinygen.ops.float_mean import FloatMean, MeanOrder
 from tinygen.ops.reduce import ReduceMax, ReduceMin
 from tinygen.ops.reshape import Reshape
 
@@ -32,7 +32,8 @@ def _mean(call: Call) -> Sequence[Converted]:
     if not axes or not (is_last or is_first):
         reason = f"its axes {list(axes)} are neither the first nor the last ones of {x.shape}"
         raise Refused(reason, "transpose before it, or take GlobalAveragePool")
-    op = FloatMean(float(scale), zero_point, float(y_scale), y_zero, clamp(call), in_turn=not is_last)
+    order = MeanOrder.PAIRS if is_last else MeanOrder.IN_TURN
+    op = FloatMean(float(scale), zero_point, float(y_scale), y_zero, clamp(call), order)
     if not is_last:
         count = math.prod(x.shape[axis] for axis in axes)
         image = Tensor(f"{x.name}~{axes[0]}", (1, count, 1, x.elements // count), x.dtype, x.quant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,7 @@ from tinygen.importers.onnx_call import Call, Converter, scale_and_zero_point, t
 from tinygen.ir import Shape, Tensor
 from tinygen.ops.common import FLOAT32
 from tinygen.ops.float_softmax import FloatSoftmax
+from tinygen.ops.quantize import Quantize
 from tinygen.ops.real_softmax import RealSoftmax
 from tinygen.ops.reshape import Reshape
 
@@ -27,11 +29,17 @@ def _softmax(call: Call) -> Sequence[Converted]:
         raise Refused(f"its axis {axis} is not in its input {x.shape}")
     axis %= max(rank, 1)
     op: FloatSoftmax | RealSoftmax = RealSoftmax(float(scale), zero_point)
+    if y.dtype != FLOAT32 and call.in_float:
+        y_scale, y_zero = scale_and_zero_point(y, "output")
+        reals = Tensor(f"{y.name}~real", y.shape, FLOAT32)
+        rounded = Quantize(float(y_scale), y_zero, y.dtype, to_even=True)
+        real_call = dataclasses.replace(call, outputs=(reals,))
+        return [*_softmax(real_call), Converted(rounded, (reals,), (y,))]
     if y.dtype != FLOAT32:
         y_scale, y_zero = scale_and_zero_point(y, "output")
         op = FloatSoftmax(float(scale), float(y_scale), y_zero)
     if axis == rank - 1:
-        return [Converted(op, (x,))]
+        return [Converted(op, (x,), (y,))]
     if is_of_one:
         order = (*(at for at in range(rank) if at != axis), axis)
         shape = tuple(x.shape[at] for at in order)

@@ -66,6 +66,8 @@ def real_bias(
     if given is None:
         return np.zeros(filters, np.float32)
     values, name = call.constant(index, "bias"), shortened(given.name)
+    if values.shape == (1, filters):
+        values = values.reshape(-1)
     if values.shape != (filters,):
         raise Refused(f"its bias {name!r} has the shape {given.shape}, expected is ({filters},)")
     if given.dtype == FLOAT32:
@@ -126,6 +128,12 @@ def finish(
     in_scale: bool = False,
 ) -> tuple[Rescaling, Tensor]:
     """What makes results of sums of products: their rescaling, and the bias (filters,)."""
+    if call.op == "MatMul" and call.in_float:
+        gains = scale_and_zero_point(x, "input")[0] * scales
+        expect_finite(gains.tolist())
+        y_scale, _ = scale_and_zero_point(call.output, "output")
+        line = FloatLine(tuple(gains.tolist()), tuple(np.zeros_like(gains).tolist()), float(y_scale))
+        return line, bias(call, with_bias, x, scales, filters, in_scale=in_scale)
     if call.op not in SCALED.values():
         return requant(call, x, scales, alpha), bias(call, with_bias, x, scales, filters, in_scale=in_scale)
     added = np.zeros(1, np.float32) if call.optional(2) is None else call.constant(2, "bias")

@@ -31,9 +31,24 @@ def window(call: Call, x: Tensor, taps: Sequence[int]) -> Window:
         _padded(call, size, place, rank, Axis(taps[place], strides[place], dilations[place]))
         for place, size in enumerate(sizes)
     ]
+    _expect_size(call, axes)
     if math.prod(size + axis.before + axis.after for size, axis in zip(sizes, axes, strict=True)) > LARGEST_TENSOR:
         raise Refused(f"with its padding the input {x.shape} is too large")
     return Window(axes[0], axes[1]) if rank == 2 else Window(_ONE, axes[0])
+
+
+def _expect_size(call: Call, axes: Sequence[Axis]) -> None:
+    """Refuses windows of which the standard's shapes count more, or fewer, than ONNX Runtime makes."""
+    x, y = call.input(0, "input"), call.outputs[0]
+    if not call.attribute("ceil_mode", 0) or len(y.shape) != len(x.shape):
+        return
+    made = tuple(axis.output_size(size) for axis, size in zip(axes, spatial(x), strict=True))
+    if made != spatial(y):
+        raise Refused(
+            f"with ceil_mode its last window begins behind the input: its output is declared {spatial(y)}, "
+            f"ONNX Runtime makes {made}",
+            "export it with ceil_mode 0 and pads behind the input",
+        )
 
 
 def scattered_window(call: Call, x: Tensor, y: Tensor, taps: Sequence[int]) -> Window:

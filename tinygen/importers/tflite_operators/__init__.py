@@ -36,7 +36,6 @@ INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or a
 INSTEAD: Mapping[str, str] = {
     "BIDIRECTIONAL_SEQUENCE_LSTM": "train two layers, one of them on the reversed sequence",
     "GELU": "train with RELU or HARD_SWISH",
-    "TILE": "use BROADCAST_TO where dimensions of one are repeated",
     "TOPK_V2": "ARG_MAX finds the first; or let the caller sort the output",
     "WHILE": "convert a recurrent layer with unroll=True",
 }

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused
-from tinygen.importers.picking import broadcast, picked
-from tinygen.importers.tflite_call import Call, Converter, input_and_output, integers, scale_and_zero_point
+from tinygen.importers.picking import broadcast, picked, tiled
+from tinygen.importers.tflite_call import Call, Converter, input_and_output, integers, same_scale, scale_and_zero_point
 from tinygen.ir import Tensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, INT64
 from tinygen.ops.gather import Gather, IrregularGather, RegularGather
@@ -18,7 +18,7 @@ from tinygen.ops.mirror_pad import IrregularMirrorPad, RegularMirrorPad, mirrore
 from tinygen.ops.pad import Pad
 from tinygen.ops.reshape import Reshape
 from tinygen.ops.shape import ShapeOf
-from tinygen.ops.strided_copy import Loop, Reverse, Slice, StridedSlice, Transpose, row_major
+from tinygen.ops.strided_copy import BroadcastTo, Loop, Reverse, Slice, StridedSlice, Transpose, row_major
 
 _EXPANDED = (INT8, INT16, FLOAT32)
 """What the runtime's EXPAND_DIMS takes."""
@@ -28,6 +28,7 @@ _MOST_DIMENSIONS = 5
 """Of what the runtime pads, slices, transposes or broadcasts."""
 _MOST_OF_STRIDED_SLICE = 4
 _MOST_REVERSED = 6
+_INFERRED = -1
 _LONGEST_MIRRORED = 1 << 20
 
 
@@ -41,9 +42,24 @@ def _expect_type(x: Tensor, known: Sequence[np.dtype[Any]], remedy: str = "") ->
         raise Refused(f"the input is {x.dtype}, supported is {' or '.join(map(str, known))}", remedy)
 
 
-def _reshape(call: Call) -> Converted:
+def _same_bytes(call: Call) -> Converted:
     x, y = input_and_output(call)
     return Converted(Reshape.to(y.shape), (x,))
+
+
+def _reshape(call: Call) -> Converted:
+    x, y = input_and_output(call)
+    given = call.inputs[1] if len(call.inputs) > 1 else None
+    if math.prod(y.shape) == x.elements or given is None or given.data is None:
+        return _same_bytes(call)
+    # Of an output with dimensions that the file leaves open, it has another shape: that is computed.
+    shape = integers(call, 1, "shape", (given.elements,))
+    known = math.prod(dim for dim in shape if dim != _INFERRED)
+    if shape.count(_INFERRED) == 1 and known > 0 and x.elements % known == 0:
+        shape[shape.index(_INFERRED)] = x.elements // known
+    if min(shape, default=1) < 1:
+        raise Refused(f"{x.elements} elements {x.shape} do not become the shape {shape}")
+    return Converted(Reshape.to(tuple(shape)), (x,))
 
 
 def _expand_dims(call: Call) -> Converted:
@@ -51,7 +67,7 @@ def _expand_dims(call: Call) -> Converted:
         raise Refused("the dimension is computed at run time, supported is a constant")
     x = call.input(0, "input")
     _expect_type(x, _EXPANDED, "use RESHAPE")
-    return _reshape(call)
+    return _same_bytes(call)
 
 
 def _pad(call: Call) -> Converted:
@@ -218,9 +234,34 @@ def _broadcast_to(call: Call) -> Converted:
     op = broadcast(x, shape)
     if op is None:
         raise Refused(f"the shape {x.shape} does not broadcast to {shape}")
-    if math.prod(shape) > LARGEST_TENSOR:
-        raise Refused(f"the shape {shape} is too large")
-    return Converted(op, (x,))
+    return Converted(_of_a_size_that_can_be(op), (x,))
+
+
+def _fill(call: Call) -> Converted:
+    dimensions, value = call.input(0, "dimensions"), call.input(1, "value")
+    same_scale(value, "value", call.output, "output")
+    if value.shape:
+        raise Refused(f"the value has the shape {value.shape}, expected is a scalar")
+    shape = tuple(integers(call, 0, "dimensions", (dimensions.elements,), INT32, INT64))
+    if min(shape, default=1) < 1:
+        raise Refused(f"the shape {shape} has no elements")
+    op = broadcast(value, shape)
+    assert op is not None  # of a scalar
+    return Converted(_of_a_size_that_can_be(op), (value,))
+
+
+def _tile(call: Call) -> Converted:
+    x, _ = input_and_output(call)
+    repeats = integers(call, 1, "repeats", (len(x.shape),), INT32, INT64)
+    if min(repeats, default=1) < 1:
+        raise Refused(f"the repeats {tuple(repeats)} leave no elements")
+    return Converted(_of_a_size_that_can_be(tiled(x, repeats)), (x,))
+
+
+def _of_a_size_that_can_be(op: BroadcastTo) -> BroadcastTo:
+    if math.prod(op.shape) > LARGEST_TENSOR:
+        raise Refused(f"the shape {op.shape} is too large")
+    return op
 
 
 def _shape(call: Call) -> Converted:
@@ -230,6 +271,7 @@ def _shape(call: Call) -> Converted:
 CONVERTERS: Mapping[str, Converter] = {
     "BROADCAST_TO": _broadcast_to,
     "EXPAND_DIMS": _expand_dims,
+    "FILL": _fill,
     "GATHER": _gather,
     "MIRROR_PAD": _mirror_pad,
     "PAD": _pad,
@@ -238,7 +280,8 @@ CONVERTERS: Mapping[str, Converter] = {
     "REVERSE_V2": _reverse,
     "SHAPE": _shape,
     "SLICE": _slice,
-    "SQUEEZE": _reshape,
+    "SQUEEZE": _same_bytes,
     "STRIDED_SLICE": _strided_slice,
+    "TILE": _tile,
     "TRANSPOSE": _transpose,
 }

@@ -19,6 +19,7 @@ from tinygen.ir import Tensor
 from tinygen.ops.arg_extremum import ArgMax, ArgMin
 from tinygen.ops.common import INT32
 from tinygen.ops.reduce import Mean, ReduceMax, ReduceMin, Sum
+from tinygen.ops.shape import Product
 
 
 def _axes(call: Call, x: Tensor) -> tuple[int, ...]:
@@ -90,6 +91,13 @@ def _reduce_min(call: Call) -> Converted:
     return _extreme(call, ReduceMin)
 
 
+def _reduce_prod(call: Call) -> Converted:
+    x = call.input(0, "input")
+    if x.data is None:
+        raise Refused("the input is computed at run time, supported are constants: products of dimensions")
+    return Converted(Product(_axes(call, x), bool(call.option("keep_dims"))), (x,))
+
+
 def _arg_extremum(call: Call, op: type[ArgMax] | type[ArgMin]) -> Converted:
     x, y = call.input(0, "input"), call.output
     axes = _axes(call, x)
@@ -114,5 +122,6 @@ CONVERTERS: Mapping[str, Converter] = {
     "MEAN": _mean,
     "REDUCE_MAX": _reduce_max,
     "REDUCE_MIN": _reduce_min,
+    "REDUCE_PROD": _reduce_prod,
     "SUM": _sum,
 }

@@ -106,7 +106,8 @@ def _prepare(site: Site, most_words: int) -> Body:
     stored = -(-taps // 4) * 4
     data = np.zeros((weights.shape[3], stored), np.int8)
     data[:, :taps] = weights.reshape(taps, -1).T
-    constants = finishing.constants(form, op.folded_bias(weights, bias))
+    short = finishing.is_short(form)
+    constants = finishing.constants(form, op.folded_bias(weights, bias), short)
     filters = np.hstack([data.view("<u4"), constants])
     stream: npt.NDArray[np.uint32] = np.concatenate(
         [streams.words(np.array(plane.head(op.zero_point))), filters.reshape(-1)]
@@ -115,9 +116,10 @@ def _prepare(site: Site, most_words: int) -> Body:
         {
             "p": plane,
             "f": finishing.Finish(form, ("r2", "r3", "r4", "r6", "r7")),
-            "frame": 4 * (taps + constants.shape[1]),
+            "frame": 4 * (taps + constants.shape[1] + short),
+            "short": short,
             "groups": _groups(taps, stored),
-            "constants": _lists(constants.shape[1]),
+            "constants": _lists(constants.shape[1] - short),
             "taps": _runs(plane),
             "is_long": taps > _NEAR_TAPS,
             "quads": plane.width >= 4,

@@ -34,18 +34,29 @@ def proved(site: Site) -> ShortProduct | None:
     return prove_short_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
 
 
-def constants(form: ShortProduct, bias: IntArray) -> npt.NDArray[np.uint32]:
+FACTOR_BITS = 12
+"""Of M1 below M0, where both are in one word."""
+
+
+def is_short(form: ShortProduct) -> bool:
+    """Whether M0 and M1 are all factors, and find room in one word."""
+    if len(form.parts) != 2:
+        return False
+    top, part = (int(factors.max()).bit_length() for factors in form.parts)
+    return part <= FACTOR_BITS and top <= 32 - FACTOR_BITS
+
+
+def constants(form: ShortProduct, bias: IntArray, short: bool = False) -> npt.NDArray[np.uint32]:
     """(channels, n): what the instructions load for each channel; `bias` (channels,) is what sums lack.
 
     O plus bias, X, E and D of each exception, in the form with a step Z and S, C, M[n] to M[0]. C has L in its high
-    byte, so that nothing is left to be added to the result.
+    byte, so that nothing is left to be added to the result. `short`: M0 and M1 are one word.
     """
     step = [] if form.border is None or form.step is None else [form.border, form.step]
     addend = form.addend + (form.lowest << TOP_BITS)
     moved = [constant for exception in form.exceptions for constant in exception]
-    return streams.words(
-        np.stack([form.origin + bias, form.most, *moved, *step, addend, *reversed(form.parts)], axis=1)
-    )
+    factors = [(form.parts[0] << FACTOR_BITS) + form.parts[1]] if short else [*reversed(form.parts)]
+    return streams.words(np.stack([form.origin + bias, form.most, *moved, *step, addend, *factors], axis=1))
 
 
 @dataclass(frozen=True)
@@ -53,8 +64,8 @@ class Step:
     """One or a few instructions; `registers` besides that of the sum.
 
     "load" of these from the pointer; "origin" to add; "clamp" to zero and this; "exception", what is moved and by how
-    much; "border" of Z, S and C; "part", a product that takes the place of the factor, and the carry that is added to
-    it if there is one; "top", the last factor, C and the carry.
+    much; "border" of Z, S and C; "split" of M0 and M1, which are in the second, into both; "part", a product that takes
+    the place of the factor, and the carry that is added to it if there is one; "top", the last factor, C and the carry.
     """
 
     kind: str
@@ -69,11 +80,18 @@ class Finish:
 
     form: ShortProduct
     free: tuple[str, ...]
+    short: bool = False
+    """Whether M0 and M1 are one word; four registers at least are free."""
 
     @property
     def bits(self) -> int:
         """What follows the product of a part."""
         return self.form.bits
+
+    @property
+    def factor_bits(self) -> int:
+        """Of M1 below M0 in a word."""
+        return FACTOR_BITS
 
     @property
     def top_bits(self) -> int:
@@ -94,11 +112,11 @@ class Finish:
     def steps(self) -> list[Step]:
         """In their order; constants are loaded when one is needed, as many as there are free registers."""
         form = self.form
-        return list(_steps(form.step is not None, len(form.exceptions), len(form.parts) - 1, self.free))
+        return list(_steps(form.step is not None, len(form.exceptions), len(form.parts) - 1, self.free, self.short))
 
 
-def _steps(stepped: bool, exceptions: int, parts: int, free: Sequence[str]) -> Iterator[Step]:
-    waiting = 2 + 2 * exceptions + (2 if stepped else 0) + 1 + parts + 1
+def _steps(stepped: bool, exceptions: int, parts: int, free: Sequence[str], short: bool) -> Iterator[Step]:
+    waiting = 2 + 2 * exceptions + (2 if stepped else 0) + 1 + (0 if short else parts) + 1
     unused = list(free)
     held: list[str] = []
 
@@ -137,6 +155,12 @@ def _steps(stepped: bool, exceptions: int, parts: int, free: Sequence[str]) -> I
         freed(border, step)
     yield from needed(1)
     addend = taken()
+    if short:
+        yield from needed(1)
+        yield Step("split", (part := unused[0], top := taken()))
+        yield Step("part", (part,))
+        yield Step("top", (top, addend, part))
+        return
     carry: tuple[str, ...] = ()
     for _ in range(parts):
         yield from needed(1)

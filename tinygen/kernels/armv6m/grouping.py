@@ -45,16 +45,19 @@ class Groups:
         return np.asarray(padded[:, list(self.order)])
 
 
-def of_any_size(weights: Array) -> Groups:
-    """As few groups as greedy searches find, all of them in one turn; weights are (filters, values)."""
+def of_any_size(weights: Array, most: int | None = None) -> Groups:
+    """As few groups as greedy searches find, all of them in one turn; weights are (filters, values).
+
+    `most`: values of a group.
+    """
     magnitudes = _magnitudes(weights)
     measures = magnitudes.sum(axis=1), magnitudes.max(axis=1)
-    found = (_packed(magnitudes, _heaviest_first(measure)) for measure in measures)
+    found = (_packed(magnitudes, _heaviest_first(measure), most) for measure in measures)
     groups = min(found, key=len)
     return Groups(tuple(value for group in groups for value in group), tuple(map(len, groups)), 1)
 
 
-def _packed(magnitudes: IntArray, order: Iterable[int]) -> list[list[int]]:
+def _packed(magnitudes: IntArray, order: Iterable[int], most: int | None) -> list[list[int]]:
     """Each value in the fullest group that has room for it, or a new one."""
     groups: list[list[int]] = []
     sums = np.zeros((0, magnitudes.shape[1]), np.int64)
@@ -62,24 +65,27 @@ def _packed(magnitudes: IntArray, order: Iterable[int]) -> list[list[int]]:
         filled = sums + magnitudes[value]
         room = np.flatnonzero(filled.max(axis=1) <= LARGEST_SUM)
         if room.size:
-            fullest = room[filled[room].sum(axis=1).argmax()]
-            groups[fullest].append(value)
-            sums[fullest] = filled[fullest]
+            chosen = int(room[filled[room].sum(axis=1).argmax()])
+            groups[chosen].append(value)
+            sums[chosen] = filled[chosen]
         else:
+            chosen = len(groups)
             groups.append([value])
             sums = np.vstack([sums, magnitudes[value]])
+        if len(groups[chosen]) == most:
+            sums[chosen] = LARGEST_SUM + 1
     return groups
 
 
 def of_one_size(weights: Array, most: Callable[[int], int]) -> Groups:
-    """Groups of the same size, the largest that a greedy search finds; of a size, `most` tells how many a turn has."""
+    """Groups of the same size, the largest that a greedy search finds; `most` tells how many a turn has, or zero."""
     magnitudes = _magnitudes(weights)
     values = len(magnitudes)
     heaviest = int(magnitudes.sum(axis=0).max(initial=1))
     size = max(min(values, LARGEST_SUM * values // max(heaviest, 1)), 1)
-    while (groups := _filled(magnitudes, size)) is None:
+    while not most(size) or (groups := _filled(magnitudes, size)) is None:
         size -= 1
-    turns = -(-len(groups) // max(most(size), 1))
+    turns = -(-len(groups) // most(size))
     together = -(-len(groups) // turns)
     groups += [[]] * (turns * together - len(groups))
     order = tuple(value for group in groups for value in (*group, *[NONE] * (size - len(group))))

@@ -14,29 +14,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 
 from tinygen.access import Spacing, spacing
+from tinygen.ir import Tensor
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv6m import finishing, grouping, pairs
 from tinygen.kernels.armv6m.expansion import Expansion
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.kernels.armv6m.pairs import Pairs
-from tinygen.kernels.armv6m.windows import Windows, flat_weights
+from tinygen.kernels.armv6m.windows import Windows, flat_array, flat_weights
 from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 
-_MOST_GATHERED, _FEW_GATHERED = 32, 16
-"""Values in a turn of the loop that gathers them: as far as offsets of LDRH reach, and where flash is what counts."""
+_MOST_GATHERED = 32
+"""Values in a turn of the loop that gathers them: as far as offsets of LDRH reach."""
 _FARTHEST_OFFSET = 0xFFFF
-_MOST_WRITTEN_OUT = 200
-"""Values that branches could reach over."""
+_MOST_IN_TURN = 500
+"""Instructions."""
+_MOST_WRITTEN_OUT = 700
+"""Values of which code of some kilobytes can be made."""
 _AROUND, _AROUND_STRIP = 130, 260
 """Instructions from where windows begin to the branch back, at most, beside those of four filters."""
 
@@ -60,7 +63,6 @@ class Variant:
 
     in_loop: int | None
     """Instructions of a turn, at most; None: all are written out."""
-    in_bytes: bool = False
     expanded: bool = False
     """Whether weights are bytes until some of them are expanded in the scratch memory."""
     in_place: bool = False
@@ -68,18 +70,11 @@ class Variant:
 
     def groups(self, site: Site) -> Groups:
         """Of the layer's weights."""
-        weights, limit = flat_weights(site), self.in_loop
-        if limit is None:
-            return grouping.of_any_size(weights)
-        return grouping.of_one_size(weights, lambda size: limit // self._instructions(size))
-
-    def _instructions(self, size: int) -> int:
-        """Of a group."""
-        return pairs.instructions(size, 1, self.in_bytes, self.in_place)
+        return _groups(self, site.inputs[1])
 
     def gather(self, slots: int) -> Gather | None:
         """How so many values become words, unless they are read where they lie."""
-        return None if self.in_place else Gather.of(slots, self.in_bytes)
+        return None if self.in_place else Gather.of(slots)
 
     def offsets(self, slots: int) -> int:
         """In the table, of so many values; the stream goes on with a whole word."""
@@ -87,7 +82,21 @@ class Variant:
         return gather.values if gather else slots + slots % 2
 
 
-_WRITTEN_OUT, _IN_LOOPS, _COMPACT, _BYTES = Variant(None), Variant(500), Variant(105), Variant(105, in_bytes=True)
+@lru_cache(maxsize=256)
+def _groups(variant: Variant, weights: Tensor) -> Groups:
+    """The search takes time, and a layer has many sites where rows are computed by themselves."""
+    flat, limit = flat_array(weights), variant.in_loop
+    if limit is None:
+        return grouping.of_any_size(flat)
+    return grouping.of_one_size(flat, lambda size: _in_turn(pairs.instructions(size, 1, variant.in_place), limit))
+
+
+def _in_turn(instructions: int, limit: int) -> int:
+    """Groups of so many instructions in a turn; none where branches would not reach over one."""
+    return max(limit // instructions, 1) if instructions <= _MOST_IN_TURN else 0
+
+
+_WRITTEN_OUT, _IN_LOOPS, _COMPACT = Variant(None), Variant(500), Variant(105)
 _EXPANDED, _LEAN = Variant(300, expanded=True), Variant(105, in_place=True)
 
 
@@ -102,19 +111,8 @@ def accepts(site: Site) -> bool:
 
 
 def _accepts_written_out(site: Site) -> bool:
-    """Also: few enough values, and groups, for branches to reach over."""
-    if flat_weights(site).shape[1] > _MOST_WRITTEN_OUT or not accepts(site):
-        return False
-    form = finishing.proved(site)
-    assert form is not None
-    windows = Windows.of(site)
-    around = 0 if windows.count == 1 else _AROUND_STRIP if windows.strip else _AROUND
-    return pairs.is_in_reach(_WRITTEN_OUT.groups(site), form, around)
-
-
-def _accepts_in_bytes(site: Site) -> bool:
-    """Also: flash is what counts. Half the bytes of weights take more than half as much time again."""
-    return site.objective == "size" and accepts(site)
+    """Also: few enough values for code."""
+    return flat_weights(site).shape[1] <= _MOST_WRITTEN_OUT and accepts(site)
 
 
 def _accepts_lean(site: Site) -> bool:
@@ -130,10 +128,9 @@ class Gather:
     turns: int
 
     @staticmethod
-    def of(slots: int, in_bytes: bool) -> Gather:
+    def of(slots: int) -> Gather:
         """The cheapest."""
-        most = _FEW_GATHERED if in_bytes else _MOST_GATHERED
-        loops = [Gather(at_once, -(-slots // at_once)) for at_once in range(4, most + 1, 4)]
+        loops = [Gather(at_once, -(-slots // at_once)) for at_once in range(4, _MOST_GATHERED + 1, 4)]
         return min(loops, key=lambda loop: loop.turns * (9 * loop.at_once // 4 + 3))
 
     @property
@@ -198,10 +195,10 @@ def _prepare(variant: Variant, site: Site) -> Body:
     assert form is not None
     weights = flat_weights(site)
     filters, depth = weights.shape
+    around = 0 if windows.count == 1 else _AROUND_STRIP if windows.strip else _AROUND
     gather, expansion = variant.gather(groups.slots), _expansion(variant, site)
     names = ["x", "data", *(["row"] if gather else ["window", "stream"])]
     names += ["gathered"] if gather or windows.strip else []
-    names += ["mask", "half"] if variant.in_bytes else []
     names += ["image_start", "y", "source", "stream", "stream_end", "blocks"] if expansion else []
     names += ["row_end"] if groups.turns > 1 else []
     names += ["end"] if windows.columns > 1 else []
@@ -212,7 +209,7 @@ def _prepare(variant: Variant, site: Site) -> Body:
         "strip": windows.strip,
         "depth": depth,
         "filters": filters,
-        "pairs": Pairs.of(groups, form, filters, variant.in_bytes, variant.in_place),
+        "pairs": Pairs.of(groups, form, filters, around, variant.in_place),
         "expansion": expansion,
         "stream_at": (gather.bytes if gather else 0) + (windows.strip.bytes if windows.strip else 0),
         "offsets": variant.offsets(groups.slots),
@@ -235,7 +232,7 @@ def _stream(site: Site, windows: Windows, groups: Groups, variant: Variant) -> n
     if expansion:
         filters = expansion.stream(groups, rows, form, lacking)
     else:
-        filters = pairs.stream(groups, rows, form, lacking, variant.in_bytes)
+        filters = pairs.stream(groups, rows, form, lacking, in_bytes=False)
     return np.concatenate([table.view("<u4").astype(np.uint32), filters])
 
 
@@ -260,10 +257,8 @@ KERNELS = (
     _kernel("conv_2d.packed_pairs_compact", Conv2D, _COMPACT),
     _kernel("conv_2d.packed_expanded", Conv2D, _EXPANDED, _accepts_expanded),
     _kernel("conv_2d.packed_lean", Conv2D, _LEAN, _accepts_lean),
-    _kernel("conv_2d.packed_bytes", Conv2D, _BYTES, _accepts_in_bytes),
     _kernel("fully_connected.packed_pairs", FullyConnected, _WRITTEN_OUT, _accepts_written_out),
     _kernel("fully_connected.packed_pairs_looped", FullyConnected, _IN_LOOPS),
     _kernel("fully_connected.packed_pairs_compact", FullyConnected, _COMPACT),
     _kernel("fully_connected.packed_lean", FullyConnected, _LEAN, _accepts_lean),
-    _kernel("fully_connected.packed_bytes", FullyConnected, _BYTES, _accepts_in_bytes),
 )

@@ -37,13 +37,18 @@ from tinygen.proofs.short_product import ShortProduct
 TOGETHER = 4
 """Filters."""
 _VALUES = ("r2", "r3")
-"""Registers of values; bytes leave one for the mask, and values that are read where they lie one for the window."""
+"""Registers of values; those that are read where they lie leave one for the window."""
 _REACH = 32
 """Offsets of 16 bits that can be loaded without moving the pointer."""
 _BYTES = 0x80808080
-_FREE = ("r1", "r2", "r3", "r4", "r5")
+FREE = ("r1", "r2", "r3", "r4", "r5")
+"""Registers, when the sums are complete."""
 NEAR, _FAR = 110, 1000
 """Instructions of a turn that a conditional branch reaches over, and what another one does."""
+_FROM_LANDING = 60
+"""Values from a landing of branches back to the next: an even number, within reach even where each is a group."""
+_LANDING = 100
+"""What its number adds to labels, times this."""
 _OF_RESULT = 18
 """Instructions from a sum to its result, with those of sums that are beyond the clamp, and no exceptions."""
 
@@ -52,13 +57,13 @@ _OF_RESULT = 18
 class Step:
     """A "load" of values, or of one "in_place"; the "first" product of a group, or another "product", by a value.
 
-    The "end" of a group; in a table of offsets, one to "advance" by some bytes.
+    The "end" of a group; in a table of offsets, one to "advance" by some bytes; a "landing" of branches back.
     """
 
     kind: str
     registers: tuple[str, ...] = ()
     offset: int = 0
-    """Of the value's offset in the table; or the bytes."""
+    """Of the value's offset in the table; or the bytes; or the landing's number."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +73,16 @@ class Pairs:
     groups: Groups
     finish: Finish
     filters: int
-    in_bytes: bool
-    """Whether weights are."""
     in_place: bool
     """Whether values are read where they lie, for every four filters."""
+    in_reach: bool
+    """Of branches: whether they get from behind the four filters to before them at once."""
 
     @staticmethod
-    def of(groups: Groups, form: ShortProduct, filters: int, in_bytes: bool = False, in_place: bool = False) -> Pairs:
-        """With the registers that are free when the sums are complete."""
-        return Pairs(groups, Finish(form, _FREE), filters, in_bytes, in_place)
+    def of(groups: Groups, form: ShortProduct, filters: int, around: int, in_place: bool = False) -> Pairs:
+        """With the registers that are free when the sums are complete; `around` instructions are around the filters."""
+        in_reach = groups.turns > 1 or _is_in_reach(groups, form, around)
+        return Pairs(groups, Finish(form, FREE), filters, in_place, in_reach)
 
     @property
     def turns(self) -> int:
@@ -107,14 +113,26 @@ class Pairs:
     def is_near(self) -> bool:
         """Whether the loop over groups is short enough for a conditional branch."""
         sizes = self.groups.sizes
-        return instructions(sum(sizes), len(sizes), self.in_bytes, self.in_place) < NEAR
+        return instructions(sum(sizes), len(sizes), self.in_place) < NEAR
+
+    def label(self, label: int, landing: int | None = None) -> int:
+        """Where a branch back to a label goes, from a landing or from behind all: by way of the one before."""
+        number = self.landings if landing is None else landing
+        return label + _LANDING * number
+
+    @property
+    def landings(self) -> int:
+        """Their number."""
+        return 0 if self.in_reach else (sum(self.groups.sizes) - 1) // _FROM_LANDING
 
     def _steps(self) -> Iterator[Step]:
         slots = sum(self.groups.sizes)
-        values = _VALUES[:1] if self.in_bytes or self.in_place else _VALUES
+        values = _VALUES[:1] if self.in_place else _VALUES
         slot = 0
         for size in self.groups.sizes:
             for place in range(size):
+                if slot and slot % _FROM_LANDING == 0 and not self.in_reach:
+                    yield Step("landing", offset=slot // _FROM_LANDING)
                 if self.in_place:
                     yield Step("in_place", values, 2 * (slot % _REACH))
                     if (slot + 1) % _REACH == 0 or slot + 1 == slots:
@@ -126,7 +144,7 @@ class Pairs:
             yield Step("end")
 
 
-def is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
+def _is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
     """Whether a branch reaches over all groups written out, what follows them, and `around` instructions more."""
     values = sum(groups.sizes)
     products = -(-11 * values // 2) + 6 * len(groups.sizes)
@@ -134,25 +152,34 @@ def is_in_reach(groups: Groups, form: ShortProduct, around: int) -> bool:
     return products + results + around <= _FAR
 
 
-def instructions(values: int, groups: int, in_bytes: bool = False, in_place: bool = False) -> int:
+def instructions(values: int, groups: int, in_place: bool = False) -> int:
     """So many at most, for groups of so many values in all."""
-    return (11 if in_bytes else 8 if in_place else 6) * values + 9 * groups
+    return (8 if in_place else 6) * values + 9 * groups
 
 
 def stream(
-    groups: Groups, weights: Array, form: ShortProduct, bias: IntArray, in_bytes: bool
+    groups: Groups, weights: Array, form: ShortProduct, bias: IntArray, in_bytes: bool, short: bool = False
 ) -> npt.NDArray[np.uint32]:
-    """For weights (filters, values) in their own order, and what the sums of their products lack, (filters,)."""
+    """For weights (filters, values) in their own order, and what the sums of their products lack, (filters,).
+
+    `short`: see `finishing.constants`.
+    """
     begins = firsts(len(weights))
     parts: list[npt.NDArray[np.uint32]] = []
     for first, following in zip(begins, [*begins[1:], begins[-1]], strict=True):
-        parts += four(groups, weights, form, bias, first, in_bytes)
+        parts += four(groups, weights, form, bias, first, in_bytes, short)
         parts.append(np.array([following - first] if len(begins) > 1 else [], np.uint32))
     return np.concatenate(parts)
 
 
 def four(
-    groups: Groups, weights: Array, form: ShortProduct, bias: IntArray, first: int, in_bytes: bool
+    groups: Groups,
+    weights: Array,
+    form: ShortProduct,
+    bias: IntArray,
+    first: int,
+    in_bytes: bool,
+    short: bool = False,
 ) -> list[npt.NDArray[np.uint32]]:
     """Of four filters from the first one on: words of weights, and constants."""
     chosen = slice(first, first + TOGETHER)
@@ -161,7 +188,7 @@ def four(
     words = taken[0::2] + (taken[1::2] << 16)
     if in_bytes:
         words = words[:1] + (words[1:] << 8) + _BYTES
-    return [streams.words(words).T.reshape(-1), finishing.constants(form, bias)[chosen].reshape(-1)]
+    return [streams.words(words).T.reshape(-1), finishing.constants(form, bias, short)[chosen].reshape(-1)]
 
 
 def firsts(filters: int) -> list[int]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygen.access import Order, rows
 from tinygen.fixedpoint import IntArray
-from tinygen.ir import Array
+from tinygen.ir import Array, Tensor
 from tinygen.kernel import Site
 from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.kernels.armv7em.plane import Plane
@@ -125,9 +125,13 @@ class Windows:
 
 def flat_weights(site: Site) -> Array:
     """(filters, values)."""
-    weights = site.inputs[1].data
-    assert weights is not None
-    return weights.reshape(len(weights), -1)
+    return flat_array(site.inputs[1])
+
+
+def flat_array(weights: Tensor) -> Array:
+    """(filters, values) of these weights."""
+    assert weights.data is not None
+    return weights.data.reshape(len(weights.data), -1)
 
 
 def _of_convolution(site: Site) -> Windows:

@@ -71,33 +71,40 @@ def _joined(site: Site) -> Program:
     return Program((Loop(op.outer, tuple(body)),) if op.outer > 1 else tuple(body), target)
 
 
-def _row(kernel: Kernel, make: Callable[[Site], Program]) -> Kernel:
-    """The counterpart of a portable kernel."""
+def _row(kernel: Kernel, make: Callable[[Site], Program], vectors: bool) -> Kernel:
+    """The counterpart of a portable kernel; that with vectors is for what has long runs."""
 
     def prepare(site: Site) -> Body:
         program = make(site)
         count = len(site.inputs) - len(site.aliased)
-        values = {"program": program, "sources": [f"r{index}" for index in range(count)], "what": site.op.describe()}
+        values = {
+            "program": program,
+            "sources": [f"r{index}" for index in range(count)],
+            "what": site.op.describe(),
+            "vectors": vectors,
+        }
         return Body(values, variant=str(site.outputs[0].bytes))
 
     def accepts(site: Site) -> bool:
         if len(site.inputs) > _MOST_POINTERS or math.prod(site.outputs[0].shape) == 0 or site.outputs[0].packed:
             return False
         program = make(site)
+        if vectors and not program.has_blocks:
+            return False
         return program.slots <= _DEEPEST and site.outputs[0].dtype.itemsize <= 4
 
     return dataclasses.replace(
         kernel,
-        name="moves.words",
+        name="moves.vectors" if vectors else "moves.words",
         prepare=prepare,
-        requires=frozenset({"thumb2", "unaligned"}),
+        requires=frozenset({"thumb2", "unaligned", *(("mve", "loops") if vectors else ())}),
         accepts=accepts,
         assembly=True,
     )
 
 
 KERNELS = tuple(
-    _row(kernel, make)
+    _row(kernel, make, vectors)
     for module, base, make in (
         (strided_copy, StridedCopy, _copied),
         (reshape, StridedCopy, _copied),
@@ -109,5 +116,6 @@ KERNELS = tuple(
     )
     for kernel in module.KERNELS
     if issubclass(kernel.op, base)
+    for vectors in (False, True)
 )
-"""One for each portable kernel of such an operator, with the same wishes for memory."""
+"""Two for each portable kernel of such an operator, with the same wishes for memory."""

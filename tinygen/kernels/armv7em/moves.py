@@ -59,7 +59,7 @@ class Fill:
 
 @dataclass(frozen=True)
 class Blocks:
-    """A loop of `count` times eight words, copied from `source` or, without one, filled."""
+    """A loop of `count` times eight words, or two vectors, copied from `source` or, without one, filled."""
 
     kind: ClassVar[str] = "blocks"
     source: str | None
@@ -151,6 +151,15 @@ class Program:
     """What fills write, in a word."""
 
     @property
+    def has_blocks(self) -> bool:
+        """Whether any run is long."""
+        return any(_has_blocks(statement) for statement in self.statements)
+
+    @property
     def slots(self) -> int:
         """Words of the stack that loops count in."""
         return max((statement.depth for statement in self.statements if isinstance(statement, Loop)), default=0)
+
+
+def _has_blocks(statement: Statement) -> bool:
+    return isinstance(statement, Blocks) or (isinstance(statement, Loop) and any(map(_has_blocks, statement.body)))

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from tinygen.access import Order
 from tinygen.ir import Array
 from tinygen.kernels.armv7em.plane import Plane
-from tinygen.kernels.armv81m.finishing import LANES
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
+from tinygen.kernels.armv81m.values import LANES
 
 _POINTERS = ("r1", "r3", "r5")
 _LONGEST = 36
@@ -46,14 +46,17 @@ class Band:
     """All that the template and the stream need to know."""
 
     plane: Plane
+    """Its channels are bytes."""
     results: int
     """Rows of results over a band."""
+    size: int = 1
+    """Bytes of a value."""
 
     @property
     def blocks(self) -> PixelBlocks:
         """Of a row of results."""
         plane = self.plane
-        return PixelBlocks(plane.out_width, plane.columns.stride * plane.channels, plane.filters)
+        return PixelBlocks(plane.out_width, plane.columns.stride * plane.channels, plane.filters, self.size)
 
     @property
     def step(self) -> int:
@@ -166,7 +169,7 @@ class Band:
 
     @property
     def weights(self) -> Array:
-        """(filters, vectors, 16) int8, in the order of the taps."""
+        """(filters, vectors, 16) int8, one for each byte, in the order of the taps."""
         plane = self.plane
         filters, rows, columns, channels = plane.weights.shape
         if self.shared:
@@ -203,7 +206,7 @@ class Band:
         """A band is copied before the first of its results is written."""
         plane = self.plane
         row = plane.width * plane.channels
-        written = self.results * plane.out_width * plane.filters
+        written = self.results * plane.out_width * self.blocks.pitch
         band = np.arange(self.bands, dtype=np.int64)
         first = self._first_rows.clip(0, plane.height)
         last = (self._first_rows + self.rows).clip(0, plane.height)

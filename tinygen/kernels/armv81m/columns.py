@@ -17,10 +17,10 @@ import numpy as np
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing
-from tinygen.kernels.armv81m.finishing import LANES, Finish
+from tinygen.kernels.armv81m.finishing import Finish
 from tinygen.kernels.armv81m.passing import Passing
 from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
-from tinygen.kernels.contracts import is_plain
+from tinygen.kernels.armv81m.values import LANES, Values, has_byte_of_zero
 from tinygen.ops.conv_2d import Conv2D
 
 
@@ -29,6 +29,15 @@ class Columns:
     """All that the template and the stream need to know."""
 
     plane: Plane
+    """Its channels are bytes."""
+    size: int
+    """Of a value."""
+
+    @staticmethod
+    def of(site: Site) -> Columns:
+        """Those of a layer."""
+        values = Values.of(site)
+        return Columns(values.plane(site), values.size)
 
     @property
     def run(self) -> int:
@@ -44,7 +53,7 @@ class Columns:
     def passing(self) -> Passing:
         """The windows of a column."""
         plane = self.plane
-        blocks = PixelBlocks(plane.out_height, self.depth, plane.filters)
+        blocks = PixelBlocks(plane.out_height, self.depth, plane.filters, self.size)
         return Passing(blocks, plane.rows.stride * self.run, plane.out_width * plane.filters)
 
     @property
@@ -95,18 +104,18 @@ class Columns:
 
 
 def _accepts(site: Site) -> bool:
-    """int8, one image, all channels in each filter, short rows of neighbouring taps, and a proved requantisation."""
+    """One image, all channels in each filter, short rows of neighbouring taps, and a proved requantisation."""
     x, weights, _ = site.inputs
-    if not is_plain(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
+    if not has_byte_of_zero(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
         return False
-    plane = Plane.of(site)
-    return plane.is_dense and Columns(plane).fits and finishing.proved(site) is not None
+    found = Columns.of(site)
+    return found.plane.is_dense and found.fits and finishing.proved(site) is not None
 
 
 def _prepare(site: Site) -> Body:
-    plane, form = Plane.of(site), finishing.proved(site)
+    found, form = Columns.of(site), finishing.proved(site)
     assert form is not None
-    found = Columns(plane)
+    plane = found.plane
     values = {
         "c": found,
         "w": found.passing,
@@ -127,6 +136,6 @@ KERNELS = (
         requires=finishing.FEATURES | {"loops"},
         accepts=_accepts,
         assembly=True,
-        scratch=lambda site: Columns(Plane.of(site)).scratch,
+        scratch=lambda site: Columns.of(site).scratch,
     ),
 )

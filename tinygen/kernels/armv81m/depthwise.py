@@ -25,9 +25,10 @@ from tinygen.access import Spacing, spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
 from tinygen.kernels.armv81m import finishing
-from tinygen.kernels.armv81m.finishing import LANES, Finish
+from tinygen.kernels.armv81m.finishing import Finish
 from tinygen.kernels.armv81m.strip_bands import Bands, bands_of
 from tinygen.kernels.armv81m.strips import Strips, strips_of
+from tinygen.kernels.armv81m.values import LANES
 from tinygen.kernels.contracts import is_plain
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.proofs.vector_product import VectorProduct

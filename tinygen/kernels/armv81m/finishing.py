@@ -1,7 +1,8 @@
-"""From sums to int8 results in memory, eight at a time: what a kernel with vectors does at the end of a block.
+"""From sums to results in memory, eight at a time: what a kernel with vectors does at the end of a block.
 
-The form is that of `tinygen.proofs.vector_product`. `templates/armv81m/finish.j2` prints it, and says in which
-registers it wants what. Its constants follow the weights in the stream (see `by_filter`).
+The form is that of `tinygen.proofs.vector_product`, or, for int16, of `tinygen.proofs.halfword_product`.
+`templates/armv81m/finish.j2` prints it, and says in which registers it wants what. Its constants follow the weights in
+the stream (see `by_filter`).
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ import numpy as np
 from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.kernels import streams
+from tinygen.ops.common import INT16
 from tinygen.ops.weighted import Weighted
+from tinygen.proofs.halfword_product import prove_halfword_product
 from tinygen.proofs.vector_product import VectorProduct, prove_vector_product
 
 FEATURES = frozenset({"thumb2", "mve"})
 
-LANES = 16
-"""Bytes of a vector, and so values that are multiplied at once."""
-
 
 def proved(site: Site, uniform: bool = True) -> VectorProduct | None:
-    """The form of a weighted layer of int8, if there is one for all its filters; `uniform`: with the same K."""
+    """The form of a weighted layer, if there is one for all its filters; `uniform`: with the same K."""
     op: Weighted = site.op
-    return prove_vector_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs), uniform=uniform)
+    layer = (op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
+    if site.outputs[0].dtype == INT16:
+        return prove_halfword_product(*layer)
+    return prove_vector_product(*layer, uniform=uniform)
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,27 @@ class Finish:
     """K, which sums are multiplied by; None: it is the filter's, in the stream"""
     shift: int
     stepped: bool
-    """Whether lanes below T get D"""
+    """Whether lanes below T, or equal to it, get D"""
+    excepts: bool
+    """Whether it is those equal to T"""
     clamps: tuple[tuple[str, int], ...]
-    """(instruction, byte) for each end of the outputs that saturation does not see to"""
+    """(instruction, value as a byte or halfword) for each end of the outputs that saturation does not see to"""
+    bits: int
+    """Of an output"""
 
     @staticmethod
     def of(form: VectorProduct) -> Finish:
         """That of a proved form."""
-        ends = (("vmax.s8", form.low_clamp), ("vmin.s8", form.high_clamp))
-        clamps = tuple((name, end & 0xFF) for name, end in ends if end is not None)
+        ends = (("vmax", form.low_clamp), ("vmin", form.high_clamp))
+        mask = (1 << form.bits) - 1
+        clamps = tuple((f"{name}.s{form.bits}", end & mask) for name, end in ends if end is not None)
         scale = 1 << int(form.scale_bits[0]) if form.is_uniform else None
-        return Finish(scale, form.shift, form.step is not None, clamps)
+        return Finish(scale, form.shift, form.step is not None, form.exception is not None, clamps, form.bits)
+
+    @property
+    def condition(self) -> str:
+        """Of VPT, from lanes to T: type and comparison."""
+        return "i32 eq" if self.excepts else "s32 lt"
 
     @property
     def bytes(self) -> int:
@@ -67,6 +80,6 @@ def by_filter(form: VectorProduct, missing: IntArray) -> streams.Words:
     `missing` (filters,): what the sums in registers lack of the accumulators: the folded bias.
     """
     start = form.start + (missing << form.scale_bits)
-    steps = [] if form.step is None else [form.start, form.step]
+    steps = [] if form.step is None else [form.threshold, form.step]
     scale = [] if form.is_uniform else [1 << form.scale_bits]
     return streams.words(np.stack([start, form.multiplier, *steps, *scale], axis=1))

@@ -2,7 +2,7 @@
 
 `templates/armv81m/passing.j2` prints it. The stream:
 
-    where the results of a block go, from the first one: eight halfwords
+    where the results of a block go, in results from the first one: eight halfwords
     for each two filters, and for those left over with the one before:
         for each of the two filters: its vectors of weights, zero beyond the window
         requantisation: see `finishing.by_filter`
@@ -19,8 +19,8 @@ import numpy as np
 from tinygen.kernel import Site
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import pointwise
-from tinygen.kernels.armv81m.finishing import LANES
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
+from tinygen.kernels.armv81m.values import LANES, Values
 from tinygen.kernels.streams import Words
 from tinygen.proofs.vector_product import VectorProduct
 
@@ -53,7 +53,12 @@ class Passing:
     pitch: int
     """Bytes from a window to the next one."""
     apart: int
-    """Bytes from a window's results to those of the next one."""
+    """Results from a window's first to that of the next one."""
+
+    @property
+    def values(self) -> Values:
+        """What windows and results consist of."""
+        return Values(self.blocks.size)
 
     @property
     def vectors(self) -> int:
@@ -115,10 +120,10 @@ class Passing:
         return self.vectors <= _MOST_VECTORS and near and (PIXELS - 1) * self.apart + 1 <= _FARTHEST_RESULT
 
     def stream(self, site: Site, plane: Plane, form: VectorProduct) -> Words:
-        """All of it."""
+        """All of it; `plane` has bytes for channels."""
         padding = self.vectors * LANES - self.blocks.depth
         rows = np.pad(plane.weights.reshape(plane.filters, -1), ((0, 0), (0, padding)))
-        vectors = rows.reshape(plane.filters, self.vectors, LANES)
+        vectors = self.values.of_vectors(rows.reshape(plane.filters, self.vectors, LANES))
         second = min(plane.filters - 1, 1)
         places = [lane * self.apart + index for lane in range(PIXELS) for index in (0, second)]
         head = np.array(places, "<u2").view("<u4")

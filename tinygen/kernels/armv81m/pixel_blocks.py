@@ -27,11 +27,17 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class PixelBlocks:
-    """`rows` of `depth` values each, times `filters`."""
+    """`rows` of `depth` bytes each, times `filters`, to results of `size` bytes."""
 
     rows: int
     depth: int
     filters: int
+    size: int = 1
+
+    @property
+    def pitch(self) -> int:
+        """Bytes of a row's results."""
+        return self.filters * self.size
 
     @property
     def count(self) -> int:
@@ -61,7 +67,7 @@ class PixelBlocks:
 
     @property
     def offsets(self) -> npt.NDArray[np.uint32]:
-        """(4,): where results go, from the block's first, in halfwords: of both filters of each lane in turn."""
+        """(4,): where results go, in results from the block's first: halfwords of both filters of each lane in turn."""
         second = min(self.filters - 1, 1)
         places = [lane * self.filters + index for lane in self.lanes for index in (0, second)]
         return np.array(places, "<u2").view("<u4").astype(np.uint32)
@@ -71,7 +77,7 @@ class PixelBlocks:
         """Each block of a section reads its rows again for each pair of filters."""
         first = np.arange(0, self.rows, PIXELS, dtype=np.int64)
         last = np.minimum(first + PIXELS, self.rows)
-        return Order(first * self.depth, last * self.depth, first * self.filters, last * self.filters, buffered=False)
+        return Order(first * self.depth, last * self.depth, first * self.pitch, last * self.pitch, buffered=False)
 
     def in_pairs(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Of what filters have, (filters, ...), that of both filters of each pair: (pairs, 2, ...)."""
@@ -83,8 +89,8 @@ class PixelBlocks:
         """(pairs, 0 or 1): bytes from each pair's results to the next one's, where not all are the same."""
         if self.filters % 2 == 0 or self.pairs == 1:
             return np.zeros((self.pairs, 0), np.uint32)
-        steps = np.full((self.pairs, 1), 2, np.uint32)
-        steps[-2] = 1
+        steps = np.full((self.pairs, 1), 2 * self.size, np.uint32)
+        steps[-2] = self.size
         return steps
 
     @property
@@ -94,4 +100,4 @@ class PixelBlocks:
 
     def after(self, lanes: int) -> int:
         """The same for a block of so many lanes."""
-        return lanes * self.filters - max(self.filters, 2)
+        return lanes * self.pitch - max(self.filters, 2) * self.size

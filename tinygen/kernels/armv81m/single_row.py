@@ -1,7 +1,7 @@
 """One row of activations times filters, eight filters at a time: each vector of the row is loaded once for all of them.
 
 The stream has for each eight filters, and for those left over:
-    for each vector of the row: 16 weights of each filter
+    for each vector of the row: 16 weights of each filter, of int16 8
     requantisation, four words a line, for the filters of even number of the eight, then for those of odd number:
         B; in the form with a step T and D; then M
 
@@ -18,8 +18,8 @@ from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels import streams
 from tinygen.kernels.armv81m import finishing, pointwise
-from tinygen.kernels.armv81m.finishing import LANES, Finish
-from tinygen.kernels.contracts import is_plain
+from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.armv81m.values import LANES, Values, are_plain
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
@@ -33,7 +33,7 @@ _LONGEST = 8
 
 @dataclass(frozen=True)
 class Row:
-    """`depth` values, times `filters`."""
+    """`depth` bytes, times `filters`."""
 
     depth: int
     filters: int
@@ -85,7 +85,10 @@ class Row:
         return self.depth < LANES
 
     def in_vectors(self, rows: Array) -> Array:
-        """(filters, vectors, 16) int8 of (filters, depth), zero where vectors overlap or end beyond the row."""
+        """(filters, vectors, 16) int8 of (filters, depth), a weight for each byte.
+
+        Zero where vectors overlap or end beyond the row.
+        """
         whole = self.depth // LANES * LANES
         found = np.zeros((len(rows), self.vectors * LANES), np.int8)
         found[:, :whole] = rows[:, :whole]
@@ -102,16 +105,16 @@ def _row(site: Site) -> Row | None:
 
 
 def _accepts(site: Site) -> bool:
-    """int8, one row, and a proved requantisation."""
-    return is_plain(site) and _row(site) is not None and finishing.proved(site) is not None
+    """One row, and a proved requantisation."""
+    return are_plain(site) and _row(site) is not None and finishing.proved(site) is not None
 
 
 def _prepare(site: Site) -> Body:
-    row, form = _row(site), finishing.proved(site)
+    v, row, form = Values.of(site), _row(site), finishing.proved(site)
     assert row is not None and form is not None
     finish = Finish.of(form)
-    group_words = _TOGETHER * (LANES // 4 * row.vectors + (4 if finish.stepped else 2))
-    values = {"row": row, "finish": finish, "groups_bytes": 4 * group_words * row.groups}
+    group_words = _TOGETHER * (v.lanes // 4 * row.vectors + (4 if finish.stepped else 2))
+    values = {"v": v, "row": row, "finish": finish, "groups_bytes": 4 * group_words * row.groups}
     return Body(values, {"data": _stream(site, row, form)}, variant=f"{row.depth}x{row.filters}", proof=form.describe())
 
 
@@ -119,9 +122,10 @@ def _stream(site: Site, row: Row, form: VectorProduct) -> streams.Words:
     op: Weighted = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None
-    vectors = row.in_vectors(weights.data.reshape(row.filters, -1))
+    values = Values.of(site)
+    vectors = values.of_vectors(row.in_vectors(values.by_byte(weights.data.reshape(row.filters, -1))))
     start = form.start + (op.folded_bias(weights.data, bias.data) << form.scale_bits)
-    steps = [] if form.step is None else [form.start, form.step]
+    steps = [] if form.step is None else [form.threshold, form.step]
     constants = streams.words(np.stack([start, *steps, form.multiplier]))
     parts = []
     for first in range(0, row.filters, _TOGETHER):

@@ -1,9 +1,9 @@
 """Rows of few activations times filters: two filters' weights stay in vectors while rows pass by, four at a time.
 
-As `pointwise`, but that all rows come for two filters before the next two; for rows of up to 32 values. Of rows of
-eight, two are loaded at once, and each filter's weights are there twice: for the first row, and for the second. In
-bands, all filters pass over some rows before the next rows come: so the output may take the place of rows before. The
-stream:
+As `pointwise`, but that all rows come for two filters before the next two; for rows of up to 32 bytes. Of rows of
+eight bytes, two are loaded at once, and each filter's weights are there twice: for the first row, and for the second.
+In bands, all filters pass over some rows before the next rows come: so the output may take the place of rows before.
+The stream:
 
     where the results of a block go, from the first one: eight halfwords
     for each two filters, and for those left over with the one before:
@@ -26,8 +26,9 @@ from tinygen.access import Spacing, evenly, spacing
 from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv81m import finishing, pointwise
-from tinygen.kernels.armv81m.finishing import LANES, Finish
+from tinygen.kernels.armv81m.finishing import Finish
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
+from tinygen.kernels.armv81m.values import LANES, Values
 from tinygen.kernels.armv81m.walk import Walk
 from tinygen.ops.conv_2d import Conv2D
 
@@ -52,7 +53,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Stationary:
-    """The plan for bands of rows of `depth` values."""
+    """The plan for bands of rows of `depth` bytes."""
 
     blocks: PixelBlocks
     """Of a band."""
@@ -127,7 +128,7 @@ class Stationary:
         return (self.blocks.count - (1 if self.blocks.overlap else 0)) // self.unrolled
 
     def vectors(self, rows: Array) -> Array:
-        """(filters, vectors, 16) int8 of weights (filters, depth)."""
+        """(filters, vectors, 16) int8 of weights (filters, depth), one for each byte."""
         if not self.paired:
             return self.walk.weights(rows)
         found = np.zeros((len(rows), 2, 2, _PAIRED), np.int8)
@@ -168,7 +169,7 @@ def _overlaps(plan: _Plan, site: Site) -> Mapping[int, Spacing]:
     found = plan(site)
     assert found is not None
     rows = found.blocks.rows
-    return {0: spacing(evenly(found.bands, rows * found.blocks.depth, rows * found.blocks.filters, buffered=False))}
+    return {0: spacing(evenly(found.bands, rows * found.blocks.depth, rows * found.blocks.pitch, buffered=False))}
 
 
 def _prepare(plan: _Plan, site: Site) -> Body:
@@ -177,11 +178,12 @@ def _prepare(plan: _Plan, site: Site) -> Body:
     weights = site.inputs[1].data
     assert weights is not None
     sizes = found.blocks
-    vectors = found.vectors(weights.reshape(sizes.filters, -1))
+    v = Values.of(site)
+    vectors = v.of_vectors(found.vectors(v.by_byte(weights.reshape(sizes.filters, -1))))
     # Both vectors of a filter come before those of the other.
     stream = pointwise.stream(site, sizes, vectors, form, together=found.each)
     data = np.concatenate([sizes.offsets, stream])
-    values = {"plan": found, "sizes": sizes, "finish": Finish.of(form)}
+    values = {"v": v, "plan": found, "sizes": sizes, "finish": Finish.of(form)}
     variant = f"{sizes.depth}x{sizes.filters}_{found.bands * sizes.rows}"
     return Body(values, {"data": data}, variant=variant, proof=form.describe())
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tinygen.ir import Shape
-from tinygen.kernels.armv81m.finishing import LANES
+from tinygen.kernels.armv81m.values import LANES
 from tinygen.kernels.armv81m.window_loads import Load, Scheme, Taps, schemes
 from tinygen.ops.window import Window
 

@@ -1,4 +1,4 @@
-"""How a dot product is walked through, a vector of 16 values at a time, and how weights are laid out for it.
+"""How a dot product is walked through, a vector of 16 bytes at a time, and how weights are laid out for it.
 
 Activations lie at any byte, and loads of bytes reach 127 bytes either way: pointers to rows start inside of them, and
 move on and back as they load. No byte beyond a row is read: where its length is no multiple of 16, the last vector
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.ir import Array
-from tinygen.kernels.armv81m.finishing import LANES
+from tinygen.kernels.armv81m.values import LANES
 
 _REACH = 112
 """Bytes that loads reach from a pointer, either way, in whole vectors."""
@@ -40,7 +40,7 @@ class Load(NamedTuple):
 
 @dataclass(frozen=True)
 class Walk:
-    """Through rows of `depth` values."""
+    """Through rows of `depth` bytes."""
 
     depth: int
 
@@ -109,7 +109,10 @@ class Walk:
         return self.vectors_before * LANES if self.turns else 0
 
     def weights(self, rows: Array) -> Array:
-        """(filters, vectors, 16) int8 of rows (filters, depth), in the order of the loads, zero where they overlap."""
+        """(filters, vectors, 16) int8 of rows (filters, depth), a weight for each byte.
+
+        In the order of the loads, zero where they overlap.
+        """
         found = np.zeros((len(rows), self.vectors, LANES), np.int8)
         counted = 0
         for index, begin in sorted(enumerate(self.begins), key=lambda each: each[1]):

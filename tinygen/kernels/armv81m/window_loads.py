@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.fixedpoint import IntArray
-from tinygen.kernels.armv81m.finishing import LANES
+from tinygen.kernels.armv81m.values import LANES
 
 _STAY = 4
 """Vectors of weights that there are registers for."""

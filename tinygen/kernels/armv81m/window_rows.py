@@ -17,10 +17,10 @@ from tinygen.access import Spacing, rows, spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing, pointwise
-from tinygen.kernels.armv81m.finishing import LANES, Finish
+from tinygen.kernels.armv81m.finishing import Finish
 from tinygen.kernels.armv81m.passing import Passing
 from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
-from tinygen.kernels.contracts import is_plain
+from tinygen.kernels.armv81m.values import LANES, Values, has_byte_of_zero
 from tinygen.ops.conv_2d import Conv2D
 
 _FARTHEST_STEP = 127
@@ -55,6 +55,15 @@ class WindowRows:
     """All that the template and the stream need to know."""
 
     plane: Plane
+    """Its channels are bytes."""
+    size: int
+    """Of a value."""
+
+    @staticmethod
+    def of(site: Site) -> WindowRows:
+        """Those of a layer."""
+        values = Values.of(site)
+        return WindowRows(values.plane(site), values.size)
 
     @property
     def run(self) -> int:
@@ -75,7 +84,7 @@ class WindowRows:
     def passing(self) -> Passing:
         """The windows of a row of outputs; each begins at a whole vector."""
         depth = self.plane.rows.taps * self.run
-        blocks = PixelBlocks(self.plane.out_width, depth, self.plane.filters)
+        blocks = PixelBlocks(self.plane.out_width, depth, self.plane.filters, self.size)
         return Passing(blocks, -(-depth // LANES) * LANES, self.plane.filters)
 
     @property
@@ -128,28 +137,28 @@ class WindowRows:
 
 
 def _accepts(site: Site) -> bool:
-    """int8, one image, all channels in each filter, short rows of neighbouring taps, and a proved requantisation."""
+    """One image, all channels in each filter, short rows of neighbouring taps, and a proved requantisation."""
     x, weights, _ = site.inputs
-    if not is_plain(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
+    if not has_byte_of_zero(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
         return False
-    plane = Plane.of(site)
-    if not plane.is_dense or pointwise.blocks(site) is not None:
+    found = WindowRows.of(site)
+    if not found.plane.is_dense or pointwise.blocks(site) is not None:
         return False
-    return WindowRows(plane).fits and finishing.proved(site) is not None
+    return found.fits and finishing.proved(site) is not None
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:
-    found = WindowRows(Plane.of(site))
+    found = WindowRows.of(site)
     plane = found.plane
-    window, out_row = plane.rows, plane.out_width * plane.filters
+    window, out_row = plane.rows, plane.out_width * found.passing.blocks.pitch
     order = rows(plane.out_height, found.in_row, window.taps, window.stride, window.before, plane.height, out_row)
     return {0: spacing(order)}
 
 
 def _prepare(site: Site) -> Body:
-    plane, form = Plane.of(site), finishing.proved(site)
+    found, form = WindowRows.of(site), finishing.proved(site)
     assert form is not None
-    found = WindowRows(plane)
+    plane = found.plane
     values = {
         "c": found,
         "w": found.passing,
@@ -172,6 +181,6 @@ KERNELS = (
         accepts=_accepts,
         overlaps=_overlaps,
         assembly=True,
-        scratch=lambda site: WindowRows(Plane.of(site)).scratch,
+        scratch=lambda site: WindowRows.of(site).scratch,
     ),
 )

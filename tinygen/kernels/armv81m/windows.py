@@ -1,8 +1,8 @@
 """CONV_2D over bands, two filters by four pixels (see `bands`). The stream:
 
-    where the results of a block go, from the first one: eight halfwords
+    where the results of a block go, in results from the first one: eight halfwords
     for each two filters, and for those left over with the one before:
-        for each vector of a window: 16 weights of each filter
+        for each vector of a window: 16 weights of each filter, of int16 8
         requantisation: see `finishing.by_filter`
         if the number of filters is odd: bytes to the next results
 
@@ -22,7 +22,7 @@ from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing, pointwise
 from tinygen.kernels.armv81m.bands import Band, divisors
 from tinygen.kernels.armv81m.finishing import Finish
-from tinygen.kernels.contracts import is_plain
+from tinygen.kernels.armv81m.values import Values, has_byte_of_zero
 from tinygen.ops.conv_2d import Conv2D
 
 _LARGE, _SMALL = 4096, 0
@@ -31,15 +31,16 @@ _LARGE, _SMALL = 4096, 0
 
 def band(largest: int, site: Site) -> Band:
     """With so many rows of results that few rows are copied twice."""
-    plane = Plane.of(site)
-    bands = (Band(plane, results) for results in divisors(plane.out_height))
+    values = Values.of(site)
+    plane = values.plane(site)
+    bands = (Band(plane, results, values.size) for results in divisors(plane.out_height))
     return max((each for each in bands if each.results == 1 or each.bytes <= largest), key=lambda each: each.results)
 
 
 def _accepts(site: Site) -> bool:
-    """int8, one image, all channels in each filter, neighbouring taps, and a proved requantisation."""
+    """One image, all channels in each filter, neighbouring taps, and a proved requantisation."""
     x, weights, _ = site.inputs
-    if not is_plain(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
+    if not has_byte_of_zero(site) or x.shape[0] != 1 or weights.shape[3] != x.shape[3]:
         return False
     plane = Plane.of(site)
     if not plane.is_dense or pointwise.blocks(site) is not None or 3 * plane.filters + 1 > 0xFFFF:
@@ -65,8 +66,10 @@ def _prepare(largest: int, site: Site) -> Body:
     found, form = band(largest, site), finishing.proved(site)
     assert form is not None
     plane, blocks = found.plane, found.blocks
-    data = np.concatenate([blocks.offsets, pointwise.stream(site, blocks, found.weights, form)])
+    v = Values.of(site)
+    data = np.concatenate([blocks.offsets, pointwise.stream(site, blocks, v.of_vectors(found.weights), form)])
     values = {
+        "v": v,
         "plane": plane,
         "band": found,
         "blocks": blocks,

@@ -1,0 +1,53 @@
+"""Pools and Softmax that ONNX Runtime does not fuse, as their result is uint8 and their input int8: in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from building import build_read, differences, host, varied
+from onnx import TensorProto
+from onnx_nets import Net
+from test_onnx_models import assert_equal
+
+STEP = 0.1
+"""Of inputs and most outputs, so that many means end in ties: float32 does not have it exactly."""
+POOLS: list[dict[str, Any]] = [
+    {"kernel_shape": [2, 2], "strides": [2, 2]},
+    {"kernel_shape": [3, 2], "pads": [1, 1, 1, 0]},
+    {"kernel_shape": [3, 4], "strides": [1, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1},
+    {"kernel_shape": [9, 10]},
+    {"kernel_shape": [9, 10], "strides": [2, 2]},
+]
+
+
+def pools(opset: int) -> bytes:
+    """Several of one input."""
+    net = Net([1, 3, 9, 10], 3, TensorProto.INT8)
+    x = net.add("DequantizeLinear", "x", net.constant(STEP), net.constant(3, np.int8))
+    results = [net.add("AveragePool", x, **pool) for pool in POOLS]
+    results += [net.add("GlobalAveragePool", x), net.add("Relu", net.add("AveragePool", x, kernel_shape=[2, 2]))]
+    quant = net.constant(STEP), net.constant(125, np.uint8)
+    outputs = [net.add("QuantizeLinear", result, *quant) for result in results]
+    return net.model(*outputs, opset=opset)
+
+
+@pytest.mark.parametrize("opset", [18, 19])
+def test_pools_equal_onnx_runtime(opset: int, tmp_path: Path) -> None:
+    """Of older opsets, it adds up columns first, where it has vectors for them."""
+    model = assert_equal(pools(opset), 15)
+    assert not any("float32" in note for note in model.graph.notes)
+    built = build_read(model, tmp_path / "out")
+    assert not differences(built, varied(built, 4), host(built))
+
+
+def test_softmax_equals_onnx_runtime(tmp_path: Path) -> None:
+    net = Net([4, 19], 3, TensorProto.INT8)
+    x = net.add("DequantizeLinear", "x", net.constant(0.05), net.constant(3, np.int8))
+    y = net.add("QuantizeLinear", net.add("Softmax", x), net.constant(1 / 256), net.constant(0, np.uint8))
+    model = assert_equal(net.model(y), 20)
+    assert not any("float32" in note for note in model.graph.notes)
+    built = build_read(model, tmp_path / "out")
+    assert not differences(built, varied(built, 4), host(built))

@@ -1,0 +1,222 @@
+"""Sums of products that ONNX Runtime takes in float32: in which order, how far they can be off, and how C decides.
+
+The C sums integers, which are exact. Only where what float32 may have rounded away decides on a result does it take the
+float32 sums, too, in the runtime's order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.fixedpoint import INT32_MAX, IntArray
+from tinygen.float32 import FloatArray, fused_multiply_add
+from tinygen.ir import Array
+
+_UNIT = 2.0**-24
+"""By how much float32 rounds, relatively, at most."""
+_SMALLEST, _LARGEST = 2.0**-60, 2.0**60
+"""Scales with which no float32 is too small or too large."""
+_LARGEST_MARGIN = 0.45
+_MORE_ROUNDINGS = 6
+"""Of factors and product, of bias and quotient."""
+_MOST_BITS = 62
+_FRACTION = 32
+LANES = 8
+"""Of a vector of float32 with AVX."""
+_FOUR = 4
+PROOF = "integer sums, and float32 ones where these may decide"
+
+
+class Way(Enum):
+    """How ``MlasSgemmOperation`` adds up the products of one result."""
+
+    CHAIN = "one after the other, by fused multiply-adds"
+    FOURS = "by fours, rounded one by one"
+    """Of a matrix with one row, by another that is not turned."""
+    LANES = "every eighth in a sum of its own, rounded one by one"
+    """Of a matrix with one row, by another that is turned."""
+
+
+@dataclass(frozen=True)
+class SumOrder:
+    """The order of the `terms` products of each result, as they follow each other in memory there.
+
+    Of a chain a new one begins after each `block`. Lanes are added up in a way of their own for results that come four
+    at a time, for two that are left, and for one: `by_filter` results are counted by filter, else by pixel, and there
+    are `results` of them. With `bias_first` the bias is what sums begin with; else it is added to them.
+    """
+
+    way: Way
+    terms: int
+    block: int = 0
+    by_filter: bool = True
+    results: int = 1
+    bias_first: bool = False
+
+    def with_bias_first(self) -> SumOrder:
+        """The same, of sums that begin with the bias."""
+        return dataclasses.replace(self, bias_first=self.way is not Way.LANES)
+
+    @property
+    def roundings(self) -> IntArray:
+        """How many sums each product goes through on its way into the result, at most."""
+        at = np.arange(self.terms)
+        if self.way is Way.LANES:
+            return np.asarray(-(-(self.terms - at) // LANES) + 3)
+        ends = np.searchsorted(self.parts, self.parts, side="right")
+        return np.asarray(ends - at + self.parts[-1] + 1)
+
+    @property
+    def parts(self) -> IntArray:
+        """Which products are added up before the result takes part in a sum of such: the number of each one's part."""
+        at = np.arange(self.terms)
+        if self.way is Way.CHAIN:
+            return np.asarray(at // self.block)
+        # Of three that are left, two come first.
+        return np.asarray(at // _FOUR + ((self.terms % _FOUR == 3) & (at == self.terms - 1)))
+
+    def sums(self, x: FloatArray, weights: FloatArray, bias: FloatArray, filters: IntArray, pixels: IntArray) -> Array:
+        """Of values and weights (n, terms), and a bias (n,), for results that are counted so: (n,) float32."""
+        if self.way is Way.LANES:
+            lanes = np.zeros((LANES, len(x)), np.float32)
+            for at in range(self.terms):
+                lanes[at % LANES] += x[:, at] * weights[:, at]
+            return np.asarray(self._reduced(lanes, filters if self.by_filter else pixels) + bias)
+        total = bias if self.bias_first else np.zeros(len(x), np.float32)
+        for part in np.split(np.arange(self.terms), np.flatnonzero(np.diff(self.parts)) + 1):
+            found = np.zeros(len(x), np.float32)
+            for at in part:
+                if self.way is Way.CHAIN:
+                    found = fused_multiply_add(x[:, at], weights[:, at], found)
+                else:
+                    found = found + x[:, at] * weights[:, at]
+            total = found + total
+        return np.asarray(total if self.bias_first else total + bias)
+
+    def _reduced(self, lanes: FloatArray, places: IntArray) -> FloatArray:
+        """Lanes (8, n) to sums (n,)."""
+        low, high = lanes[:4], lanes[4:]
+        by_four = [((half[0] + half[1]) + half[2]) + half[3] for half in (low, high)]
+        by_two = [(low[k + 2] + low[k]) + (high[k + 2] + high[k]) for k in range(2)]
+        alone = [(half[0] + half[1]) + (half[2] + half[3]) for half in (low, high)]
+        choices = [a + b for a, b in (by_four, by_two, alone)]
+        return np.select([places < self.fours, places < self.fours + self.twos], choices[:2], choices[2])
+
+    @property
+    def fours(self) -> int:
+        """How many results come four at a time."""
+        return self.results // _FOUR * _FOUR
+
+    @property
+    def twos(self) -> int:
+        """How many come then two at a time."""
+        return self.results % _FOUR & 2
+
+
+def order_of_product(rows: int, columns: int, terms: int, *, is_turned: bool, stride: int, gap: int) -> SumOrder:
+    """``MlasSgemmOperation`` for a matrix (rows, terms) by one (terms, columns), or, turned, (columns, terms).
+
+    `stride`: from one row of the second matrix to the next, `gap` from one of the result to the next. Results are
+    counted by row of the first matrix, where that is what filters are.
+    """
+    if rows == 1:
+        return SumOrder(Way.LANES if is_turned else Way.FOURS, terms, by_filter=False, results=columns)
+    if columns == 1 and stride == 1 and gap == 1:
+        return SumOrder(Way.LANES, terms, by_filter=True, results=rows)
+    return SumOrder(Way.CHAIN, terms, chain_block(columns, terms))
+
+
+def chain_block(columns: int, terms: int) -> int:
+    """Of how many products MLAS packs those of a panel."""
+    width = depth = 128
+    if columns >= terms:
+        while depth // 2 >= terms:
+            depth //= 2
+    else:
+        while width > 16 and width // 2 >= columns:
+            width, depth = width // 2, depth * 2
+    return depth
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What integer sums, and float32 sums, can come to."""
+
+    sum: int
+    steps: npt.NDArray[np.float64]
+    """(o,): of the output's scale, from sum and bias."""
+    error: npt.NDArray[np.float64]
+    """(o,): by how many steps float32 can be off.
+
+    A product has three rounded factors at most, and takes part in some sums; bias and quotient follow (Higham,
+    Accuracy and Stability of Numerical Algorithms, 3.1).
+    """
+
+    @staticmethod
+    def of(
+        sizes: IntArray, roundings: int | IntArray, scale: float, scales: Array, bias: Array, output_scale: float
+    ) -> Bounds:
+        """For products of magnitudes (o, terms), each of which is rounded so often on its way into the sum."""
+        sums = sizes.sum(axis=1)
+        factors = scale * scales.astype(np.float64) / output_scale
+        offsets = np.abs(bias).astype(np.float64) / output_scale
+        most = np.max(roundings) + _MORE_ROUNDINGS
+        each = (sizes * (np.asarray(roundings) + _MORE_ROUNDINGS)).sum(axis=1)
+        error = (each * factors + offsets * most) * _UNIT / (1 - most * _UNIT)
+        return Bounds(int(sums.max()), np.asarray(sums * factors + offsets), np.asarray(error))
+
+    def problems(self, output_scale: float) -> Iterator[str]:
+        """What the C does not decide."""
+        if self.sum > INT32_MAX:
+            yield "sums of products can leave int32"
+        elif self.error.max() > _LARGEST_MARGIN:
+            yield (
+                f"float32 sums can be off by {self.error.max():.2f} steps of its output, supported are "
+                f"{_LARGEST_MARGIN}: the output's scale {output_scale:g} is too fine for such sums"
+            )
+
+
+def scale_problems(*scales: float) -> Iterator[str]:
+    """The first scale that makes a float32 too small or too large."""
+    for scale in scales:
+        if not _SMALLEST <= scale <= _LARGEST:
+            yield f"its scale {scale:g} is out of the range that float32 sums keep"
+            return
+
+
+class Deciding(NamedTuple):
+    """What the macros of `ops/float_sums.j2` take."""
+
+    shift: int
+    constants: Mapping[str, Array]
+
+    @staticmethod
+    def of(bounds: Bounds, scale: float, scales: Array, bias: Array, output_scale: float) -> Deciding:
+        """Steps of the output are counted in units of 2**-shift, and half a step more, so that floor rounds them.
+
+        Where their fraction is within `margins` (in units of 2**-32) of a whole number, float32 could round otherwise.
+        """
+        factors = scale * scales.astype(np.float64) / output_scale
+        # As fine as int64 has room for the steps, and, if that is fine enough, int32 for the factors.
+        room = _MOST_BITS - math.log2(float(bounds.steps.max()) + 1)
+        shift = math.floor(min(room, max(_FRACTION + 1, 30 - math.log2(float(factors.max())))))
+        units_of_sum = np.rint(factors * 2.0**shift).astype(np.int64)
+        steps = bias.astype(np.float64) / output_scale + 0.5
+        # Factors and offsets are rounded to integers, after a few roundings of doubles.
+        units = (bounds.sum + 2) / 2.0**shift + bounds.steps * 2.0**-50
+        constants = {
+            "scales": scales,
+            "bias": bias,
+            "factors": units_of_sum.astype(np.int32) if units_of_sum.max() <= INT32_MAX else units_of_sum,
+            "offsets": np.rint(steps * 2.0**shift).astype(np.int64),
+            "margins": np.ceil((bounds.error + units) * 2.0**_FRACTION + 1).astype(np.uint32),
+        }
+        return Deciding(shift, constants)
