@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -299,14 +300,18 @@ def of_the_project(out: Path) -> list[str]:
 def test_a_flash_that_is_ended_leaves_nothing_running_and_the_next_one_works(tmp_path: Path) -> None:
     out = tmp_path / "toy"
     toy_model.write_project(out, "qemu-mps2-an386")
-    with started("flash", out) as process:
-        deadline = time.monotonic() + 120
-        while not list(out.glob(".pio/build/*/**/*.o")) and time.monotonic() < deadline:
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with started("flash", out) as process:
+            deadline = time.monotonic() + 120
+            while not list(out.glob(".pio/build/*/**/*.o")) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.send_signal(how)
+            said = process.communicate(timeout=60)[1]
+        assert process.returncode == (130 if how == signal.SIGTERM else -how) and "Traceback" not in said
+        while of_the_project(out) and time.monotonic() < deadline:  # who is killed ends nothing itself
             time.sleep(0.01)
-        process.terminate()
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "Traceback" not in said
-    assert of_the_project(out) == []
+        assert of_the_project(out) == []
+        shutil.rmtree(out / ".pio" / "build")
     try:
         done = subprocess.run([sys.executable, "-m", "tinygen", "flash", str(out)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -331,11 +331,11 @@ def _advice(said: str, hint: str) -> str:
 
 
 def _run(command: list[str], environment: Mapping[str, str], log: IO[str], on_line: OnLine | None) -> int:
-    """Run a program to its end, line by line into `log`; its exit code. Interrupted, it ends what it started."""
+    """Run a program to its end, line by line into `log`; its exit code. Interrupted or killed, it is ended with it."""
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-P", str(Path(__file__).with_name("lifeline.py")), *command],
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -343,7 +343,7 @@ def _run(command: list[str], environment: Mapping[str, str], log: IO[str], on_li
         errors="replace",
         start_new_session=os.name != "nt",
     )
-    assert process.stdout is not None
+    assert process.stdin is not None and process.stdout is not None
     lines: Queue[str | None] = Queue()
     reader = Thread(target=_read_lines, args=(process.stdout, lines), daemon=True)
     reader.start()
@@ -367,6 +367,7 @@ def _run(command: list[str], environment: Mapping[str, str], log: IO[str], on_li
         if process.poll() is None:
             _end(process)
         reader.join(_END_SECONDS)
+        process.stdin.close()
         process.stdout.close()
 
 

@@ -120,10 +120,10 @@ def _prepare(site: Site) -> Body:
 def _is_pointwise(site: Site) -> bool:
     window: Window = site.op.window
     padding = (window.rows.before, window.rows.after, window.columns.before, window.columns.after)
-    return _is_contiguous(site) and window.taps == 1 and not any(padding)
+    return is_contiguous(site) and window.taps == 1 and not any(padding)
 
 
-def _is_contiguous(site: Site) -> bool:
+def is_contiguous(site: Site) -> bool:
     """Whether a kernel row is one run of bytes, in the image as in the filter."""
     x, weights, _ = site.inputs
     return x.shape[3] == weights.shape[3] and site.op.window.columns.dilation == 1
@@ -144,7 +144,7 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
 
 KERNELS = (
     Kernel("conv_2d.pointwise", Conv2D, _prepare, accepts=_is_pointwise, work=_dot_product_work, overlaps=_overlaps),
-    Kernel("conv_2d.direct", Conv2D, _prepare, accepts=_is_contiguous, work=_window_work, overlaps=_overlaps),
+    Kernel("conv_2d.direct", Conv2D, _prepare, accepts=is_contiguous, work=_window_work, overlaps=_overlaps),
     Kernel("conv_2d.general", Conv2D, _prepare, work=_window_work, overlaps=_overlaps),
 )
 

@@ -53,7 +53,9 @@ class Convolution(Weighted):
         return self.window.describe()
 
 
-def convolution_body(site: Site, loops: WindowLoops, values: Mapping[str, object]) -> Body:
+def convolution_body(
+    site: Site, loops: WindowLoops, values: Mapping[str, object], helpers: frozenset[str] = frozenset()
+) -> Body:
     """Windows inside the image have the zero point folded into their bias; those over its border count their taps."""
     op: Convolution = site.op
     x, weights, bias = site.inputs
@@ -61,5 +63,5 @@ def convolution_body(site: Site, loops: WindowLoops, values: Mapping[str, object
     biases = {"bias": op.folded_bias(weights.data, bias.data)} if loops.has_inside else {}
     if loops.has_edge:
         biases["edge_bias"] = bias.data.astype(np.int64)
-    helpers = frozenset({"taps"} if loops.has_edge else ())
+    helpers |= {"taps"} if loops.has_edge else set()
     return weighted_body(site, {"window": loops, "batch": x.shape[0], **values}, biases, helpers)

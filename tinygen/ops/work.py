@@ -40,7 +40,7 @@ LOOKUP = {"balanced": Line(0, 6, 40), "speed": Line(0, 6, 40), "size": Line(0, 8
 
 _SHORT_PRODUCTS = 30
 """So many more half instructions an output takes on Armv6-M, where the requantisation's long products are calls."""
-_EDGE = 2
+EDGE = 2
 """Outputs whose windows reach over the border cost about so many times others."""
 
 
@@ -55,11 +55,16 @@ def dot_product_work(site: Site, taps: int) -> Work:
 def window_work(site: Site, lines: dict[str, Line], loops: WindowLoops, taps: int) -> Work:
     """Of a window that slides over an image; `taps` are those of one output."""
     batch = site.inputs[0].shape[0]
+    inside, edge = pixels(loops)
+    return lines[site.objective].work(batch * loops.out_channels * (inside + EDGE * edge), taps)
+
+
+def pixels(loops: WindowLoops) -> tuple[int, int]:
+    """Output pixels whose windows lie inside the image, and those whose reach over its border."""
     inside = 1
     for segments in (loops.row_segments, loops.column_segments):
         inside *= sum(part.stop - part.start for part in segments if not part.edge)
-    edge = loops.out_height * loops.out_width - inside
-    return lines[site.objective].work(batch * loops.out_channels * (inside + _EDGE * edge), taps)
+    return inside, loops.out_height * loops.out_width - inside
 
 
 def plane_work(site: Site) -> Work:
