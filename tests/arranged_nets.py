@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
 from tinygen.ir import Array, Graph, Node, Op, Tensor, read_only
 from tinygen.ops.arg_extremum import ArgMax
 from tinygen.ops.common import INT8
@@ -23,6 +22,7 @@ from tinygen.ops.quantize import Requantize
 from tinygen.ops.reduce import Mean, ReduceMax
 from tinygen.ops.reshape import Reshape
 from tinygen.ops.strided_copy import Loop, Slice, StridedSlice, Transpose, Unpack, row_major
+from tinygen.rescaling import Requant
 
 FULL = (-128, 127)
 

@@ -15,7 +15,6 @@ from tinygen.arranging.cut import FIRST, SECOND, Cut
 from tinygen.arranging.movement import all_moved
 from tinygen.arranging.views import visits_all
 from tinygen.check import check
-from tinygen.fixedpoint import Requant
 from tinygen.ir import Graph
 from tinygen.ops.common import INT8
 from tinygen.ops.extremum import Maximum
@@ -26,6 +25,7 @@ from tinygen.ops.reduce import Mean
 from tinygen.ops.strided_copy import Loop, Slice
 from tinygen.ops.window import Axis, Window
 from tinygen.passes.arrange import arrange
+from tinygen.rescaling import Requant
 
 
 def arranged(graph: Graph) -> Graph:

@@ -12,10 +12,10 @@ from shared import needs_shared_models
 from test_models import build_shared
 
 from tinygen.attribution import Cause
-from tinygen.fixedpoint import Requant
 from tinygen.ir import Node
 from tinygen.options import LITERT
 from tinygen.report.tables import causes_table, verify_verdict
+from tinygen.rescaling import Requant
 from tinygen.verify import PeerReport, verify
 
 SAMPLES = 8

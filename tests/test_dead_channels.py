@@ -19,7 +19,6 @@ from tinygen import manifest as manifests
 from tinygen import pipeline, reference
 from tinygen.attribution import Attribution
 from tinygen.errors import UnsupportedModel
-from tinygen.fixedpoint import Requant, Rounding
 from tinygen.importers import tflite
 from tinygen.interpreter import Interpreter
 from tinygen.interval import Interval
@@ -33,6 +32,7 @@ from tinygen.ops.window import Axis, Window
 from tinygen.options import Options
 from tinygen.passes.remove_dead_channels import remove_dead_channels
 from tinygen.range_analysis import tensor_intervals
+from tinygen.rescaling import Requant, Rounding
 from tinygen.verify import verify
 
 SEEDS = range(120)

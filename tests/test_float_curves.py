@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tinygen import fixedpoint
-from tinygen.fixedpoint import Requant
 from tinygen.ir import Op
 from tinygen.ops.float_curves import LogisticFloat, TanhFloat
 from tinygen.ops.registry import kernels_for
 from tinygen.ops.sigmoid import SIGMOID_INTEGER_BITS, Logistic, Tanh
+from tinygen.rescaling import Requant
 
 OUTPUTS = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
 FLOAT = {"LOGISTIC": LogisticFloat, "TANH": TanhFloat}

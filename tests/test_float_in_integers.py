@@ -16,9 +16,9 @@ from operator_cases import NAMED
 from tinygen import pipeline
 from tinygen.check import check
 from tinygen.emit import render
-from tinygen.fixedpoint import FloatRequant
 from tinygen.host import compile_shared
 from tinygen.ops.weighted import Weighted
+from tinygen.rescaling import FloatRequant
 
 BOARD = "qemu-mps2-an385-m0"
 CASE = "conv_2d-many_filters"

@@ -17,12 +17,12 @@ from tflite_builder import build_model
 from tinygen import pipeline
 from tinygen.check import check
 from tinygen.errors import DoesNotFit
-from tinygen.fixedpoint import FloatRequant
 from tinygen.ops import registry
 from tinygen.ops.case import CaseTensor
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import prove_high_product
 from tinygen.proofs.mixed_product import MixedProduct, mixed_product
+from tinygen.rescaling import FloatRequant
 from tinygen.select import site_of, usable
 from tinygen.target import load_core
 

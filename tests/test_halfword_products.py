@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.fixedpoint import INT32_MAX, INT32_MIN, Requant, Rounding
+from tinygen.fixedpoint import INT32_MAX, INT32_MIN
 from tinygen.proofs.halfword_product import exact_multipliers, prove_halfword_product
 from tinygen.proofs.vector_product import VectorProduct
+from tinygen.rescaling import Requant, Rounding
 
 FULL = (-(2**15), 2**15 - 1)
 MULTIPLIERS = st.one_of(st.integers(1 << 30, INT32_MAX), st.sampled_from([0, 1 << 30, 0x7FFF0000, INT32_MAX]))

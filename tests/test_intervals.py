@@ -13,7 +13,6 @@ from tflite_builder import build_case
 
 from tinygen import pipeline, reference
 from tinygen.check import check
-from tinygen.fixedpoint import Requant
 from tinygen.interval import Interval
 from tinygen.ir import Array, Graph, Node, Op, State, Tensor, read_only
 from tinygen.ops.add import Add
@@ -26,6 +25,7 @@ from tinygen.ops.extremum import Minimum
 from tinygen.ops.gather import Gather
 from tinygen.ops.weighted import Weighted
 from tinygen.range_analysis import accumulator_range, tensor_intervals
+from tinygen.rescaling import Requant
 
 
 def decoded(case: Case) -> pipeline.Model:

@@ -13,9 +13,9 @@ from tflite_builder import OperatorSpec, build_case, build_object, pack
 
 from tinygen import pipeline
 from tinygen.errors import CannotCompare, UnsupportedModel
-from tinygen.fixedpoint import RealRequant, integer_factor
 from tinygen.ops.case import TFLITE, Case, CaseTensor
 from tinygen.options import LITERT, TFLM, Options
+from tinygen.rescaling import RealRequant, integer_factor
 from tinygen.runtimes import RUNTIMES
 
 SAMPLES = 4

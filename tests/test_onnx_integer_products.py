@@ -13,9 +13,9 @@ from test_onnx_models import assert_equal
 
 from tinygen import pipeline
 from tinygen.errors import UnsupportedModel
-from tinygen.fixedpoint import FloatLine
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import prove_high_product
+from tinygen.rescaling import FloatLine
 
 GAIN, Y_SCALE = 8e-5, 0.05
 GAINS = GAIN * np.array([1, 0.3, 0.1, 0.71, 0.5, 0.9])

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygen.fixedpoint import IntArray, Requant
+from tinygen.fixedpoint import IntArray
 from tinygen.kernels.armv6m import finishing, grouping, pairs
 from tinygen.kernels.armv6m.expansion import Expansion
 from tinygen.kernels.armv6m.finishing import Finish
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.proofs.short_product import prove_short_product
+from tinygen.rescaling import Requant
 
 
 @st.composite

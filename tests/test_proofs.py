@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygen.fixedpoint import FloatRequant, IntArray, RealRequant, Requant, Rescaling, Rounding, integer_factor
+from tinygen.fixedpoint import IntArray
 from tinygen.ir import Tensor
 from tinygen.ops.add import Add, Sub
 from tinygen.ops.proved_finish import finish_within
@@ -19,6 +19,7 @@ from tinygen.ops.proved_pairs import plane_of_pairs
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 from tinygen.proofs.short_product import ShortProduct, prove_short_product
 from tinygen.proofs.staircase import Staircases
+from tinygen.rescaling import FloatRequant, RealRequant, Requant, Rescaling, Rounding, integer_factor
 
 INT8 = (-128, 127)
 RANGE = 3000

@@ -10,8 +10,8 @@ from building import Built, build_bytes, differences, varied
 from emulated_bench import Bench
 from qdq_net import SCALE, QdqNet
 
-from tinygen.fixedpoint import FloatRequant
 from tinygen.proofs.vector_product import prove_vector_product
+from tinygen.rescaling import FloatRequant
 from tinygen.samples import Sample
 
 BOARD = "qemu-mps3-an547"

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from test_proofs import AWKWARD, INT8, all_of, exactly, limits, requantisations
 
-from tinygen.fixedpoint import IntArray, Requant, Rescaling, Rounding
+from tinygen.fixedpoint import IntArray
 from tinygen.proofs.staircase import Staircases
 from tinygen.proofs.vector_product import VectorProduct, prove_vector_product
+from tinygen.rescaling import Requant, Rescaling, Rounding
 
 
 def instructions(product: VectorProduct, acc: IntArray) -> IntArray:

@@ -11,10 +11,10 @@ from building import Built, build_bytes
 from tflite_builder import build_case
 
 from tinygen.check import MalformedGraph, check
-from tinygen.fixedpoint import Requant, Rounding
 from tinygen.ir import Graph, Tensor, packed, read_only, unpacked
 from tinygen.ops import conv_2d, fully_connected, transpose_conv
 from tinygen.ops.case import Case
+from tinygen.rescaling import Requant, Rounding
 
 
 def case(module: object, name: str) -> Case:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from tinygen.errors import UnsupportedModel
-from tinygen.fixedpoint import FloatLine
 from tinygen.importers import OutlineRow
 from tinygen.importers.converted import Converted, Refused, as_parts
 from tinygen.importers.onnx_call import QUANTISE, Call
@@ -31,6 +30,7 @@ from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.real_softmax import RealSoftmax
 from tinygen.options import Options
+from tinygen.rescaling import FloatLine
 
 UINT8_NOTE = "uint8 model, computed as int8: the same results"
 _OUTLINED_TENSORS = 3

@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen import fixedpoint
-from tinygen.fixedpoint import Requant
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -17,6 +16,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, Clamp, full_range
 from tinygen.ops.lookup import Lookup, Rescale, gain_problems, largest_difference, lookup_kernels
 from tinygen.ops.overlaps import side_by_side
+from tinygen.rescaling import Requant
 
 _LARGEST_INT16_SHIFT = 15
 

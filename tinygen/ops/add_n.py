@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -16,6 +15,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, differences, full_range
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Elementwise, Increasing
+from tinygen.rescaling import Requant
 
 FRACTION_BITS = 19
 """Of the terms. The runtime shifts them by 20 and then halves them, which is exact."""

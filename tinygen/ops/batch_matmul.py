@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, Requant
+from tinygen.fixedpoint import INT32_MAX
 from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -18,6 +18,7 @@ from tinygen.ops.broadcast import Loop, broadcast_loops, broadcast_shape, index_
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, INT32, INT64
 from tinygen.ops.proved_finish import finish_within
+from tinygen.rescaling import Requant
 
 _LARGEST_RANK = 5  # of the runtimes
 

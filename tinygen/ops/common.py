@@ -9,18 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen.c_text import C_TYPES, float_literal
-from tinygen.fixedpoint import (
-    INT32_MAX,
-    FloatLine,
-    FloatRequant,
-    IntArray,
-    RealRequant,
-    Requant,
-    Rescaling,
-    Rounding,
-    reduced_multiplier,
-)
+from tinygen.fixedpoint import INT32_MAX, IntArray, reduced_multiplier
 from tinygen.ir import Array, Tensor
+from tinygen.rescaling import FloatLine, FloatRequant, RealRequant, Requant, Rescaling, Rounding
 
 INT8 = np.dtype(np.int8)
 UINT8 = np.dtype(np.uint8)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.fixedpoint import IntArray, Requant
+from tinygen.fixedpoint import IntArray
 from tinygen.interval import Interval
 from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Site
@@ -16,6 +16,7 @@ from tinygen.ops import common
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, operand_problems
 from tinygen.ops.common import INT8, INT16, Clamp, differences
 from tinygen.ops.traits import Elementwise
+from tinygen.rescaling import Requant
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
@@ -16,6 +15,7 @@ from tinygen.ops.common import INT8, UINT8, Clamp
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Elementwise, ValueByValue
 from tinygen.ops.work import LOOKUP
+from tinygen.rescaling import Requant
 
 
 class Lookup(ValueByValue, Elementwise):

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant, logistic_int16, tanh_int16
+from tinygen.fixedpoint import logistic_int16, tanh_int16
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, INT32, INT64, Clamp, Finish, full_range
+from tinygen.rescaling import Requant
 
 GATES = ("input", "forget", "cell", "output")
 """In the order in which an LSTM lists their weights."""

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Rescaling
 from tinygen.interval import Interval
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
@@ -22,6 +21,7 @@ from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Elementwise
 from tinygen.ops.work import elementwise_work
+from tinygen.rescaling import Rescaling
 
 
 @dataclass(frozen=True)

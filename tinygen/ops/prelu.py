@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant
 from tinygen.interval import Interval
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
@@ -20,6 +19,7 @@ from tinygen.ops.common import INT8, INT16, differences, full_range
 from tinygen.ops.operand_cases import operand_case, random_shapes
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.traits import Elementwise
+from tinygen.rescaling import Requant
 
 
 @dataclass(frozen=True)

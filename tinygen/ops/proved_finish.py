@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, FloatRequant, IntArray, Rescaling
+from tinygen.fixedpoint import INT32_MAX, IntArray
 from tinygen.ir import Array
 from tinygen.ops.common import INT8, Clamp, Finish, Product, finish
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 from tinygen.proofs.mixed_product import MixedProduct, mixed_product
+from tinygen.rescaling import FloatRequant, Rescaling
 
 _SCALES_WITH_STEP = (256, 16)
 """What sums are multiplied by, if negative results have their steps apart; the first for which sums fit int32."""

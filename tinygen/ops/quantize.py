@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygen.c_text import float_literal
-from tinygen.fixedpoint import INT32_MAX, INT32_MIN, Requant, quantize_f32
+from tinygen.fixedpoint import INT32_MAX, INT32_MIN, quantize_f32
 from tinygen.float32 import quantize
 from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
@@ -21,6 +21,7 @@ from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Elementwise, Increasing
 from tinygen.proofs.float_edges import IntegerProduct, IntegerQuotient
+from tinygen.rescaling import Requant
 
 DType = np.dtype[Any]
 

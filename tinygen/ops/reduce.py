@@ -11,7 +11,6 @@ import numpy as np
 
 from tinygen.access import Spacing
 from tinygen.arrangement import Axes, along_axes, permuted
-from tinygen.fixedpoint import Rescaling
 from tinygen.interval import IntArray
 from tinygen.ir import Arranged, Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
@@ -21,6 +20,7 @@ from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.overlaps import by_reduction
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.rescaling import Rescaling
 
 
 @dataclass(frozen=True)

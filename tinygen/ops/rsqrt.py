@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen import fixedpoint
-from tinygen.fixedpoint import Requant
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -17,6 +16,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.lookup import Lookup, lookup_kernels
 from tinygen.ops.overlaps import side_by_side
+from tinygen.rescaling import Requant
 
 FRACTION_BITS = 20  # of the inverse root
 _LARGEST_SHIFT = 31

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen import fixedpoint
-from tinygen.fixedpoint import INT16_MAX, IntArray, Requant
+from tinygen.fixedpoint import INT16_MAX, IntArray
 from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -19,6 +19,7 @@ from tinygen.ops.common import INT16, full_range
 from tinygen.ops.lookup import Lookup, lookup_kernels
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Elementwise, ValueByValue
+from tinygen.rescaling import Requant
 
 SIGMOID_INTEGER_BITS = 4  # of the argument of int8 LOGISTIC and TANH, Q4.27
 _LARGEST_INT64_SHIFT = 62

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen import fixedpoint
-from tinygen.fixedpoint import INT16_MAX, INT16_MIN, Requant
+from tinygen.fixedpoint import INT16_MAX, INT16_MIN
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
@@ -18,6 +18,7 @@ from tinygen.ops.common import INT16
 from tinygen.ops.lookup import gain_problems, largest_difference
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Rowwise
+from tinygen.rescaling import Requant
 from tinygen.softmax_tables import FLOAT32_TABLES, SoftmaxTables
 
 _LONGEST_ROW = 2**16 - 1  # of exponentials in Q0.15, whose sum is an int32

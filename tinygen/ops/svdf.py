@@ -10,12 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, Requant, wrap_int32
+from tinygen.fixedpoint import INT32_MAX, wrap_int32
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, INT32, full_range
+from tinygen.rescaling import Requant
 
 
 @dataclass(frozen=True)

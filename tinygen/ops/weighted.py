@@ -11,13 +11,14 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import C_TYPES
-from tinygen.fixedpoint import INT32_MAX, IntArray, Rescaling
+from tinygen.fixedpoint import INT32_MAX, IntArray
 from tinygen.interval import BoolArray, Interval
 from tinygen.ir import Array, Masks, Op, Tensor, packed, read_only
 from tinygen.kernel import Body, Site
 from tinygen.ops import common
 from tinygen.ops.common import INT8, INT32, INT64, Clamp
 from tinygen.ops.proved_finish import ProvedFinish, proved_finish
+from tinygen.rescaling import Rescaling
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinygen.fixedpoint import (
-    INT16_MAX,
-    INT16_MIN,
-    INT32_MAX,
-    INT32_MIN,
-    IntArray,
-    Requant,
-    Rescaling,
-    Rounding,
-    reduced_multiplier,
-)
+from tinygen.fixedpoint import INT16_MAX, INT16_MIN, INT32_MAX, INT32_MIN, IntArray, reduced_multiplier
 from tinygen.proofs.vector_product import VectorProduct
+from tinygen.rescaling import Requant, Rescaling, Rounding
 
 _SHIFTS = (8, 4, 6, 10, 12, 2, 14, 16, 1, 3, 5, 7, 9, 11, 13, 15)
 """Those of VQRSHRN, in the order in which they are tried: layers that take the first ones share their code."""

@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray, Rescaling
+from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray
 from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains, sides_of
 from tinygen.proofs.staircase import Staircases
+from tinygen.rescaling import Rescaling
 
 _SHIFTS_BELOW = 3
 """Shifts are tried from the largest possible one on down to so many less: smaller ones are less precise."""

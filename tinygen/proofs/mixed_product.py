@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.fixedpoint import INT32_MAX, FloatRequant, IntArray, Rescaling
+from tinygen.fixedpoint import INT32_MAX, IntArray
 from tinygen.proofs.high_product import HighProduct, prove_high_product, with_lines
 from tinygen.proofs.line import BoolArray
+from tinygen.rescaling import FloatRequant, Rescaling
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,9 +21,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray, Rescaling
+from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray
 from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains, sides_of
 from tinygen.proofs.staircase import Staircases
+from tinygen.rescaling import Rescaling
 
 TOP_BITS = 24
 """An unsigned result in the high byte of a word."""

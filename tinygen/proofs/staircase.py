@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import IntArray, Rescaling
+from tinygen.fixedpoint import IntArray
+from tinygen.rescaling import Rescaling
 
 Map = Callable[[IntArray], IntArray]
 """Accumulators of shape (..., channels) to outputs of the same shape."""

@@ -23,10 +23,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray, Rescaling
+from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray
 from tinygen.proofs.exceptions import exceptions
 from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains
 from tinygen.proofs.staircase import Staircases
+from tinygen.rescaling import Rescaling
 
 _SHIFTS = (12, 8, 16, 10, 6, 4, 2)
 """Those of VQRSHRN that are tried, in this order: layers that take the first ones share their code."""

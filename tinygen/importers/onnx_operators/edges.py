@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinygen.fixedpoint import Requant
 from tinygen.importers.converted import Converted
 from tinygen.importers.onnx_call import Call, Converter, scale_and_zero_point
 from tinygen.importers.onnx_operators.curves import requantised
@@ -12,6 +11,7 @@ from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_quant import TO_INT8, TO_UINT8
 from tinygen.ops.common import FLOAT32, INT8, UINT8
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
+from tinygen.rescaling import Requant
 
 _SAME = Requant.from_scales(1.0)
 

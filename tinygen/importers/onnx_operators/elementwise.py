@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tinygen.fixedpoint import FloatRequant
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, codes_offset, scale_and_zero_point
 from tinygen.importers.onnx_operators.curves import requantised
@@ -17,6 +16,7 @@ from tinygen.ops.concatenation import Concatenation
 from tinygen.ops.float_add import FloatAdd
 from tinygen.ops.float_pair import FloatPair
 from tinygen.ops.mul import Mul
+from tinygen.rescaling import FloatRequant
 
 
 def _operands(call: Call) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tinygen.fixedpoint import FloatRequant
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import (
     UNBOUNDED,
@@ -29,6 +28,7 @@ from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.pool_2d import MaxPool2D
 from tinygen.ops.reduce import Mean
 from tinygen.ops.window import Axis, Window
+from tinygen.rescaling import FloatRequant
 
 _BY_ROW = 19
 """The opset since which ONNX Runtime's AveragePool adds up taps row by row whatever they are."""

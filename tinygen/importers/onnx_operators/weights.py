@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tinygen.fixedpoint import INT32_MAX, FloatLine, FloatRequant, Rescaling
+from tinygen.fixedpoint import INT32_MAX
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, Call, constant, is_real_row, scale_and_zero_point
 from tinygen.importers.onnx_file import shortened
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.ir import Array, Quant, Tensor
 from tinygen.ops.common import FLOAT32, INT8, INT32
+from tinygen.rescaling import FloatLine, FloatRequant, Rescaling
 
 _BIAS_REMEDY = "quantise the bias as int32, in the product of the scales of input and weights, with zero point 0"
 

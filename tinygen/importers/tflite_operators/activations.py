@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from tinygen import fixedpoint
-from tinygen.fixedpoint import Requant
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.tflite_call import (
     Call,
@@ -29,6 +28,7 @@ from tinygen.ops.rsqrt import FRACTION_BITS, Rsqrt
 from tinygen.ops.sigmoid import SIGMOID_INTEGER_BITS, Logistic, LogisticInt16, Tanh, TanhInt16
 from tinygen.ops.softmax import Softmax
 from tinygen.ops.softmax_int16 import SoftmaxInt16
+from tinygen.rescaling import Requant
 from tinygen.softmax_tables import FLOAT32_TABLES, FLOAT64_TABLES
 
 _INT16_ARGUMENT_UNITS = 3 * 4096  # in one, of the int16 table's argument

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tinygen.fixedpoint import RealRequant, Requant, Rounding
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.tflite_call import (
     QUANTISE,
@@ -28,6 +27,7 @@ from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.transpose_conv import TransposeConv
+from tinygen.rescaling import RealRequant, Requant, Rounding
 
 PACKED_INPUTS: Mapping[str, frozenset[int]] = {
     "CONV_2D": frozenset({1}),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant, quantize_multiplier
+from tinygen.fixedpoint import quantize_multiplier
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.tflite_call import (
     Call,
@@ -31,6 +31,7 @@ from tinygen.ops.mul import Mul
 from tinygen.ops.prelu import Prelu
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
 from tinygen.ops.squared_difference import SquaredDifference
+from tinygen.rescaling import Requant
 
 _INSTEAD_OF_FUNCTION = "train with an activation that has int8 kernels: RELU, HARD_SWISH, TANH, LOGISTIC, ELU"
 

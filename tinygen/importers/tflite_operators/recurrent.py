@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant, Rounding
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.tflite_call import Call, Converter, clamp, refuse_in_litert, scale_and_zero_point
 from tinygen.ir import State, Tensor, read_only
 from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.lstm import GATES, Gate, UnidirectionalSequenceLstm
 from tinygen.ops.svdf import Svdf
+from tinygen.rescaling import Requant, Rounding
 
 
 def _state(tensor: Tensor, role: str, written: str, value: int) -> tuple[Tensor, State]:

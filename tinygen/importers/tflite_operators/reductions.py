@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tinygen.fixedpoint import Requant, quantize_multiplier
+from tinygen.fixedpoint import quantize_multiplier
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.tflite_call import (
     Call,
@@ -20,6 +20,7 @@ from tinygen.ops.arg_extremum import ArgMax, ArgMin
 from tinygen.ops.common import INT32
 from tinygen.ops.reduce import Mean, ReduceMax, ReduceMin, Sum
 from tinygen.ops.shape import Product
+from tinygen.rescaling import Requant
 
 
 def _axes(call: Call, x: Tensor) -> tuple[int, ...]:

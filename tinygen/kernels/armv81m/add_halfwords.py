@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen.access import Spacing, evenly, spacing
-from tinygen.fixedpoint import INT16_MAX, INT16_MIN, Requant, Rounding
+from tinygen.fixedpoint import INT16_MAX, INT16_MIN
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv81m.rows import VectorRow
 from tinygen.ops.add import Add, Sub
 from tinygen.ops.broadcast import broadcast_loops
 from tinygen.ops.common import INT16
 from tinygen.ops.common_scale import CommonScale
+from tinygen.rescaling import Requant, Rounding
 
 _LANES = 8
 _HALF = 1 << 30
