@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -24,6 +25,8 @@ _DIFFERENT_INPUTS = 100
 OnLine = Callable[[str], None]
 Progress = Callable[[int, int], None]
 """Called with invokes done, and invokes in all."""
+Meanwhile = Callable[[], AbstractContextManager[None]]
+"""What is to go on while a board is measured."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,18 @@ def time(
     on_line: OnLine | None = None,
     repeat: int = 1,
     progress: Progress = lambda done, total: None,
+    meanwhile: Meanwhile = nullcontext,
 ) -> Timing:
     """Flash a board, and ask it for the ticks of `repeat` invokes, and of as many runs of each layer by itself.
 
-    Raises like flashed().
+    `meanwhile` is entered when the board is ready, and left after the last invoke. Raises like flashed().
     """
     with boards.flashed(out, content, port, on_line) as peer:
         different = min(repeat, _DIFFERENT_INPUTS)
         chosen = [sample.bytes for sample in samples.generated(content.inputs, different + 2, 0)[2:]]
         total = 2 * repeat
-        invokes = _invokes(peer.session, islice(cycle(chosen), repeat), lambda done: progress(done, total))
+        with meanwhile():
+            invokes = _invokes(peer.session, islice(cycle(chosen), repeat), lambda done: progress(done, total))
         used = peer.session.stack()
         traces = _traces(peer.session, islice(cycle(chosen), repeat), lambda done: progress(repeat + done, total))
         of_result = None
