@@ -16,6 +16,7 @@ _FIRST_SECONDS = 10.0
 _AFTER_SECONDS = 0.5
 """What is recorded beyond the last inference."""
 _PAUSE_SECONDS = 0.02
+_BEGINS_ROW = tuple(bytes([character]) for character in b"0123456789+-.")
 
 
 class Meter:
@@ -28,8 +29,17 @@ class Meter:
 
     @property
     def rows(self) -> bytes:
-        """Whole lines; the first may be the end of one that had begun before."""
-        return bytes(self._heard.data[: self._heard.data.rfind(b"\n") + 1])
+        """Whole lines, each heading once; the first may be the end of one that had begun before."""
+        lines = self._heard.data.splitlines(keepends=True)
+        headings: set[bytes] = set()
+        kept = bytearray()
+        for line in map(bytes, lines):
+            is_row = line[:1] in _BEGINS_ROW
+            if line.endswith(b"\n") and (is_row or line not in headings):
+                kept += line
+            if not is_row:
+                headings.add(line)
+        return bytes(kept)
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -52,7 +62,7 @@ class Meter:
 
     def _await_rows(self) -> None:
         until = time.monotonic() + _FIRST_SECONDS
-        while self.rows.count(b"\n") < 2:
+        while self._heard.data.count(b"\n") < 2:
             self._expect_connected()
             if time.monotonic() > until:
                 raise NoAnswer(
