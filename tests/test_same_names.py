@@ -22,7 +22,7 @@ from tinygen.options import Options, Streaming
 def net_of_shared_weights() -> bytes:
     """Layers that read the same weights, of which each loses other channels; all are called the same."""
     net = Net([1, 4, 9, 1], 5)
-    x = net.quantised("x", 0.02, 3)
+    x = net.quantised("x", 0.02, 131, np.uint8)
     weights = net.weights(6, 4, 3, 1)
     parts = [net.add("Conv", x, weights, net.constant(net.rng.permutation([-900, -900, -900, 1, 2, 3]))) for _ in "ab"]
     relued = [net.quantised(net.add("Relu", part), 0.1, -128) for part in parts]
