@@ -15,39 +15,18 @@ from functools import cached_property
 import numpy as np
 
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing
 from tinygen.kernels.armv81m.finishing import Finish
 from tinygen.kernels.armv81m.passing import Passing
 from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
-from tinygen.kernels.armv81m.values import LANES, Values, has_byte_of_zero
+from tinygen.kernels.armv81m.values import LANES, has_byte_of_zero
+from tinygen.kernels.armv81m.window_bytes import WindowBytes
 from tinygen.ops.conv_2d import Conv2D
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class Columns(WindowBytes):
     """All that the template and the stream need to know."""
-
-    plane: Plane
-    """Its channels are bytes."""
-    size: int
-    """Of a value."""
-
-    @staticmethod
-    def of(site: Site) -> Columns:
-        """Those of a layer."""
-        values = Values.of(site)
-        return Columns(values.plane(site), values.size)
-
-    @property
-    def run(self) -> int:
-        """Bytes of a row of a window."""
-        return self.plane.columns.taps * self.plane.channels
-
-    @property
-    def depth(self) -> int:
-        """Bytes of a window."""
-        return self.plane.rows.taps * self.run
 
     @property
     def passing(self) -> Passing:

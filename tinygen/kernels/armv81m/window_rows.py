@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from tinygen.access import Spacing, rows, spacing
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing, pointwise
 from tinygen.kernels.armv81m.finishing import Finish
 from tinygen.kernels.armv81m.passing import Passing
 from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
-from tinygen.kernels.armv81m.values import LANES, Values, has_byte_of_zero
+from tinygen.kernels.armv81m.values import LANES, has_byte_of_zero
+from tinygen.kernels.armv81m.window_bytes import WindowBytes
 from tinygen.ops.conv_2d import Conv2D
 
 _FARTHEST_STEP = 127
@@ -51,24 +51,8 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class WindowRows:
+class WindowRows(WindowBytes):
     """All that the template and the stream need to know."""
-
-    plane: Plane
-    """Its channels are bytes."""
-    size: int
-    """Of a value."""
-
-    @staticmethod
-    def of(site: Site) -> WindowRows:
-        """Those of a layer."""
-        values = Values.of(site)
-        return WindowRows(values.plane(site), values.size)
-
-    @property
-    def run(self) -> int:
-        """Bytes of a row of a window."""
-        return self.plane.columns.taps * self.plane.channels
 
     @property
     def in_row(self) -> int:
@@ -83,9 +67,8 @@ class WindowRows:
     @property
     def passing(self) -> Passing:
         """The windows of a row of outputs; each begins at a whole vector."""
-        depth = self.plane.rows.taps * self.run
-        blocks = PixelBlocks(self.plane.out_width, depth, self.plane.filters, self.size)
-        return Passing(blocks, -(-depth // LANES) * LANES, self.plane.filters)
+        blocks = PixelBlocks(self.plane.out_width, self.depth, self.plane.filters, self.size)
+        return Passing(blocks, -(-self.depth // LANES) * LANES, self.plane.filters)
 
     @property
     def scratch(self) -> int:
