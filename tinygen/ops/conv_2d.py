@@ -125,7 +125,7 @@ def _is_pointwise(site: Site) -> bool:
 
 def is_contiguous(site: Site) -> bool:
     """Whether a kernel row is one run of bytes, in the image as in the filter."""
-    x, weights, _ = site.inputs
+    x, weights = site.inputs[:2]
     return x.shape[3] == weights.shape[3] and site.op.window.columns.dilation == 1
 
 

@@ -20,8 +20,9 @@ from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
-from tinygen.ops.common import FLOAT32, INT8, Clamp
-from tinygen.ops.float_sums import PROOF, Bounds, Deciding, SumOrder, Way, scale_problems
+from tinygen.ops.common import Clamp
+from tinygen.ops.conv_2d import is_contiguous
+from tinygen.ops.float_sums import PROOF, Bounds, Deciding, SumOrder, Way, operand_problems, scale_problems
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import Weights
 from tinygen.ops.window import Window, WindowLoops
@@ -54,23 +55,11 @@ class FloatConv(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, shapes, and what the C does not decide."""
         x, weights, scales, bias = inputs
-        broken = [
-            *common.expect_dtype(x, "input", INT8),
-            *common.expect_rank(x, "input", 4),
-            *common.expect_dtype(weights, "filter", INT8),
-            *common.expect_rank(weights, "filter", 4),
-        ]
-        for constant, role in ((weights, "filter"), (scales, "scales"), (bias, "bias")):
-            broken += common.expect_constant(constant, role)
+        broken = list(operand_problems(x, weights, scales, bias))
         yield from broken
         if broken:
             return
-        filters, *_, depth = weights.shape
-        if x.shape[3] % depth or filters % (x.shape[3] // depth):
-            yield f"{x.shape[3]} channels do not make groups for {filters} filters of depth {depth}"
-        elif scales.shape != (filters,) or bias.shape != (filters,) or {scales.dtype, bias.dtype} != {FLOAT32}:
-            yield f"scales {scales.shape} and bias {bias.shape} are not float32, one for each of {filters} filters"
-        elif min(self.window.output_size(*x.shape[1:3])) < 1:
+        if min(self.window.output_size(*x.shape[1:3])) < 1:
             yield f"the {self.window.describe()} does not fit into the input {x.shape}"
         else:
             assert scales.data is not None
@@ -177,18 +166,12 @@ def _prepare(site: Site) -> Body:
     return Body(values, {"weights": weights.data, **deciding.constants}, frozenset(helpers), proof=PROOF)
 
 
-def _is_contiguous(site: Site) -> bool:
-    """Whether a row of taps is one run of bytes, in the image as in the filter."""
-    x, weights = site.inputs[:2]
-    return x.shape[3] == weights.shape[3] and site.op.window.columns.dilation == 1
-
-
 def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_window(site, site.op.window, channelwise=False)
 
 
 KERNELS = (
-    Kernel("float_conv.direct", FloatConv, _prepare, accepts=_is_contiguous, overlaps=_overlaps),
+    Kernel("float_conv.direct", FloatConv, _prepare, accepts=is_contiguous, overlaps=_overlaps),
     Kernel("float_conv.general", FloatConv, _prepare, overlaps=_overlaps),
 )
 

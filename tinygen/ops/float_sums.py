@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from tinygen.fixedpoint import INT32_MAX, IntArray
 from tinygen.float32 import FloatArray, fused_multiply_add
-from tinygen.ir import Array
+from tinygen.ir import Array, Tensor
+from tinygen.ops import common
+from tinygen.ops.common import FLOAT32, INT8
 
 _UNIT = 2.0**-24
 """By how much float32 rounds, relatively, at most."""
@@ -182,6 +184,26 @@ class Bounds:
                 f"float32 sums can be off by {self.error.max():.2f} steps of its output, supported are "
                 f"{_LARGEST_MARGIN}: the output's scale {output_scale:g} is too fine for such sums"
             )
+
+
+def operand_problems(x: Tensor, weights: Tensor, scales: Tensor, bias: Tensor) -> Iterator[str]:
+    """Dtypes and shapes: int8 x (n, h, w, c); constants int8 (o, kh, kw, c / groups), float32 (o,) and (o,)."""
+    broken = [
+        *common.expect_dtype(x, "input", INT8),
+        *common.expect_rank(x, "input", 4),
+        *common.expect_dtype(weights, "filter", INT8),
+        *common.expect_rank(weights, "filter", 4),
+    ]
+    for constant, role in ((weights, "filter"), (scales, "scales"), (bias, "bias")):
+        broken += common.expect_constant(constant, role)
+    yield from broken
+    if broken:
+        return
+    filters, *_, depth = weights.shape
+    if x.shape[3] % depth or filters % (x.shape[3] // depth):
+        yield f"{x.shape[3]} channels do not make groups for {filters} filters of depth {depth}"
+    elif scales.shape != (filters,) or bias.shape != (filters,) or {scales.dtype, bias.dtype} != {FLOAT32}:
+        yield f"scales {scales.shape} and bias {bias.shape} are not float32, one for each of {filters} filters"
 
 
 def scale_problems(*scales: float) -> Iterator[str]:

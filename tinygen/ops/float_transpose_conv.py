@@ -16,10 +16,9 @@ from tinygen.c_text import float_literal
 from tinygen.float32 import FloatArray, dequantize, fused_multiply_add, quantize
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
-from tinygen.ops.common import FLOAT32, INT8, Clamp
-from tinygen.ops.float_sums import PROOF, Bounds, Deciding, scale_problems
+from tinygen.ops.common import Clamp
+from tinygen.ops.float_sums import PROOF, Bounds, Deciding, operand_problems, scale_problems
 from tinygen.ops.overlaps import Reach, by_pixel
 from tinygen.ops.window import Axis, Window
 
@@ -55,19 +54,11 @@ class FloatTransposeConv(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, shapes, and what the runtime would add up otherwise."""
         x, weights, scales, bias = inputs
-        yield from common.expect_dtype(x, "input", INT8)
-        yield from common.expect_rank(x, "input", 4)
-        yield from common.expect_dtype(weights, "filter", INT8)
-        yield from common.expect_rank(weights, "filter", 4)
-        for constant, role in ((weights, "filter"), (scales, "scales"), (bias, "bias")):
-            yield from common.expect_constant(constant, role)
-        filters, depth = weights.shape[0], weights.shape[3]
-        if x.shape[3] % depth or filters % (x.shape[3] // depth):
-            yield f"{x.shape[3]} channels do not make groups for {filters} filters of depth {depth}"
+        unlike = list(operand_problems(x, weights, scales, bias))
+        yield from unlike
+        if unlike:
             return
-        if scales.shape != (filters,) or bias.shape != (filters,) or {scales.dtype, bias.dtype} != {FLOAT32}:
-            yield f"scales {scales.shape} and bias {bias.shape} are not float32, one for each of {filters} filters"
-            return
+        depth = weights.shape[3]
         if depth > DEEPEST:
             yield f"its filters are {depth} channels deep: beyond {DEEPEST} the order of ONNX Runtime's sums is open"
         assert scales.data is not None
