@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, is_real_row
-from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised
+from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised, real
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
@@ -120,7 +120,8 @@ class Matcher:
                 self._values[node.outputs[0]] = moved
                 return []
         if self._is_function(node, operands):
-            return []
+            name = node.outputs[0]
+            return [real(self._functions[name], node, self._values[name])] if name in self._graph.outputs else []
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
@@ -158,7 +159,7 @@ class Matcher:
     # Functions of integers
 
     def _is_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
-        """Whether a node's result is a function of integers that others compute on, or move; notes it."""
+        """Whether a node's result is a function of integers that others compute on, move, or take out; notes it."""
         name = node.outputs[0]
         is_plain = node.op in _BY_VALUE and not any(name in self._functions for name in node.inputs)
         has_reals = node.op in _PAIRS and any(
@@ -166,13 +167,15 @@ class Matcher:
         )
         if is_plain and not has_reals and self._ends_in_integers(name):
             return False
-        if name in self._graph.outputs or not all(map(self._takes_function, self._readers.get(name, []))):
+        if not all(map(self._takes_function, self._readers.get(name, []))):
             return False
         found = applied(
             node, [None if x is None else self._functions.get(x.name) or of_integers(x) or x for x in operands]
         )
         shape, dtype = self._graph.types[name]
         if found is None or shape != found.base.shape:
+            return False
+        if name in self._graph.outputs and (dtype != FLOAT32 or len(found.reals.middle) > 1):
             return False
         self._functions[name] = found
         self._values[name] = Tensor(name, shape, dtype)
