@@ -29,7 +29,10 @@ def quant_of(node: RawNode, constants: Mapping[str, Array], dtype: np.dtype[np.g
         raise Refused("its scale is no positive float32")
     zero_point = np.zeros(scale.shape, np.int64)
     if len(node.inputs) > 2 and node.inputs[2]:
-        zero_point = _scale_or_zero_point(node, constants, 2, "zero point").astype(np.int64)
+        given = _scale_or_zero_point(node, constants, 2, "zero point")
+        if given.dtype != dtype:
+            raise Refused(f"its zero point is {given.dtype}, its integers are {dtype}", "give both the same type")
+        zero_point = given.astype(np.int64)
     if zero_point.size != scale.size:
         raise Refused(f"it has {scale.size} scales and {zero_point.size} zero points")
     axis = int(node.attributes.get("axis", 1))
