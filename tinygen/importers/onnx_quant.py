@@ -21,7 +21,15 @@ from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.importers.onnx_scales import bounds_of, index_type, is_implied, moved_constant, quant_of, same_scales
+from tinygen.importers.onnx_scales import (
+    bounds_of,
+    index_type,
+    is_implied,
+    moved_constant,
+    quant_of,
+    requantised_constant,
+    same_scales,
+)
 from tinygen.ir import Quant, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
@@ -222,7 +230,7 @@ class Matcher:
             raise Refused(f"its {quant.scale.size} scales do not run along dimension {quant.axis} of {x.shape}")
         if x.data is None:
             return dataclasses.replace(x, quant=quant)
-        data = read_only((x.data ^ np.uint8(128)).view(np.int8)) if dtype == UINT8 else x.data
+        data = read_only((x.data ^ np.uint8(128)).view(np.int8)) if x.dtype == UINT8 else x.data
         self._kinds[node.outputs[0]] = dtype
         return Tensor(node.outputs[0], data.shape, data.dtype, quant, data)
 
@@ -235,6 +243,9 @@ class Matcher:
         key = (x.name, float(y.quant.scale[0]), int(y.quant.zero_point[0])) if y.quant is not None else (x.name, 0.0, 0)
         if x.quant is not None and y.quant is not None and same_scales(x.quant, y.quant):
             self._values[name] = x
+            return []
+        if x.data is not None and x.quant is not None:
+            self._values[name] = requantised_constant(x, y)
             return []
         if key in self._quantised:
             self._values[name] = self._quantised[key]
