@@ -7,11 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from onnx_nets import Net
-from test_onnx_models import session
+from test_onnx_models import assert_equal, session
 
 from tinygen import pipeline, reference
 from tinygen.errors import UnsupportedModel
+from tinygen.ops.activations import Relu6
 from tinygen.ops.curve import ChannelCurves, Curve
+from tinygen.ops.float_add import FloatAdd
+from tinygen.ops.weighted import Weighted
 
 Chain = Callable[[Net, str], str]
 IMAGE = (1, 3, 16, 16)
@@ -142,6 +145,26 @@ def test_float32_results_that_are_not_certain_are_refused(op: str, words: str) -
     with pytest.raises(UnsupportedModel, match=words) as caught:
         pipeline.decode(net.model(net.add(op, net.quantised("x", 0.03, 7))), "net.onnx")
     assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(("dtype", "bounds"), [(np.uint8, (0, 127)), (np.uint8, (9,)), (np.int8, (-64, 63))])
+def test_clip_of_integers_is_the_clamp_of_the_layer_before(dtype: type[np.generic], bounds: tuple[int, ...]) -> None:
+    """As PyTorch exports quantisers of fewer bits."""
+    net = Net([1, 3, 8, 6], 4)
+    limits = [net.constant(bound, dtype) for bound in bounds]
+
+    def clipped(x: str, scale: float, zero_point: int) -> str:
+        quant = net.constant(scale), net.constant(zero_point, dtype)
+        return net.add("DequantizeLinear", net.add("Clip", net.add("QuantizeLinear", x, *quant), *limits), *quant)
+
+    x = clipped("x", 0.05, 40)
+    y = clipped(net.add("Relu", net.add("Conv", x, net.weights(3, 3, 3, 3), pads=[1, 1, 1, 1])), 0.07, bounds[0])
+    y = clipped(net.add("MaxPool", clipped(net.add("Add", x, y), 0.1, 33), kernel_shape=[2, 2]), 0.1, 33)
+    y = clipped(net.add("Gemm", net.add("Flatten", y), net.weights(105, 5)), 0.2, 50)
+    model = assert_equal(net.model(y), 20)
+    writers = {node.outputs[0]: node.op for node in model.graph.nodes}
+    clipped_ops = [writers[node.inputs[0]] for node in model.graph.nodes if isinstance(node.op, Relu6)]
+    assert clipped_ops and not any(isinstance(op, Weighted | FloatAdd) for op in clipped_ops)
 
 
 def test_a_function_of_two_tensors_is_none() -> None:

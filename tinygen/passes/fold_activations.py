@@ -13,10 +13,15 @@ import numpy as np
 from tinygen.ir import Graph, Node
 from tinygen.ops.activations import Relu, Relu6
 from tinygen.ops.common_scale import CommonScale
+from tinygen.ops.float_add import FloatAdd
+from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.float_mean import FloatMean
+from tinygen.ops.float_pair import FloatPair
+from tinygen.ops.float_transpose_conv import FloatTransposeConv
 from tinygen.ops.mul import Mul
 from tinygen.ops.weighted import Weighted
 
-_Clamping = Weighted | CommonScale | Mul
+_Clamping = Weighted | CommonScale | Mul | FloatAdd | FloatConv | FloatMean | FloatPair | FloatTransposeConv
 
 
 def fold_activations(graph: Graph) -> Graph:

@@ -21,7 +21,8 @@ from tinygen.importers.onnx_call import (
 from tinygen.importers.onnx_curves import CURVE, REAL_CURVE
 from tinygen.importers.onnx_file import shortened
 from tinygen.ir import Tensor
-from tinygen.ops.common import FLOAT32, Clamp, full_range
+from tinygen.ops.activations import Relu6
+from tinygen.ops.common import FLOAT32, INT8, UINT8, Clamp, full_range
 from tinygen.ops.curve import CODES, ChannelCurves, Curve
 from tinygen.ops.real_curve import RealCurve
 
@@ -50,6 +51,9 @@ def _relu(call: Call) -> Converted:
 
 
 def _clip(call: Call) -> Converted:
+    bounds = [call.optional(index) for index in (1, 2)]
+    if any(bound is not None and bound.dtype in (INT8, UINT8) and bound.quant is None for bound in bounds):
+        return _clip_of_integers(call)
     low, high = (
         np.float32(call.attribute(name, default))
         if (given := call.optional(index)) is None
@@ -57,6 +61,16 @@ def _clip(call: Call) -> Converted:
         for index, name, default in ((1, "min", -np.inf), (2, "max", np.inf))
     )
     return _curve(call, lambda x: np.minimum(np.maximum(x, low), high))
+
+
+def _clip_of_integers(call: Call) -> Converted:
+    """Of what QuantizeLinear makes, as PyTorch exports it where it leaves out a bit."""
+    codes = list(full_range(INT8))
+    for place, role in ((0, "lower bound"), (1, "upper bound")):
+        if call.optional(place + 1) is not None:
+            bound = call.constant(place + 1, role)
+            codes[place] = int(bound.reshape(-1)[0]) - (128 if bound.dtype == UINT8 else 0)
+    return Converted(Relu6((min(codes), codes[1])), (call.input(0, "input"),))
 
 
 def _leaky_relu(call: Call) -> Converted:
