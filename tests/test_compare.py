@@ -13,7 +13,7 @@ import pytest
 from float_nets import onnx_net, save
 
 from tinygen import bench, cli, manifest, output, pipeline
-from tinygen.comparing import MODELLED, Costs, Entry, _is_on_front, compare
+from tinygen.comparing import MODELLED, Costs, Entry, _is_on_front, compare, names_of
 from tinygen.goal import Goal
 from tinygen.options import Options
 from tinygen.quantize import Wish
@@ -73,6 +73,11 @@ def test_of_a_core_that_is_not_emulated_costs_are_modelled(tmp_path: Path) -> No
 
 def entry(model: str, accuracy: float, *costs: int, board: str = "b") -> Entry:
     return Entry(model, board, Score("accuracy", accuracy), Costs(*costs, how=board), "")
+
+
+def test_models_of_one_name_are_told_apart_by_their_folders() -> None:
+    paths = [Path(name) for name in ("a/x/net.onnx", "b/x/net.onnx", "b/x/small.onnx", "b/x/small.onnx")]
+    assert names_of(paths) == ["a/x/net.onnx", "b/x/net.onnx", "small.onnx", "small.onnx"]
 
 
 def test_the_front_is_what_nothing_beats() -> None:

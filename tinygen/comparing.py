@@ -72,25 +72,39 @@ def compare(
     entries: list[Entry] = []
     behind: list[Scaling | None] | None = None
     first: Array | None = None
-    for path in models:
+    for path, called in zip(models, names_of(models), strict=True):
         try:
             model = pipeline.read(path, options)
             behind = behind or [scaling_of(model.graph.tensors[name]) for name in model.graph.inputs]
             answers, labels = _answers(model, wish, behind, progress)
         except TinygenError as error:
-            entries += [Entry(path.name, board.name, None, None, reason(error)) for board in boards.values()]
+            entries += [Entry(called, board.name, None, None, reason(error)) for board in boards.values()]
             continue
         first = answers.argmax(axis=1) if first is None else first
         found = score(answers, labels) if labels is not None else Score(AGREEMENT, _share(answers, first))
         for name, board in boards.items():
-            progress.stage(f"{path.name} on {board.name}")
+            progress.stage(f"{called} on {board.name}")
             try:
-                entries.append(Entry(path.name, board.name, found, _costs(model, name, board, goal), ""))
+                entries.append(Entry(called, board.name, found, _costs(model, name, board, goal), ""))
             except ToolMissing:
                 raise
             except TinygenError as error:
-                entries.append(Entry(path.name, board.name, found, None, reason(error)))
+                entries.append(Entry(called, board.name, found, None, reason(error)))
     return tuple(replace(entry, is_on_front=_is_on_front(entry, entries)) for entry in entries)
+
+
+def names_of(models: Sequence[Path]) -> list[str]:
+    """The files' names; those of files that are called the same, with as many folders as tell them apart."""
+    paths = [path.absolute().parts for path in models]
+    names = []
+    for parts in paths:
+        others = {other for other in paths if other != parts}
+        length = next(
+            (count for count in range(1, len(parts)) if all(other[-count:] != parts[-count:] for other in others)),
+            len(parts),
+        )
+        names.append(Path(*parts[-length:]).as_posix())
+    return names
 
 
 AGREEMENT = "agreement"
