@@ -471,6 +471,13 @@ def test_a_folder(tmp_path: Path) -> None:
         pipeline.read(folder)
 
 
+def test_what_has_no_end(tmp_path: Path) -> None:
+    for name in ("model.onnx", "model.tflite"):
+        (tmp_path / name).symlink_to("/dev/zero")
+        with pytest.raises(InvalidModel, match="is a device or a pipe"):
+            pipeline.read(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ["model.pt", "model.h5", "model", "model.tflite.gz"])
 def test_another_suffix(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidModel) as caught:

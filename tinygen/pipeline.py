@@ -278,6 +278,8 @@ def _content(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise InvalidModel(f"{path} is a folder", "Give the model file.")
+        if path.exists() and not path.is_file():
+            raise InvalidModel(f"{path} is a device or a pipe", "Give the model file.")
         size = path.stat().st_size
         if size > _LARGEST_FILE:
             raise InvalidModel(f"{path} has {size:,} bytes, the limit is {_LARGEST_FILE:,}", "Is it the right file?")
