@@ -19,6 +19,7 @@ from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.real_scales import RealScales
 from tinygen.ops.traits import Increasing
+from tinygen.ops.work import Rates
 
 LANES = 4
 """Of a vector of float32 on x86-64."""
@@ -133,7 +134,7 @@ def _prepare(site: Site) -> Body:
     return Body(values, {"reals": op.reals()}, frozenset({"clamp", "round_float"}))
 
 
-KERNELS = (Kernel("float_mean.direct", FloatMean, _prepare),)
+KERNELS = (Kernel("float_mean.direct", FloatMean, _prepare, work=Rates(324, output=60, input=11, in_float=True)),)
 
 
 def cases() -> tuple[Case, ...]:
