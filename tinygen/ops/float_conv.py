@@ -193,6 +193,12 @@ def cases() -> tuple[Case, ...]:
         _case("blocks_of_128", (1, 30, 13, 12), (3, 30, 3, 3), padding=1),
         _case("groups", (2, 6, 9, 8), (9, 2, 3, 2), groups=3, padding=1, stride=2, dilation=2),
         _case("depthwise", (1, 7, 6, 5), (7, 1, 3, 3), groups=7, padding=1),
+        _case("depthwise_of_6", (1, 6, 9, 7), (6, 1, 3, 3), groups=6, padding=1, stride=2),
+        _case("depthwise_of_16", (1, 16, 5, 4), (16, 1, 3, 3), groups=16, padding=1),
+        _case("pointwise_stride", (1, 6, 7, 9), (7, 6, 1, 1), stride=2),
+        _case("pointwise_batch", (2, 37, 3, 4), (16, 37, 1, 1), lowest=True),
+        _case("lowest", (1, 7, 6, 5), (5, 7, 3, 3), lowest=True),
+        _case("many_taps", (1, 4, 7, 14), (3, 4, 5, 5), padding=2),
         _case("depthwise_three_left", (1, 3, 19), (3, 1, 3), groups=3, stride=2),
         _case("whole_rows", (1, 3, 9, 5), (3, 1, 3, 5), groups=3),
         _case("whole_image", (1, 6, 4, 4), (11, 6, 4, 4)),
@@ -238,12 +244,14 @@ def _case(
     per_channel: bool = True,
     bias: bool = True,
     scales: tuple[float, float, float] | None = None,
+    lowest: bool = False,
     seed: int = 3,
 ) -> Case:
     rng = np.random.default_rng(seed)
     filters, rank = weights[0], len(weights) - 2
     x_scale, weight_scale, y_scale = scales or (0.05, 0.004, 0.012 * math.prod(weights[1:]) ** 0.5)
     values = rng.integers(-127, 128, weights).astype(np.int8)
+    values[:, :, :1] = -128 if lowest else values[:, :, :1]
     each = tuple((weight_scale * rng.uniform(0.3, 1, filters)).astype(np.float32).tolist())
     given = [CaseTensor(weights, "int8", each if per_channel else weight_scale, 0, 0, values)]
     if bias:
