@@ -17,7 +17,7 @@ from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
 from tinygen.float32 import FloatArray, dequantize, quantize
 from tinygen.ir import Array, Op, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import Clamp
@@ -26,6 +26,12 @@ from tinygen.ops.float_sums import PROOF, Bounds, Deciding, SumOrder, Way, opera
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import Weights
 from tinygen.ops.window import Window, WindowLoops
+from tinygen.ops.work import WINDOW, dot_product_work, window_work
+
+_OF_DECISION, _OF_SUM, _OF_TERM = 15, 70, 17
+"""Instructions for a result by int64, and by float32, there beside those for each product."""
+_CODE = 400
+"""Bytes of both."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +186,30 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_window(site, site.op.window, channelwise=False)
 
 
+def float_work(site: Site) -> int:
+    """Instructions of the float32 sums on a Cortex-M4, about, if fractions of results are evenly spread."""
+    op: FloatConv = site.op
+    (y,) = site.outputs
+    sums = y.elements * min(1.0, 2 * float(op.bounds(site.inputs).error.mean()))
+    return round(sums * (_OF_SUM + _OF_TERM * op.window.taps * site.inputs[1].shape[3]))
+
+
+def _work(site: Site) -> Work:
+    """The sums of integers, as in ordinary convolutions; then each is decided in 64 bits, or in float32."""
+    x, weights = site.inputs[:2]
+    terms = math.prod(weights.shape[1:])
+    if site.op.window.taps == 1:
+        integers = dot_product_work(site, terms)
+    else:
+        integers = window_work(site, WINDOW, WindowLoops.of(site.op.window, x.shape, site.outputs[0].shape), terms)
+    assert integers.instructions is not None
+    decisions = _OF_DECISION * site.outputs[0].elements
+    return Work(integers.instructions + decisions + float_work(site), integers.code + _CODE)
+
+
 KERNELS = (
-    Kernel("float_conv.direct", FloatConv, _prepare, accepts=is_contiguous, overlaps=_overlaps),
-    Kernel("float_conv.general", FloatConv, _prepare, overlaps=_overlaps),
+    Kernel("float_conv.direct", FloatConv, _prepare, accepts=is_contiguous, overlaps=_overlaps, work=_work),
+    Kernel("float_conv.general", FloatConv, _prepare, overlaps=_overlaps, work=_work),
 )
 
 
