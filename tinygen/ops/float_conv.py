@@ -147,15 +147,14 @@ class FloatConv(FloatWeighted):
         return self.window.describe()
 
 
-def _prepare(site: Site) -> Body:
+def float_values(site: Site) -> tuple[dict[str, object], frozenset[str]]:
+    """What the C of float32 sums needs, and of its helpers: `templates/ops/float_conv.j2`."""
     op: FloatConv = site.op
-    x, weights, scales, bias = site.inputs
-    assert weights.data is not None and scales.data is not None and bias.data is not None
-    deciding = Deciding.of(op.bounds(site.inputs), op.scale, scales.data, bias.data, op.output_scale)
+    x, weights = site.inputs[:2]
     loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
     filters, *_, depth = weights.shape
     has_parts = op.order.way is not Way.LANES and int(op.order.parts[-1]) > 0
-    values = {
+    values: dict[str, object] = {
         "window": loops,
         "batch": x.shape[0],
         "depth": depth,
@@ -172,12 +171,23 @@ def _prepare(site: Site) -> Body:
         "output_zero_point": op.output_zero_point,
         "low": op.clamp[0],
         "high": op.clamp[1],
-        "shift": deciding.shift,
-        **common.blocks(filters, op.window.columns.taps * depth, site.objective),
     }
     helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
     helpers |= {"fused"} if op.order.way is Way.CHAIN else set()
-    return Body(values, {"weights": weights.data, **deciding.constants}, frozenset(helpers), proof=PROOF)
+    return values, frozenset(helpers)
+
+
+def _prepare(site: Site) -> Body:
+    op: FloatConv = site.op
+    _, weights, scales, bias = site.inputs
+    assert weights.data is not None and scales.data is not None and bias.data is not None
+    deciding = Deciding.of(op.bounds(site.inputs), op.scale, scales.data, bias.data, op.output_scale)
+    values, helpers = float_values(site)
+    more = {
+        "shift": deciding.shift,
+        **common.blocks(len(weights.data), op.window.columns.taps * weights.shape[3], site.objective),
+    }
+    return Body({**values, **more}, {"weights": weights.data, **deciding.constants}, helpers, proof=PROOF)
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:

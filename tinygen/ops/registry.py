@@ -74,6 +74,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv7em.depthwise_planes",
     "armv7em.depthwise_quads",
     "armv7em.extremum",
+    "armv7em.float_conv",
     "armv7em.halfword_channels",
     "armv7em.halfwords",
     "armv7em.matrix",
