@@ -78,8 +78,8 @@ class FloatConv(FloatWeighted):
         """What its sums can come to, whatever its input holds."""
         _, weights, scales, bias = inputs
         assert weights.data is not None and scales.data is not None and bias.data is not None
-        sizes = np.abs(self._rows(weights.data)) * max(127 - self.zero_point, self.zero_point + 128)
-        return Bounds.of(sizes, self.order.roundings, self.scale, scales.data, bias.data, self.output_scale)
+        rows, x = self._rows(weights.data), (-128 - self.zero_point, 127 - self.zero_point)
+        return Bounds.of_order(self.order, rows, x, self.scale, scales.data, bias.data, self.output_scale)
 
     def tap_sets(self, x: Sequence[int]) -> tuple[BoolArray, BoolArray]:
         """By where the window lies in the image."""
