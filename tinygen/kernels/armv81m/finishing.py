@@ -68,10 +68,23 @@ class Finish:
         return self.zero_point is not None
 
     @property
-    def added(self) -> str:
-        """The instruction that puts the zero point into q1's halfwords."""
-        assert self.zero_point is not None
-        return f"vmov.i16 q1, #{self.zero_point}" if self.zero_point >= 0 else f"vmvn.i16 q1, #{~self.zero_point}"
+    def held_name(self) -> str:
+        """What stays in a vector, if there is room for it."""
+        return "Z" if self.in_float else "K"
+
+    @property
+    def held(self) -> str:
+        """The instruction that makes this vector."""
+        if self.zero_point is None:
+            return "vmov.i32"
+        return "vmov.i16" if self.zero_point >= 0 else "vmvn.i16"
+
+    @property
+    def held_value(self) -> int | None:
+        """Its immediate."""
+        if self.zero_point is None:
+            return self.scale
+        return self.zero_point if self.zero_point >= 0 else ~self.zero_point
 
     @property
     def bytes(self) -> int:
