@@ -8,7 +8,7 @@ y = sat8(floor((2**k * sum + B) * M / 2**(31 + n) + 1/2)). B puts the line where
 and has the bias and both zero points. Rounding ties away from zero sets the steps of negative results off from the
 others: then the second form adds D to the lanes that are below T, by VPT.S32 LT and VADDT.I32, before the VQDMULH.
 Rounding in float32 moves single steps of some channels by one accumulator: the third form adds D to the lanes that
-equal T, which are those of this accumulator (VPT.I32 EQ).
+equal T, which are those of this accumulator (VPT.I32 EQ), and has as many such pairs in turn as the channel with most.
 
 What is found here is not trusted: every result was evaluated at both ends and on both sides of each step.
 """
@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray
-from tinygen.proofs.exceptions import exceptions
+from tinygen.proofs.exceptions import Exceptions, exceptions
 from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains
 from tinygen.proofs.staircase import Staircases
 from tinygen.rescaling import Rescaling
@@ -54,7 +54,7 @@ class VectorProduct:
     multiplier: IntArray
     """M, 0 <= M < 2**31"""
     step: IntArray | None
-    """D of the forms with a step or with exceptions, else None"""
+    """(n, channels): D of the form with a step, or of each of n exceptions; else None"""
     low: IntArray
     """the least accumulator that it is proved for"""
     high: IntArray
@@ -66,7 +66,7 @@ class VectorProduct:
     bits: int = 8
     """of the outputs: 8, or 16 of the form without its last instruction"""
     exception: IntArray | None = None
-    """the accumulator whose lanes, and no others, get D; None: those below zero do"""
+    """(n, channels): the accumulators whose lanes, and no others, get D; None: those below zero do"""
 
     @property
     def is_uniform(self) -> bool:
@@ -75,8 +75,20 @@ class VectorProduct:
 
     @property
     def threshold(self) -> IntArray:
-        """T: the lanes of an accumulator that is zero, or of the exception."""
-        return self.start if self.exception is None else self.start + (self.exception << self.scale_bits)
+        """T, (n, channels): the lanes of an accumulator that is zero, or of the exceptions."""
+        return self.start[None] if self.exception is None else self.start + (self.exception << self.scale_bits)
+
+    @property
+    def steps(self) -> int:
+        """Pairs of T and D."""
+        return 0 if self.step is None else len(self.step)
+
+    @property
+    def pairs(self) -> list[IntArray]:
+        """T and D, (channels,) each, of each pair in turn."""
+        if self.step is None:
+            return []
+        return [each for pair in zip(self.threshold, self.step, strict=True) for each in pair]
 
     def apply(self, acc: IntArray) -> IntArray:
         """What the instructions give for accumulators (..., channels), as long as the registers hold them."""
@@ -90,10 +102,10 @@ class VectorProduct:
         """(channels,): whether all registers hold their values, for accumulators from low to high."""
         inside: BoolArray = (self.multiplier >= 0) & _is_int32(self.multiplier) & _is_int32(self.start)
         # With a step, lanes on either side of zero are the farthest out right beside it, or at the ends.
-        others = () if self.exception is None else (self.exception,)
+        others = () if self.exception is None else self.exception
         for acc in (low, high, np.clip(-1, low, high), np.clip(0, low, high), *others):
             inside &= _is_int32((acc << self.scale_bits) + self.start) & _is_int32(self._register(acc))
-        return inside if self.step is None else inside & _is_int32(self.step)
+        return inside if self.step is None else inside & _is_int32(self.step).all(axis=0)
 
     def holds(self, stairs: Staircases) -> BoolArray:
         """(channels,): whether the form is proved: it keeps the order, and takes the same steps.
@@ -103,9 +115,9 @@ class VectorProduct:
         if self.exception is not None:
             assert self.step is not None
             line = replace(self, step=None, exception=None)
-            met = self.apply(self.exception) == stairs.output(self.exception)
-            others = line.holds(stairs.moved(self.exception, -np.sign(self.step)))
-            return np.asarray(others & met & self.fits(stairs.low, stairs.high))
+            met = [self.apply(acc) == stairs.output(acc) for acc in self.exception]
+            others = line.holds(Exceptions(self.exception, -np.sign(self.step)).without(stairs))
+            return np.asarray(others & np.all(met, axis=0) & self.fits(stairs.low, stairs.high))
         keeps = np.ones(len(self.start), np.bool_) if self.step is None else self._keeps_the_order(stairs)
         return keeps & self.fits(stairs.low, stairs.high) & stairs.equal(self.apply)
 
@@ -134,8 +146,11 @@ class VectorProduct:
         scaled = (acc << self.scale_bits) + self.start
         if self.step is None:
             return scaled
-        chosen = acc < 0 if self.exception is None else acc == self.exception
-        return scaled + np.where(chosen, self.step, 0)
+        if self.exception is None:
+            return scaled + np.where(acc < 0, self.step[0], 0)
+        for threshold, step in zip(self.threshold, self.step, strict=True):
+            scaled = scaled + np.where(scaled == threshold, step, 0)
+        return scaled
 
 
 def _is_int32(value: IntArray) -> BoolArray:
@@ -174,7 +189,7 @@ def _prove(
         if search.is_vain:
             continue
         for line in search.uniform() if uniform else search.mixed():
-            step = line.step if stepped else None
+            step = line.step[None] if stepped else None
             found = VectorProduct(line.scale_bits, line.shift, line.start, line.multiplier, step, *ends_of_form)
             if found.holds(stairs).all():
                 return found
@@ -182,7 +197,7 @@ def _prove(
     excepted = exceptions(stairs, factors, zero_point, clamp)
     if excepted is None:
         return None
-    search = _Search(stairs.moved(*excepted), factors, zero_point, clamp, stepped=False)
+    search = _Search(excepted.without(stairs), factors, zero_point, clamp, stepped=False)
     for line in search.uniform() if uniform else search.mixed():
         # Half an output, towards what the line only just does not give.
         step = -excepted.by * ((1 << 30 + line.shift) // line.multiplier)

@@ -22,13 +22,17 @@ from tinygen.proofs.vector_product import VectorProduct, prove_vector_product
 FEATURES = frozenset({"thumb2", "mve"})
 
 
-def proved(site: Site, uniform: bool = True) -> VectorProduct | None:
-    """The form of a weighted layer, if there is one for all its filters; `uniform`: with the same K."""
+def proved(site: Site, uniform: bool = True, exceptions: int = 1) -> VectorProduct | None:
+    """The form of a weighted layer, if there is one for all its filters; `uniform`: with the same K.
+
+    `exceptions`: that a filter may have, at most.
+    """
     op: Weighted = site.op
     layer = (op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
     if site.outputs[0].dtype == INT16:
         return prove_halfword_product(*layer)
-    return prove_vector_product(*layer, uniform=uniform)
+    form = prove_vector_product(*layer, uniform=uniform)
+    return form if form is not None and form.steps <= exceptions else None
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class Finish:
     scale: int | None
     """K, which sums are multiplied by; None: it is the filter's, in the stream"""
     shift: int
-    stepped: bool
-    """Whether lanes below T, or equal to it, get D"""
+    steps: int
+    """Pairs of T and D: lanes below T, or equal to it, get D"""
     excepts: bool
     """Whether it is those equal to T"""
     clamps: tuple[tuple[str, int], ...]
@@ -54,7 +58,12 @@ class Finish:
         mask = (1 << form.bits) - 1
         clamps = tuple((f"{name}.s{form.bits}", end & mask) for name, end in ends if end is not None)
         scale = 1 << int(form.scale_bits[0]) if form.is_uniform else None
-        return Finish(scale, form.shift, form.step is not None, form.exception is not None, clamps, form.bits)
+        return Finish(scale, form.shift, form.steps, form.exception is not None, clamps, form.bits)
+
+    @property
+    def stepped(self) -> bool:
+        """Whether there are any such pairs."""
+        return self.steps > 0
 
     @property
     def condition(self) -> str:
@@ -64,7 +73,7 @@ class Finish:
     @property
     def bytes(self) -> int:
         """Of a filter's constants in the stream."""
-        return 4 * (2 + 2 * self.stepped + (self.scale is None))
+        return 4 * (2 + 2 * self.steps + (self.scale is None))
 
     @property
     def filters(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -75,11 +84,10 @@ class Finish:
 
 
 def by_filter(form: VectorProduct, missing: IntArray) -> streams.Words:
-    """(filters, 2 to 5): B and M, in the form with a step T and D, and K where it is the filter's.
+    """(filters, n): B and M, in forms with steps each T and D, and K where it is the filter's.
 
     `missing` (filters,): what the sums in registers lack of the accumulators: the folded bias.
     """
     start = form.start + (missing << form.scale_bits)
-    steps = [] if form.step is None else [form.threshold, form.step]
     scale = [] if form.is_uniform else [1 << form.scale_bits]
-    return streams.words(np.stack([start, form.multiplier, *steps, *scale], axis=1))
+    return streams.words(np.stack([start, form.multiplier, *form.pairs, *scale], axis=1))

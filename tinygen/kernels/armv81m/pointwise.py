@@ -32,6 +32,7 @@ from tinygen.kernels.armv81m.walk import Walk
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
+from tinygen.proofs.exceptions import MOST_EXCEPTIONS
 from tinygen.proofs.vector_product import VectorProduct
 
 _UNROLLED, _COMPACT = 16, 1
@@ -54,7 +55,7 @@ def accepts(site: Site) -> bool:
         return False
     sizes = blocks(site)
     near = sizes is not None and sizes.rows > 1 and sizes.filters * 3 + 1 <= _FARTHEST_RESULT
-    return near and finishing.proved(site) is not None
+    return near and finishing.proved(site, exceptions=MOST_EXCEPTIONS) is not None
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:
@@ -64,7 +65,7 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
 
 
 def _prepare(most: int, site: Site) -> Body:
-    sizes, form = blocks(site), finishing.proved(site)
+    sizes, form = blocks(site), finishing.proved(site, exceptions=MOST_EXCEPTIONS)
     assert sizes is not None and form is not None
     values, walk = Values.of(site), Walk(sizes.depth)
     together = max(1, most // walk.vectors)
