@@ -15,13 +15,21 @@ import numpy as np
 
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, is_real_row
-from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised
+from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised, real
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.importers.onnx_scales import bounds_of, index_type, is_implied, moved_constant, quant_of, same_scales
+from tinygen.importers.onnx_scales import (
+    bounds_of,
+    index_type,
+    is_implied,
+    moved_constant,
+    quant_of,
+    requantised_constant,
+    same_scales,
+)
 from tinygen.ir import Quant, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
@@ -120,7 +128,8 @@ class Matcher:
                 self._values[node.outputs[0]] = moved
                 return []
         if self._is_function(node, operands):
-            return []
+            name = node.outputs[0]
+            return [real(self._functions[name], node, self._values[name])] if name in self._graph.outputs else []
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
@@ -158,7 +167,7 @@ class Matcher:
     # Functions of integers
 
     def _is_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
-        """Whether a node's result is a function of integers that others compute on, or move; notes it."""
+        """Whether a node's result is a function of integers that others compute on, move, or take out; notes it."""
         name = node.outputs[0]
         is_plain = node.op in _BY_VALUE and not any(name in self._functions for name in node.inputs)
         has_reals = node.op in _PAIRS and any(
@@ -166,13 +175,15 @@ class Matcher:
         )
         if is_plain and not has_reals and self._ends_in_integers(name):
             return False
-        if name in self._graph.outputs or not all(map(self._takes_function, self._readers.get(name, []))):
+        if not all(map(self._takes_function, self._readers.get(name, []))):
             return False
         found = applied(
             node, [None if x is None else self._functions.get(x.name) or of_integers(x) or x for x in operands]
         )
         shape, dtype = self._graph.types[name]
         if found is None or shape != found.base.shape:
+            return False
+        if name in self._graph.outputs and (dtype != FLOAT32 or len(found.reals.middle) > 1):
             return False
         self._functions[name] = found
         self._values[name] = Tensor(name, shape, dtype)
@@ -219,7 +230,7 @@ class Matcher:
             raise Refused(f"its {quant.scale.size} scales do not run along dimension {quant.axis} of {x.shape}")
         if x.data is None:
             return dataclasses.replace(x, quant=quant)
-        data = read_only((x.data ^ np.uint8(128)).view(np.int8)) if dtype == UINT8 else x.data
+        data = read_only((x.data ^ np.uint8(128)).view(np.int8)) if x.dtype == UINT8 else x.data
         self._kinds[node.outputs[0]] = dtype
         return Tensor(node.outputs[0], data.shape, data.dtype, quant, data)
 
@@ -232,6 +243,9 @@ class Matcher:
         key = (x.name, float(y.quant.scale[0]), int(y.quant.zero_point[0])) if y.quant is not None else (x.name, 0.0, 0)
         if x.quant is not None and y.quant is not None and same_scales(x.quant, y.quant):
             self._values[name] = x
+            return []
+        if x.data is not None and x.quant is not None:
+            self._values[name] = requantised_constant(x, y)
             return []
         if key in self._quantised:
             self._values[name] = self._quantised[key]

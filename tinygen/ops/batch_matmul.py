@@ -19,7 +19,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, INT32, INT64
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.work import Rates
-from tinygen.rescaling import Requant
+from tinygen.rescaling import Rescaling
 
 _LARGEST_RANK = 5  # of the runtimes
 
@@ -38,7 +38,7 @@ class BatchMatmul(Op):
     a_zero_point: int
     b_zero_point: int
     output_zero_point: int
-    requant: Requant
+    requant: Rescaling
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, ranks, shapes, and the bound of the sums."""

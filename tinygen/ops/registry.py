@@ -42,6 +42,7 @@ FAMILIES = (
     "pool_2d",
     "prelu",
     "quantize",
+    "real_curve",
     "real_softmax",
     "reduce",
     "reshape",
