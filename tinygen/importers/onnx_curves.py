@@ -82,7 +82,7 @@ def _constant(given: Tensor, base: Tensor, axis: int | None) -> tuple[FloatArray
     """(1 or channels, 1), and the dimension of the channels; None where it is neither one value nor one for each."""
     if given.data is None or math.prod(given.shape) == 0:
         return None
-    if given.dtype == FLOAT32:
+    if given.dtype in (FLOAT32, np.dtype(np.bool_)):
         values = np.asarray(given.data, np.float32)
     elif given.quant is not None and given.quant.scale.size == 1:
         values = dequantize(given.data.astype(np.int64), float(given.quant.scale[0]), int(given.quant.zero_point[0]))
