@@ -20,7 +20,7 @@ from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.pool_sums import Sums
 from tinygen.ops.real_scales import RealScales
-from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.traits import Channelwise
 from tinygen.ops.window import Window, WindowLoops
 from tinygen.proofs.float_sums import TieSums
 
@@ -30,7 +30,7 @@ _MOST_TOGETHER = 8
 
 
 @dataclass(frozen=True)
-class FloatAveragePool(Increasing, Channelwise, RealScales):
+class FloatAveragePool(Channelwise, RealScales):
     """y = clamp(rint(sum of (x - zero_point) * scale / count / output_scale + output_zero_point)).
 
     Each step is in float32. `count` is of the taps inside the image, or, with `counts_border`, of all. Where the

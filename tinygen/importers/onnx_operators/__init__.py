@@ -49,7 +49,6 @@ INSTEAD: Mapping[str, str] = {
     "LpPool": "take AveragePool or MaxPool",
     "Loop": "export recurrent layers unrolled",
     "MatMulInteger": _WITH_MUL,
-    "ReduceSum": "take ReduceMean, and let the scale count the terms",
     "Scan": "export recurrent layers unrolled",
 }
 """What people can do in their model instead."""
