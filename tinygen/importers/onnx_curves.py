@@ -40,6 +40,11 @@ class RealFunction:
     operators: tuple[str, ...]
     """In the order of their application."""
 
+    @property
+    def is_curve(self) -> bool:
+        """Whether it is one of 256 numbers, the same for all channels."""
+        return len(self.reals.middle) == 1 and bool(np.all(np.isfinite(self.reals.middle)))
+
 
 def of_integers(x: Tensor) -> RealFunction | None:
     """The real values that a tensor stands for; None where it does not, or where it is constant."""

@@ -50,6 +50,7 @@ class FloatAveragePool(Channelwise, RealScales):
     offset: int = 0
     in_float: bool = False
     by_column: bool = False
+    curve: tuple[float, ...] = ()
 
     @property
     def rounding(self) -> str:
@@ -101,6 +102,8 @@ class FloatAveragePool(Channelwise, RealScales):
 
     def of_sums(self, sums: IntArray, taps: int) -> IntArray | None:
         """The results for sums of x - zero_point over `taps` taps; None where these do not decide them all."""
+        if self.curve:
+            return None
         results, certain = self.certain(sums, taps)
         return results if certain.all() else None
 
@@ -120,7 +123,9 @@ class FloatAveragePool(Channelwise, RealScales):
         return np.asarray(results), ~(counts & (rest <= error))
 
     def by_sums(self) -> Sums | None:
-        """The results of windows inside the image, for sums of int8 values as they are."""
+        """The results of windows inside the image, for sums of int8 values; None where such do not decide."""
+        if self.curve:
+            return None
         taps, (low, high) = self.window.taps, full_range(INT8)
         sums = np.arange(low * taps, high * taps + 1)
         results, certain = self.certain(sums - taps * self.zero_point, taps)

@@ -35,11 +35,11 @@ def _total(call: Call, op: type[FloatMean]) -> Sequence[Converted]:
     """Over any dimensions, in float32."""
     x, y, axes = call.input(0, "input"), call.output, reduced_axes(call)
     if not axes:
-        return [requantised(x, y, clamp(call))]
+        return [requantised(x, y, clamp(call), call.curve)]
     (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
     runs = _runs(x.shape, axes)
     order = _order(runs)
-    total = op(float(scale), zero_point, float(y_scale), y_zero, clamp(call), order)
+    total = op(float(scale), zero_point, float(y_scale), y_zero, clamp(call), order, call.curve)
     places = _places(len(x.shape), axes, order)
     moved, steps = _moved(x, places)
     outer = math.prod(moved.shape[: min(places.index(axis) for axis in axes)])

@@ -28,7 +28,7 @@ def _softmax(call: Call) -> Sequence[Converted]:
     if not -rank <= axis < max(rank, 1):
         raise Refused(f"its axis {axis} is not in its input {x.shape}")
     axis %= max(rank, 1)
-    op: FloatSoftmax | RealSoftmax = RealSoftmax(float(scale), zero_point)
+    op: FloatSoftmax | RealSoftmax = RealSoftmax(float(scale), zero_point, call.curve)
     if y.dtype != FLOAT32 and call.in_float:
         y_scale, y_zero = scale_and_zero_point(y, "output")
         reals = Tensor(f"{y.name}~real", y.shape, FLOAT32)
