@@ -125,7 +125,8 @@ def codes_offset(call: Call) -> int:
 
 def constant(name: str, values: Array, quant: Quant | None = None) -> Tensor:
     """A constant of the graph."""
-    return Tensor(name, values.shape, values.dtype, quant, read_only(np.ascontiguousarray(values)))
+    data = np.ascontiguousarray(values).reshape(values.shape)  # a scalar stays one
+    return Tensor(name, values.shape, values.dtype, quant, read_only(data))
 
 
 def spatial(x: Tensor) -> tuple[int, ...]:

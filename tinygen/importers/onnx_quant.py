@@ -38,10 +38,10 @@ _CUT = "Relu or Clip behind it cuts into the range of QuantizeLinear"
 UNLIKE = "it makes uint8 of int8 values that one operator reads, but not of others"
 _FUSED = ("AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
 _FUSED_ON_UINT8 = ("Conv", "MatMul")
-_PAIRS = ("Add", "Max", "Min", "Mul", "Sub")
+_PAIRS = ("Add", "Div", "Max", "Min", "Mul", "Sub")
 _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub", "Sum", *SCALED.values())
+_NEVER_FUSED = ("ConvTranspose", "Div", "Max", "Min", "Sub", "Sum", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
 _OF_REALS = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Softmax")
 """What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
