@@ -82,10 +82,11 @@ class FloatPair(Elementwise):
         return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, a.dtype),)
 
     def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
-        """The results of all pairs of ends; of quotients whose divisor may be zero, anything."""
+        """The results of all pairs of ends; of quotients whose divisor may be zero or not, anything."""
         (y,) = self.output_types(inputs)
         a, b = given
-        if self.function == "Div" and np.any((b.low <= self.b_zero_point) & (b.high >= self.b_zero_point)):
+        can_be_zero = (b.low <= self.b_zero_point) & (b.high >= self.b_zero_point) & ~b.is_constant
+        if self.function == "Div" and np.any(can_be_zero):
             return (Interval.full(y.dtype, y.shape).clipped(*self.clamp),)
         pairs = itertools.product((a.low, a.high), (b.low, b.high))
         return (Interval.around([self._of(*pair) for pair in pairs], y.shape[-1:]),)
