@@ -29,6 +29,7 @@ class RealSoftmax(RealInput):
     name: ClassVar[str] = "SOFTMAX"
     scale: float
     zero_point: int
+    curve: tuple[float, ...] = ()
 
     @property
     def rounding(self) -> str:
@@ -64,7 +65,7 @@ class RealSoftmax(RealInput):
 def _prepare(site: Site) -> Body:
     op: RealSoftmax = site.op
     (x,) = site.inputs
-    has_table = site.objective == "speed"
+    has_table = site.objective == "speed" or bool(op.curve)
     values = {
         "rows": x.elements // x.shape[-1],
         "depth": x.shape[-1],
