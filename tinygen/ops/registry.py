@@ -62,6 +62,7 @@ FAMILIES = (
 SPECIALISED: tuple[str, ...] = (
     "armv6m.add",
     "armv6m.depthwise",
+    "armv6m.depthwise_lanes",
     "armv6m.mul",
     "armv6m.packed",
     "armv6m.packed_bytes",
