@@ -13,7 +13,7 @@ from building import build_bytes, differences
 from emulated_bench import Bench
 from tflite_builder import build_case
 
-from tinygen.kernels.armv6m.depthwise_lanes import CUTS, Cut
+from tinygen.kernels.armv6m.depthwise_lanes import CUTS, Cut, cuts_of
 from tinygen.kernels.armv6m.lane_plane import LANE, LanePlane, lane_plane
 from tinygen.ops.convolution_cases import convolution_case
 from tinygen.ops.window import Axis, Window
@@ -75,18 +75,21 @@ def test_words_hold_the_windows_of_both_halves() -> None:
 def test_every_filter_has_a_cut_and_no_group_leaves_its_half() -> None:
     rng = np.random.default_rng(2)
     weights = np.where(rng.random((9, 500)) < 0.5, 127, rng.integers(-127, 128, (9, 500)))
-    fits = np.array([cut.fits(weights) for cut in CUTS])
-    assert fits.any(axis=0).all()
-    for cut, which in zip(CUTS, fits, strict=True):
+    weights[:, ::3] //= 2
+    chosen = cuts_of(weights)
+    assert chosen is not None and set(chosen) == set(range(len(CUTS)))
+    for number, cut in enumerate(CUTS):
         groups = cut.groups()
         assert sorted(itertools.chain(*groups)) == list(range(9))
         for group in groups:
-            reach = 128 * np.abs(weights[group][:, which]).sum(axis=0)
+            reach = 128 * np.abs(weights[group][:, chosen == number]).sum(axis=0)
             assert np.all(reach < LANE // 2)
+    weights[:2, 5] = -128
+    assert cuts_of(weights) is None
 
 
 def at_its_limits(cut: Cut, rng: np.random.Generator) -> np.ndarray:
-    """Nine weights of which every group comes to as much as it may, or to what it can, and no cut before fits."""
+    """Nine weights of which every group comes to as much as it may, or to what it can, and no other cut takes less."""
     while True:
         weights = np.zeros(9, np.int64)
         for group in cut.groups():
@@ -96,7 +99,7 @@ def at_its_limits(cut: Cut, rng: np.random.Generator) -> np.ndarray:
                 weights[tap] = min(127, left) if others < 2 else int(rng.integers(0, 128))
                 left -= weights[tap]
         weights *= rng.choice([-1, 1], 9) if rng.random() < 0.7 else rng.choice([-1, 1])
-        if [each for each in CUTS if each.fits(weights[:, None])[0]][:1] == [cut]:
+        if cuts_of(weights[:, None]) == [CUTS.index(cut)]:
             return weights
 
 

@@ -74,13 +74,21 @@ _WHOLE = (False, False, False)
 CUTS = (
     Cut("first_rows", _WHOLE, joined=0),
     Cut("last_rows", _WHOLE, joined=1),
-    Cut("rows", _WHOLE),
     Cut("first_split", (True, False, False)),
     Cut("last_split", (False, False, True)),
     Cut("middle_split", (False, True, False)),
     Cut("all_split", (True, True, True)),
+    Cut("rows", _WHOLE),
 )
-"""Those that take less come first."""
+"""The last one goes on to the results without a branch: most filters have it."""
+
+
+def cuts_of(weights: Array) -> npt.NDArray[np.int64] | None:
+    """(filters,): which cut each filter has, by index; None where some filter has none; weights (taps, filters)."""
+    groups = np.array([len(cut.groups()) for cut in CUTS])
+    taken = np.where([cut.fits(weights) for cut in CUTS], groups[:, np.newaxis], _TAPS * _TAPS)
+    found: npt.NDArray[np.int64] = taken.argmin(axis=0)
+    return None if (taken.min(axis=0) == _TAPS * _TAPS).any() else found
 
 
 def _plane(site: Site) -> LanePlane | None:
@@ -88,10 +96,8 @@ def _plane(site: Site) -> LanePlane | None:
     return lane_plane(site.inputs[0].shape, site.outputs[0].shape, op.window, _WORDS)
 
 
-def _cuts(weights: Array) -> npt.NDArray[np.int64] | None:
-    """(filters,): which cut each filter has, by index; None where some filter has none."""
-    fits = np.stack([cut.fits(weights.reshape(_TAPS * _TAPS, -1)) for cut in CUTS])
-    return fits.argmax(axis=0) if fits.any(axis=0).all() else None
+def _by_taps(weights: Array) -> Array:
+    return weights.reshape(_TAPS * _TAPS, -1)
 
 
 def _accepts(site: Site) -> bool:
@@ -105,7 +111,7 @@ def _accepts(site: Site) -> bool:
         and not weights.packed
         and op.weight_zero_point == 0
         and _plane(site) is not None
-        and _cuts(weights.data) is not None
+        and cuts_of(_by_taps(weights.data)) is not None
     ):
         return False
     form = finishing.proved(site)
@@ -117,11 +123,11 @@ def _prepare(site: Site) -> Body:
     plane, form = _plane(site), finishing.proved(site)
     weights, bias = site.inputs[1].data, site.inputs[2].data
     assert plane is not None and form is not None and weights is not None and bias is not None
-    cuts = _cuts(weights)
+    cuts = cuts_of(_by_taps(weights))
     assert cuts is not None
     taps = op.window.taps
     data = np.zeros((weights.shape[3], _STORED), np.int8)
-    data[:, :taps] = weights.reshape(taps, -1).T
+    data[:, :taps] = _by_taps(weights).T
     data[:, taps] = 2 * cuts
     short = finishing.is_short(form)
     constants = finishing.constants(form, op.folded_bias(weights, bias), short)
@@ -154,7 +160,7 @@ def _prepare(site: Site) -> Body:
 
 def _frame(constants: int) -> int:
     """Bytes of a filter's weights and constants in memory, with the steps that are between them."""
-    return 4 * ((_TAPS + 1) * _TAPS + _RESULTS * (constants + 1) + 3)
+    return 4 * ((_TAPS + 1) * _TAPS + _RESULTS * (constants + 1) + 5)
 
 
 def _scratch(site: Site) -> int:
