@@ -63,6 +63,7 @@ FAMILIES = (
 SPECIALISED: tuple[str, ...] = (
     "armv6m.add",
     "armv6m.depthwise",
+    "armv6m.depthwise_lanes",
     "armv6m.float_conv",
     "armv6m.mul",
     "armv6m.packed",
