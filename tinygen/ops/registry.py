@@ -68,6 +68,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv6m.mul",
     "armv6m.packed",
     "armv6m.packed_bytes",
+    "armv6m.packed_fours",
     "armv6m.winograd",
     "armv7em.add",
     "armv7em.border_patches",
