@@ -454,3 +454,23 @@ def test_windows_that_begin_behind_the_input_are_refused() -> None:
     with pytest.raises(UnsupportedModel, match=r"with ceil_mode .* ONNX Runtime makes \(5, 5\)") as caught:
         pipeline.decode(net.model(net.quantised(y, 0.1, 3)), "net.onnx")
     assert "ceil_mode 0" in caught.value.problems[0].remedy
+
+
+@pytest.mark.parametrize("is_quantised", [False, True])
+def test_recurrent_layers_say_what_to_do(is_quantised: bool) -> None:
+    """Also in float models: quantising those would not help."""
+    net = Net([5, 1, 4], 3)
+    x = net.quantised("x", 0.05, 3) if is_quantised else "x"
+    y = net.add("LSTM", x, net.random(1, 24, 4), net.random(1, 24, 6), net.random(1, 48), hidden_size=6)
+    y = net.add("Gemm", net.add("Reshape", y, net.constant([5, 6], np.int64)), net.random(6, 3))
+    with pytest.raises(UnsupportedModel, match="LSTM: it stays float32 when the model is quantised") as caught:
+        pipeline.decode(net.model(net.quantised(y, 0.1, 3) if is_quantised else y), "net.onnx")
+    assert any("unroll it" in problem.remedy for problem in caught.value.problems)
+
+
+def test_functions_that_are_no_tables_say_so() -> None:
+    """Of one tensor, but not value by value until QuantizeLinear."""
+    net = Net([1, 4], 3)
+    y = net.add("Softmax", net.add("Elu", net.quantised("x", 0.05, 3)))
+    with pytest.raises(UnsupportedModel, match=r"Elu: .* no function of one quantised tensor"):
+        pipeline.decode(net.model(net.quantised(y, 1 / 256, -128)), "net.onnx")

@@ -42,6 +42,11 @@ class RealFunction:
     operators: tuple[str, ...]
     """In the order of their application."""
 
+    @property
+    def is_curve(self) -> bool:
+        """Whether it is one of 256 numbers, the same for all channels."""
+        return len(self.reals.middle) == 1 and bool(np.all(np.isfinite(self.reals.middle)))
+
 
 def of_integers(x: Tensor) -> RealFunction | None:
     """The real values that a tensor stands for; None where it does not, or where it is constant."""
@@ -84,7 +89,7 @@ def _constant(given: Tensor, base: Tensor, axis: int | None) -> tuple[FloatArray
     """(1 or channels, 1), and the dimension of the channels; None where it is neither one value nor one for each."""
     if given.data is None or math.prod(given.shape) == 0:
         return None
-    if given.dtype == FLOAT32:
+    if given.dtype in (FLOAT32, np.dtype(np.bool_)):
         values = np.asarray(given.data, np.float32)
     elif given.quant is not None and given.quant.scale.size == 1:
         values = dequantize(given.data.astype(np.int64), float(given.quant.scale[0]), int(given.quant.zero_point[0]))

@@ -46,11 +46,14 @@ _CUT = "Relu or Clip behind it cuts into the range of QuantizeLinear"
 UNLIKE = "it makes uint8 of int8 values that one operator reads, but not of others"
 _FUSED = ("AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
 _FUSED_ON_UINT8 = ("Conv", "MatMul")
-_PAIRS = ("Add", "Max", "Min", "Mul", "Sub")
+_PAIRS = ("Add", "Div", "Max", "Min", "Mul", "Sub")
 _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub", "Sum", *SCALED.values())
+_NEVER_FUSED = ("ConvTranspose", "Div", "Max", "Min", "Sub", "Sum", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
+_OF_REALS = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Softmax")
+"""What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
+_ON_FUNCTION = "no QuantizeLinear stands before it"
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
 """What stands at the edges of models on uint8: operators that no file has."""
@@ -130,6 +133,7 @@ class Matcher:
         if self._is_function(node, operands):
             name = node.outputs[0]
             return [real(self._functions[name], node, self._values[name])] if name in self._graph.outputs else []
+        curve = self._taken_function(node, operands)
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
@@ -145,13 +149,14 @@ class Matcher:
         takes_int8 = node.op == "MatMul" and len(node.inputs) > 2  # with its bias it is Gemm there
         is_unlike |= node.op in _FUSED_ON_UINT8 and not takes_int8 and np.dtype(INT8) in computed
         reason = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
+        reason = _ON_FUNCTION if curve else reason
         if is_unlike and not node.in_integers:
             reason = reason or UNLIKE
         if node.op == "Gemm" and not node.in_integers and is_real_row(operands[2] if len(operands) > 2 else None):
             reason = reason or "its bias is float32, in more than one dimension"
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
-        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned, reason)]
+        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned, reason, curve)]
 
     def _operand(self, name: str) -> Tensor:
         if name in self._values:
@@ -185,13 +190,31 @@ class Matcher:
             return False
         if name in self._graph.outputs and (dtype != FLOAT32 or len(found.reals.middle) > 1):
             return False
+        if not found.is_curve and any(reader.op in _OF_REALS for reader in self._readers.get(name, [])):
+            return False
         self._functions[name] = found
         self._values[name] = Tensor(name, shape, dtype)
         return True
 
     def _takes_function(self, reader: RawNode) -> bool:
         """Whether a node reads real values that nothing holds."""
-        return reader.op in FUNCTIONS or reader.op == QUANTIZE or self._quantiser_behind(reader) is not None
+        takes_reals = reader.op in FUNCTIONS or reader.op in _OF_REALS or reader.op == QUANTIZE
+        return takes_reals or self._quantiser_behind(reader) is not None
+
+    def _taken_function(self, node: RawNode, operands: list[Tensor | None]) -> tuple[float, ...]:
+        """What the integers stand for that take the place of a function's results as the first operand; else none."""
+        first = operands[0] if operands else None
+        if node.op not in _OF_REALS or first is None or first.name not in self._functions:
+            return ()
+        function = self._functions[first.name]
+        operands[0] = function.base
+        if not function.reals.are_exact:
+            names = ", ".join(function.operators)
+            self._notes.append(
+                f"ONNX Runtime approximates functions in {shortened(first.name)!r} ({names}): a value among many that "
+                f"{node.op} makes of them can differ by one step"
+            )
+        return tuple(function.reals.middle[0].tolist())
 
     def _ends_in_integers(self, name: str) -> bool:
         """Whether QuantizeLinear reads a value, or what Relu and Clip leave of it."""

@@ -27,11 +27,12 @@ from tinygen.ops.curve import CODES, ChannelCurves, Curve
 from tinygen.ops.real_curve import RealCurve
 
 
-def requantised(x: Tensor, y: Tensor, limits: Clamp | None = None) -> Converted:
-    """The same numbers in another scale, within limits."""
+def requantised(x: Tensor, y: Tensor, limits: Clamp | None = None, curve: Sequence[float] = ()) -> Converted:
+    """The numbers that x stands for, or those of a curve (256,), in another scale, within limits."""
     scale, zero_point = scale_and_zero_point(y, "output")
     limits = full_range(y.dtype) if limits is None else limits
-    return Converted(Curve.of("QuantizeLinear", reals(x), float(scale), zero_point, limits), (x,), (y,))
+    values = np.array(curve, np.float32) if curve else reals(x)
+    return Converted(Curve.of("QuantizeLinear", values, float(scale), zero_point, limits), (x,), (y,))
 
 
 def reals(x: Tensor) -> FloatArray:
