@@ -13,12 +13,11 @@ from tinygen.access import Spacing
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body, Kernel, Site, Work
-from tinygen.ops import common
+from tinygen.ops import common, grouped
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.overlaps import by_window
-from tinygen.ops.weighted import evened
 from tinygen.ops.window import Axis, Window, WindowLoops
 from tinygen.ops.work import WINDOW, dot_product_work, window_work
 
@@ -43,37 +42,19 @@ class Conv2D(Convolution):
 
     def by_tap(self, taps: Array, x: Array) -> Array:
         """Each group's filters by its channels."""
-        depth = taps.shape[3]
-        groups = len(x) // depth
-        sums = taps.reshape(groups, -1, depth) @ x.reshape(groups, depth, 1)
-        return np.asarray(sums.reshape(taps.shape[:3]).transpose(1, 2, 0))
+        return grouped.by_tap(taps, x)
 
     def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
         """Each group's filters for its own channels."""
-        sums = taps.sum(axis=(1, 2))
-        filters, depth = sums.shape
-        groups = x[3] // depth
-        whole = np.zeros((groups, filters // groups, groups, depth), sums.dtype)
-        whole[np.arange(groups), :, np.arange(groups)] = sums.reshape(groups, -1, depth)
-        return whole.reshape(filters, x[3])
+        return grouped.by_channel(taps, x[3])
 
     def shaped(self, x: BoolArray, y: BoolArray, weights: Sequence[int]) -> tuple[BoolArray, BoolArray]:
         """Of each group as many channels, and as many filters, or none."""
-        depth = weights[3]
-        groups = len(x) // depth
-        if groups == 1:
-            return x, y
-        channels, filters = x.reshape(groups, depth), y.reshape(groups, -1)
-        alive = np.asarray(channels.any(axis=1) | filters.any(axis=1))
-        return evened(channels, alive).reshape(-1), evened(filters, alive).reshape(-1)
+        return grouped.shaped(x, y, weights[3])
 
     def cut(self, weights: Array, x: BoolArray, y: BoolArray) -> Array:
         """The kept filters, each of the kept channels of its group."""
-        depth = weights.shape[3]
-        channels, filters = x.reshape(-1, depth), y.reshape(len(x) // depth, -1)
-        groups = np.split(weights, len(channels))
-        parts = [part[rows][..., taken] for part, rows, taken in zip(groups, filters, channels, strict=True)]
-        return np.concatenate([part for part in parts if part.size])
+        return grouped.cut(weights, x, y)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """im2col and one exact matrix product per group."""

@@ -25,14 +25,12 @@ from tinygen.access import Spacing, spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
 from tinygen.kernels.armv81m import finishing
-from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.armv81m.finishing import Finish, VectorForm
 from tinygen.kernels.armv81m.strip_bands import Bands, bands_of
 from tinygen.kernels.armv81m.strips import Strips, strips_of
 from tinygen.kernels.armv81m.values import LANES
 from tinygen.kernels.contracts import is_plain
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.proofs.exceptions import MOST_EXCEPTIONS
-from tinygen.proofs.vector_product import VectorProduct
 
 _GROUP, _SMALL_GROUP = 8, 4
 """Channels that are loaded at once."""
@@ -98,10 +96,10 @@ def _accepts(kind: _Form, site: Site) -> bool:
     if not (is_plain(site) and x.shape[0] == 1 and weights.shape[3] == x.shape[3]):
         return False
     planes = kind.planes(site)
-    return planes is not None and planes.is_near and _form(site) is not None
+    return planes is not None and planes.is_near and finishing.proved(site, uniform=False) is not None
 
 
-def _stream(site: Site, strips: Strips, group: int, form: VectorProduct) -> npt.NDArray[np.uint32]:
+def _stream(site: Site, strips: Strips, group: int, form: VectorForm) -> npt.NDArray[np.uint32]:
     op: DepthwiseConv2D = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None
@@ -116,14 +114,10 @@ def _stream(site: Site, strips: Strips, group: int, form: VectorProduct) -> npt.
     return np.concatenate([*heads, np.concatenate([vectors, constants], axis=1).reshape(-1)]).astype(np.uint32)
 
 
-def _form(site: Site) -> VectorProduct | None:
-    return finishing.proved(site, uniform=False, exceptions=MOST_EXCEPTIONS)
-
-
 def _prepare(kind: _Form, site: Site) -> Body:
     op: DepthwiseConv2D = site.op
     x = site.inputs[0].shape
-    planes, form = kind.planes(site), _form(site)
+    planes, form = kind.planes(site), finishing.proved(site, uniform=False)
     assert planes is not None and form is not None
     strips, group, channels = planes.strips, planes.group, x[3]
     values = {

@@ -18,13 +18,11 @@ from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels import streams
 from tinygen.kernels.armv81m import finishing, pointwise
-from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.armv81m.finishing import Finish, VectorForm
 from tinygen.kernels.armv81m.values import LANES, Values, are_plain
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
-from tinygen.proofs.exceptions import MOST_EXCEPTIONS
-from tinygen.proofs.vector_product import VectorProduct
 
 _TOGETHER = 8
 """Filters."""
@@ -107,26 +105,27 @@ def _row(site: Site) -> Row | None:
 
 def _accepts(site: Site) -> bool:
     """One row, and a proved requantisation."""
-    return are_plain(site) and _row(site) is not None and finishing.proved(site, exceptions=MOST_EXCEPTIONS) is not None
+    return are_plain(site) and _row(site) is not None and finishing.proved(site) is not None
 
 
 def _prepare(site: Site) -> Body:
-    v, row, form = Values.of(site), _row(site), finishing.proved(site, exceptions=MOST_EXCEPTIONS)
+    v, row, form = Values.of(site), _row(site), finishing.proved(site)
     assert row is not None and form is not None
     finish = Finish.of(form)
-    group_words = _TOGETHER * (v.lanes // 4 * row.vectors + (2 + 2 * finish.steps))
+    group_words = _TOGETHER * (v.lanes // 4 * row.vectors + (4 if finish.stepped else 2))
     values = {"v": v, "row": row, "finish": finish, "groups_bytes": 4 * group_words * row.groups}
     return Body(values, {"data": _stream(site, row, form)}, variant=f"{row.depth}x{row.filters}", proof=form.describe())
 
 
-def _stream(site: Site, row: Row, form: VectorProduct) -> streams.Words:
+def _stream(site: Site, row: Row, form: VectorForm) -> streams.Words:
     op: Weighted = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None
     values = Values.of(site)
     vectors = values.of_vectors(row.in_vectors(values.by_byte(weights.data.reshape(row.filters, -1))))
     start = form.start + (op.folded_bias(weights.data, bias.data) << form.scale_bits)
-    constants = streams.words(np.stack([start, *form.pairs, form.multiplier]))
+    steps = [] if form.step is None else [form.threshold, form.step]
+    constants = streams.words(np.stack([start, *steps, form.multiplier]))
     parts = []
     for first in range(0, row.filters, _TOGETHER):
         group = slice(first, first + _TOGETHER)

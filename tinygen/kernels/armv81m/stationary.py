@@ -162,7 +162,7 @@ def _banded(site: Site) -> Stationary | None:
 
 def _accepts(plan: _Plan, site: Site) -> bool:
     """As `pointwise` does: of few values, and at least two blocks."""
-    return pointwise.accepts(site) and finishing.proved(site) is not None and plan(site) is not None
+    return pointwise.accepts(site) and plan(site) is not None
 
 
 def _overlaps(plan: _Plan, site: Site) -> Mapping[int, Spacing]:

@@ -24,7 +24,6 @@ from tinygen.kernels.armv81m.bands import Band, divisors
 from tinygen.kernels.armv81m.finishing import Finish
 from tinygen.kernels.armv81m.values import Values, has_byte_of_zero
 from tinygen.ops.conv_2d import Conv2D
-from tinygen.proofs.exceptions import MOST_EXCEPTIONS
 
 _LARGE, _SMALL = 4096, 0
 """Bytes of a band of more than the rows under one row of results, at most."""
@@ -47,7 +46,7 @@ def _accepts(site: Site) -> bool:
     if not plane.is_dense or pointwise.blocks(site) is not None or 3 * plane.filters + 1 > 0xFFFF:
         return False
     found = band(_SMALL, site)
-    return found.copied > 0 and found.reaches and finishing.proved(site, exceptions=MOST_EXCEPTIONS) is not None
+    return found.copied > 0 and found.reaches and finishing.proved(site) is not None
 
 
 def _accepts_large(site: Site) -> bool:
@@ -64,7 +63,7 @@ def _overlaps(largest: int, site: Site) -> Mapping[int, Spacing]:
 
 
 def _prepare(largest: int, site: Site) -> Body:
-    found, form = band(largest, site), finishing.proved(site, exceptions=MOST_EXCEPTIONS)
+    found, form = band(largest, site), finishing.proved(site)
     assert form is not None
     plane, blocks = found.plane, found.blocks
     v = Values.of(site)
