@@ -415,6 +415,18 @@ def test_steps_that_want_a_tensor_in_different_places_are_chosen_together() -> N
     assert found.layout.plan.bytes == 400
 
 
+@pytest.mark.parametrize(("flash", "expected"), [(100, "lean"), (101, "toy")])
+def test_size_takes_less_memory_where_that_takes_no_flash(flash: int, expected: str) -> None:
+    toys = Toys({"x": 100})
+    toys.outputs = [toys.run(["x"], 100, {}, scratch=80)]
+    (step,) = toys.steps
+    first = dataclasses.replace(step.chosen, estimate=Estimate(1000, None, 100, 0, 80))
+    lean = dataclasses.replace(candidate(Kernel("lean", Toy, _no_body)), estimate=Estimate(1010, None, flash, 0, 0))
+    options = [dataclasses.replace(step, chosen=first, rejected=(lean,))]
+    found = planned(toys.graph(), options, Goal("size"))
+    assert [each.kernel.name for each in found.steps] == [expected]
+
+
 def test_less_memory_has_to_be_worth_its_cost_unless_it_is_all_that_counts() -> None:
     def plan(size: int, instructions: int) -> Plan:
         toys = Toys({"x": size})

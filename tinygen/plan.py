@@ -10,6 +10,7 @@ from tinygen.feeding import fed, is_fed
 from tinygen.goal import Goal
 from tinygen.grouping import grouped
 from tinygen.ir import Graph
+from tinygen.ops.row_group import RowGroup
 from tinygen.planned import Plan, is_worth_it, planned, saves_ram, sizes_of
 from tinygen.row_steps import candidates
 from tinygen.select import Step
@@ -50,12 +51,18 @@ def plan_of(
         return found
     for patience in _PATIENCES:
         patient = replace(goal, patience=patience)
-        if goal.objective != "ram" and not is_worth_it(goal, planned(graph, options, patient, ram_bytes), found):
+        # What takes long to find out is not asked where there are groups already, and kernels alone would not help.
+        alone = goal.objective != "ram" and _is_grouped(found)
+        if alone and not is_worth_it(goal, planned(graph, options, patient, ram_bytes), found):
             continue
         longer = _plan_of(graph, options, core, patient, ram_bytes, portable, rows)
         if is_worth_it(goal, longer, found):
             found = longer
     return found
+
+
+def _is_grouped(found: Plan) -> bool:
+    return any(isinstance(step.node.op, RowGroup) for step in found.steps)
 
 
 def _plan_of(

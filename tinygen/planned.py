@@ -51,7 +51,7 @@ def planned(
     needs = StepBytes(graph, options, goal.overlap).of
     steps: Sequence[Step] = choose(options, goal)
     layout = lay_out(graph, steps, goal.overlap)
-    if saves_ram(goal):
+    if goal.objective in _SLACK:
         steps, layout = _smallest(graph, options, goal, needs, base or steps, steps)
     limit = min((limit for limit in (goal.ram_budget, ram_bytes) if limit is not None), default=None)
     if limit is not None and layout.ram_bytes > limit:
@@ -70,12 +70,12 @@ class _Slack(NamedTuple):
     flash: float
 
 
-_SLACK = {"balanced": _Slack(0.02, 0.03, 0.1), "ram": _Slack(0.25, 0.4, math.inf)}
+_SLACK = {"balanced": _Slack(0.02, 0.03, 0.1), "ram": _Slack(0.25, 0.4, math.inf), "size": _Slack(0.02, 0.03, 0.0)}
 
 
 def saves_ram(goal: Goal) -> bool:
-    """Whether the objective spends anything on less RAM."""
-    return goal.objective in _SLACK
+    """Whether the objective spends flash on less RAM, too."""
+    return goal.objective in _SLACK and _SLACK[goal.objective].flash > 0
 
 
 def affords(goal: Goal, base: Sequence[Step], steps: Sequence[Step]) -> bool:
@@ -109,17 +109,18 @@ def is_worth_it(goal: Goal, found: Plan, than: Plan) -> bool:
     """Whether a plan takes less RAM by so much that more than the objective's usual part was well spent on it.
 
     Where RAM is all that counts: by a larger factor than it takes more instructions. Else a tenth of what it saves has
-    to be more than what it costs, as logarithms of RAM and of what the objective weighs.
+    to be more than what it costs, as logarithms of RAM, and of what the objective weighs or of instructions alone.
     """
     saved = math.log(max(than.layout.ram_bytes, 1)) - math.log(max(found.layout.ram_bytes, 1))
+    longer = math.log(max(instructions(found.steps), 1)) - math.log(max(instructions(than.steps), 1))
     if goal.objective == "ram":
-        return saved > math.log(max(instructions(found.steps), 1)) - math.log(max(instructions(than.steps), 1))
-    return saved > 0 and _WORTH * saved > weighed(found.steps, goal) - weighed(than.steps, goal)
+        return saved > longer
+    return saved > 0 and _WORTH * saved > max(weighed(found.steps, goal) - weighed(than.steps, goal), longer)
 
 
 _MOST_TRIALS = 8
 
-_REGARDS = {"balanced": (1.0,), "ram": (1.0, 0.5, 0.25, 0.0)}
+_REGARDS = {"balanced": (1.0,), "ram": (1.0, 0.5, 0.25, 0.0), "size": (1.0,)}
 """For flash: where RAM is all that counts, less and less of it if what has little flash takes too long."""
 
 
