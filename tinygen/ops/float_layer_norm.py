@@ -8,9 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygen.arrangement import numbers
 from tinygen.c_text import float_literal
 from tinygen.float32 import FloatArray, fused_multiply_add, quantize
-from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.interval import IntArray
+from tinygen.ir import OUTPUT, Arranged, Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
@@ -66,6 +68,14 @@ class FloatLayerNorm(Rowwise, RealInput):
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """As the input."""
         return (inputs[0].type,)
+
+    def arranged(self, inputs: Sequence[Tensor], place: int, order: IntArray) -> Arranged | None:
+        """Where rows stay rows; each has the same gain and bias."""
+        x, *of_columns = inputs
+        found = super().arranged((x,), place, order) if place in (OUTPUT, 0) else None
+        if found is None:
+            return None
+        return found._replace(inputs=(*found.inputs, *(numbers(each.shape) for each in of_columns)))
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Row by row."""
