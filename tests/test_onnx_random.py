@@ -51,7 +51,7 @@ def test_random_operators_between_convolutions_equal_onnx_runtime(seed: int) -> 
 
 @pytest.mark.parametrize("board", ["qemu-mps2-an386", "microbit"])
 def test_random_operators_between_convolutions_on_boards(board: str, tmp_path: Path) -> None:
-    bench = Bench(board, tmp_path / "bench")
+    bench = Bench(board, tmp_path)
     for seed in range(NETS, NETS + 4):
         built = build_read(pipeline.decode(random_qdq_net(seed), "net.onnx"), tmp_path / str(seed), board=board)
         assert not differences(built, varied(built, 3), bench.running(built))
