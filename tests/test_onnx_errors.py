@@ -231,6 +231,14 @@ def negative_scale(model: onnx.ModelProto) -> None:
             tensor.CopyFrom(numpy_helper.from_array(np.float32(-1), tensor.name))
 
 
+def zero_point_of_another_type(model: onnx.ModelProto) -> None:
+    weights = constant(model, TensorProto.INT8, 2).name
+    zero_point = next(found.input[2] for found in model.graph.node if found.input[0] == weights)
+    for tensor in model.graph.initializer:
+        if tensor.name == zero_point:
+            tensor.CopyFrom(numpy_helper.from_array(np.uint8(3), zero_point))
+
+
 def float_between(model: onnx.ModelProto) -> None:
     """Relu's result is read by Softmax, too."""
     conv = node(model, "Conv")
@@ -252,6 +260,11 @@ UNSUPPORTED: dict[str, tuple[Change, str, str]] = {
     "large_input": (large_input, "elements are the limit", ""),
     "dynamic_scale": (dynamic_scale, "is computed at run time", "quantize_static"),
     "negative_scale": (negative_scale, "no positive float32", ""),
+    "zero_point_of_another_type": (
+        zero_point_of_another_type,
+        "its zero point is uint8, its integers are int8",
+        "type",
+    ),
     "float_between": (float_between, "no QuantizeLinear follows", "tinygen quantize"),
     "float_weights": (float_weights, "is float32: no DequantizeLinear makes it", "tinygen quantize"),
     "unsupported_operator": (unsupported_operator, "LpPool: the operator is not supported", "take AveragePool"),
@@ -272,6 +285,15 @@ def test_models_that_cannot_be_built(name: str) -> None:
     problems = caught.value.problems
     assert any(remedy in problem.remedy for problem in problems)
     assert all(problem.node for problem in problems)
+
+
+def test_no_scale_at_all() -> None:
+    model = integer_net()
+    for tensor in model.graph.initializer:
+        if tensor.name == "s":
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros(0, np.float32), "s"))
+    with pytest.raises(ModelError, match=r"net\.onnx"):
+        read(model)
 
 
 def test_all_reasons_are_listed_at_once() -> None:

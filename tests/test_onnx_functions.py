@@ -156,6 +156,32 @@ def test_what_is_approximated_differs_where_a_note_says_so(name: str) -> None:
     assert uncertain <= 0.01 * 256 * 3 * len(SCALES)
 
 
+@pytest.mark.parametrize(
+    "chain",
+    [of("Tanh"), of("Sigmoid"), swish, hard_swish, distance, of("Clip", -1, 2)],
+    ids=lambda chain: chain.__name__,
+)
+def test_results_that_stay_float32_are_onnx_runtimes(chain: Chain) -> None:
+    """Also where another operator computes on them."""
+    net = Net(IMAGE, 4)
+    y = chain(net, net.quantised("x", 0.03, 7))
+    data = net.model(y, net.quantised(net.add("Abs", y), 0.02, -3))
+    x = np.broadcast_to((np.arange(256).reshape(IMAGE[2:]) - 135) * np.float32(0.03), IMAGE).astype(np.float32)
+    graph = pipeline.decode(data, "net.onnx").graph
+    for ours, theirs in zip(reference.outputs(graph, [x]), session(data).run(None, {"x": x}), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("op", "words"), [("Erf", "stays float32, and ONNX Runtime approximates it"), ("Log", "approximates it|no finite")]
+)
+def test_float32_results_that_are_not_certain_are_refused(op: str, words: str) -> None:
+    net = Net(IMAGE, 4)
+    with pytest.raises(UnsupportedModel, match=words) as caught:
+        pipeline.decode(net.model(net.add(op, net.quantised("x", 0.03, 7))), "net.onnx")
+    assert len(caught.value.problems) == 1
+
+
 def test_a_function_of_two_tensors_is_none() -> None:
     net = Net(IMAGE, 4)
     x = net.quantised("x", 0.1, 0)

@@ -1,6 +1,6 @@
-"""Pools and Softmax that ONNX Runtime does not fuse, so that they are computed in float32.
+"""What ONNX Runtime does not fuse, so that it is computed in float32.
 
-Their result is uint8 and their input int8, or no QuantizeLinear stands between them and a function.
+A result is uint8 and its input int8, a bias counts otherwise, or no QuantizeLinear stands between pools and a function.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from building import build_read, differences, host, varied
 from onnx import TensorProto
-from onnx_nets import Net
+from onnx_nets import KINDS, Net, quantised
 from test_onnx_models import assert_equal
 
 from tinygen import pipeline
 from tinygen.interval import Interval
 from tinygen.ir import Tensor
+from tinygen.ops.float_conv import FloatConv
 from tinygen.ops.float_mean import FloatMean, MeanOrder
 
 STEP = 0.1
@@ -57,6 +58,31 @@ def test_softmax_equals_onnx_runtime(tmp_path: Path) -> None:
     x = net.add("DequantizeLinear", "x", net.constant(0.05), net.constant(3, np.int8))
     y = net.add("QuantizeLinear", net.add("Softmax", x), net.constant(1 / 256), net.constant(0, np.uint8))
     model = assert_equal(net.model(y), 20)
+    assert not any("float32" in note for note in model.graph.notes)
+    built = build_read(model, tmp_path / "out")
+    assert not differences(built, varied(built, 4), host(built))
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("qdq")])
+def test_layers_that_share_weights_equal_onnx_runtime(kind: str, per_channel: bool, tmp_path: Path) -> None:
+    """By Identity, as exporters write it: the quantiser takes the second layer's for activations."""
+    net = Net([1, 4, 7, 6], 11)
+    weights, bias = net.random(4, 4, 3, 3), net.random(4)
+    x = net.add("Relu", net.add("Conv", "x", weights, bias, pads=[1, 1, 1, 1]))
+    x = net.add("Conv", x, net.add("Identity", weights), bias, pads=[1, 1, 1, 1])
+    form, activations, of_weights, _ = KINDS[kind]
+    data = quantised(
+        net,
+        x,
+        tmp_path,
+        quant_format=form,
+        activation_type=activations,
+        weight_type=of_weights,
+        per_channel=per_channel,
+    )
+    model = assert_equal(data, 15)
+    assert any(isinstance(node.op, FloatConv) for node in model.graph.nodes)
     assert not any("float32" in note for note in model.graph.notes)
     built = build_read(model, tmp_path / "out")
     assert not differences(built, varied(built, 4), host(built))

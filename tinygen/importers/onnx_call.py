@@ -120,6 +120,12 @@ def clamp(call: Call) -> Clamp:
     return quantised(call.bounds[0]), quantised(call.bounds[1])
 
 
+def expect_no_bounds(call: Call) -> None:
+    """Refuses Relu and Clip that leave less than the output's range."""
+    if call.bounds != UNBOUNDED and clamp(call) != full_range(call.output.dtype):
+        raise Refused("Relu or Clip between it and QuantizeLinear cuts into the range of the output")
+
+
 def codes_offset(call: Call) -> int:
     """How much larger the integers are that ONNX Runtime computes with."""
     return 128 if call.unsigned else 0

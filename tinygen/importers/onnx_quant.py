@@ -15,14 +15,22 @@ import numpy as np
 
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, is_real_row
-from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised
+from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised, real
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_layout import Layout, layout_of_sums
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.importers.onnx_scales import bounds_of, index_type, is_implied, moved_constant, quant_of, same_scales
+from tinygen.importers.onnx_scales import (
+    bounds_of,
+    index_type,
+    is_implied,
+    moved_constant,
+    quant_of,
+    requantised_constant,
+    same_scales,
+)
 from tinygen.ir import Quant, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
@@ -126,7 +134,8 @@ class Matcher:
                 self._values[node.outputs[0]] = moved
                 return []
         if self._is_function(node, operands):
-            return []
+            name = node.outputs[0]
+            return [real(self._functions[name], node, self._values[name])] if name in self._graph.outputs else []
         curve = self._taken_function(node, operands)
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
@@ -169,7 +178,7 @@ class Matcher:
     # Functions of integers
 
     def _is_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
-        """Whether a node's result is a function of integers that others compute on, or move; notes it."""
+        """Whether a node's result is a function of integers that others compute on, move, or take out; notes it."""
         name = node.outputs[0]
         is_plain = node.op in _BY_VALUE and not any(name in self._functions for name in node.inputs)
         has_reals = node.op in _PAIRS and any(
@@ -177,7 +186,7 @@ class Matcher:
         )
         if is_plain and not has_reals and self._ends_in_integers(name):
             return False
-        if name in self._graph.outputs or not all(map(self._takes_function, self._readers.get(name, []))):
+        if not all(map(self._takes_function, self._readers.get(name, []))):
             return False
         found = applied(
             node, [None if x is None else self._functions.get(x.name) or of_integers(x) or x for x in operands]
@@ -185,7 +194,9 @@ class Matcher:
         shape, dtype = self._graph.types[name]
         if found is None or shape != found.base.shape:
             return False
-        if not found.is_curve and any(reader.op in _OF_REALS for reader in self._readers[name]):
+        if name in self._graph.outputs and (dtype != FLOAT32 or len(found.reals.middle) > 1):
+            return False
+        if not found.is_curve and any(reader.op in _OF_REALS for reader in self._readers.get(name, [])):
             return False
         self._functions[name] = found
         self._values[name] = Tensor(name, shape, dtype)
@@ -268,7 +279,7 @@ class Matcher:
             raise Refused(f"its {quant.scale.size} scales do not run along dimension {quant.axis} of {x.shape}")
         if x.data is None:
             return dataclasses.replace(x, quant=quant)
-        data = read_only((x.data ^ np.uint8(128)).view(np.int8)) if dtype == UINT8 else x.data
+        data = read_only((x.data ^ np.uint8(128)).view(np.int8)) if x.dtype == UINT8 else x.data
         self._kinds[node.outputs[0]] = dtype
         return Tensor(node.outputs[0], data.shape, data.dtype, quant, data)
 
@@ -281,6 +292,9 @@ class Matcher:
         key = (x.name, float(y.quant.scale[0]), int(y.quant.zero_point[0])) if y.quant is not None else (x.name, 0.0, 0)
         if x.quant is not None and y.quant is not None and same_scales(x.quant, y.quant):
             self._values[name] = x
+            return []
+        if x.data is not None and x.quant is not None:
+            self._values[name] = requantised_constant(x, y)
             return []
         if key in self._quantised:
             self._values[name] = self._quantised[key]

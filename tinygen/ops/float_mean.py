@@ -18,6 +18,7 @@ from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.real_scales import RealScales
+from tinygen.ops.work import Rates
 
 LANES = 4
 """Of a vector of float32 on x86-64."""
@@ -192,7 +193,10 @@ def _prepare(site: Site) -> Body:
 
 
 _FROM_MULTIPLES = (MeanOrder.PAIRS, MeanOrder.ROWS)
-KERNELS = tuple(Kernel("float_mean.direct", op, _prepare) for op in (FloatMean, FloatSum))
+KERNELS = tuple(
+    Kernel("float_mean.direct", op, _prepare, work=Rates(324, output=60, input=11, in_float=True))
+    for op in (FloatMean, FloatSum)
+)
 
 
 def cases() -> tuple[Case, ...]:

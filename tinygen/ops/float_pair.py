@@ -24,7 +24,7 @@ from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
 from tinygen.ops.real_scales import LARGEST_QUOTIENT
 from tinygen.ops.traits import Elementwise
-from tinygen.ops.work import plane_work
+from tinygen.ops.work import Rates, plane_work
 
 
 class _Function(NamedTuple):
@@ -156,7 +156,14 @@ KERNELS = (
         work=plane_work,
         overlaps=by_broadcast,
     ),
-    Kernel("float_pair.direct", FloatPair, _prepare, parameters=("a", "b"), overlaps=by_broadcast),
+    Kernel(
+        "float_pair.direct",
+        FloatPair,
+        _prepare,
+        work=Rates(112, output=24, in_float=True),
+        parameters=("a", "b"),
+        overlaps=by_broadcast,
+    ),
 )
 
 

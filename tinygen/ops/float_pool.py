@@ -22,6 +22,7 @@ from tinygen.ops.pool_sums import Sums
 from tinygen.ops.real_scales import RealScales
 from tinygen.ops.traits import Channelwise
 from tinygen.ops.window import Window, WindowLoops
+from tinygen.ops.work import Rates
 from tinygen.proofs.float_sums import TieSums
 
 _ROUNDING = 2.0**-24
@@ -190,7 +191,11 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_window(site, site.op.window, channelwise=True)
 
 
-KERNELS = (Kernel("float_pool.direct", FloatAveragePool, _prepare, overlaps=_overlaps),)
+KERNELS = (
+    Kernel(
+        "float_pool.direct", FloatAveragePool, _prepare, work=Rates(328, output=30, in_float=True), overlaps=_overlaps
+    ),
+)
 
 
 def cases() -> tuple[Case, ...]:

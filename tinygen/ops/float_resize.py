@@ -18,6 +18,7 @@ from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.real_scales import RealScales
 from tinygen.ops.table_copy import offset_table
 from tinygen.ops.traits import Channelwise
+from tinygen.ops.work import Rates
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _prepare(site: Site) -> Body:
     return Body(values, constants, frozenset({"clamp", "round_float"}))
 
 
-KERNELS = (Kernel("float_resize.direct", FloatResize, _prepare),)
+KERNELS = (Kernel("float_resize.direct", FloatResize, _prepare, work=Rates(220, output=62, in_float=True)),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -16,6 +16,7 @@ from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8
 from tinygen.ops.real_scales import RealInput
+from tinygen.ops.work import Rates
 
 _LANES = 16
 """Of a vector register, in which partial sums are kept."""
@@ -76,7 +77,7 @@ def _prepare(site: Site) -> Body:
     return Body(values, {"reals": op.reals()} if has_table else {}, helpers=frozenset({"fused", "exponential"}))
 
 
-KERNELS = (Kernel("real_softmax.direct", RealSoftmax, _prepare),)
+KERNELS = (Kernel("real_softmax.direct", RealSoftmax, _prepare, work=Rates(476, output=98, in_float=True)),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -9,11 +9,11 @@ import numpy as np
 
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import (
-    UNBOUNDED,
     Call,
     Converter,
     clamp,
     codes_offset,
+    expect_no_bounds,
     from_nhwc,
     scale_and_zero_point,
     spatial,
@@ -116,8 +116,7 @@ def _global_average_pool(call: Call) -> Sequence[Converted]:
     y_scale, y_zero = scale_and_zero_point(y, "output")
     factor = float(scale / (y_scale * np.float32(math.prod(spatial(x)))))
     expect_finite([factor])
-    if call.bounds != UNBOUNDED and clamp(call) != full_range(y.dtype):
-        raise Refused("Relu or Clip between it and QuantizeLinear cuts into the range of the output")
+    expect_no_bounds(call)
     op = Mean((1, 2), True, zero_point, y_zero, FloatRequant((factor,)))
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
