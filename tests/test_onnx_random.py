@@ -1,4 +1,4 @@
-"""Random networks through quantize_static with any of its options give what ONNX Runtime gives, byte for byte."""
+"""Random networks, through quantize_static with any of its options or in QDQ form by hand, are ONNX Runtime's."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from building import build_read, differences, varied
+from emulated_bench import Bench
 from onnx_nets import quantised
 from onnxruntime.quantization import QuantFormat, QuantType
 from random_onnx_nets import random_net
+from random_qdq_nets import random_qdq_net
 from test_onnx_models import assert_equal
+
+from tinygen import pipeline
 
 _OPTIONS = (
     *("ActivationSymmetric", "AddQDQPairToWeight", "CalibTensorRangeSymmetric", "DedicatedQDQPair"),
@@ -37,3 +42,16 @@ def test_random_networks_equal_onnx_runtime(seed: int, tmp_path: Path) -> None:
     data = quantised(made.net, made.x, tmp_path, **random_options(made.rng))
     notes = assert_equal(data, 6).graph.notes
     assert not any("in float32" in note for note in notes)
+
+
+@pytest.mark.parametrize("seed", range(NETS))
+def test_random_operators_between_convolutions_equal_onnx_runtime(seed: int) -> None:
+    assert_equal(random_qdq_net(seed), 12)
+
+
+@pytest.mark.parametrize("board", ["qemu-mps2-an386", "microbit"])
+def test_random_operators_between_convolutions_on_boards(board: str, tmp_path: Path) -> None:
+    bench = Bench(board, tmp_path)
+    for seed in range(NETS, NETS + 4):
+        built = build_read(pipeline.decode(random_qdq_net(seed), "net.onnx"), tmp_path / str(seed), board=board)
+        assert not differences(built, varied(built, 3), bench.running(built))

@@ -12,6 +12,8 @@ from onnx import TensorProto
 from onnx_nets import Net
 from test_onnx_models import assert_equal
 
+from tinygen import pipeline
+
 STEP = 0.1
 """Of inputs and results, so that many means end in ties: float32 does not have it exactly."""
 SHAPES = [
@@ -68,3 +70,36 @@ def test_without_axes_all_dimensions_are_reduced_or_none(opset: int, attributes:
     net = Net([2, 3, 5], 3)
     y = net.add("ReduceMean", net.quantised("x", STEP, 3), **attributes)
     assert_equal(net.model(net.quantised(y, 0.07, 5), opset=opset), 12)
+
+
+def between_convolutions(shape: tuple[int, ...], axes: tuple[int, ...], *, to_convolution: bool) -> bytes:
+    """On uint8, which ONNX Runtime computes with channels last; it keeps that up to another convolution."""
+    net, taps = Net(shape, 3), [3] * (len(shape) - 2)
+    x = net.quantised("x", STEP, 3, np.uint8)
+    x = net.quantised(net.add("Conv", x, net.weights(5, 4, *taps), auto_pad="SAME_UPPER"), STEP, 99, np.uint8)
+    total = net.quantised(net.add("ReduceMean", net.add("HardSwish", x), axes=axes), STEP, 101, np.uint8)
+    y = net.quantised(
+        net.add("Mul", x, net.quantised(net.add("Sigmoid", total), 0.01, 3, np.uint8)), STEP, 90, np.uint8
+    )
+    if to_convolution:
+        y = net.quantised(net.add("Conv", y, net.weights(3, 5, *[1] * len(taps))), 0.3, 120, np.uint8)
+    return net.model(net.add("Flatten", y))
+
+
+@pytest.mark.parametrize("to_convolution", [False, True])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_images_between_convolutions_have_channels_last(batch: int, to_convolution: bool) -> None:
+    for shape, axes in (((9, 10), (2, 3)), ((9, 10), (3,)), ((9, 10), (0, 1)), ((9, 10), (1, 3)), ((30,), (2,))):
+        data = between_convolutions((batch, 4, *shape), axes, to_convolution=to_convolution)
+        assert not any("channels last" in note for note in assert_equal(data, 20).graph.notes)
+
+
+def test_a_note_says_where_the_layout_is_not_known() -> None:
+    net = Net([1, 4, 9, 10], 3)
+    x = net.quantised("x", STEP, 3, np.uint8)
+    y = net.quantised(net.add("Conv", x, net.weights(4, 4, 1, 1)), STEP, 99, np.uint8)
+    y = net.quantised(net.add("Add", x, y), STEP, 99, np.uint8)
+    y = net.quantised(net.add("ReduceMean", y, axes=[2, 3]), STEP, 99, np.uint8)
+    y = net.quantised(net.add("Conv", y, net.weights(3, 4, 1, 1)), STEP, 99, np.uint8)
+    graph = pipeline.decode(net.model(y), "net.onnx").graph
+    assert any("channels last, and sum in another order" in note for note in graph.notes)

@@ -25,6 +25,7 @@ FLOAT_HELPERS = frozenset(
         "requantise_line",
         "requantise_real",
         "round_float",
+        "square_root",
     }
 )
 """C helpers that compute in float or double."""

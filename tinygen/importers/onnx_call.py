@@ -47,6 +47,8 @@ class Call:
     curve: tuple[float, ...] = ()
     """(256,): what the integers of the first input stand for, from -128 on, where they are a function's results; it is
     computed in float32 then. Else empty."""
+    sums_channels_last: bool = False
+    """Whether ONNX Runtime has the image that is reduced with channels last."""
 
     @property
     def op(self) -> str:

@@ -25,6 +25,7 @@ from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
 from tinygen.ops.curve import ChannelCurves, Curve
 from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.float_layer_norm import FloatLayerNorm
 from tinygen.ops.float_mean import FloatMean
 from tinygen.ops.float_pair import FloatPair
 from tinygen.ops.float_pool import FloatAveragePool
@@ -73,7 +74,7 @@ def _is_as_in_float(part: Converted) -> bool:
         return isinstance(part.op.requant, FloatLine)
     if isinstance(part.op, FloatAveragePool):
         return part.op.in_float
-    return isinstance(part.op, ChannelCurves | Curve | FloatConv | FloatMean | FloatPair | RealSoftmax)
+    return isinstance(part.op, ChannelCurves | Curve | FloatConv | FloatLayerNorm | FloatMean | FloatPair | RealSoftmax)
 
 
 class _Importer:

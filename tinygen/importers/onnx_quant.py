@@ -20,6 +20,7 @@ from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_integer_products import SCALED
+from tinygen.importers.onnx_layout import Layout, layout_of_sums
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_scales import (
     bounds_of,
@@ -53,6 +54,7 @@ _NEVER_FUSED = ("ConvTranspose", "Div", "Max", "Min", "Sub", "Sum", *SCALED.valu
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
 _OF_REALS = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Softmax")
 """What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
+_SUMS = ("ReduceMean", "ReduceSum")
 _ON_FUNCTION = "no QuantizeLinear stands before it"
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
@@ -81,6 +83,7 @@ class Matcher:
         """What float32 values were quantised to."""
         self._functions: dict[str, RealFunction] = {}
         """Real values that nothing holds: they follow from integers."""
+        self._writers = {name: node for node in graph.nodes for name in node.outputs}
         self._readers: dict[str, list[RawNode]] = {}
         for node in graph.nodes:
             for name in dict.fromkeys(filter(None, node.inputs)):
@@ -154,9 +157,12 @@ class Matcher:
             reason = reason or UNLIKE
         if node.op == "Gemm" and not node.in_integers and is_real_row(operands[2] if len(operands) > 2 else None):
             reason = reason or "its bias is float32, in more than one dimension"
+        is_turned = node.op in _SUMS and self._sums_channels_last(node)
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
-        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned, reason, curve)]
+        return [
+            Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned, reason, curve, is_turned)
+        ]
 
     def _operand(self, name: str) -> Tensor:
         if name in self._values:
@@ -215,6 +221,26 @@ class Matcher:
                 f"{node.op} makes of them can differ by one step"
             )
         return tuple(function.reals.middle[0].tolist())
+
+    def _sums_channels_last(self, node: RawNode) -> bool:
+        """Whether a reduction is of an image with channels last there; a note says where that is not known."""
+        layout = layout_of_sums(node, self._graph, self._is_on_uint8)
+        if layout is Layout.UNKNOWN:
+            self._notes.append(
+                f"ONNX Runtime may have {shortened(node.inputs[0])!r} with channels last, and sum in another order: a "
+                "value among many can differ by one step"
+            )
+        return layout is Layout.CHANNELS_LAST
+
+    def _is_on_uint8(self, node: RawNode) -> bool:
+        """Whether a Conv is computed on integers of that type."""
+        dequantiser = self._writers.get(node.inputs[0])
+        if dequantiser is None or dequantiser.op != DEQUANTIZE or not self._ends_in_integers(node.outputs[0]):
+            return False
+        quantiser = self._writers.get(dequantiser.inputs[0])
+        if quantiser is None or quantiser.op != QUANTIZE:
+            return self._graph.types[dequantiser.inputs[0]].dtype == UINT8
+        return self._kind_of(quantiser) == UINT8
 
     def _ends_in_integers(self, name: str) -> bool:
         """Whether QuantizeLinear reads a value, or what Relu and Clip leave of it."""

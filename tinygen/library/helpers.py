@@ -22,6 +22,7 @@ _ORDER = (
     "requantise_real",
     "round_float",
     "fused",
+    "square_root",
     "exponential",
     "requantise_float",
     "requantise_float_shifted",

@@ -36,28 +36,43 @@ def _total(call: Call, op: type[FloatMean]) -> Sequence[Converted]:
     x, y, axes = call.input(0, "input"), call.output, reduced_axes(call)
     if not axes:
         return [requantised(x, y, clamp(call), call.curve)]
+    rank = len(x.shape)
+    # The dimensions in the order that ONNX Runtime has them in.
+    places = (0, *range(2, rank), 1) if call.sums_channels_last else tuple(range(rank))
+    image, before = _moved(x, places)
+    reduced = tuple(sorted(places.index(axis) for axis in axes))
+    kept = Tensor(f"{y.name}~kept", reduced_shape(image.shape, reduced, True), y.dtype, y.quant)
+    result, after = _moved(kept, [places.index(axis) for axis in range(rank)])
+    return [
+        *before,
+        *_reduced(call, op, image, reduced, kept),
+        *after,
+        Converted(Reshape.to(y.shape), (result,), (y,)),
+    ]
+
+
+def _reduced(call: Call, op: type[FloatMean], x: Tensor, axes: tuple[int, ...], y: Tensor) -> Sequence[Converted]:
+    """With ones in place of the reduced dimensions."""
     (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
     runs = _runs(x.shape, axes)
     order = _order(runs)
     total = op(float(scale), zero_point, float(y_scale), y_zero, clamp(call), order, call.curve)
-    places = _places(len(x.shape), axes, order)
+    places = _places(len(x.shape), axes, order, is_image=not call.sums_channels_last)
     moved, steps = _moved(x, places)
     outer = math.prod(moved.shape[: min(places.index(axis) for axis in axes)])
     count = math.prod(x.shape[axis] for axis in axes)
     rows = runs[0].size if order is MeanOrder.ROWS else 1
     image = Tensor(f"{y.name}~values", (outer, rows, count // rows, x.elements // (outer * count)), x.dtype, x.quant)
     result = Tensor(f"{y.name}~total", (outer, 1, 1, image.shape[3]), y.dtype, y.quant)
-    kept = Tensor(
-        f"{y.name}~kept", reduced_shape(moved.shape, [places.index(axis) for axis in axes], True), y.dtype, y.quant
-    )
-    turned, back = _moved(kept, [places.index(axis) for axis in range(len(places))])
+    turned = Tensor(f"{y.name}~turned", tuple(y.shape[axis] for axis in places), y.dtype, y.quant)
+    is_moved = moved is not x
+    back = [transposed(turned, [places.index(axis) for axis in range(len(places))], y)] if is_moved else []
     return [
         *steps,
         Converted(Reshape.to(image.shape), (moved,), (image,)),
         Converted(total, (image,), (result,)),
-        Converted(Reshape.to(kept.shape), (result,), (kept,)),
+        Converted(Reshape.to(turned.shape), (result,), (turned if is_moved else y,)),
         *back,
-        Converted(Reshape.to(y.shape), (turned,), (y,)),
     ]
 
 
@@ -86,8 +101,8 @@ def _order(runs: Sequence[_Run]) -> MeanOrder:
     return MeanOrder.IN_TURN
 
 
-def _places(rank: int, axes: tuple[int, ...], order: MeanOrder) -> tuple[int, ...]:
-    """The dimensions in an order in which the reduced ones follow each other: of images, with channels last.
+def _places(rank: int, axes: tuple[int, ...], order: MeanOrder, *, is_image: bool) -> tuple[int, ...]:
+    """The dimensions in an order in which the reduced ones follow each other; channels of images (n, c, ...) come last.
 
     Reduced dimensions keep their order; by pairs and by rows, so do the kept ones.
     """
@@ -95,7 +110,7 @@ def _places(rank: int, axes: tuple[int, ...], order: MeanOrder) -> tuple[int, ..
     spatial = tuple(range(2, rank))
     is_pooled = axes == spatial or (order is MeanOrder.ROWS and axes == (0, *spatial))
     is_along_one = order in (MeanOrder.FOURS, MeanOrder.IN_TURN) and len(axes) == 1
-    if (rank in (3, 4) and is_pooled) or (rank == 4 and is_along_one):
+    if is_image and ((rank in (3, 4) and is_pooled) or (rank == 4 and is_along_one)):
         return channels_last
     kept = tuple(axis for axis in range(rank) if axis not in axes)
     if order is MeanOrder.ROWS:
