@@ -128,6 +128,8 @@ class Kernel:
     The function takes pointers to the inputs, the outputs, each of the body's constants, and the scratch memory, in
     this order. Layers for which the template prints the same text share the function.
     """
+    takes_bits: bool = False
+    """Whether it takes floats apart, or puts them together, bit by bit: it computes in integers."""
     work: Callable[[Site], Work] = lambda site: UNKNOWN_WORK
     """For C: what it comes to when compiled for a Cortex-M4, about. Of assembly, the text is counted."""
     scratch: Callable[[Site], int] = lambda site: 0

@@ -5,6 +5,7 @@ The C sums integers. Only where what float32 may have rounded away decides on a 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from tinygen.access import Spacing
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
 from tinygen.float32 import FloatArray, dequantize, quantize
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.interval import BoolArray
+from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import Clamp
 from tinygen.ops.conv_2d import is_contiguous
+from tinygen.ops.float_channels import FloatWeighted
 from tinygen.ops.float_sums import PROOF, Bounds, Deciding, SumOrder, Way, operand_problems, scale_problems
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import Weights
@@ -35,7 +38,7 @@ _CODE = 400
 
 
 @dataclass(frozen=True)
-class FloatConv(Op):
+class FloatConv(FloatWeighted):
     """y[n,i,j,o] = clamp(rint((sum (x - zero_point) * scale * w[o,ky,kx,c] * scales[o] + bias[o]) / output_scale) + …).
 
     Every step is in float32. The sum is over channels, then rows, then columns of taps, added up as `order` says; taps
@@ -83,6 +86,17 @@ class FloatConv(Op):
         assert weights.data is not None and scales.data is not None and bias.data is not None
         rows, x = self._rows(weights.data), (-128 - self.zero_point, 127 - self.zero_point)
         return Bounds.of_order(self.order, rows, x, self.scale, scales.data, bias.data, self.output_scale)
+
+    def tap_sets(self, x: Sequence[int]) -> tuple[BoolArray, BoolArray]:
+        """By where the window lies in the image."""
+        return self.window.rows.tap_sets(x[1]), self.window.columns.tap_sets(x[2])
+
+    def lacking(self, terms: int) -> tuple[FloatConv | None, FloatConv | None]:
+        """Filters go where they are not counted, channels where no block begins after some."""
+        order = self.order
+        filters = self if order.way is not Way.LANES or not order.by_filter else None
+        one_chain = order.way is Way.CHAIN and order.terms <= order.block
+        return filters, dataclasses.replace(self, order=dataclasses.replace(order, terms=terms)) if one_chain else None
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """The exact sums, quantised; those near to a tie as float32 has them."""
