@@ -22,6 +22,7 @@ _ORDER = (
     "requantise_real",
     "round_float",
     "fused",
+    "fused_sum",
     "exponential",
     "requantise_float",
     "requantise_float_shifted",

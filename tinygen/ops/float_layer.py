@@ -16,6 +16,7 @@ from tinygen.ir import Array, Tensor, read_only
 from tinygen.kernel import Around, Body, Kernel, Site, Work
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ops.float_closely import closely
 from tinygen.ops.float_conv import FloatConv, float_values
 from tinygen.rescaling import OpenLine
 
@@ -63,9 +64,15 @@ def with_float(body: Body, site: Site) -> Body:
     _, weights, scales, bias = site.inputs
     assert weights.data is not None and scales.data is not None and bias.data is not None
     values, helpers = float_values(site)
-    beside: dict[str, Array] = {"weights": weights.data, "scales": scales.data, "bias": bias.data}
-    words = {"words": mark_words(site)}
-    around = Around("ops/float_conv.marked.j2", {**values, **words}, frozenset(beside), _around_work(site))
+    close = closely(site, site.op.bounds(site.inputs))
+    beside: dict[str, Array] = {"weights": weights.data}
+    if close is None:
+        beside |= {"scales": scales.data, "bias": bias.data}
+    else:
+        beside |= close.constants
+        helpers = helpers - {"fused"} | {"fused_sum"}
+    more = {"words": mark_words(site), "closely": close}
+    around = Around("ops/float_conv.marked.j2", {**values, **more}, frozenset(beside), _around_work(site))
     constants = {**body.constants, **beside}
     return dataclasses.replace(body, constants=constants, helpers=body.helpers | helpers, around=around)
 

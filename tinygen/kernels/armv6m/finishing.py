@@ -108,7 +108,7 @@ class Finish:
 
     @property
     def open_bits(self) -> int | None:
-        """Which of the lowest bits of a last product's sum are set where the result is open, if it can be: no others."""
+        """Where results can be open: below two to what power the fraction of a last product's sum then is."""
         return self.form.open_bits if isinstance(self.form, OpenShortProduct) else None
 
     @property
