@@ -22,6 +22,7 @@ from tflite_builder import OperatorSpec, build_model
 from tinygen.goal import STYLES, Goal
 from tinygen.ops import registry
 from tinygen.ops.case import TFLITE, Case, CaseTensor
+from tinygen.ops.float_conv import FloatConv
 from tinygen.plan import plan
 from tinygen.target import Core, load_board, load_core
 
@@ -36,13 +37,19 @@ def core_of(board: str) -> Core:
 
 
 def only_of(board: str) -> list[str]:
-    """Kernels in assembly for its core that no board before it has."""
+    """Kernels in assembly for its core that no board before it has.
+
+    Without those of FloatConv, which are the text of others, and whose cases are of ONNX.
+    """
     features = {name: core_of(name).features for name in BOARDS}
     earlier = [features[name] for name in list(BOARDS)[: list(BOARDS).index(board)]]
     names = {
         kernel.name
         for kernel in registry.KERNELS
-        if kernel.assembly and kernel.requires <= features[board] and not any(kernel.requires <= f for f in earlier)
+        if kernel.assembly
+        and kernel.op is not FloatConv
+        and kernel.requires <= features[board]
+        and not any(kernel.requires <= f for f in earlier)
     }
     return sorted(names)
 

@@ -8,7 +8,8 @@ is rounded by half of its own last place, and the exact sums on the way tell how
 and float32 is off by no more than u * (sizes + 2 * the sum of |x * w|) in units of the product of the scales, by the
 bias' and the quotient's rounding besides (u = 2**-24; Higham, Accuracy and Stability of Numerical Algorithms, 3.1).
 What then is open still takes the chain of fused multiply-adds, in integers: the factors are (x * S) * 2**p and
-(w * T) * 2**q with significands S, T of 24 bits, rounded to 24 bits each, and sums are mantissas in units of 2**(p + q).
+(w * T) * 2**q with significands S, T of 24 bits, rounded to 24 bits each, and sums are mantissas in units of
+2**(p + q).
 """
 
 from __future__ import annotations

@@ -17,14 +17,14 @@ from tinygen.kernel import Around, Body, Kernel, Site, Work
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.float_closely import closely
-from tinygen.ops.float_conv import FloatConv, float_values
+from tinygen.ops.float_conv import FloatConv, float_values, float_work
 from tinygen.rescaling import OpenLine
 
 _WORD = 32
 """Results that a word of marks is for."""
-_OF_WORD, _OF_MARK, _OF_TERM = 8, 70, 17
-"""Instructions of the C around a kernel: for a word of marks, for one that is set, and for each product of its sum."""
-_CODE = 700
+_OF_WORD = 8
+"""Instructions of the C around a kernel for a word of marks, beside the float32 sums."""
+_CODE = 500
 """Bytes of it."""
 
 
@@ -71,23 +71,12 @@ def with_float(body: Body, site: Site) -> Body:
     else:
         beside |= close.constants
         helpers = helpers - {"fused"} | {"fused_sum"}
-    more = {"words": mark_words(site), "closely": close}
-    around = Around("ops/float_conv.marked.j2", {**values, **more}, frozenset(beside), _around_work(site))
+    words = mark_words(site)
+    work = Work(_OF_WORD * words + float_work(site), _CODE)
+    more = {"words": words, "closely": close}
+    around = Around("ops/float_conv.marked.j2", {**values, **more}, frozenset(beside), work)
     constants = {**body.constants, **beside}
     return dataclasses.replace(body, constants=constants, helpers=body.helpers | helpers, around=around)
-
-
-def expected_marks(site: Site) -> int:
-    """How many results will be marked, about, where their fractions are evenly spread."""
-    op: FloatConv = site.op
-    (y,) = site.outputs
-    return round(y.elements * min(1.0, 2 * float(op.bounds(site.inputs).error.mean())))
-
-
-def _around_work(site: Site) -> Work:
-    op: FloatConv = site.op
-    terms = op.window.taps * site.inputs[1].shape[3]
-    return Work(_OF_WORD * mark_words(site) + expected_marks(site) * (_OF_MARK + _OF_TERM * terms), _CODE)
 
 
 def takes_float(kernel: Kernel, site: Site) -> bool:

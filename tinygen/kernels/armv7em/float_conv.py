@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tinygen.kernels.armv7em import border_patches, matrix, patches, ring
+from tinygen.kernels.armv7em import border_patches, depthwise_quads, matrix, patches, ring
 from tinygen.kernels.marking import marking
-from tinygen.ops.conv_2d import Conv2D
+from tinygen.ops.fully_connected import FullyConnected
 
-_MODULES = (matrix, patches, ring, border_patches)
+_MODULES = (matrix, patches, ring, border_patches, depthwise_quads)
 
-KERNELS = tuple(marking(kernel) for module in _MODULES for kernel in module.KERNELS if kernel.op is Conv2D)
+KERNELS = tuple(marking(kernel) for module in _MODULES for kernel in module.KERNELS if kernel.op is not FullyConnected)
