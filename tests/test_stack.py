@@ -75,10 +75,16 @@ def test_what_instructions_move(body: str, deepest: int) -> None:
         ("tbh [pc, r0, lsl #1]\n.word 0x00000003\nbx lr\nbx lr\npush {r0, r1}\npop {r0, r1}\nbx lr", 8),
         # A jump by a table of addresses may lead to what no branch does, with the frame that it has.
         ("push {lr}\nmov pc, r3\npop {pc}\npush {r0, r1}\nadd sp, #8\npop {pc}\n.word 0x00000100", 12),
+        ("push {lr}\nadd pc, sl\npop {pc}\npush {r0, r1}\nadd sp, #8\npop {pc}", 12),
     ],
 )
 def test_every_path_is_followed(body: str, deepest: int) -> None:
     assert found(invoke=body).bytes == deepest
+
+
+def test_what_aligns_the_next_function_is_never_reached() -> None:
+    jumps = "push {lr}\nmov pc, r3\npop {pc}\nnop"
+    assert found(invoke=jumps, layer="push {r4, lr}\npop {r4, pc}") == Bound(4, ("invoke",))
 
 
 def test_calls_add_up_along_the_deepest_path() -> None:

@@ -139,7 +139,7 @@ def is_branch(instruction: Instruction) -> bool:
         is_conditional(mnemonic)
         or re.fullmatch(r"(b|bl|bx|blx)(\.[nw])?", mnemonic) is not None
         or (mnemonic == "pop" and "pc" in operands)
-        or (mnemonic == "add" and operands.startswith("pc,"))
+        or (mnemonic in ("add", "mov") and operands.startswith("pc,"))
     )
 
 

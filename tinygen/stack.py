@@ -21,7 +21,7 @@ _CONDITION = "(eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?"
 _BRANCH = re.compile(f"b{_CONDITION}|cbn?z|(?:le|wls|wlstp|letp)")
 _CALL = re.compile(f"blx?{_CONDITION}")
 _JUMP_TABLE = re.compile("tb[bh]")
-_COMPUTED_JUMP = re.compile("(mov|add) pc, r[0-7]")
+_COMPUTED_JUMP = re.compile("(mov|add) pc, (r[0-9]|sl|fp|ip)")
 """How compilers, and kernels, jump to a computed address on Armv6-M: within the function, never to call another."""
 _TABLE_CALL = "__gnu_thumb1_case_"
 """Functions of the compiler's library that do the same: the table follows the call, to which they do not return."""
@@ -152,11 +152,12 @@ class Calls:
         return []
 
     def _is_data(self, address: int) -> bool:
-        """Whether there are literals, or what aligns the literals behind it."""
+        """Whether there are literals, or what aligns the literals, or the function, behind it."""
         mnemonic = self._code[address].mnemonic
-        following = self._code.get(self._next.get(address, address))
-        aligns = mnemonic == "nop" and following is not None and following.mnemonic.startswith(".")
-        return aligns or mnemonic.startswith(".")
+        next_one = self._next.get(address, address)
+        following = self._code.get(next_one)
+        aligns = following is not None and (following.mnemonic.startswith(".") or next_one in self._names)
+        return mnemonic.startswith(".") or (mnemonic == "nop" and aligns)
 
     def _called(self, entry: int, instruction: Instruction) -> int | None:
         """The function that a call, or a jump out of the one at `entry`, goes to. Raises ValueError as _target."""

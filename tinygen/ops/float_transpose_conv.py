@@ -23,6 +23,7 @@ from tinygen.ops.float_channels import FloatWeighted
 from tinygen.ops.float_sums import PROOF, Bounds, Deciding, operand_problems, scale_problems
 from tinygen.ops.overlaps import Reach, by_pixel
 from tinygen.ops.window import Axis, Window
+from tinygen.ops.work import Rates
 
 DEEPEST = 512
 """Channels whose products ONNX Runtime adds up one after the other; of more it adds up blocks."""
@@ -183,7 +184,15 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_pixel(site, rows, columns, channelwise=False)
 
 
-KERNELS = (Kernel("float_transpose_conv.direct", FloatTransposeConv, _prepare, overlaps=_overlaps),)
+KERNELS = (
+    Kernel(
+        "float_transpose_conv.direct",
+        FloatTransposeConv,
+        _prepare,
+        work=Rates(600, output=60, mac=11, in_float=True),
+        overlaps=_overlaps,
+    ),
+)
 
 
 def cases() -> tuple[Case, ...]:

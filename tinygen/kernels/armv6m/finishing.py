@@ -42,6 +42,13 @@ def proved(site: Site) -> ShortProduct | None:
     return prove_short_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
 
 
+def is_plain(form: ShortProduct) -> bool:
+    """Whether a channel has no constants but O, X, C and one or two factors."""
+    return form.step is None and not form.exceptions and len(form.parts) <= 2
+
+
+_PLAIN = 3
+"""Constants of a plain form besides factors."""
 FACTOR_BITS = 12
 """Of M1 below M0, where both are in one word."""
 
@@ -90,6 +97,13 @@ class Finish:
     free: tuple[str, ...]
     short: bool = False
     """Whether M0 and M1 are one word; four registers at least are free."""
+    carried: bool = False
+    """Whether a word behind the constants is loaded with them: of plain forms, with a register more than they need."""
+
+    @property
+    def carrier(self) -> str:
+        """The register that this word is in."""
+        return self.free[len(self.form.parts) + _PLAIN]
 
     @property
     def bits(self) -> int:
@@ -125,11 +139,16 @@ class Finish:
     def steps(self) -> list[Step]:
         """In their order; constants are loaded when one is needed, as many as there are free registers."""
         form = self.form
-        return list(_steps(form.step is not None, len(form.exceptions), len(form.parts) - 1, self.free, self.short))
+        parts = len(form.parts) - 1
+        return list(
+            _steps(form.step is not None, len(form.exceptions), parts, self.free, self.short, int(self.carried))
+        )
 
 
-def _steps(stepped: bool, exceptions: int, parts: int, free: Sequence[str], short: bool) -> Iterator[Step]:
-    waiting = 2 + 2 * exceptions + (2 if stepped else 0) + 1 + (0 if short else parts) + 1
+def _steps(
+    stepped: bool, exceptions: int, parts: int, free: Sequence[str], short: bool, carried: int
+) -> Iterator[Step]:
+    waiting = 2 + 2 * exceptions + (2 if stepped else 0) + 1 + (0 if short else parts) + 1 + carried
     unused = list(free)
     held: list[str] = []
 
