@@ -30,7 +30,7 @@ from tinygen.ops.float_sums import PROOF, Bounds, Deciding, SumOrder, Way, opera
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import Weights
 from tinygen.ops.window import Window, WindowLoops
-from tinygen.ops.work import WINDOW, dot_product_work, window_work
+from tinygen.ops.work import DEPTHWISE_LOOPS, WINDOW, dot_product_work, window_work
 
 _OF_DECISION, _OF_SUM, _OF_TERM = 15, 70, 17
 """Instructions for a result by int64, and by float32, there beside those for each product."""
@@ -220,7 +220,8 @@ def _work(site: Site) -> Work:
     if site.op.window.taps == 1:
         integers = dot_product_work(site, terms)
     else:
-        integers = window_work(site, WINDOW, WindowLoops.of(site.op.window, x.shape, site.outputs[0].shape), terms)
+        lines = WINDOW if weights.shape[3] > 1 else DEPTHWISE_LOOPS
+        integers = window_work(site, lines, WindowLoops.of(site.op.window, x.shape, site.outputs[0].shape), terms)
     assert integers.instructions is not None
     decisions = _OF_DECISION * site.outputs[0].elements
     return Work(integers.instructions + decisions + float_work(site), integers.code + _CODE)
