@@ -10,8 +10,8 @@ are used. `templates/armv6m/finish.j2` prints `Finish.steps` by the macro `outpu
         its constants at once
     flags: lost; labels 91 to 97 are taken
 
-Where results can be open (`tinygen.proofs.open_short_product`), five registers are free, and behind the function's return is
-what marks them: `templates/armv6m/marking.j2`.
+Where results can be open (`tinygen.proofs.open_short_product`), five registers are free, and behind the function's
+return is what marks them: `templates/armv6m/marking.j2`.
 """
 
 from __future__ import annotations
