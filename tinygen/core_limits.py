@@ -20,6 +20,7 @@ FLOAT_HELPERS = frozenset(
     {
         "exponential",
         "fused",
+        "fused_sum",
         "requantise_float",
         "requantise_float_shifted",
         "requantise_line",

@@ -22,6 +22,7 @@ _ORDER = (
     "requantise_real",
     "round_float",
     "fused",
+    "fused_sum",
     "square_root",
     "exponential",
     "requantise_float",

@@ -25,6 +25,7 @@ from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import Clamp
 from tinygen.ops.conv_2d import is_contiguous
 from tinygen.ops.float_channels import FloatWeighted
+from tinygen.ops.float_closely import Closely, closely
 from tinygen.ops.float_sums import PROOF, Bounds, Deciding, SumOrder, Way, operand_problems, scale_problems
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import Weights
@@ -178,8 +179,10 @@ def float_values(site: Site) -> tuple[dict[str, object], frozenset[str]]:
         "low": op.clamp[0],
         "high": op.clamp[1],
     }
+    close = closely(site, op.bounds(site.inputs))
+    values["closely"] = close
     helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
-    helpers |= {"fused"} if op.order.way is Way.CHAIN else set()
+    helpers |= {"fused_sum" if close else "fused"} if op.order.way is Way.CHAIN else set()
     return values, frozenset(helpers)
 
 
@@ -189,11 +192,13 @@ def _prepare(site: Site) -> Body:
     assert weights.data is not None and scales.data is not None and bias.data is not None
     deciding = Deciding.of(op.bounds(site.inputs), op.scale, scales.data, bias.data, op.output_scale)
     values, helpers = float_values(site)
+    close = values["closely"]
+    constants = close.constants if isinstance(close, Closely) else deciding.constants
     more = {
         "shift": deciding.shift,
         **common.blocks(len(weights.data), op.window.columns.taps * weights.shape[3], site.objective),
     }
-    return Body({**values, **more}, {"weights": weights.data, **deciding.constants}, helpers, proof=PROOF)
+    return Body({**values, **more}, {"weights": weights.data, **constants}, helpers, proof=PROOF)
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:

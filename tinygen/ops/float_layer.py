@@ -16,6 +16,7 @@ from tinygen.ir import Array, Tensor, read_only
 from tinygen.kernel import Around, Body, Kernel, Site, Work
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ops.float_closely import Closely
 from tinygen.ops.float_conv import FloatConv, float_values, float_work
 from tinygen.rescaling import OpenLine
 
@@ -63,7 +64,9 @@ def with_float(body: Body, site: Site) -> Body:
     _, weights, scales, bias = site.inputs
     assert weights.data is not None and scales.data is not None and bias.data is not None
     values, helpers = float_values(site)
-    beside: dict[str, Array] = {"weights": weights.data, "scales": scales.data, "bias": bias.data}
+    close = values["closely"]
+    others = close.constants if isinstance(close, Closely) else {"scales": scales.data, "bias": bias.data}
+    beside: dict[str, Array] = {"weights": weights.data, **others}
     words = mark_words(site)
     work = Work(_OF_WORD * words + float_work(site), _CODE)
     around = Around("ops/float_conv.marked.j2", {**values, "words": words}, frozenset(beside), work)

@@ -10,8 +10,8 @@ are used. `templates/armv6m/finish.j2` prints `Finish.steps` by the macro `outpu
         its constants at once
     flags: lost; labels 91 to 97 are taken
 
-Where results can be open (`tinygen.proofs.open_short_product`) the macro `marks` prints what marks them, once for a
-function, and five registers are free: `templates/armv6m/marking.j2`.
+Where results can be open (`tinygen.proofs.open_short_product`), five registers are free, and behind the function's
+return is what marks them: `templates/armv6m/marking.j2`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Finish:
 
     @property
     def open_bits(self) -> int | None:
-        """Which of the lowest bits of a last product's sum are set where the result is open, if it can be."""
+        """Where results can be open: below two to what power the fraction of a last product's sum then is."""
         return self.form.open_bits if isinstance(self.form, OpenShortProduct) else None
 
     @property
