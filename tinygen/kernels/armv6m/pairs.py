@@ -51,6 +51,8 @@ _LANDING = 100
 """What its number adds to labels, times this."""
 _OF_RESULT = 18
 """Instructions from a sum to its result, with those of sums that are beyond the clamp, and no exceptions."""
+_OF_NEAR_TIES = 32
+"""Those besides, where near ties are decided apart."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ def _is_in_reach(groups: Groups, form: ShortProduct, around: int, in_place: bool
     values = sum(groups.sizes)
     products = -(-(15 if in_place else 11) * values // 2) + 6 * len(groups.sizes)
     results = TOGETHER * (_OF_RESULT + 3 * (len(form.parts) + len(form.exceptions) + (form.step is not None)))
+    results += TOGETHER * _OF_NEAR_TIES * (form.near is not None)
     return products + results + around <= _FAR
 
 
