@@ -276,6 +276,10 @@ def test_registers_that_overflow_are_not_proved() -> None:
 # --- short products --------------------------------------------------------------------------------------------------
 
 
+FAR_FROM_OTHERS = 1e-6
+"""A factor beside which near ties of ordinary ones are not decided apart."""
+
+
 def assert_short_product(
     product: ShortProduct, requant: Rescaling, zero_point: int, clamp: tuple[int, int], acc: IntArray
 ) -> None:
@@ -295,7 +299,20 @@ def assert_short_product(
     carry = np.zeros_like(x)
     for part in product.parts[:0:-1]:
         carry = word(word(x * part) + carry) >> product.bits
-    y = (word(word(word(x * product.parts[0]) + carry) + addend) >> 24) + product.lowest
+    sums = word(word(word(x * product.parts[0]) + carry) + addend)
+    y = (sums >> 24) + product.lowest
+    if product.near is not None:
+        near, rule = product.near, exactly(requant, zero_point, clamp, acc)
+        d = (x * near.factor + near.rest).astype(np.uint32).astype(np.int32).astype(np.int64)
+        doubled = 2 * (y - near.zero_point) - 1
+        places = np.frexp(doubled ^ (doubled >> 63) | 1)[1] - 1
+        half = np.int64(1) << near.half + places
+        lower = doubled >> 1
+        decided = lower + np.where(d > half, 1, np.where(d < -half, 0, lower & 1)) + near.zero_point
+        is_near = (sums << 8 & 0xFFFFFFFF) >> 32 - near.bits == 0
+        inside = is_near & (total >= 0) & (total <= product.most)
+        assert np.array_equal(decided[inside], rule[inside])
+        y = np.where(is_near, decided, y)
     y = np.where(total < 0, clamp[0], np.where(total > product.most, clamp[1], y))
     assert np.array_equal(y, exactly(requant, zero_point, clamp, acc))
     assert np.array_equal(y, product.apply(acc))
@@ -344,7 +361,7 @@ def test_layers_of_any_depth_have_short_products(
 )
 def test_ties_to_even_have_short_products_with_exceptions(factor: float, low: int, high: int) -> None:
     """Where float32 makes ties of what is next to them, no single line stands for the rule."""
-    requant = FloatRequant((factor, 0.0012345))
+    requant = FloatRequant((factor, FAR_FROM_OTHERS))
     ends = np.full(2, low), np.full(2, high)
     product = prove_short_product(requant, -128, INT8, *ends)
     assert product is not None and product.exceptions
@@ -356,8 +373,8 @@ def test_steps_that_float32_moves_are_exceptions() -> None:
     """Factors like those of layers: of a few hundred channels, some have no line."""
     rng = np.random.default_rng(8)
     factors = np.exp(rng.uniform(math.log(0.002), math.log(0.01), 300)).astype(np.float32)
-    requant = FloatRequant(tuple(factors.tolist()))
-    low, high = limits(300, -80_000, 80_000)
+    requant = FloatRequant((*factors.tolist(), FAR_FROM_OTHERS))
+    low, high = limits(301, -80_000, 80_000)
     product = prove_short_product(requant, 3, INT8, low, high)
     assert product is not None
     moved = sum(np.count_nonzero(by) for _, by in product.exceptions)
@@ -369,9 +386,30 @@ def test_steps_that_float32_moves_are_exceptions() -> None:
     assert not np.array_equal(without.apply(acc.T), product.apply(acc.T))
 
 
-def test_a_staircase_of_ties_has_no_short_product() -> None:
-    """Every second step of it is late."""
-    assert prove_short_product(FloatRequant((2.0**-7,)), -128, INT8, *limits(1, -40_000, 40_000)) is None
+@pytest.mark.parametrize(("zero_point", "clamp"), [(-128, INT8), (0, INT8), (5, (-100, 120)), (-20, (-20, 80))])
+@pytest.mark.parametrize("factor", [2.0**-7, 0.0010597982909530401, 0.001055672881193459, 0.0123])
+def test_near_ties_are_decided_as_float32_has_them(factor: float, zero_point: int, clamp: tuple[int, int]) -> None:
+    """Of powers of two, every other step is late."""
+    requant = FloatRequant((factor, 0.001055672881193459, 2.0**-9))
+    ends = limits(3, -60_000, 150_000)
+    product = prove_short_product(requant, zero_point, clamp, *ends)
+    assert product is not None and product.near is not None and len(product.parts) == 1
+    assert_short_product(product, requant, zero_point, clamp, all_of(*ends))
+
+
+def test_a_wrong_constant_of_near_ties_is_not_proved() -> None:
+    requant = FloatRequant((0.0010597982909530401,))
+    stairs = Staircases.of(requant, -128, INT8, *limits(1, -73_000, 87_000))
+    product = prove_short_product(requant, -128, INT8, stairs.low, stairs.high)
+    assert product is not None and product.near is not None and product.holds(stairs).all()
+    for accumulators in (-1, 1):
+        moved = dataclasses.replace(product.near, rest=product.near.rest + accumulators * product.near.factor)
+        assert not dataclasses.replace(product, near=moved).holds(stairs).all()
+
+
+def test_a_staircase_of_ties_has_no_short_product_with_exceptions() -> None:
+    requant = FloatRequant((2.0**-7, FAR_FROM_OTHERS))
+    assert prove_short_product(requant, -128, INT8, *limits(2, -40_000, 40_000)) is None
 
 
 def test_constant_channels_have_short_products() -> None:

@@ -9,7 +9,9 @@ All are unsigned and below 2**32. That is a straight line: its gain, of 24 + n *
 part and n parts of b bits, each of which leaves the product room. O puts the line near zero where x is zero, so that C
 has room; X is the last sum before the greatest output. Rounding ties away from zero sets the steps of negative results
 off from the others: the second form has another C for them. Rounding to float32 moves a few steps by one accumulator,
-up or down, so that no line takes them all: those are exceptions.
+up or down, so that no line takes them all. Then sums near a tie, whose line has a fraction of `bits` zeros, are decided
+in their own way (`tinygen.proofs.near_ties`), and the line need not be precise: M[0] is its only part. What has no such
+form has exceptions.
 
 What is found here is not trusted: every result was evaluated at both ends and on both sides of each step.
 """
@@ -23,6 +25,7 @@ import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray
 from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains, sides_of
+from tinygen.proofs.near_ties import NearTies
 from tinygen.proofs.staircase import Staircases
 from tinygen.rescaling import Rescaling
 
@@ -38,6 +41,8 @@ _FORMS = (
 """(n, b) in the order in which they are tried: those of fewer parts first, and those that most layers can have."""
 _NEAR = sorted({0, *(sign * round(1.4**n) for n in range(20) for sign in (1, -1))}, key=abs)
 """How far from the first possible gain others are tried."""
+_NEAR_BITS = range(10, 3, -1)
+"""Zeros in the fraction of what is near a tie, in the order in which they are tried: the most leave the fewest sums."""
 _FINE = 48
 """Bits of a gain such that what has no line then has none at all."""
 _LARGEST_GAIN = 1 << 58
@@ -73,11 +78,17 @@ class ShortProduct:
     """the least accumulator that it is proved for"""
     high: IntArray
     """the greatest"""
+    near: NearTies | None = None
+    """how sums near a tie are decided, if not by the line"""
 
     def apply(self, acc: IntArray) -> IntArray:
         """What the instructions give for accumulators (..., channels), as long as the registers hold them."""
         x = np.asarray(acc, np.int64) + self.origin
-        line = (self._sums(acc)[-1] >> TOP_BITS) + self.lowest
+        total = self._sums(acc)[-1]
+        line = (total >> TOP_BITS) + self.lowest
+        if self.near is not None:
+            is_near = self.near.is_near(total & (1 << TOP_BITS) - 1, TOP_BITS)
+            line = np.where(is_near, self.near.decided(np.clip(x, 0, self.most), line), line)
         return np.where(x < 0, self.lowest, np.where(x > self.most, self.highest, line))
 
     def fits(self, low: IntArray, high: IntArray) -> BoolArray:
@@ -107,6 +118,8 @@ class ShortProduct:
         steps = "one line" if self.step is None else "a line for each sign"
         moved = sum(int(np.count_nonzero(by)) for _, by in self.exceptions)
         apart = f"{_number(moved, 'exception')}, " if moved else ""
+        if self.near is not None:
+            apart = f"near ties as float32 has them, one in {1 << self.near.bits}, "
         fraction = TOP_BITS + self.bits * (len(self.parts) - 1)
         return (
             f"{apart}{_number(len(self.parts), 'product')} of 32 bits, {steps}: {fraction} bits of fraction, "
@@ -153,7 +166,12 @@ def _prove(requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: byt
     stairs = Staircases.of(requant, zero_point, clamp, *ends)
     factors = np.broadcast_to(np.array(requant.factors), stairs.low.shape)
     search = _Search(stairs, factors, *clamp)
-    return search.first_proved(False) or search.first_proved(True) or search.first_proved_with_exceptions()
+    return (
+        search.first_proved(False)
+        or search.first_proved(True)
+        or search.first_proved_near_ties(NearTies.of(requant, zero_point, *ends))
+        or search.first_proved_with_exceptions()
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +197,18 @@ class _Search:
         sides = sides_of(self.marks, stepped)
         if not possible_gains(sides, self._nominal(_FINE), 1, _FINE, _LARGEST_GAIN)[1].all():
             return None
-        return self._with_any_form(sides, np.zeros((0, len(self.varied), 2), np.int64))
+        return self._with_any_form(sides, _no_exceptions(self.varied))
+
+    def first_proved_near_ties(self, near: NearTies | None) -> ShortProduct | None:
+        """Of one part, with sums near a tie apart."""
+        for bits in () if near is None else _NEAR_BITS:
+            assert near is not None
+            if bits < near.fewest_bits:
+                break
+            found = self._with_form((self.marks,), _no_exceptions(self.varied), 0, 0, replace(near, bits=bits))
+            if found is not None and found.holds(self.stairs).all():
+                return found
+        return None
 
     def first_proved_with_exceptions(self) -> ShortProduct | None:
         """For rules that have one line, but for a few steps."""
@@ -212,12 +241,17 @@ class _Search:
                 return found
         return None
 
-    def _with_form(self, sides: tuple[Marks, ...], exceptions: IntArray, more: int, bits: int) -> ShortProduct | None:
+    def _with_form(
+        self, sides: tuple[Marks, ...], exceptions: IntArray, more: int, bits: int, near: NearTies | None = None
+    ) -> ShortProduct | None:
         """`exceptions` (n, channels, 2): an accumulator, and by how much it is moved, or zero."""
         stairs, varied = self.stairs, self.varied
         shift = TOP_BITS + more * bits
+        apart = 0 if near is None else 1 << shift - near.bits
         base, possible = possible_gains(sides, self._nominal(shift), 1, shift, _LARGEST_GAIN)
-        if not possible.all():
+        if near is not None:
+            base = self._nominal(shift)
+        elif not possible.all():
             return None
         last = np.where(stairs.reached, stairs.thresholds - 1, stairs.low[:, None]).max(axis=1, initial=INT32_MIN)
         last = np.where(stairs.last < self.highest, stairs.high, last)
@@ -225,15 +259,19 @@ class _Search:
             last[varied] = np.maximum(last[varied], np.where(by > 0, where + by, INT32_MIN))
         gain, step = np.zeros_like(stairs.low), np.zeros_like(stairs.low)
         origin, most = -stairs.low, stairs.high - stairs.low
-        addend = stairs.first - self.lowest << TOP_BITS
+        addend = (stairs.first - self.lowest << TOP_BITS) + (apart and 1 << TOP_BITS - 1)
         left = np.arange(len(varied))
         for delta in _NEAR:
             if not left.size:
                 break
             tried = base[left] + delta
             windows = [side.of_channels(left).window(tried, shift) for side in sides]
+            windows = [window._replace(most=window.most + apart) for window in windows]
             start, offset, lower, found = _offsets(windows, tried, shift - TOP_BITS)
             found &= tried > 0
+            # What is less than a whole window above the least output is the least output.
+            ahead: IntArray = np.asarray(-(-apart // np.maximum(tried, 1)), np.int64)
+            start, offset = start - ahead, offset + ahead * tried
             done = varied[left[found]]
             gain[done], origin[done], addend[done], step[done] = tried[found], start[found], offset[found], lower[found]
             most[done] = last[done] + start[found]
@@ -257,7 +295,12 @@ class _Search:
             step=step if stepped else None,
             low=stairs.low,
             high=stairs.high,
+            near=None if near is None else replace(near, rest=-near.factor * origin & _WORD - 1),
         )
+
+
+def _no_exceptions(channels: IntArray) -> IntArray:
+    return np.zeros((0, len(channels), 2), np.int64)
 
 
 def _exceptions(marks: Marks, nominal: np.int64) -> tuple[tuple[int, int], ...] | None:

@@ -8,7 +8,7 @@ are used. `templates/armv6m/finish.j2` prints `Finish.steps` by the macro `outpu
     the pointer: a low register at the constants of the channel, in the end at those of the next one
     free: low registers in ascending order, three or more; lost. With five of them, a form without a step loads all of
         its constants at once
-    flags: lost; labels 91 to 97 are taken
+    flags: lost; labels 91 to 97 are taken, some of them twice
 
 Where results can be open (`tinygen.proofs.open_short_product`), five registers are free, and behind the function's
 return is what marks them: `templates/armv6m/marking.j2`.
@@ -64,14 +64,16 @@ def is_short(form: ShortProduct) -> bool:
 def constants(form: ShortProduct, bias: IntArray, short: bool = False) -> npt.NDArray[np.uint32]:
     """(channels, n): what the instructions load for each channel; `bias` (channels,) is what sums lack.
 
-    O plus bias, X, E and D of each exception, in the form with a step Z and S, C, M[n] to M[0]. C has L in its high
-    byte, so that nothing is left to be added to the result. `short`: M0 and M1 are one word.
+    O plus bias, X, E and D of each exception, in the form with a step Z and S, C, M[n] to M[0]; where near ties are
+    decided apart, F and R (`tinygen.proofs.near_ties`) follow. C has L in its high byte, so that nothing is left to be
+    added to the result. `short`: M0 and M1 are one word.
     """
     step = [] if form.border is None or form.step is None else [form.border, form.step]
     addend = form.addend + (form.lowest << TOP_BITS)
     moved = [constant for exception in form.exceptions for constant in exception]
     factors = [(form.parts[0] << FACTOR_BITS) + form.parts[1]] if short else [*reversed(form.parts)]
-    return streams.words(np.stack([form.origin + bias, form.most, *moved, *step, addend, *factors], axis=1))
+    apart = [] if form.near is None else [form.near.factor, form.near.rest]
+    return streams.words(np.stack([form.origin + bias, form.most, *moved, *step, addend, *factors, *apart], axis=1))
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class Step:
 
     "load" of these from the pointer; "origin" to add; "clamp" to zero and this; "exception", what is moved and by how
     much; "border" of Z, S and C; "split" of M0 and M1, which are in the second, into both; "part", a product that takes
-    the place of the factor, and the carry that is added to it if there is one; "top", the last factor, C and the carry.
+    the place of the factor, and the carry that is added to it if there is one; "top", the last factor, C and the carry;
+    "near" in its place, M0, C and a free one: F and R are behind the pointer, which moves on.
     """
 
     kind: str
@@ -141,12 +144,20 @@ class Finish:
         form = self.form
         parts = len(form.parts) - 1
         return list(
-            _steps(form.step is not None, len(form.exceptions), parts, self.free, self.short, int(self.carried))
+            _steps(
+                form.step is not None,
+                len(form.exceptions),
+                parts,
+                self.free,
+                self.short,
+                form.near is not None,
+                int(self.carried),
+            )
         )
 
 
 def _steps(
-    stepped: bool, exceptions: int, parts: int, free: Sequence[str], short: bool, carried: int
+    stepped: bool, exceptions: int, parts: int, free: Sequence[str], short: bool, near: bool, carried: int
 ) -> Iterator[Step]:
     waiting = 2 + 2 * exceptions + (2 if stepped else 0) + 1 + (0 if short else parts) + 1 + carried
     unused = list(free)
@@ -173,7 +184,7 @@ def _steps(
     yield Step("origin", (origin := taken(),))
     freed(origin)
     yield from needed(1)
-    yield Step("clamp", (most := taken(),), waiting)
+    yield Step("clamp", (most := taken(),), waiting + 2 * near)
     freed(most)
     for _ in range(exceptions):
         yield from needed(2)
@@ -200,4 +211,4 @@ def _steps(
         freed(*carry)
         carry = (factor,)
     yield from needed(1)
-    yield Step("top", (taken(), addend, *carry))
+    yield Step("near", (taken(), addend, unused[0])) if near else Step("top", (taken(), addend, *carry))

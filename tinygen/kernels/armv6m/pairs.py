@@ -50,9 +50,9 @@ _FROM_LANDING = 60
 """Values from a landing of branches back to the next: an even number, within reach even where each is a group."""
 _LANDING = 100
 """What its number adds to labels, times this."""
-_OF_RESULT, _OF_OPEN = 18, 13
+_OF_RESULT, _OF_OPEN, _OF_NEAR_TIES = 18, 13, 32
 """Instructions from a sum to its result, with those of sums that are beyond the clamp, and no exceptions; more of open
-ones."""
+ones; and more where near ties are decided apart."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,7 @@ def _is_in_reach(groups: Groups, form: ShortProduct, around: int, in_place: bool
     values = sum(groups.sizes)
     products = -(-(15 if in_place else 11) * values // 2) + 6 * len(groups.sizes)
     result = _OF_RESULT + (_OF_OPEN if isinstance(form, OpenShortProduct) else 0)
+    result += _OF_NEAR_TIES if form.near is not None else 0
     results = TOGETHER * (result + 3 * (len(form.parts) + len(form.exceptions) + (form.step is not None)))
     return products + results + around <= _FAR
 

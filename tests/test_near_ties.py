@@ -1,0 +1,49 @@
+"""Kernels of Armv6-M whose near ties are decided as float32 has them, apart from the line of all other sums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from building import build_bytes, differences, varied
+from emulated_bench import Bench
+from qdq_net import SCALE, QdqNet
+
+BOARD = "microbit"
+FACTORS = np.array([2.0**-6, 2.0**-7, 0.00547741400077939, 0.0105, 2.0**-5, 0.0043], np.float32)
+"""Of powers of two, many products are half-way between two outputs."""
+CHANNELS = len(FACTORS)
+SAMPLES = 6
+
+
+def net_of(op: str, zero_point: int) -> bytes:
+    """One layer."""
+    net = QdqNet()
+    net.zero_point = zero_point
+    depth = {"pointwise": (8, 1, 1), "depthwise": (1, 3, 3)}[op]
+    weights = net.rng.integers(-127, 128, (CHANNELS, *depth)).astype(np.int8)
+    zeros = net.constant(np.zeros(CHANNELS, np.int8))
+    (w,) = net._add("DequantizeLinear", [net.constant(weights), net.constant(FACTORS), zeros], axis=0)
+    quant = [net.constant(np.float32(SCALE) * FACTORS), net.constant(np.zeros(CHANNELS, np.int32))]
+    biases = net.rng.integers(-3000, 3000, CHANNELS).astype(np.int32)
+    (bias,) = net._add("DequantizeLinear", [net.constant(biases), *quant], axis=0)
+    group = CHANNELS if op == "depthwise" else 1
+    x = net.input(1, depth[0] * group, 9, 8)
+    return net.bytes(net.add("Conv", x, w, bias, group=group, pads=[depth[1] // 2] * 4))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(BOARD, tmp_path_factory.mktemp("bench"))
+
+
+@pytest.mark.parametrize("zero_point", [-128, 0, 9, 127])
+@pytest.mark.parametrize(
+    ("op", "kernel"), [("pointwise", "conv_2d.packed_pairs"), ("depthwise", "depthwise_conv_2d.word_plane")]
+)
+def test_boards_decide_as_the_reference(bench: Bench, op: str, kernel: str, zero_point: int, tmp_path: Path) -> None:
+    built = build_bytes(net_of(op, zero_point), tmp_path, board=BOARD, kernel=kernel, file="net.onnx")
+    (proof,) = [layer.proof for layer in built.manifest.layers if layer.kernel == kernel]
+    assert proof.startswith("near ties")
+    assert differences(built, varied(built, SAMPLES), bench.running(built)) == []

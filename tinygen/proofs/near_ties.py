@@ -1,0 +1,77 @@
+"""What float32 makes of products that are nearly half-way between two outputs, in integers of 32 bits.
+
+ONNX Runtime's rule is rint(f32(acc * factor)), ties to even. With factor = F * 2**-e, F an integer, and the tie at
+m / 2, m odd, the exact product is more than the tie by d * 2**-e, d = acc * F - m * 2**(e - 1). For e >= 33 and |d|
+below 2**31, d is the low word of acc * F. Where |d| is at most half of float32's last place at the tie, the product
+is rounded to the tie, which becomes the even output; else the sign of d decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygen.fixedpoint import IntArray
+from tinygen.interval import BoolArray
+from tinygen.rescaling import FloatRequant, Rescaling
+
+_SIGNIFICAND_BITS = 24
+_LEAST_EXPONENT = 33
+_MOST_SUM = 1 << 24
+"""Float32 has all integers up to there."""
+
+
+@dataclass(frozen=True, eq=False)
+class NearTies:
+    """Constants of the decision; arrays are int64 (channels,)."""
+
+    exponent: int
+    """e, of all channels"""
+    factor: IntArray
+    """F, below 2**32"""
+    rest: IntArray
+    """what x * F lacks of acc * F, modulo 2**32"""
+    zero_point: int
+    """of the outputs"""
+    bits: int
+    """a sum is near a tie where so many bits of its line's fraction are zero"""
+
+    @staticmethod
+    def of(requant: Rescaling, zero_point: int, low: IntArray, high: IntArray) -> NearTies | None:
+        """For accumulators from low to high (channels,); None: another rule, or too large ones.
+
+        `bits` and `rest` are to be replaced.
+        """
+        if not isinstance(requant, FloatRequant) or requant.added or max(-low.min(), high.max()) > _MOST_SUM:
+            return None
+        fractions, powers = np.frexp(np.broadcast_to(np.array(requant.factors), low.shape))
+        exponents = _SIGNIFICAND_BITS - powers
+        exponent = max(_LEAST_EXPONENT, int(exponents.max()))
+        if exponent - int(exponents.min()) > 32 - _SIGNIFICAND_BITS:
+            return None
+        factor = np.ldexp(fractions, _SIGNIFICAND_BITS).astype(np.int64) << exponent - exponents
+        return NearTies(exponent, factor, np.zeros_like(factor), zero_point, bits=0)
+
+    @property
+    def fewest_bits(self) -> int:
+        """Of a fraction that has room for d."""
+        return max(self.exponent - 30, 0)
+
+    @property
+    def half(self) -> int:
+        """The exponent of half of float32's last place at the tie 1 / 2, in the units of d."""
+        return self.exponent - _SIGNIFICAND_BITS - 1
+
+    def is_near(self, fraction: IntArray, fraction_bits: int) -> BoolArray:
+        """Whether a line's fraction, of so many bits, is that of a sum that this is for."""
+        return np.asarray(fraction >> fraction_bits - self.bits == 0)
+
+    def decided(self, x: IntArray, upper: IntArray) -> IntArray:
+        """The outputs of x (..., channels) that are near the tie below the output `upper`."""
+        word = (x * self.factor + self.rest) & 0xFFFFFFFF
+        difference = np.where(word >> 31, word - (1 << 32), word)
+        lower = upper - self.zero_point - 1
+        half = np.int64(1) << self.half + np.frexp(np.abs(2 * lower + 1))[1] - 1
+        up = np.where(difference > half, 1, np.where(difference < -half, 0, lower & 1))
+        return np.asarray(lower + up + self.zero_point)
