@@ -11,11 +11,14 @@ has room; X is the last sum before the greatest output. Rounding ties away from 
 off from the others: the second form has another C for them. Rounding to float32 moves a few steps by one accumulator,
 up or down, so that no line takes them all: those are exceptions.
 
+Where M[0] alone does, the channel's other parts are zero.
+
 What is found here is not trusted: every result was evaluated at both ends and on both sides of each step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -207,18 +210,31 @@ class _Search:
 
     def _with_any_form(self, sides: tuple[Marks, ...], exceptions: IntArray) -> ShortProduct | None:
         for more, bits in _FORMS:
-            found = self._with_form(sides, exceptions, more, bits)
-            if found is not None and found.holds(self.stairs).all():
-                return found
+            shift = TOP_BITS + more * bits
+            fine = possible_gains(sides, self._nominal(shift), 1, shift, _LARGEST_GAIN)
+            if not fine[1].all():
+                continue
+            high = possible_gains(sides, self._nominal(TOP_BITS), 1 << more * bits, shift, _LARGEST_GAIN >> more * bits)
+            for gains in ({1 << more * bits: high, 1: fine}, {1: fine}):
+                found = self._with_form(sides, exceptions, more, bits, gains)
+                if found is not None and found.holds(self.stairs).all():
+                    return found
         return None
 
-    def _with_form(self, sides: tuple[Marks, ...], exceptions: IntArray, more: int, bits: int) -> ShortProduct | None:
-        """`exceptions` (n, channels, 2): an accumulator, and by how much it is moved, or zero."""
+    def _with_form(
+        self,
+        sides: tuple[Marks, ...],
+        exceptions: IntArray,
+        more: int,
+        bits: int,
+        gains: Mapping[int, tuple[IntArray, BoolArray]],
+    ) -> ShortProduct | None:
+        """`exceptions` (n, channels, 2): an accumulator, and by how much it is moved, or zero.
+
+        `gains` are tried in their order, in units of the last part or of the first one: as in `possible_gains`.
+        """
         stairs, varied = self.stairs, self.varied
         shift = TOP_BITS + more * bits
-        base, possible = possible_gains(sides, self._nominal(shift), 1, shift, _LARGEST_GAIN)
-        if not possible.all():
-            return None
         last = np.where(stairs.reached, stairs.thresholds - 1, stairs.low[:, None]).max(axis=1, initial=INT32_MIN)
         last = np.where(stairs.last < self.highest, stairs.high, last)
         for where, by in np.moveaxis(exceptions, 2, 1):
@@ -227,17 +243,21 @@ class _Search:
         origin, most = -stairs.low, stairs.high - stairs.low
         addend = stairs.first - self.lowest << TOP_BITS
         left = np.arange(len(varied))
-        for delta in _NEAR:
-            if not left.size:
-                break
-            tried = base[left] + delta
-            windows = [side.of_channels(left).window(tried, shift) for side in sides]
-            start, offset, lower, found = _offsets(windows, tried, shift - TOP_BITS)
-            found &= tried > 0
-            done = varied[left[found]]
-            gain[done], origin[done], addend[done], step[done] = tried[found], start[found], offset[found], lower[found]
-            most[done] = last[done] + start[found]
-            left = left[~found]
+        for unit, (base, possible) in gains.items():
+            waiting = left[possible[left]]
+            for delta in _NEAR:
+                if not waiting.size:
+                    break
+                tried = unit * (base[waiting] + delta)
+                windows = [side.of_channels(waiting).window(tried, shift) for side in sides]
+                start, offset, lower, found = _offsets(windows, tried, shift - TOP_BITS)
+                found &= tried > 0
+                done = varied[waiting[found]]
+                gain[done], origin[done] = tried[found], start[found]
+                addend[done], step[done] = offset[found], lower[found]
+                most[done] = last[done] + start[found]
+                left = np.setdiff1d(left, waiting[found])
+                waiting = waiting[~found]
         if left.size:
             return None
         stepped = len(sides) > 1

@@ -92,6 +92,9 @@ class Finish:
     carried: bool = False
     """Whether a word behind the constants is loaded with them: of plain forms, with a register more than they need."""
 
+    single: bool = False
+    """Whether M1 is zero: it is loaded, but there is no product with it."""
+
     @property
     def carrier(self) -> str:
         """The register that this word is in."""
@@ -128,12 +131,20 @@ class Finish:
         form = self.form
         parts = len(form.parts) - 1
         return list(
-            _steps(form.step is not None, len(form.exceptions), parts, self.free, self.short, int(self.carried))
+            _steps(
+                form.step is not None,
+                len(form.exceptions),
+                parts,
+                self.free,
+                self.short,
+                int(self.carried),
+                self.single,
+            )
         )
 
 
 def _steps(
-    stepped: bool, exceptions: int, parts: int, free: Sequence[str], short: bool, carried: int
+    stepped: bool, exceptions: int, parts: int, free: Sequence[str], short: bool, carried: int, single: bool
 ) -> Iterator[Step]:
     waiting = 2 + 2 * exceptions + (2 if stepped else 0) + 1 + (0 if short else parts) + 1 + carried
     unused = list(free)
@@ -183,7 +194,10 @@ def _steps(
     carry: tuple[str, ...] = ()
     for _ in range(parts):
         yield from needed(1)
-        yield Step("part", (factor := taken(), *carry))
+        factor = taken()
+        if single:
+            continue
+        yield Step("part", (factor, *carry))
         freed(*carry)
         carry = (factor,)
     yield from needed(1)
