@@ -74,8 +74,8 @@ def test_words_hold_the_windows_of_both_halves() -> None:
                 (second, down), (third, across) = divmod(row, half[0]), divmod(column, half[1])
                 read = words[down * rows.stride + y, across * stride + x, second + third]
                 assert read == view[0, row, column, 0]
-        found.append((plane.down, stride, plane.before, plane.after, plane.inner % 4))
-    assert len(set(found)) == 17  # halves beside and above each other, strides, borders, where rows begin in the loop
+        found.append((plane.down, stride, plane.before, plane.after, plane.inner % 8))
+    assert len(set(found)) > 20  # halves beside and above each other, strides, borders, where rows begin in the loop
 
 
 def test_every_filter_has_a_cut_and_no_group_leaves_its_half() -> None:

@@ -19,7 +19,7 @@ from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels import streams
 from tinygen.kernels.armv6m import finishing
-from tinygen.kernels.armv6m.lane_plane import LanePlane, lane_plane
+from tinygen.kernels.armv6m.lane_plane import TURN, LanePlane, lane_plane
 from tinygen.ops.common import INT8
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.proofs.short_product import ShortProduct
@@ -185,6 +185,7 @@ def _prepare(site: Site) -> Body:
             "words": words,
             "short": short,
             "cuts": CUTS,
+            "turn": TURN,
             "stored": _STORED,
         },
         {"data": stream},

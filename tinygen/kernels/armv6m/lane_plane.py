@@ -22,9 +22,9 @@ from tinygen.ops.window import Axis, Window
 _TAPS = 3
 LANE = 1 << 16
 """What the right pixel is multiplied with."""
-_TURN = 4
-"""Words that a turn of the loop makes; the second half of them alone where a row has two more."""
-_HALF_TURN_BYTES = 22
+TURN = 4
+"""Times two words are made in a turn of the loop; in a row's first one so many as make the others whole."""
+_TWO_WORDS_BYTES = 22
 """Of the code for two words."""
 HEAD = 6
 """Words of the layer's data that every layer has, after those that are read once."""
@@ -99,6 +99,11 @@ class LanePlane:
         return self.words.width - self.left - self.right
 
     @property
+    def _skipped(self) -> int:
+        """Of a row's first turn, times two words that are not made."""
+        return -(self.inner // 2) % TURN
+
+    @property
     def apart(self) -> int:
         """Pixels from one of a word to the other."""
         plane = self.words
@@ -123,15 +128,14 @@ class LanePlane:
         plane = self.words
         single = plane.channels * (self.before + self.after if self.down else 0)
         rows = plane.channels * plane.used_rows - single
-        turns = -(-self.inner // _TURN)
+        turns = -(-self.inner // (2 * TURN))
         rows_of_windows = plane.channels * plane.out_height
         return {
             **plane.runs(),
             "rows": rows,
             "single_rows": single // max(self.before + self.after, 1),
             "single_turns": single // max(self.before + self.after, 1) * (self.inner // 2),
-            "turns": rows * turns,
-            "whole_turns": rows * (self.inner // _TURN),
+            **{f"turns_{place}": rows * (turns - (place < self._skipped)) for place in range(TURN)},
             "next_rows": rows_of_windows - plane.channels * len(plane.bands),
         }
 
@@ -166,7 +170,7 @@ class LanePlane:
             pixel,
             pixel * self.apart,
             4 * self.inner,
-            0 if self.inner % _TURN == 0 else _HALF_TURN_BYTES,
+            _TWO_WORDS_BYTES * self._skipped,
             pixel * (self.width - self.inner),
             pitch,
             *([pitch - 4 * self.inner, pixel * self.width * self.before, pitch * self.after] if self.down else []),
