@@ -108,6 +108,7 @@ def random_case(rng: np.random.Generator, kernel: str) -> Case:
         "conv_2d.winograd_2x2_words",
         "conv_2d.packed_lean",
         "conv_2d.packed_bytes",
+        "conv_2d.packed_fours",
         "conv_2d.packed_pairs",  # of up to 306 values: branches back go by landings
     ],
 )

@@ -24,6 +24,7 @@ from tinygen.ops.div import Div
 from tinygen.ops.extremum import Minimum
 from tinygen.ops.gather import Gather
 from tinygen.ops.weighted import Weighted
+from tinygen.passes.note_bounds import note_bounds
 from tinygen.range_analysis import accumulator_range, tensor_intervals
 from tinygen.rescaling import Requant
 
@@ -220,3 +221,13 @@ def test_graphs_hold_their_own_tensors() -> None:
         zeros = [np.zeros(graph.tensors[name].shape, graph.tensors[name].dtype) for name in graph.inputs]
         for tensor, value in reference.evaluate(graph, zeros).items():
             assert tensor not in known or known[tensor].holds(value)
+
+
+def test_tensors_note_their_bounds_where_they_do_not_reach_all_values() -> None:
+    graph = note_bounds(counter(1, 3))
+    known = tensor_intervals(graph)
+    bounds = {name: tensor.bounds for name, tensor in graph.tensors.items()}
+    assert bounds.pop("limit") is bounds.pop("step") is None
+    assert all(found is not None and found.is_same(known[name]) for name, found in bounds.items())
+    plain = decoded(NAMED["conv_2d-pointwise"]).graph
+    assert all(plain.tensors[name].bounds is None for name in plain.inputs)

@@ -82,6 +82,11 @@ def test_every_path_is_followed(body: str, deepest: int) -> None:
     assert found(invoke=body).bytes == deepest
 
 
+def test_what_aligns_the_next_function_is_never_reached() -> None:
+    jumps = "push {lr}\nmov pc, r3\npop {pc}\nnop"
+    assert found(invoke=jumps, layer="push {r4, lr}\npop {r4, pc}") == Bound(4, ("invoke",))
+
+
 def test_calls_add_up_along_the_deepest_path() -> None:
     layer = "push {r4, lr}\nsub sp, #40\nadd sp, #40\nbl 300\npop {r4, pc}"
     helper = "push {r4, r5, r6, r7, r8, lr}\nsub sp, #24\nadd sp, #24\npop {r4, r5, r6, r7, r8, pc}"

@@ -56,6 +56,8 @@ class Tensor:
     data: Array | None = None
     packed: bool = False
     """An int8 constant of values from -8 to 7, which is stored two to a byte. `data` are the values themselves."""
+    bounds: Interval | None = None
+    """What the values of each channel are proved to lie in, where that is less than the dtype holds (`note_bounds`)."""
 
     @property
     def elements(self) -> int:
@@ -75,7 +77,7 @@ class Tensor:
         quant = self.quant
         if quant is not None and quant.scale.size > 1 and quant.axis == len(self.shape) - 1:
             quant = quant.of_channels(kept)
-        return dataclasses.replace(self, shape=(*self.shape[:-1], int(kept.sum())), data=data, quant=quant)
+        return dataclasses.replace(self, shape=(*self.shape[:-1], int(kept.sum())), data=data, quant=quant, bounds=None)
 
     @property
     def type(self) -> TensorType:

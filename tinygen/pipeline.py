@@ -33,6 +33,7 @@ from tinygen.memory_map import MemoryMap, memory_map, with_front_end
 from tinygen.mlperf.task import TaskWish, task_of
 from tinygen.options import Options
 from tinygen.part_sizes import NOTHING, PartSizes
+from tinygen.passes.note_bounds import note_bounds
 from tinygen.passes.stream import Stream, stream
 from tinygen.placed import Placed, place
 from tinygen.plan import Plan, plan
@@ -96,9 +97,9 @@ def decode(data: bytes, name: str, options: Options | None = None) -> Model:
     for proof in passes.PROOFS:
         graph = check(proof(graph))
     if options.streaming is None:
-        return Model(name, data, options, graph, whole)
+        return Model(name, data, options, note_bounds(graph), whole)
     graph, found = stream(graph, options.streaming)
-    return Model(name, data, options, check(graph), graph, found)
+    return Model(name, data, options, note_bounds(check(graph)), graph, found)
 
 
 def outline(path: Path) -> list[OutlineRow]:

@@ -152,11 +152,12 @@ class Calls:
         return []
 
     def _is_data(self, address: int) -> bool:
-        """Whether there are literals, or what aligns the literals behind it."""
+        """Whether there are literals, or what aligns the literals, or the function, behind it."""
         mnemonic = self._code[address].mnemonic
-        following = self._code.get(self._next.get(address, address))
-        aligns = mnemonic == "nop" and following is not None and following.mnemonic.startswith(".")
-        return aligns or mnemonic.startswith(".")
+        next_one = self._next.get(address, address)
+        following = self._code.get(next_one)
+        aligns = following is not None and (following.mnemonic.startswith(".") or next_one in self._names)
+        return mnemonic.startswith(".") or (mnemonic == "nop" and aligns)
 
     def _called(self, entry: int, instruction: Instruction) -> int | None:
         """The function that a call, or a jump out of the one at `entry`, goes to. Raises ValueError as _target."""

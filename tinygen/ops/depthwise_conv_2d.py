@@ -15,8 +15,8 @@ from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
+from tinygen.ops.grouped import evened
 from tinygen.ops.overlaps import by_window
-from tinygen.ops.weighted import evened
 from tinygen.ops.window import WindowLoops
 from tinygen.ops.work import DEPTHWISE, DEPTHWISE_LOOPS, window_work
 

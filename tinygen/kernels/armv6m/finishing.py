@@ -8,7 +8,10 @@ are used. `templates/armv6m/finish.j2` prints `Finish.steps` by the macro `outpu
     the pointer: a low register at the constants of the channel, in the end at those of the next one
     free: low registers in ascending order, three or more; lost. With five of them, a form without a step loads all of
         its constants at once
-    flags: lost; labels 91 to 95 are taken
+    flags: lost; labels 91 to 97 are taken
+
+Where results can be open (`tinygen.proofs.open_short_product`) the macro `marks` prints what marks them, once for a
+function, and five registers are free: `templates/armv6m/marking.j2`.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.kernels import streams
 from tinygen.ops.weighted import Weighted
+from tinygen.proofs.open_short_product import OpenShortProduct, open_short_product
 from tinygen.proofs.short_product import TOP_BITS, ShortProduct, prove_short_product
+from tinygen.rescaling import OpenLine
 
 FEATURES = frozenset({"thumb1"})
 
@@ -31,12 +36,16 @@ FEATURES = frozenset({"thumb1"})
 def proved(site: Site) -> ShortProduct | None:
     """The form of a weighted layer, if there is one for all its filters."""
     op: Weighted = site.op
+    if isinstance(op.requant, OpenLine):
+        low, high = (tuple(end.tolist()) for end in op.reach(site.inputs))
+        return open_short_product(op.requant, op.output_zero_point, op.clamp, low, high)
     return prove_short_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
 
 
 def is_plain(form: ShortProduct) -> bool:
     """Whether a channel has no constants but O, X, C and one or two factors."""
-    return form.step is None and not form.exceptions and len(form.parts) <= 2
+    is_open = isinstance(form, OpenShortProduct)
+    return form.step is None and not form.exceptions and len(form.parts) <= 2 and not is_open
 
 
 _PLAIN = 3
@@ -114,6 +123,11 @@ class Finish:
     def top_bits(self) -> int:
         """What follows the last product."""
         return TOP_BITS
+
+    @property
+    def open_bits(self) -> int | None:
+        """Which of the lowest bits of a last product's sum are set where the result is open, if it can be."""
+        return self.form.open_bits if isinstance(self.form, OpenShortProduct) else None
 
     @property
     def lowest(self) -> int:

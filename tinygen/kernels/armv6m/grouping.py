@@ -50,20 +50,26 @@ def of_any_size(weights: Array, most: int | None = None) -> Groups:
 
     `most`: values of a group.
     """
-    magnitudes = _magnitudes(weights)
-    measures = magnitudes.sum(axis=1), magnitudes.max(axis=1)
-    found = (_packed(magnitudes, _heaviest_first(measure), most) for measure in measures)
-    groups = min(found, key=len)
+    groups = as_few_as_found(_magnitudes(weights), most=most)
     return Groups(tuple(value for group in groups for value in group), tuple(map(len, groups)), 1)
 
 
-def _packed(magnitudes: IntArray, order: Iterable[int], most: int | None) -> list[list[int]]:
+def as_few_as_found(measures: IntArray, limit: int = LARGEST_SUM, most: int | None = None) -> list[list[int]]:
+    """The fewest groups that greedy searches find, of whose measures (values, n) none comes to more than the limit.
+
+    `most`: values of a group.
+    """
+    orders = (_heaviest_first(each) for each in (measures.sum(axis=1), measures.max(axis=1)))
+    return min((_packed(measures, order, most, limit) for order in orders), key=len)
+
+
+def _packed(magnitudes: IntArray, order: Iterable[int], most: int | None, limit: int) -> list[list[int]]:
     """Each value in the fullest group that has room for it, or a new one."""
     groups: list[list[int]] = []
     sums = np.zeros((0, magnitudes.shape[1]), np.int64)
     for value in order:
         filled = sums + magnitudes[value]
-        room = np.flatnonzero(filled.max(axis=1) <= LARGEST_SUM)
+        room = np.flatnonzero(filled.max(axis=1) <= limit)
         if room.size:
             chosen = int(room[filled[room].sum(axis=1).argmax()])
             groups[chosen].append(value)
@@ -73,7 +79,7 @@ def _packed(magnitudes: IntArray, order: Iterable[int], most: int | None) -> lis
             groups.append([value])
             sums = np.vstack([sums, magnitudes[value]])
         if len(groups[chosen]) == most:
-            sums[chosen] = LARGEST_SUM + 1
+            sums[chosen] = limit + 1
     return groups
 
 

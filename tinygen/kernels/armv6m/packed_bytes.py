@@ -43,6 +43,8 @@ from tinygen.ops.weighted import Weighted
 
 LONGEST = 16
 """Values of a group, at most."""
+_LITTLE = 100_000
+"""Products of a layer: more are worth a kernel of its own, unless flash is all that counts."""
 _HEAD = 2
 """Words before the values of each group, and behind the last one."""
 
@@ -139,11 +141,13 @@ def _groups(weights: Tensor) -> Groups:
 
 
 def _accepts(site: Site) -> bool:
-    """Flash is what counts; for the rest as other packed layers."""
-    if site.objective != "size" or not packed.accepts(site):
+    """Flash is what counts, or there is little work; for the rest as other packed layers."""
+    if site.objective == "speed" or not packed.accepts(site):
         return False
-    strip = Windows.of(site).strip
-    return strip is None or strip.copied > 0
+    windows = Windows.of(site)
+    if site.objective != "size" and windows.count * flat_weights(site).size > _LITTLE:
+        return False
+    return windows.strip is None or windows.strip.copied > 0
 
 
 def _table(shape: _Shape) -> npt.NDArray[np.uint16]:
