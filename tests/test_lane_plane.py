@@ -31,16 +31,22 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(BOARD, tmp_path_factory.mktemp("bench"))
 
 
-def rows_of_words(plane: LanePlane, image: np.ndarray) -> np.ndarray:
-    """(height, words, 2): both pixels of every word, as the kernel fills rows."""
-    distance = plane.words.out_width * plane.stride
-    found = np.full((len(image), plane.words.pitch, 2), ZERO)
-    for word in range(plane.words.pitch):
-        left = word - plane.left
-        if word >= plane.left:
-            found[:, word, 0] = image[:, left]
-        if word < plane.left + plane.inner:
-            found[:, word, 1] = image[:, left + distance]
+def words_of(plane: LanePlane, image: np.ndarray) -> np.ndarray:
+    """(rows, words, 2): both pixels of every word of the whole plane, from the image above to that below."""
+    rows, columns = plane.words.rows, plane.words.columns
+    height = (plane.words.out_height - 1) * rows.stride + rows.taps
+    found = np.full((max(height, rows.before + plane.words.used_rows), plane.words.pitch, 2), ZERO)
+    down, right = (plane.words.out_height * rows.stride, 0) if plane.down else (0, plane.apart)
+    assert plane.apart == (plane.width * down or right)
+    above = plane.before if plane.down else rows.before
+    for row, word in itertools.product(range(plane.words.used_rows), range(plane.inner + plane.left + plane.right)):
+        y, x = row + rows.before - above, word - plane.left
+        at = found[row + rows.before, word + columns.before]
+        along, end = (row, plane.words.used_rows) if plane.down else (word, plane.words.width)
+        if along >= plane.before:
+            at[0] = image[y, x]
+        if along < end - plane.after:
+            at[1] = image[y + down, x + right]
     return found
 
 
@@ -60,16 +66,16 @@ def test_words_hold_the_windows_of_both_halves() -> None:
         if plane is None:
             continue
         image = rng.integers(-128, 128, (height, width))
-        words = rows_of_words(plane, image)
+        words = words_of(plane, image)
         padded = window.pad(image[None, :, :, None], ZERO)
+        half = plane.words.out_height, plane.words.out_width
         for y, x, view in window.tap_views(padded, *out):
             for row, column in itertools.product(range(out[0]), range(out[1])):
-                half, place = divmod(column, plane.words.out_width)
-                at = row * rows.stride + y - rows.before
-                read = words[at, place * stride + x, half] if 0 <= at < height else ZERO
+                (second, down), (third, across) = divmod(row, half[0]), divmod(column, half[1])
+                read = words[down * rows.stride + y, across * stride + x, second + third]
                 assert read == view[0, row, column, 0]
-        found.append((stride, plane.left, plane.right, plane.inner % 4))
-    assert len(set(found)) == 6  # strides, borders at both sides, at one, at none, and where rows begin in the loop
+        found.append((plane.down, stride, plane.before, plane.after, plane.inner % 8))
+    assert len(set(found)) > 20  # halves beside and above each other, strides, borders, where rows begin in the loop
 
 
 def test_every_filter_has_a_cut_and_no_group_leaves_its_half() -> None:
@@ -103,14 +109,14 @@ def at_its_limits(cut: Cut, rng: np.random.Generator) -> np.ndarray:
             return weights
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_sums_at_their_limits_are_exact(bench: Bench, stride: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stride", "width"), [(1, 8), (2, 16), (1, 6), (2, 12)])
+def test_sums_at_their_limits_are_exact(bench: Bench, stride: int, width: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     channels = 4 * len(CUTS)
     case = convolution_case(
         "limits",
         depthwise=True,
-        x=(1, 4, 8 * stride, channels),
+        x=(1, 4, width, channels),
         filters=channels,
         kernel=(3, 3),
         stride=(stride, stride),

@@ -199,6 +199,25 @@ def finished(finish: Finish, total: int, words: list[int]) -> int:
     return total
 
 
+def test_a_word_behind_the_constants_is_carried_and_products_with_zero_are_left_out() -> None:
+    scales = 8e-3 * np.linspace(1, 1.9, 40)
+    ends = (-300 / scales).astype(np.int64), (300 / scales).astype(np.int64)
+    form = prove_short_product(Requant.from_scales(scales), -128, (-128, 127), *ends)
+    assert form is not None and finishing.is_plain(form)
+    single = form.parts[1] == 0
+    assert 0 < np.count_nonzero(single) < len(single)
+    words = finishing.constants(form, np.zeros(40, np.int64))
+    sums = np.linspace(*ends, 100).astype(np.int64)
+    expected = form.apply(sums)
+    for channel, row in itertools.product(range(40), range(len(sums))):
+        finish = Finish(form, tuple("abcdef"), carried=True, single=bool(single[channel]))
+        (load,) = (step for step in finish.steps if step.kind == "load")
+        assert load.registers == tuple("abcdef") and finish.carrier == "f"
+        assert ("part" in [step.kind for step in finish.steps]) is not finish.single
+        byte = finished(finish, int(sums[row, channel]), [*words[channel].tolist(), 99])
+        assert byte % 256 == expected[row, channel] % 256
+
+
 @pytest.mark.parametrize("stepped", [False, True])
 @pytest.mark.parametrize("registers", [4, 5])
 def test_two_factors_in_one_word_give_the_same_results(stepped: bool, registers: int) -> None:

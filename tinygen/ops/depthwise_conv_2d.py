@@ -126,6 +126,9 @@ def cases() -> tuple[Case, ...]:
             for name, x, stride, padding in (
                 ("halves_inside", (1, 5, 10, 20), 1, "VALID"),
                 ("halves_stride_2", (1, 9, 16, 21), 2, "SAME"),
+                ("halves_above_and_below", (1, 8, 6, 23), 1, "SAME"),
+                ("halves_above_and_below_inside", (1, 4, 8, 9), 1, "VALID"),
+                ("halves_above_and_below_stride_2", (1, 12, 12, 17), 2, "SAME"),
                 ("halves_in_bands", (1, 70, 32, 2), 1, "SAME"),
                 ("halves_in_bands_stride_2", (1, 68, 32, 2), 2, "SAME"),
             )

@@ -13,11 +13,14 @@ up or down, so that no line takes them all. Then sums near a tie, whose line has
 in their own way (`tinygen.proofs.near_ties`), and the line need not be precise: M[0] is its only part. What has no such
 form has exceptions.
 
+Where M[0] alone does, the channel's other parts are zero.
+
 What is found here is not trusted: every result was evaluated at both ends and on both sides of each step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -201,11 +204,14 @@ class _Search:
 
     def first_proved_near_ties(self, near: NearTies | None) -> ShortProduct | None:
         """Of one part, with sums near a tie apart."""
+        nominal = self._nominal(TOP_BITS)
+        gains = {1: (nominal, np.ones(nominal.shape, np.bool_))}
         for bits in () if near is None else _NEAR_BITS:
             assert near is not None
             if bits < near.fewest_bits:
                 break
-            found = self._with_form((self.marks,), _no_exceptions(self.varied), 0, 0, replace(near, bits=bits))
+            apart = replace(near, bits=bits)
+            found = self._with_form((self.marks,), _no_exceptions(self.varied), 0, 0, gains, apart)
             if found is not None and found.holds(self.stairs).all():
                 return found
         return None
@@ -236,23 +242,33 @@ class _Search:
 
     def _with_any_form(self, sides: tuple[Marks, ...], exceptions: IntArray) -> ShortProduct | None:
         for more, bits in _FORMS:
-            found = self._with_form(sides, exceptions, more, bits)
-            if found is not None and found.holds(self.stairs).all():
-                return found
+            shift = TOP_BITS + more * bits
+            fine = possible_gains(sides, self._nominal(shift), 1, shift, _LARGEST_GAIN)
+            if not fine[1].all():
+                continue
+            high = possible_gains(sides, self._nominal(TOP_BITS), 1 << more * bits, shift, _LARGEST_GAIN >> more * bits)
+            for gains in ({1 << more * bits: high, 1: fine}, {1: fine}):
+                found = self._with_form(sides, exceptions, more, bits, gains)
+                if found is not None and found.holds(self.stairs).all():
+                    return found
         return None
 
     def _with_form(
-        self, sides: tuple[Marks, ...], exceptions: IntArray, more: int, bits: int, near: NearTies | None = None
+        self,
+        sides: tuple[Marks, ...],
+        exceptions: IntArray,
+        more: int,
+        bits: int,
+        gains: Mapping[int, tuple[IntArray, BoolArray]],
+        near: NearTies | None = None,
     ) -> ShortProduct | None:
-        """`exceptions` (n, channels, 2): an accumulator, and by how much it is moved, or zero."""
+        """`exceptions` (n, channels, 2): an accumulator, and by how much it is moved, or zero.
+
+        `gains` are tried in their order, in units of the last part or of the first one: as in `possible_gains`.
+        """
         stairs, varied = self.stairs, self.varied
         shift = TOP_BITS + more * bits
         apart = 0 if near is None else 1 << shift - near.bits
-        base, possible = possible_gains(sides, self._nominal(shift), 1, shift, _LARGEST_GAIN)
-        if near is not None:
-            base = self._nominal(shift)
-        elif not possible.all():
-            return None
         last = np.where(stairs.reached, stairs.thresholds - 1, stairs.low[:, None]).max(axis=1, initial=INT32_MIN)
         last = np.where(stairs.last < self.highest, stairs.high, last)
         for where, by in np.moveaxis(exceptions, 2, 1):
@@ -261,21 +277,25 @@ class _Search:
         origin, most = -stairs.low, stairs.high - stairs.low
         addend = (stairs.first - self.lowest << TOP_BITS) + (apart and 1 << TOP_BITS - 1)
         left = np.arange(len(varied))
-        for delta in _NEAR:
-            if not left.size:
-                break
-            tried = base[left] + delta
-            windows = [side.of_channels(left).window(tried, shift) for side in sides]
-            windows = [window._replace(most=window.most + apart) for window in windows]
-            start, offset, lower, found = _offsets(windows, tried, shift - TOP_BITS)
-            found &= tried > 0
-            # What is less than a whole window above the least output is the least output.
-            ahead: IntArray = np.asarray(-(-apart // np.maximum(tried, 1)), np.int64)
-            start, offset = start - ahead, offset + ahead * tried
-            done = varied[left[found]]
-            gain[done], origin[done], addend[done], step[done] = tried[found], start[found], offset[found], lower[found]
-            most[done] = last[done] + start[found]
-            left = left[~found]
+        for unit, (base, possible) in gains.items():
+            waiting = left[possible[left]]
+            for delta in _NEAR:
+                if not waiting.size:
+                    break
+                tried = unit * (base[waiting] + delta)
+                windows = [side.of_channels(waiting).window(tried, shift) for side in sides]
+                windows = [window._replace(most=window.most + apart) for window in windows]
+                start, offset, lower, found = _offsets(windows, tried, shift - TOP_BITS)
+                found &= tried > 0
+                # What is less than a whole window above the least output is the least output.
+                ahead: IntArray = np.asarray(-(-apart // np.maximum(tried, 1)), np.int64)
+                start, offset = start - ahead, offset + ahead * tried
+                done = varied[waiting[found]]
+                gain[done], origin[done] = tried[found], start[found]
+                addend[done], step[done] = offset[found], lower[found]
+                most[done] = last[done] + start[found]
+                left = np.setdiff1d(left, waiting[found])
+                waiting = waiting[~found]
         if left.size:
             return None
         stepped = len(sides) > 1

@@ -19,9 +19,10 @@ from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels import streams
 from tinygen.kernels.armv6m import finishing
-from tinygen.kernels.armv6m.lane_plane import LanePlane, lane_plane
+from tinygen.kernels.armv6m.lane_plane import TURN, LanePlane, lane_plane
 from tinygen.ops.common import INT8
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.proofs.short_product import ShortProduct
 
 _MOST = 255
 """Magnitudes of a group's weights, together."""
@@ -31,6 +32,8 @@ _STORED = 12
 """Bytes of a filter's weights: the tenth says which cut it has."""
 _TAPS = 3
 """In a row of taps, of which there are as many."""
+_FREE = ("r0", "r2", "r4", "r5", "r6", "r7")
+"""For constants; the first one is the sum's, too."""
 _RESULTS = 4
 """At a time: two neighbours in each half."""
 
@@ -91,6 +94,33 @@ def cuts_of(weights: Array) -> npt.NDArray[np.int64] | None:
     return None if (taken.min(axis=0) == _TAPS * _TAPS).any() else found
 
 
+@dataclass(frozen=True)
+class Way:
+    """How sums become results: the products of all cuts are written out for each of these."""
+
+    finish: finishing.Finish
+    name: str
+
+    @property
+    def pairs(self) -> str:
+        """What counts two windows in each half."""
+        return f"pairs_{self.name}"
+
+    @property
+    def rows(self) -> str:
+        """What counts rows of windows."""
+        return f"rows_{self.name}"
+
+    @property
+    def next_pairs(self) -> str:
+        """What counts two windows that are not a row's last."""
+        return f"next_pairs_{self.name}"
+
+    def cut(self, cut: Cut) -> str:
+        """What counts two windows with this cut."""
+        return f"{self.pairs}_{cut.name}"
+
+
 def _plane(site: Site) -> LanePlane | None:
     op: DepthwiseConv2D = site.op
     return lane_plane(site.inputs[0].shape, site.outputs[0].shape, op.window, _WORDS)
@@ -125,10 +155,11 @@ def _prepare(site: Site) -> Body:
     assert plane is not None and form is not None and weights is not None and bias is not None
     cuts = cuts_of(_by_taps(weights))
     assert cuts is not None
+    single = _single(site, form)
     taps = op.window.taps
     data = np.zeros((weights.shape[3], _STORED), np.int8)
     data[:, :taps] = _by_taps(weights).T
-    data[:, taps] = 2 * cuts
+    data[:, taps] = 2 * (cuts + len(CUTS) * single)
     short = finishing.is_short(form)
     constants = finishing.constants(form, op.folded_bias(weights, bias), short)
     filters = np.hstack([data.view("<u4"), constants])
@@ -136,26 +167,49 @@ def _prepare(site: Site) -> Body:
         [streams.words(np.array(plane.head(op.zero_point))), filters.reshape(-1)]
     )
     words = constants.shape[1] + short
-    runs = plane.runs()
-    each = runs["pairs"] // plane.words.channels
-    finish = finishing.Finish(form, ("r0", "r2", "r4", "r5", "r6", "r7"), carried=True)
+    runs = dict(plane.runs())
+    ways = [
+        Way(finishing.Finish(form, _FREE, carried=True, single=bool(kind)), "one_product" if kind else "products")
+        for kind in (0, 1)
+    ]
+    for way in ways:
+        runs |= _runs_of(way, plane, cuts[single == way.finish.single])
     return Body(
         {
             "plane": plane,
             "p": plane.words,
-            "f": finish,
+            "f": ways[0].finish,
+            "ways": ways if single.any() else ways[:1],
             "frame": _frame(words),
             "results": 4 * (_TAPS + 1) * _TAPS,
             "words": words,
             "short": short,
             "cuts": CUTS,
+            "turn": TURN,
             "stored": _STORED,
         },
         {"data": stream},
-        variant=f"stride_{plane.stride}",
+        variant=f"stride_{plane.stride}{'_down' if plane.down else ''}",
         proof=form.describe(),
-        runs={**runs, **{f"pairs_{cut.name}": each * int((cuts == n).sum()) for n, cut in enumerate(CUTS)}},
+        runs=runs,
     )
+
+
+def _single(site: Site, form: ShortProduct) -> npt.NDArray[np.bool_]:
+    """(filters,): whose requantisation has one product and code of its own, with which other kernels do not bother."""
+    parts = form.parts[-1] if len(form.parts) > 1 and site.objective == "speed" else np.ones_like(form.origin)
+    return np.asarray(parts == 0)
+
+
+def _runs_of(way: Way, plane: LanePlane, cuts: npt.NDArray[np.int64]) -> Mapping[str, int]:
+    """How often its blocks run for filters with these cuts."""
+    rows, pairs = plane.words.out_height, plane.words.out_width // 2
+    return {
+        way.pairs: len(cuts) * rows * pairs,
+        way.rows: len(cuts) * rows,
+        way.next_pairs: len(cuts) * rows * (pairs - 1),
+        **{way.cut(cut): int((cuts == number).sum()) * rows * pairs for number, cut in enumerate(CUTS)},
+    }
 
 
 def _frame(constants: int) -> int:

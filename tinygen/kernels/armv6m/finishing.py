@@ -44,7 +44,8 @@ def proved(site: Site) -> ShortProduct | None:
 
 def is_plain(form: ShortProduct) -> bool:
     """Whether a channel has no constants but O, X, C and one or two factors."""
-    return form.step is None and not form.exceptions and len(form.parts) <= 2
+    is_apart = form.near is not None or isinstance(form, OpenShortProduct)
+    return form.step is None and not form.exceptions and len(form.parts) <= 2 and not is_apart
 
 
 _PLAIN = 3
@@ -102,6 +103,8 @@ class Finish:
     """Whether M0 and M1 are one word; four registers at least are free."""
     carried: bool = False
     """Whether a word behind the constants is loaded with them: of plain forms, with a register more than they need."""
+    single: bool = False
+    """Whether M1 is zero: it is loaded, but there is no product with it."""
 
     @property
     def carrier(self) -> str:
@@ -141,25 +144,15 @@ class Finish:
     @property
     def steps(self) -> list[Step]:
         """In their order; constants are loaded when one is needed, as many as there are free registers."""
-        form = self.form
-        parts = len(form.parts) - 1
-        return list(
-            _steps(
-                form.step is not None,
-                len(form.exceptions),
-                parts,
-                self.free,
-                self.short,
-                form.near is not None,
-                int(self.carried),
-            )
-        )
+        return list(_steps(self))
 
 
-def _steps(
-    stepped: bool, exceptions: int, parts: int, free: Sequence[str], short: bool, near: bool, carried: int
-) -> Iterator[Step]:
-    waiting = 2 + 2 * exceptions + (2 if stepped else 0) + 1 + (0 if short else parts) + 1 + carried
+def _steps(finish: Finish) -> Iterator[Step]:
+    form, free = finish.form, finish.free
+    stepped, near = form.step is not None, form.near is not None
+    parts = len(form.parts) - 1
+    factors = 1 if finish.short else 1 + parts
+    waiting = 3 + 2 * len(form.exceptions) + 2 * stepped + factors + finish.carried
     unused = list(free)
     held: list[str] = []
 
@@ -186,7 +179,7 @@ def _steps(
     yield from needed(1)
     yield Step("clamp", (most := taken(),), waiting + 2 * near)
     freed(most)
-    for _ in range(exceptions):
+    for _ in form.exceptions:
         yield from needed(2)
         where, by = taken(), taken()
         yield Step("exception", (where, by))
@@ -198,7 +191,7 @@ def _steps(
         freed(border, step)
     yield from needed(1)
     addend = taken()
-    if short:
+    if finish.short:
         yield from needed(1)
         yield Step("split", (part := unused[0], top := taken()))
         yield Step("part", (part,))
@@ -207,7 +200,10 @@ def _steps(
     carry: tuple[str, ...] = ()
     for _ in range(parts):
         yield from needed(1)
-        yield Step("part", (factor := taken(), *carry))
+        factor = taken()
+        if finish.single:
+            continue
+        yield Step("part", (factor, *carry))
         freed(*carry)
         carry = (factor,)
     yield from needed(1)
