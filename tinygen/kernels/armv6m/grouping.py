@@ -53,21 +53,21 @@ def of_any_size(weights: Array, bounds: Interval, most: int | None = None) -> Gr
 
     `bounds` of each value; `most`: values of a group.
     """
-    groups = as_few_as_found(_reaches(weights, bounds), _LARGEST_SUM, most)
+    reaches = _reaches(weights, bounds)
+    groups = min((packed(reaches, order, _LARGEST_SUM, most) for order in orders(reaches)), key=len)
     return Groups(tuple(value for group in groups for value in group), tuple(map(len, groups)), 1)
 
 
-def as_few_as_found(measures: IntArray, limit: int, most: int | None = None) -> list[list[int]]:
-    """The fewest groups that greedy searches find, of whose measures (values, n) none comes to more than the limit.
+def orders(measures: IntArray) -> list[list[int]]:
+    """In which values of measures (values, n) leave few gaps."""
+    return [_heaviest_first(each) for each in (measures.sum(axis=1), measures.max(axis=1))]
 
-    `most`: values of a group.
+
+def packed(measures: IntArray, order: Iterable[int], limit: int, most: int | None = None) -> list[list[int]]:
+    """Groups of whose measures (values, n) none comes to more than the limit, and of `most` values at most.
+
+    Each value, in this order, is in the fullest group that had room for it.
     """
-    orders = (_heaviest_first(each) for each in (measures.sum(axis=1), measures.max(axis=1)))
-    return min((_packed(measures, order, most, limit) for order in orders), key=len)
-
-
-def _packed(measures: IntArray, order: Iterable[int], most: int | None, limit: int) -> list[list[int]]:
-    """Each value in the fullest group that has room for it, or a new one."""
     groups: list[list[int]] = []
     sums = np.zeros((0, measures.shape[1]), np.int64)
     for value in order:

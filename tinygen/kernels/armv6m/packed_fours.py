@@ -79,7 +79,7 @@ def _prepare(site: Site) -> Body:
     flat, lacking = flat_weights(site), site.op.folded_bias(weights, bias)
     filters, depth = flat.shape
     found = _fours(site.inputs[1], bounds.low.tobytes(), bounds.high.tobytes())
-    names = [*(f"value {index}" for index in range(depth)), "x", "data"]
+    names = [*(f"value {index}" for index in range(depth)), "data"]
     names += ["window", "end"] if windows.columns > 1 else []
     names += ["line", "lines"] if windows.lines > 1 else []
     names += ["gathered", "image", "image_row"] if windows.strip else []
