@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from board_cases import few_rows
-from building import DIGITS, Built, build_file, differences, varied
+from building import DIGITS, Built, build_file, build_read, differences, varied
 from case_files import case_file
 from emulated_bench import Bench
 from operator_cases import NAMED, kernels_of
+from qdq_net import QdqNet
 
 from tinygen import bench, core_limits, elf, firmware, manifest, output, pipeline
 from tinygen.board import BoardPeer, connected
@@ -147,6 +148,22 @@ def test_digits_runs_where_addresses_of_flash_have_more_bits(tmp_path: Path) -> 
     with emulated.running(built) as peer:
         assert differences(built, varied(built, SAMPLES), nullcontext(peer)) == []
         _check_stack(peer.session.stack(), *_linked(emulated.image), built)
+
+
+def test_edges_of_floats_are_taken_bit_by_bit(tmp_path: Path) -> None:
+    """float32 in and out, its channels moved on the way: nothing of the compiler's floats is linked."""
+    net = QdqNet("uint8")
+    data = net.bytes(net.convolution(net.input(1, 3, 6, 5), 3, 4))
+    built = build_read(pipeline.decode(data, "net.onnx"), tmp_path / "out", "net", board=BOARD)
+    edges = [layer.kernel for layer in built.manifest.layers if layer.kernel.startswith(("quantize", "dequantize"))]
+    assert edges == ["quantize.integer", "dequantize.integer"]
+    assert [tensor.dtype for tensor in (*built.manifest.inputs, *built.manifest.outputs)] == ["float32"] * 2
+    (tmp_path / "bench").mkdir()
+    emulated = Bench(BOARD, tmp_path / "bench")
+    with emulated.running(built) as peer:
+        assert differences(built, varied(built, SAMPLES), nullcontext(peer)) == []
+    names = {symbol.name for symbol in elf.read(emulated.image).symbols}
+    assert not {name for name in names if re.match(r"__\w*(fp_|sf)", name)}
 
 
 def test_constants_stay_in_flash(digits: Built) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+from building import build_read, differences, host, varied
 from onnx_builder import build_case
 from onnx_nets import Net
 from test_onnx_models import full_range, session
@@ -133,3 +135,9 @@ def test_what_its_operands_must_be_is_said() -> None:
     assert any("groups" in problem for problem in node.op.problems([narrow, *constants]))
     small = Tensor("x", (1, 1, 1, 6), x.dtype)
     assert any("does not fit" in problem for problem in node.op.problems([small, *constants]))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_c_decides_on_ties_in_that_order(name: str, tmp_path: Path) -> None:
+    built = build_read(pipeline.decode(NETS[name], "net.onnx"), tmp_path / "out")
+    assert differences(built, varied(built, 200), host(built)) == []

@@ -231,6 +231,14 @@ def negative_scale(model: onnx.ModelProto) -> None:
             tensor.CopyFrom(numpy_helper.from_array(np.float32(-1), tensor.name))
 
 
+def zero_point_of_another_type(model: onnx.ModelProto) -> None:
+    weights = constant(model, TensorProto.INT8, 2).name
+    zero_point = next(found.input[2] for found in model.graph.node if found.input[0] == weights)
+    for tensor in model.graph.initializer:
+        if tensor.name == zero_point:
+            tensor.CopyFrom(numpy_helper.from_array(np.uint8(3), zero_point))
+
+
 def float_between(model: onnx.ModelProto) -> None:
     """Relu's result is read by Softmax, too."""
     conv = node(model, "Conv")
@@ -252,6 +260,11 @@ UNSUPPORTED: dict[str, tuple[Change, str, str]] = {
     "large_input": (large_input, "elements are the limit", ""),
     "dynamic_scale": (dynamic_scale, "is computed at run time", "quantize_static"),
     "negative_scale": (negative_scale, "no positive float32", ""),
+    "zero_point_of_another_type": (
+        zero_point_of_another_type,
+        "its zero point is uint8, its integers are int8",
+        "type",
+    ),
     "float_between": (float_between, "no QuantizeLinear follows", "tinygen quantize"),
     "float_weights": (float_weights, "is float32: no DequantizeLinear makes it", "tinygen quantize"),
     "unsupported_operator": (unsupported_operator, "LpPool: the operator is not supported", "take AveragePool"),
@@ -272,6 +285,15 @@ def test_models_that_cannot_be_built(name: str) -> None:
     problems = caught.value.problems
     assert any(remedy in problem.remedy for problem in problems)
     assert all(problem.node for problem in problems)
+
+
+def test_no_scale_at_all() -> None:
+    model = integer_net()
+    for tensor in model.graph.initializer:
+        if tensor.name == "s":
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros(0, np.float32), "s"))
+    with pytest.raises(ModelError, match=r"net\.onnx"):
+        read(model)
 
 
 def test_all_reasons_are_listed_at_once() -> None:
@@ -432,3 +454,23 @@ def test_windows_that_begin_behind_the_input_are_refused() -> None:
     with pytest.raises(UnsupportedModel, match=r"with ceil_mode .* ONNX Runtime makes \(5, 5\)") as caught:
         pipeline.decode(net.model(net.quantised(y, 0.1, 3)), "net.onnx")
     assert "ceil_mode 0" in caught.value.problems[0].remedy
+
+
+@pytest.mark.parametrize("is_quantised", [False, True])
+def test_recurrent_layers_say_what_to_do(is_quantised: bool) -> None:
+    """Also in float models: quantising those would not help."""
+    net = Net([5, 1, 4], 3)
+    x = net.quantised("x", 0.05, 3) if is_quantised else "x"
+    y = net.add("LSTM", x, net.random(1, 24, 4), net.random(1, 24, 6), net.random(1, 48), hidden_size=6)
+    y = net.add("Gemm", net.add("Reshape", y, net.constant([5, 6], np.int64)), net.random(6, 3))
+    with pytest.raises(UnsupportedModel, match="LSTM: it stays float32 when the model is quantised") as caught:
+        pipeline.decode(net.model(net.quantised(y, 0.1, 3) if is_quantised else y), "net.onnx")
+    assert any("unroll it" in problem.remedy for problem in caught.value.problems)
+
+
+def test_functions_that_are_no_tables_say_so() -> None:
+    """Of one tensor, but not value by value until QuantizeLinear."""
+    net = Net([1, 4], 3)
+    y = net.add("Softmax", net.add("Elu", net.quantised("x", 0.05, 3)))
+    with pytest.raises(UnsupportedModel, match=r"Elu: .* no function of one quantised tensor"):
+        pipeline.decode(net.model(net.quantised(y, 1 / 256, -128)), "net.onnx")

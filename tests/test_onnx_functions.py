@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 from onnx_nets import Net
 from test_onnx_models import session
 
@@ -16,6 +17,8 @@ from tinygen.ops.curve import ChannelCurves, Curve
 Chain = Callable[[Net, str], str]
 IMAGE = (1, 3, 16, 16)
 """All 256 values in each channel."""
+OPSET = 24
+"""The first that has all of these."""
 
 
 def of(op: str, *constants: object, **attributes: object) -> Chain:
@@ -58,7 +61,41 @@ def normalised(net: Net, x: str) -> str:
     return net.add("BatchNormalization", x, scale, bias, mean, net.constant([0.2, 3, 1e-3]), epsilon=1e-3)
 
 
+_EXACT = ("Abs", "Ceil", "Floor", "Neg", "Reciprocal", "Round", "Sign", "Softsign", "Sqrt")
+_APPROXIMATED = (
+    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp", "Log", "Mish"),
+    *("Selu", "Sin", "Sinh", "Softplus", "Tan"),
+)
+
+
+def limited(net: Net, x: str) -> str:
+    """What tools make of Clip, and of thresholds, by truth values."""
+    is_low, is_high = net.add("Less", x, net.constant(-0.2)), net.add("GreaterOrEqual", x, net.constant(0.7))
+    inner = net.add("Where", net.add("Or", is_low, is_high), net.add("Mul", x, net.constant(0.1)), x)
+    is_inner = net.add("Not", net.add("Xor", is_low, is_high))
+    return net.add("Add", inner, net.add("Cast", is_inner, to=TensorProto.FLOAT))
+
+
+def masked_channels(net: Net, x: str) -> str:
+    mask = net.constant([[[True]], [[False]], [[True]]], np.bool_)
+    return net.add("Where", mask, net.add("Abs", x), net.constant(-0.3))
+
+
+def truth_of_numbers(net: Net, x: str) -> str:
+    is_there = net.add("Cast", net.add("Floor", x), to=TensorProto.BOOL)
+    is_even = net.add("Equal", net.add("Mod", net.add("Round", x), net.constant(2), fmod=1), net.constant(0))
+    return net.add("Mul", x, net.add("Cast", net.add("And", is_there, is_even), to=TensorProto.FLOAT))
+
+
 EXACT: dict[str, Chain] = {
+    "limited": limited,
+    "masked_channels": masked_channels,
+    "truth_of_numbers": truth_of_numbers,
+    "swish_by_operator": of("Swish", alpha=1.7),
+    "gelu_by_tanh": of("Gelu", approximate="tanh"),
+    "shrink": of("Shrink", bias=0.3, lambd=0.4),
+    "thresholded": of("ThresholdedRelu", alpha=0.3),
+    "mean": lambda net, x: net.add("Mean", x, net.add("Neg", net.add("Abs", x)), net.constant(0.4)),
     "hard_swish": hard_swish,
     "hard_swish_by_operator": hard_swish_by_operator,
     "swish": swish,
@@ -72,14 +109,14 @@ EXACT: dict[str, Chain] = {
     "added": of("Add", 0.77),
     "largest": of("Max", -0.4),
     "cube": of("Pow", 3),
-    **{op.lower(): of(op) for op in ("Abs", "Ceil", "Floor", "Neg", "Reciprocal", "Round", "Sqrt")},
+    **{op.lower(): of(op) for op in _EXACT},
     "sum": lambda net, x: net.add("Sum", x, x, x),
 }
 APPROXIMATED: dict[str, Chain] = {
     "gelu": gelu,
     "mish": mish,
     "root": of("Pow", 0.7),
-    **{op.lower(): of(op) for op in ("Elu", "Erf", "Exp", "Log", "Selu", "Softplus")},
+    **{op.lower(): of(op) for op in _APPROXIMATED},
 }
 SCALES = np.exp(np.linspace(np.log(0.004), np.log(0.2), 5))
 
@@ -88,7 +125,8 @@ def compared(chain: Chain, dtype: type[np.generic], scale: float, output: tuple[
     """How many of all values differ from ONNX Runtime's, and how many of them a note allows. None by more than one."""
     net = Net(IMAGE, 4)
     zero_point = 7 if dtype is np.int8 else 120
-    data = net.model(net.quantised(chain(net, net.quantised("x", scale, zero_point, dtype)), *output, dtype))
+    y = net.quantised(chain(net, net.quantised("x", scale, zero_point, dtype)), *output, dtype)
+    data = net.model(y, opset=OPSET)
     graph = pipeline.decode(data, "net.onnx").graph
     assert any(isinstance(node.op, Curve | ChannelCurves) for node in graph.nodes)
     codes = np.arange(256).reshape(IMAGE[2:]) + int(np.iinfo(dtype).min)  # type: ignore[arg-type]
@@ -116,6 +154,32 @@ def test_what_is_approximated_differs_where_a_note_says_so(name: str) -> None:
             assert differing <= allowed * IMAGE[1]
             uncertain += allowed
     assert uncertain <= 0.01 * 256 * 3 * len(SCALES)
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [of("Tanh"), of("Sigmoid"), swish, hard_swish, distance, of("Clip", -1, 2)],
+    ids=lambda chain: chain.__name__,
+)
+def test_results_that_stay_float32_are_onnx_runtimes(chain: Chain) -> None:
+    """Also where another operator computes on them."""
+    net = Net(IMAGE, 4)
+    y = chain(net, net.quantised("x", 0.03, 7))
+    data = net.model(y, net.quantised(net.add("Abs", y), 0.02, -3))
+    x = np.broadcast_to((np.arange(256).reshape(IMAGE[2:]) - 135) * np.float32(0.03), IMAGE).astype(np.float32)
+    graph = pipeline.decode(data, "net.onnx").graph
+    for ours, theirs in zip(reference.outputs(graph, [x]), session(data).run(None, {"x": x}), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("op", "words"), [("Erf", "stays float32, and ONNX Runtime approximates it"), ("Log", "approximates it|no finite")]
+)
+def test_float32_results_that_are_not_certain_are_refused(op: str, words: str) -> None:
+    net = Net(IMAGE, 4)
+    with pytest.raises(UnsupportedModel, match=words) as caught:
+        pipeline.decode(net.model(net.add(op, net.quantised("x", 0.03, 7))), "net.onnx")
+    assert len(caught.value.problems) == 1
 
 
 def test_a_function_of_two_tensors_is_none() -> None:

@@ -1,7 +1,11 @@
-"""Pools and Softmax that ONNX Runtime does not fuse, as their result is uint8 and their input int8: in float32."""
+"""What ONNX Runtime does not fuse, so that it is computed in float32.
+
+A result is uint8 and its input int8, a bias counts otherwise, or no QuantizeLinear stands between pools and a function.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,14 @@ import numpy as np
 import pytest
 from building import build_read, differences, host, varied
 from onnx import TensorProto
-from onnx_nets import Net
+from onnx_nets import KINDS, Net, quantised
 from test_onnx_models import assert_equal
+
+from tinygen import pipeline
+from tinygen.interval import Interval
+from tinygen.ir import Tensor
+from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.float_mean import FloatMean, MeanOrder
 
 STEP = 0.1
 """Of inputs and most outputs, so that many means end in ties: float32 does not have it exactly."""
@@ -51,3 +61,76 @@ def test_softmax_equals_onnx_runtime(tmp_path: Path) -> None:
     assert not any("float32" in note for note in model.graph.notes)
     built = build_read(model, tmp_path / "out")
     assert not differences(built, varied(built, 4), host(built))
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("qdq")])
+def test_layers_that_share_weights_equal_onnx_runtime(kind: str, per_channel: bool, tmp_path: Path) -> None:
+    """By Identity, as exporters write it: the quantiser takes the second layer's for activations."""
+    net = Net([1, 4, 7, 6], 11)
+    weights, bias = net.random(4, 4, 3, 3), net.random(4)
+    x = net.add("Relu", net.add("Conv", "x", weights, bias, pads=[1, 1, 1, 1]))
+    x = net.add("Conv", x, net.add("Identity", weights), bias, pads=[1, 1, 1, 1])
+    form, activations, of_weights, _ = KINDS[kind]
+    data = quantised(
+        net,
+        x,
+        tmp_path,
+        quant_format=form,
+        activation_type=activations,
+        weight_type=of_weights,
+        per_channel=per_channel,
+    )
+    model = assert_equal(data, 15)
+    assert any(isinstance(node.op, FloatConv) for node in model.graph.nodes)
+    assert not any("float32" in note for note in model.graph.notes)
+    built = build_read(model, tmp_path / "out")
+    assert not differences(built, varied(built, 4), host(built))
+
+
+FUNCTIONS: dict[str, Callable[[Net, str], str]] = {
+    "relu": lambda net, x: net.add("Relu", x),
+    "hard_swish": lambda net, x: net.add("HardSwish", x),
+    "swish": lambda net, x: net.add("Mul", x, net.add("Sigmoid", x)),
+    "falling": lambda net, x: net.add("Neg", net.add("LeakyRelu", x)),
+}
+
+
+def pooled_functions(function: Callable[[Net, str], str], opset: int) -> bytes:
+    net = Net([1, 3, 9, 10], 3)
+    x = net.quantised(net.add("Conv", net.quantised("x", STEP, 3), net.weights(4, 3, 3, 3)), STEP, 4)
+    y = function(net, x)
+    results = [net.add("AveragePool", y, **pool) for pool in (*POOLS[:3], {"kernel_shape": [7, 8]})]
+    results += [net.add("GlobalAveragePool", y), net.add("Softmax", y, axis=-1)]
+    if opset >= 18:
+        axes = [net.constant(axes, np.int64) for axes in ([1], [2, 3])]
+        results += [net.add("ReduceMean", y, axes[0]), net.add("ReduceSum", y, axes[1], keepdims=0)]
+    return net.model(*(net.quantised(result, STEP, -7) for result in results), opset=opset)
+
+
+@pytest.mark.parametrize("opset", [17, 20])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_follows_a_function_equals_onnx_runtime(name: str, opset: int, tmp_path: Path) -> None:
+    model = assert_equal(pooled_functions(FUNCTIONS[name], opset), 15)
+    assert not any("float32" in note for note in model.graph.notes)
+    built = build_read(model, tmp_path / "out")
+    assert not differences(built, varied(built, 4), host(built))
+
+
+def test_what_follows_an_approximated_function_has_a_note() -> None:
+    net = Net([1, 3, 9, 10], 3)
+    y = net.add("GlobalAveragePool", net.add("Elu", net.quantised("x", STEP, 3)))
+    (note,) = pipeline.decode(net.model(net.quantised(y, STEP, 3)), "net.onnx").graph.notes
+    assert "approximates functions" in note and "Elu" in note
+
+
+def test_results_lie_in_their_intervals_whatever_the_curve() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        curve = tuple(np.cumsum(rng.normal(size=256)).tolist())
+        op = FloatMean(0.1, 0, 0.07, 4, (-128, 127), MeanOrder.FOURS, curve)
+        low = rng.integers(-128, 100, 3)
+        high = low + rng.integers(0, 28, 3)
+        x = rng.integers(low, high + 1, (2, 2, 3, 3)).astype(np.int8)
+        (bounds,) = op.intervals([Tensor("x", x.shape, x.dtype)], [Interval(low, high)])
+        assert bounds.holds(op.reference(x)[0])

@@ -126,6 +126,25 @@ def matmul(rng: Rng, dtype: str) -> Case:
     return weighted("MatMul", Quants(rng, dtype), (rows, depth), (depth, filters), 0, 1, {})
 
 
+def product(rng: Rng, dtype: str) -> Case:
+    """Matrices of both sides, of which one may be constant; the dimensions before broadcast."""
+    quants = Quants(rng, dtype)
+    rows, depth, columns = (int(size) for size in rng.integers(1, 20, 3))
+    batch = [int(size) for size in rng.integers(1, 4, rng.integers(1, 3))]
+    a_batch = [1 if rng.random() < 0.3 else size for size in batch]
+    b_batch = [1 if rng.random() < 0.3 else size for size in batch][int(rng.integers(len(batch))) :]
+    shapes = (*a_batch, rows, depth), (*b_batch, depth, columns)
+    constant = int(rng.integers(3))
+    limits = np.iinfo(dtype)  # type: ignore[arg-type]
+    data = [
+        rng.integers(limits.min, limits.max, shape, dtype, endpoint=True) if index == constant else None
+        for index, shape in enumerate(shapes)
+    ]
+    operands = tuple(quants.tensor(shape, data=values) for shape, values in zip(shapes, data, strict=True))
+    y = quants.tensor((*np.broadcast_shapes(a_batch, b_batch), rows, columns), quants.scale(0.02, 2.0))
+    return Case("MatMul", "MatMul", operands, (y,), suffix=ONNX)
+
+
 def weighted(
     op: str,
     quants: Quants,
@@ -198,11 +217,12 @@ def max_pool(rng: Rng, dtype: str) -> Case:
 
 
 DRAWN: Mapping[str, Callable[[Rng, str], Case]] = {
-    function.__name__: function for function in (add, concat, conv, gemm, global_average_pool, matmul, max_pool, mul)
+    function.__name__: function
+    for function in (add, concat, conv, gemm, global_average_pool, matmul, max_pool, mul, product)
 }
 
 
-ON_UINT8 = ("conv", "matmul")
+ON_UINT8 = ("conv", "matmul", "product")
 """What ONNX Runtime fuses on x86 only where its input is uint8, or becomes that inside."""
 
 

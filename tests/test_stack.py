@@ -75,6 +75,7 @@ def test_what_instructions_move(body: str, deepest: int) -> None:
         ("tbh [pc, r0, lsl #1]\n.word 0x00000003\nbx lr\nbx lr\npush {r0, r1}\npop {r0, r1}\nbx lr", 8),
         # A jump by a table of addresses may lead to what no branch does, with the frame that it has.
         ("push {lr}\nmov pc, r3\npop {pc}\npush {r0, r1}\nadd sp, #8\npop {pc}\n.word 0x00000100", 12),
+        ("push {lr}\nadd pc, sl\npop {pc}\npush {r0, r1}\nadd sp, #8\npop {pc}", 12),
     ],
 )
 def test_every_path_is_followed(body: str, deepest: int) -> None:

@@ -52,6 +52,20 @@ vmullb.s8 q0, q1, q2
 vqrshrnb.s32 q0, q0, #12
 vqrshrnt.s32 q0, q1, #12
 vqmovnb.s16 q0, q0
+vqmovnb.s32 q1, q1
+vqmovnt.s32 q0, q1
+vqadd.s16 q0, q0, q6
+vqadd.s16 q0, q0, r9
+vmvn.i16 q6, #127
+vldrb.s32 q1, [r3], #32
+vcvt.f32.s32 q0, q0
+vcvtn.s32.f32 q0, q0
+vmul.f32 q0, q0, r7
+vmul.f32 q0, q2, q0
+vadd.f32 q0, q0, q1
+vadd.f32 q1, q1, r11
+vfms.f32 q3, q1, q2
+vfma.f32 q1, q3, r10
 vmovnb.i16 q0, q1
 vmovlb.s8 q0, q1
 vmov q0[2], q0[0], r0, r4

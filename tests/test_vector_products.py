@@ -20,9 +20,7 @@ def instructions(product: VectorProduct, acc: IntArray) -> IntArray:
     scale = np.int64(1) << product.scale_bits
     lanes = (acc * scale + product.start).astype(np.int32)  # VMLAS wraps
     if product.step is not None:
-        threshold = product.threshold.astype(np.int32)
-        chosen = lanes < threshold if product.exception is None else lanes == threshold
-        lanes = np.where(chosen, lanes + product.step.astype(np.int32), lanes)
+        lanes = np.where(lanes < product.threshold.astype(np.int32), lanes + product.step.astype(np.int32), lanes)
     high = np.clip(2 * lanes.astype(np.int64) * product.multiplier >> 32, -(2**31), 2**31 - 1)
     rounded = np.clip((high + (1 << product.shift - 1)) >> product.shift, -(2**15), 2**15 - 1)
     low = -128 if product.low_clamp is None else product.low_clamp

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tinygen.errors import DoesNotFit, Problem, UnsupportedModel, UsageError
 from tinygen.layers import Layer, layers_of, with_parts
+from tinygen.ops.traits import Moving
 from tinygen.plan import Plan
 from tinygen.target import FLASH_SPACE, LOOSE_FLOATS, Core
 
@@ -50,11 +51,12 @@ def check_core(model: str, chosen: Plan, core: Core) -> None:
 
 
 def _floats(layer: Layer) -> Iterator[bool]:
-    """Whether there are some: in helpers, constants, inputs, outputs."""
+    """Whether there are some: in helpers, constants, and inputs and outputs that are more than bits to it."""
     body = layer.body
     yield not FLOAT_HELPERS.isdisjoint(body.helpers)
     yield from (array.dtype.kind == "f" for array in (*body.constants.values(), *body.shared.values()))
-    yield from (tensor.dtype.kind == "f" for tensor in (*layer.step.site.inputs, *layer.step.site.outputs))
+    if not (layer.step.kernel.takes_bits or isinstance(layer.step.node.op, Moving) or layer.parts):
+        yield from (tensor.dtype.kind == "f" for tensor in (*layer.step.site.inputs, *layer.step.site.outputs))
 
 
 def _check_arrays(model: str, layer: Layer, core: Core) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -94,3 +95,18 @@ def of_c(
     """Of a function in C, whose code is not known before a compiler has seen it."""
     cycles = round(work.instructions * _CYCLES_OF_C) if work.instructions is not None and table else None
     return Estimate(work.instructions, cycles, work.code, data, scratch, _width(features))
+
+
+def with_c(found: Estimate, work: Work, table: Mapping[str, float]) -> Estimate:
+    """A function in assembly, and the C around it."""
+    c = of_c(work, 0, 0, table)
+    return dataclasses.replace(
+        found,
+        instructions=_sum(found.instructions, c.instructions),
+        cycles=_sum(found.cycles, c.cycles),
+        code=found.code + c.code,
+    )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other

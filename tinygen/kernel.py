@@ -46,10 +46,27 @@ class Body:
     runs: Mapping[str, int] = field(default_factory=dict)
     """How often blocks of assembly run that the template counts by these names, so that its text is every layer's."""
 
+    around: Around | None = None
+    """Of assembly: the C around the call of the function, where that is more than the call."""
+
     @property
     def mixed(self) -> bool:
         """Whether there are blocks for channels in float32."""
         return any(name.startswith("floats") for name in self.runs)
+
+
+class Around(NamedTuple):
+    """C that a kernel in assembly leaves a part of its work to.
+
+    The template has the layer's names as those of kernels in C have, `scratch`, a pointer to the kernel's memory for
+    itself, in words, and `call`: a macro that prints the call, given what the function takes for its own memory.
+    """
+
+    template: str
+    values: Mapping[str, object]
+    constants: frozenset[str]
+    """Names of those of the body's constants that this C reads, and the function does not."""
+    work: Work
 
 
 class Work(NamedTuple):
@@ -111,6 +128,8 @@ class Kernel:
     The function takes pointers to the inputs, the outputs, each of the body's constants, and the scratch memory, in
     this order. Layers for which the template prints the same text share the function.
     """
+    takes_bits: bool = False
+    """Whether it takes floats apart, or puts them together, bit by bit: it computes in integers."""
     work: Callable[[Site], Work] = lambda site: UNKNOWN_WORK
     """For C: what it comes to when compiled for a Cortex-M4, about. Of assembly, the text is counted."""
     scratch: Callable[[Site], int] = lambda site: 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,23 +123,30 @@ def layer_text(
 
     `function`: the one in assembly that computes it.
     """
-    if function is not None:
-        call = function.call(layer, pointers.words(layer.scratch) if layer.scratch else None)
-        text = f"{_signature(layer, dialect.const)}\n{{\n    {call}\n}}\n"
+    signature = _signature(layer, dialect.const)
+    scratch = pointers.words(layer.scratch) if layer.scratch else None
+    around = layer.body.around
+    if function is not None and around is None:
+        text = f"{signature}\n{{\n    {function.call(layer, scratch)}\n}}\n"
     else:
+        if function is not None and around is not None:
+            template = around.template
+            values = {**around.values, "scratch": scratch, "call": partial(function.call, layer)}
+        else:
+            template = layer.step.kernel.template
+            values = {**_group_values(layer, pointers), **layer.body.values}
         text = render(
-            layer.step.kernel.template,
+            template,
             id=layer.id,
             symbol=layer.symbol,
             prefix=name,
-            signature=_signature(layer, dialect.const),
+            signature=signature,
             const=dialect.const,
             const_of=_read_as(layer, dialect.const),
             factor_type=dialect.factor if layer.step.site.inputs[0].dtype == np.int8 else "int32_t",
             x_type=C_TYPES[str(layer.step.site.inputs[0].dtype)],
             y_type=C_TYPES[str(layer.output.dtype)],
-            **_group_values(layer, pointers),
-            **layer.body.values,
+            **values,
         )
     return {
         "comment": _part_comment(layer) if layer.letter else _layer_comment(layer, graph),

@@ -155,9 +155,10 @@ class Function:
 
     @staticmethod
     def _own(layer: Layer) -> Mapping[str, Array]:
-        """The body's constants, without inputs that are constants."""
-        operands = {name for name, _ in layer.operands}
-        return {role: array for role, array in layer.body.constants.items() if role not in operands}
+        """The body's constants, without inputs that are constants, and what only the C around the function reads."""
+        around = layer.body.around
+        others = {name for name, _ in layer.operands} | (around.constants if around else frozenset())
+        return {role: array for role, array in layer.body.constants.items() if role not in others}
 
     def call(self, layer: Layer, scratch: str | None) -> str:
         """The statement that runs a layer; `scratch` is a pointer to its memory for itself."""

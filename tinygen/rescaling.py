@@ -243,7 +243,42 @@ class FloatLine:
         return np.asarray(np.clip(results, 0, INT32_MAX).astype(np.int64))
 
 
-Rescaling = Requant | RealRequant | FloatRequant | FloatLine
+@dataclass(frozen=True)
+class OpenLine(_Factors):
+    """Accumulator to output by lines in exact numbers, per channel of the last axis, as sure as a runtime's sums are.
+
+    floor(acc * factor + offset + 1/2), and where that is nearer than `errors` to another integer (all three in the
+    output's steps), perhaps that one: float32 sums have it.
+    """
+
+    offsets: tuple[float, ...] = ()
+    errors: tuple[float, ...] = ()
+    rounding: ClassVar[Rounding] = Rounding.FLOAT
+
+    def of_channels(self, kept: npt.NDArray[np.bool_] | IntArray) -> OpenLine:
+        """That of some channels."""
+        found = (tuple(np.array(values)[kept].tolist()) for values in (self.factors, self.offsets, self.errors))
+        return OpenLine(*found)
+
+    def apply(self, acc: IntArray) -> IntArray:
+        """Rescale int64 accumulators of shape (..., channels), as if the line were sure."""
+        return np.asarray(np.floor(self._steps(acc) + 0.5).astype(np.int64))
+
+    def is_open(self, acc: IntArray) -> npt.NDArray[np.bool_]:
+        """Of which of these accumulators the result is not sure."""
+        steps = self._steps(acc)
+        return np.asarray(np.abs(steps - np.floor(steps) - 0.5) <= np.array(self.errors))
+
+    def _steps(self, acc: IntArray) -> npt.NDArray[np.float64]:
+        return np.asarray(np.asarray(acc, np.int64) * np.array(self.factors) + np.array(self.offsets))
+
+    def largest_accumulator(self) -> IntArray:
+        """The largest |accumulator| per channel that the rule is defined for: the result fits int32."""
+        results = np.floor((INT32_MAX - _ROOM_FOR_ZERO_POINT - np.abs(self.offsets)) / np.array(self.factors))
+        return np.asarray(np.clip(results, 0, INT32_MAX).astype(np.int64))
+
+
+Rescaling = Requant | RealRequant | FloatRequant | FloatLine | OpenLine
 """How accumulators become results, by the rule of one runtime or another."""
 
 _FAR = 2.0**62

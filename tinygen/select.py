@@ -191,6 +191,8 @@ def _candidate(kernel: Kernel, site: Site, core: Core) -> Candidate:
     if kernel.assembly:
         text = function_text(kernel, body, site)
         found = estimate.of_assembly(text, body.runs, data, scratch, core.cost.cycles, core.features)
+        if body.around is not None:
+            found = estimate.with_c(found, body.around.work, core.cost.cycles)
         return Candidate(kernel, body, found, text)
     work = kernel.work(site)
     if not core.features >= _MEASURED_WITH:

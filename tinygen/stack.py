@@ -21,7 +21,7 @@ _CONDITION = "(eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?"
 _BRANCH = re.compile(f"b{_CONDITION}|cbn?z|(?:le|wls|wlstp|letp)")
 _CALL = re.compile(f"blx?{_CONDITION}")
 _JUMP_TABLE = re.compile("tb[bh]")
-_COMPUTED_JUMP = re.compile("(mov|add) pc, r[0-7]")
+_COMPUTED_JUMP = re.compile("(mov|add) pc, (r[0-9]|sl|fp|ip)")
 """How compilers, and kernels, jump to a computed address on Armv6-M: within the function, never to call another."""
 _TABLE_CALL = "__gnu_thumb1_case_"
 """Functions of the compiler's library that do the same: the table follows the call, to which they do not return."""

@@ -68,7 +68,8 @@ static inline int32_t kws_requantise(int32_t acc, int32_t multiplier, int32_t sh
 }
 
 /* Layer 0: SVDF 13 and 50 -> 5, rank 2.
- * 180 MACs, kernel svdf.direct (double rounding), writes tensor5. */
+ * 180 MACs, kernel svdf.direct (double rounding), writes tensor5.
+ * Expected: 1,620 instructions, 586 bytes of flash. */
 static inline int16_t layer_00_feature_finish(int32_t acc)
 {
     const int32_t y = kws_requantise(acc, 1717986880, 1);

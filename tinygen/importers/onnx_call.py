@@ -44,6 +44,9 @@ class Call:
     """Whether the first output is uint8 where ONNX Runtime computes."""
     in_float: str = ""
     """Why ONNX Runtime computes it in float32, where it has operators on integers; empty: it does not."""
+    curve: tuple[float, ...] = ()
+    """(256,): what the integers of the first input stand for, from -128 on, where they are a function's results; it is
+    computed in float32 then. Else empty."""
 
     @property
     def op(self) -> str:
@@ -115,6 +118,12 @@ def clamp(call: Call) -> Clamp:
     return quantised(call.bounds[0]), quantised(call.bounds[1])
 
 
+def expect_no_bounds(call: Call) -> None:
+    """Refuses Relu and Clip that leave less than the output's range."""
+    if call.bounds != UNBOUNDED and clamp(call) != full_range(call.output.dtype):
+        raise Refused("Relu or Clip between it and QuantizeLinear cuts into the range of the output")
+
+
 def codes_offset(call: Call) -> int:
     """How much larger the integers are that ONNX Runtime computes with."""
     return 128 if call.unsigned else 0
@@ -122,7 +131,8 @@ def codes_offset(call: Call) -> int:
 
 def constant(name: str, values: Array, quant: Quant | None = None) -> Tensor:
     """A constant of the graph."""
-    return Tensor(name, values.shape, values.dtype, quant, read_only(np.ascontiguousarray(values)))
+    data = np.ascontiguousarray(values).reshape(values.shape)  # a scalar stays one
+    return Tensor(name, values.shape, values.dtype, quant, read_only(data))
 
 
 def spatial(x: Tensor) -> tuple[int, ...]:

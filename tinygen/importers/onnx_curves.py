@@ -15,6 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from tinygen.float32 import FloatArray, dequantize, quantize
+from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import Call, constant
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS, Reals
@@ -23,7 +24,8 @@ from tinygen.ops.common import FLOAT32, INT8, full_range
 from tinygen.ops.curve import CODES
 
 CURVE = "function of integers"
-"""What stands for the operators: one that no file has."""
+REAL_CURVE = "function of integers to float32"
+"""What stands for the operators: two that no file has."""
 _PER_CHANNEL = ("BatchNormalization",)
 """Operators whose constants are one for each index of dimension 1."""
 
@@ -39,6 +41,11 @@ class RealFunction:
     """The dimension of the channels."""
     operators: tuple[str, ...]
     """In the order of their application."""
+
+    @property
+    def is_curve(self) -> bool:
+        """Whether it is one of 256 numbers, the same for all channels."""
+        return len(self.reals.middle) == 1 and bool(np.all(np.isfinite(self.reals.middle)))
 
 
 def of_integers(x: Tensor) -> RealFunction | None:
@@ -82,7 +89,7 @@ def _constant(given: Tensor, base: Tensor, axis: int | None) -> tuple[FloatArray
     """(1 or channels, 1), and the dimension of the channels; None where it is neither one value nor one for each."""
     if given.data is None or math.prod(given.shape) == 0:
         return None
-    if given.dtype == FLOAT32:
+    if given.dtype in (FLOAT32, np.dtype(np.bool_)):
         values = np.asarray(given.data, np.float32)
     elif given.quant is not None and given.quant.scale.size == 1:
         values = dequantize(given.data.astype(np.int64), float(given.quant.scale[0]), int(given.quant.zero_point[0]))
@@ -97,6 +104,24 @@ def _constant(given: Tensor, base: Tensor, axis: int | None) -> tuple[FloatArray
     is_each = values.ndim <= rank and axis < rank and values.size == max(values.shape) == base.shape[axis]
     is_image = rank in (3, 4) and axis == 1
     return (values.reshape(-1, 1), axis) if is_each and (is_image or axis == rank - 1) else None
+
+
+def real(function: RealFunction, node: RawNode, y: Tensor) -> Call:
+    """The operator that makes float32 values of integers. Raises Refused where ONNX Runtime's are not certain."""
+    names = ", ".join(function.operators)
+    if not function.reals.are_exact:
+        raise Refused(
+            f"its result {shortened(y.name)!r} ({names}) stays float32, and ONNX Runtime approximates it: the last "
+            "bits depend on the processor",
+            "quantise the result, too, or leave the function out, and compute it after the model",
+        )
+    if not np.all(np.isfinite(function.reals.middle)):
+        raise Refused(
+            f"its result {shortened(y.name)!r} ({names}) is no finite number for some of the quantised values"
+        )
+    reals = constant(f"{y.name}~reals", function.reals.middle)
+    call = dataclasses.replace(node, op=REAL_CURVE, attributes=MappingProxyType({"functions": names}))
+    return Call(call, (function.base, reals), (y,))
 
 
 def quantised(function: RealFunction, node: RawNode, y: Tensor) -> tuple[Call, str | None]:

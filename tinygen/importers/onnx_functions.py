@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from tinygen import float32
 from tinygen.float32 import FloatArray
@@ -82,6 +83,10 @@ def _error_function(x: Reals) -> Reals:
     return _about(np.vectorize(math.erf), 4, x)
 
 
+def _inverse(x: Reals) -> Reals:
+    return _mapped(lambda x: _ONE / x, x)
+
+
 # --- operators -------------------------------------------------------------------------------------------------------
 
 
@@ -120,6 +125,21 @@ def _of(function: Callable[[Reals], Reals]) -> Function:
     return lambda _, operands: function(operands[0])
 
 
+def _approximated(function: Callable[[Any], Any], units: int) -> Function:
+    """An operator of one operand that is off by so many units in the last place."""
+    return _of(lambda x: _about(function, units, x))
+
+
+def _of_known(function: Callable[..., Any], count: int) -> Function:
+    """An operator of so many operands, which need not be monotone, so that they have to be known."""
+
+    def evaluated(_: Attributes, operands: Sequence[Reals]) -> Reals | None:
+        is_known = len(operands) == count and all(operand.are_exact for operand in operands)
+        return _mapped(function, *operands) if is_known else None
+
+    return evaluated
+
+
 def _clip(attributes: Attributes, operands: Sequence[Reals]) -> Reals | None:
     """With bounds as operands, or as attributes."""
     bounds = [
@@ -141,16 +161,46 @@ def _selu(attributes: Attributes, operands: Sequence[Reals]) -> Reals | None:
     return _mapped(lambda x, e: np.where(x > 0, gamma * x, gamma * (alpha * e - alpha)), operands[0], exponential)
 
 
+def _celu(attributes: Attributes, operands: Sequence[Reals]) -> Reals | None:
+    alpha = np.float32(attributes.get("alpha", 1.0))
+    exponential = _exponential(_mapped(lambda x: x / alpha, operands[0]))
+    return _mapped(
+        lambda x, e: np.maximum(x, np.float32(0)) + np.minimum(alpha * (e - _ONE), np.float32(0)),
+        operands[0],
+        exponential,
+    )
+
+
 def _softplus(x: Reals) -> Reals:
     """log(exp(x) + 1), of -x and plus x above zero."""
     folded = _exponential(_mapped(lambda x: -np.abs(x), x))
     return _mapped(lambda x, y: np.maximum(x, np.float32(0)) + y, x, _logarithm(_mapped(lambda e: e + _ONE, folded)))
 
 
+def _mish(x: Reals) -> Reals:
+    """As the standard has it: of other operators."""
+    return _mapped(lambda x, y: x * float32.tanh(y), x, _softplus(x))
+
+
+def _softsign(x: Reals) -> Reals:
+    return _mapped(np.multiply, x, _inverse(_mapped(lambda x: _ONE + np.abs(x), x)))
+
+
+def _swish(attributes: Attributes, operands: Sequence[Reals]) -> Reals | None:
+    alpha = np.float32(attributes.get("alpha", 1.0))
+    return _mapped(lambda x: x * float32.logistic(x * alpha), operands[0])
+
+
+def _gelu_by_tanh(x: FloatArray) -> FloatArray:
+    slope = np.float32(math.sqrt(2 / math.pi))
+    inner = x * (np.float32(0.044715) * slope * x * x + slope)
+    return np.asarray(np.float32(0.5) * x * (float32.tanh(inner) + _ONE))
+
+
 def _gelu(attributes: Attributes, operands: Sequence[Reals]) -> Reals | None:
-    if attributes.get("approximate", "none") != "none":
-        return None
     (x,) = operands
+    if attributes.get("approximate", "none") == "tanh":
+        return _mapped(_gelu_by_tanh, x)
     error = _error_function(_mapped(lambda x: x * np.float32(math.sqrt(0.5)), x))
     return _mapped(lambda x, e: np.float32(0.5) * x * (e + _ONE), x, error)
 
@@ -176,37 +226,98 @@ def _batch_normalization(attributes: Attributes, operands: Sequence[Reals]) -> R
     return _mapped(lambda x: x * factor + (bias - mean * factor), operands[0])
 
 
+def _shrink(x: FloatArray, bias: float, bound: float) -> FloatArray:
+    moved, far = np.float32(bias), np.float32(bound)
+    return np.asarray(np.where(x < -far, x + moved, np.where(x > far, x - moved, np.float32(0))))
+
+
+def _thresholded(x: FloatArray, alpha: float) -> FloatArray:
+    return np.asarray(np.where(x > np.float32(alpha), x, np.float32(0)))
+
+
+def _mean(attributes: Attributes, operands: Sequence[Reals]) -> Reals | None:
+    total = _in_turn(np.add)(attributes, operands)
+    return None if total is None else _mapped(lambda x: x / np.float32(len(operands)), total)
+
+
+def _modulo(attributes: Attributes, operands: Sequence[Reals]) -> Reals | None:
+    """The remainder with the sign of the dividend, the only one of floats."""
+    return _of_known(np.fmod, 2)(attributes, operands)
+
+
+def _cast(attributes: Attributes, operands: Sequence[Reals]) -> Reals | None:
+    """To float32, which truth values are already; or to these."""
+    if attributes.get("to") == TensorProto.FLOAT:
+        return operands[0]
+    if attributes.get("to") == TensorProto.BOOL:
+        return _of_known(lambda x: x != 0, 1)(attributes, operands)
+    return None
+
+
+# Truth values are the numbers 0 and 1.
 FUNCTIONS: Mapping[str, Function] = {
     "Abs": _by(np.abs),
+    "Acos": _approximated(np.arccos, 6),
+    "Acosh": _approximated(np.arccosh, 3),
     "Add": _by(np.add, 2),
+    "And": _by(np.minimum, 2),
+    "Asin": _approximated(np.arcsin, 6),
+    "Asinh": _approximated(np.arcsinh, 3),
+    "Atan": _approximated(np.arctan, 6),
+    "Atanh": _approximated(np.arctanh, 3),
     "BatchNormalization": _batch_normalization,
+    "Cast": _cast,
     "Ceil": _by(np.ceil),
+    "Celu": _celu,
     "Clip": _clip,
+    "Cos": _approximated(np.cos, 4),
+    "Cosh": _approximated(np.cosh, 4),
     "Div": _by(np.divide, 2),
     "Elu": _elu,
+    "Equal": _of_known(np.equal, 2),
     "Erf": _of(_error_function),
     "Exp": _of(_exponential),
     "Floor": _by(np.floor),
     "Gelu": _gelu,
+    "Greater": _by(np.greater, 2),
+    "GreaterOrEqual": _by(np.greater_equal, 2),
     "HardSigmoid": _with(float32.hard_sigmoid, alpha=0.2, beta=0.5),
     "HardSwish": _by(lambda x: x * float32.hard_sigmoid(x, 1 / 6, 0.5)),
     "LeakyRelu": _with(float32.leaky_relu, alpha=0.01),
+    "Less": _by(np.less, 2),
+    "LessOrEqual": _by(np.less_equal, 2),
     "Log": _of(_logarithm),
     "Max": _in_turn(np.maximum),
+    "Mean": _mean,
     "Min": _in_turn(np.minimum),
+    "Mish": _of(_mish),
+    "Mod": _modulo,
     "Mul": _by(np.multiply, 2),
     "Neg": _by(np.negative),
+    "Not": _by(lambda x: _ONE - x),
+    "Or": _by(np.maximum, 2),
     "PRelu": _by(float32.leaky_relu, 2),
     "Pow": _pow,
-    "Reciprocal": _by(lambda x: _ONE / x),
+    "Reciprocal": _of(_inverse),
     "Relu": _by(lambda x: np.maximum(x, np.float32(0))),
     "Round": _by(np.rint),
     "Selu": _selu,
+    "Shrink": _with(_shrink, bias=0.0, lambd=0.5),
     "Sigmoid": _by(float32.logistic),
+    "Sign": _by(np.sign),
+    "Sin": _approximated(np.sin, 4),
+    "Sinh": _approximated(np.sinh, 4),
     "Softplus": _of(_softplus),
+    "Softsign": _of(_softsign),
     "Sqrt": _by(np.sqrt),
     "Sub": _by(np.subtract, 2),
     "Sum": _in_turn(np.add),
+    "Swish": _swish,
+    "Tan": _approximated(np.tan, 3),
     "Tanh": _by(float32.tanh),
+    "ThresholdedRelu": _with(_thresholded, alpha=1.0),
+    "Where": _by(lambda c, a, b: np.where(c != 0, a, b), 3),
+    "Xor": _by(np.not_equal, 2),
 }
-"""By operator. ONNX Runtime's Exp, Log and Erf were measured to be within 0.9, 2.9 and 1.0 units in the last place."""
+"""By operator. Measured in units in the last place, ONNX Runtime is within 0.9 for Exp and Tan, 1.0 for Erf, 1.8 for
+Acosh, Asinh, Atanh, Cosh and Sinh, 2.3 for Cos and Sin, 3.1 for Log, 3.8 for Atan and 4.1 for Acos and Asin."""

@@ -14,8 +14,9 @@ from tinygen.importers import OutlineRow
 from tinygen.importers.converted import Converted, Refused, as_parts
 from tinygen.importers.onnx_call import QUANTISE, Call
 from tinygen.importers.onnx_file import RawNode, read_onnx, shortened
+from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph, resolved
-from tinygen.importers.onnx_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY
+from tinygen.importers.onnx_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY, RECURRENT
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_quant import Lost, Matcher, edge_label
 from tinygen.importers.onnx_rewrites import rewritten
@@ -35,6 +36,16 @@ from tinygen.rescaling import FloatLine
 UINT8_NOTE = "uint8 model, computed as int8: the same results"
 _OUTLINED_TENSORS = 3
 _STATICALLY = "quantise the float model statically: tinygen quantize MODEL --data CALIBRATION -o OUT.onnx"
+
+_STAYS_FLOAT = "it stays float32 when the model is quantised: ONNX Runtime has no integers for it"
+_NO_FUNCTION = (
+    "it is computed in float32, and its result is no function of one quantised tensor, value by value, that "
+    "QuantizeLinear ends"
+)
+_BY_A_TABLE = (
+    "supported are such operators between one DequantizeLinear and QuantizeLinear, with constants of one value or one "
+    "for each channel: quantise its inputs and its result, or leave it out"
+)
 
 
 def graph(data: bytes, source: str, options: Options) -> Graph:
@@ -91,7 +102,8 @@ class _Importer:
         if not self._workshop.problems:
             self._check_outputs(inputs, outputs)
         if self._workshop.problems:
-            supported = f"Supported operators: {', '.join(sorted(name for name in CONVERTERS if ' ' not in name))}."
+            names = sorted(name for name in {*CONVERTERS, *FUNCTIONS} if " " not in name)
+            supported = f"Supported operators: {', '.join(names)}."
             raise UnsupportedModel(self._source, self._workshop.problems, supported if self._lacks_operator else "")
         tensors = MappingProxyType(dict(self._workshop.tensors))
         return Graph(self._source, tensors, tuple(nodes), tuple(inputs), tuple(outputs), notes=tuple(self._notes()))
@@ -105,6 +117,9 @@ class _Importer:
             raise UnsupportedModel(self._source, self._workshop.problems)
         if not any(node.op in (QUANTIZE, DEQUANTIZE) for node in self._raw.nodes):
             self._refuse("the model", "", "it computes in float: nothing in it is quantised", QUANTISE)
+            for node in self._raw.nodes:
+                if node.op in RECURRENT:
+                    self._refuse(node.label, node.op, _STAYS_FLOAT, INSTEAD[node.op])
             raise UnsupportedModel(self._source, self._workshop.problems)
 
     def _notes(self) -> Iterable[str]:
@@ -137,6 +152,10 @@ class _Importer:
         convert = CONVERTERS.get(call.op)
         try:
             if convert is None:
+                if call.op in FUNCTIONS:
+                    raise Refused(_NO_FUNCTION, _BY_A_TABLE)
+                if call.op in RECURRENT:
+                    raise Refused(_STAYS_FLOAT, INSTEAD[call.op])
                 self._lacks_operator = True
                 raise Refused("the operator is not supported", INSTEAD.get(call.op, INSTEAD_OF_ANY))
             parts = self._unwritten(as_parts(convert(call)), call)

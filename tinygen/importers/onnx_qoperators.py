@@ -152,7 +152,7 @@ class _Apart:
             if found is not None and (found.size == 1 or flat.size in (1, found.size)):
                 flat = flat * found.astype(np.float32).reshape(-1)
         scale = self._name(f"{node.outputs[0]}/bias_scale")
-        self._constants[scale] = read_only(flat if flat.size > 1 else flat.reshape(()))
+        self._constants[scale] = read_only(flat.reshape(()) if flat.size == 1 else flat)
         inputs = (_input(node, form.bias), scale, "")
         return self._node(node, DEQUANTIZE, inputs, (self._name(f"{inputs[0]}/real"),), 0 if flat.size > 1 else None)
 

@@ -15,13 +15,21 @@ import numpy as np
 
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, is_real_row
-from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised
+from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised, real
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.importers.onnx_scales import bounds_of, index_type, is_implied, moved_constant, quant_of, same_scales
+from tinygen.importers.onnx_scales import (
+    bounds_of,
+    index_type,
+    is_implied,
+    moved_constant,
+    quant_of,
+    requantised_constant,
+    same_scales,
+)
 from tinygen.ir import Quant, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
@@ -38,11 +46,14 @@ _CUT = "Relu or Clip behind it cuts into the range of QuantizeLinear"
 UNLIKE = "it makes uint8 of int8 values that one operator reads, but not of others"
 _FUSED = ("AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
 _FUSED_ON_UINT8 = ("Conv", "MatMul")
-_PAIRS = ("Add", "Max", "Min", "Mul", "Sub")
+_PAIRS = ("Add", "Div", "Max", "Min", "Mul", "Sub")
 _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Max", "Min", "Sub", "Sum", *SCALED.values())
+_NEVER_FUSED = ("ConvTranspose", "Div", "Max", "Min", "Sub", "Sum", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
+_OF_REALS = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Softmax")
+"""What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
+_ON_FUNCTION = "no QuantizeLinear stands before it"
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
 """What stands at the edges of models on uint8: operators that no file has."""
@@ -120,7 +131,9 @@ class Matcher:
                 self._values[node.outputs[0]] = moved
                 return []
         if self._is_function(node, operands):
-            return []
+            name = node.outputs[0]
+            return [real(self._functions[name], node, self._values[name])] if name in self._graph.outputs else []
+        curve = self._taken_function(node, operands)
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
@@ -136,13 +149,14 @@ class Matcher:
         takes_int8 = node.op == "MatMul" and len(node.inputs) > 2  # with its bias it is Gemm there
         is_unlike |= node.op in _FUSED_ON_UINT8 and not takes_int8 and np.dtype(INT8) in computed
         reason = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
+        reason = _ON_FUNCTION if curve else reason
         if is_unlike and not node.in_integers:
             reason = reason or UNLIKE
         if node.op == "Gemm" and not node.in_integers and is_real_row(operands[2] if len(operands) > 2 else None):
             reason = reason or "its bias is float32, in more than one dimension"
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
-        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned, reason)]
+        return [Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned, reason, curve)]
 
     def _operand(self, name: str) -> Tensor:
         if name in self._values:
@@ -158,7 +172,7 @@ class Matcher:
     # Functions of integers
 
     def _is_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
-        """Whether a node's result is a function of integers that others compute on, or move; notes it."""
+        """Whether a node's result is a function of integers that others compute on, move, or take out; notes it."""
         name = node.outputs[0]
         is_plain = node.op in _BY_VALUE and not any(name in self._functions for name in node.inputs)
         has_reals = node.op in _PAIRS and any(
@@ -166,7 +180,7 @@ class Matcher:
         )
         if is_plain and not has_reals and self._ends_in_integers(name):
             return False
-        if name in self._graph.outputs or not all(map(self._takes_function, self._readers.get(name, []))):
+        if not all(map(self._takes_function, self._readers.get(name, []))):
             return False
         found = applied(
             node, [None if x is None else self._functions.get(x.name) or of_integers(x) or x for x in operands]
@@ -174,13 +188,33 @@ class Matcher:
         shape, dtype = self._graph.types[name]
         if found is None or shape != found.base.shape:
             return False
+        if name in self._graph.outputs and (dtype != FLOAT32 or len(found.reals.middle) > 1):
+            return False
+        if not found.is_curve and any(reader.op in _OF_REALS for reader in self._readers.get(name, [])):
+            return False
         self._functions[name] = found
         self._values[name] = Tensor(name, shape, dtype)
         return True
 
     def _takes_function(self, reader: RawNode) -> bool:
         """Whether a node reads real values that nothing holds."""
-        return reader.op in FUNCTIONS or reader.op == QUANTIZE or self._quantiser_behind(reader) is not None
+        takes_reals = reader.op in FUNCTIONS or reader.op in _OF_REALS or reader.op == QUANTIZE
+        return takes_reals or self._quantiser_behind(reader) is not None
+
+    def _taken_function(self, node: RawNode, operands: list[Tensor | None]) -> tuple[float, ...]:
+        """What the integers stand for that take the place of a function's results as the first operand; else none."""
+        first = operands[0] if operands else None
+        if node.op not in _OF_REALS or first is None or first.name not in self._functions:
+            return ()
+        function = self._functions[first.name]
+        operands[0] = function.base
+        if not function.reals.are_exact:
+            names = ", ".join(function.operators)
+            self._notes.append(
+                f"ONNX Runtime approximates functions in {shortened(first.name)!r} ({names}): a value among many that "
+                f"{node.op} makes of them can differ by one step"
+            )
+        return tuple(function.reals.middle[0].tolist())
 
     def _ends_in_integers(self, name: str) -> bool:
         """Whether QuantizeLinear reads a value, or what Relu and Clip leave of it."""
@@ -219,7 +253,7 @@ class Matcher:
             raise Refused(f"its {quant.scale.size} scales do not run along dimension {quant.axis} of {x.shape}")
         if x.data is None:
             return dataclasses.replace(x, quant=quant)
-        data = read_only((x.data ^ np.uint8(128)).view(np.int8)) if dtype == UINT8 else x.data
+        data = read_only((x.data ^ np.uint8(128)).view(np.int8)) if x.dtype == UINT8 else x.data
         self._kinds[node.outputs[0]] = dtype
         return Tensor(node.outputs[0], data.shape, data.dtype, quant, data)
 
@@ -232,6 +266,9 @@ class Matcher:
         key = (x.name, float(y.quant.scale[0]), int(y.quant.zero_point[0])) if y.quant is not None else (x.name, 0.0, 0)
         if x.quant is not None and y.quant is not None and same_scales(x.quant, y.quant):
             self._values[name] = x
+            return []
+        if x.data is not None and x.quant is not None:
+            self._values[name] = requantised_constant(x, y)
             return []
         if key in self._quantised:
             self._values[name] = self._quantised[key]

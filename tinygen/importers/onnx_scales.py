@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tinygen.float32 import quantize
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.ir import Array, Quant, Shape, Tensor, read_only
-from tinygen.ops.common import FLOAT32, INT32, INT64, UINT8
+from tinygen.ops.common import FLOAT32, INT32, INT64, UINT8, full_range
 
 _RENAMED = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 _BOUNDING = ("Relu", "Clip")
@@ -29,7 +30,10 @@ def quant_of(node: RawNode, constants: Mapping[str, Array], dtype: np.dtype[np.g
         raise Refused("its scale is no positive float32")
     zero_point = np.zeros(scale.shape, np.int64)
     if len(node.inputs) > 2 and node.inputs[2]:
-        zero_point = _scale_or_zero_point(node, constants, 2, "zero point").astype(np.int64)
+        given = _scale_or_zero_point(node, constants, 2, "zero point")
+        if given.dtype != dtype:
+            raise Refused(f"its zero point is {given.dtype}, its integers are {dtype}", "give both the same type")
+        zero_point = given.astype(np.int64)
     if zero_point.size != scale.size:
         raise Refused(f"it has {scale.size} scales and {zero_point.size} zero points")
     axis = int(node.attributes.get("axis", 1))
@@ -91,6 +95,19 @@ def moved_constant(node: RawNode, x: Tensor, shape: Shape) -> Tensor | None:
         return None
     moved = dataclasses.replace(x.quant, axis=axis)
     return dataclasses.replace(x, name=node.outputs[0], shape=data.shape, quant=moved, data=read_only(data))
+
+
+def requantised_constant(x: Tensor, y: Tensor) -> Tensor:
+    """A quantised constant as QuantizeLinear makes `y`, which has one scale, of the reals that it stands for.
+
+    Exporters share weights that are equal, by Identity; quantisers take what comes of it for an activation.
+    """
+    assert x.data is not None and x.quant is not None and y.quant is not None
+    each = [-1 if at == x.quant.axis else 1 for at in range(x.data.ndim)] if x.quant.scale.size > 1 else ()
+    differences = (x.data.astype(np.int64) - x.quant.zero_point.reshape(each)).astype(np.float32)
+    reals = differences * x.quant.scale.reshape(each)
+    data = quantize(reals, float(y.quant.scale[0]), int(y.quant.zero_point[0]), *full_range(y.dtype))
+    return dataclasses.replace(y, data=read_only(data.astype(y.dtype)))
 
 
 def index_type(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:

@@ -16,6 +16,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, Clamp, full_range
 from tinygen.ops.lookup import Lookup, Rescale, gain_problems, largest_difference, lookup_kernels
 from tinygen.ops.overlaps import side_by_side
+from tinygen.ops.work import Rates
 from tinygen.rescaling import Requant
 
 _LARGEST_INT16_SHIFT = 15
@@ -182,11 +183,11 @@ def _prepare_abs(site: Site) -> Body:
 
 KERNELS = (
     *(kernel for op in (Relu, Relu6, Relu6Rescaled, LeakyRelu, HardSwish, Abs) for kernel in lookup_kernels(op)),
-    Kernel("relu.direct", Relu6Rescaled, _prepare_relu, overlaps=side_by_side),
-    Kernel("relu.direct", Relu, _prepare_relu, overlaps=side_by_side),
-    Kernel("relu6.direct", Relu6, _prepare_relu6, overlaps=side_by_side),
-    Kernel("leaky_relu.direct", LeakyRelu, _prepare_leaky_relu, overlaps=side_by_side),
-    Kernel("abs.direct", Abs, _prepare_abs, overlaps=side_by_side),
+    Kernel("relu.direct", Relu6Rescaled, _prepare_relu, work=Rates(68, output=14), overlaps=side_by_side),
+    Kernel("relu.direct", Relu, _prepare_relu, work=Rates(68, output=14), overlaps=side_by_side),
+    Kernel("relu6.direct", Relu6, _prepare_relu6, work=Rates(52, output=9), overlaps=side_by_side),
+    Kernel("leaky_relu.direct", LeakyRelu, _prepare_leaky_relu, work=Rates(116, output=19), overlaps=side_by_side),
+    Kernel("abs.direct", Abs, _prepare_abs, work=Rates(72, output=15), overlaps=side_by_side),
 )
 
 _Quant = tuple[float, int]

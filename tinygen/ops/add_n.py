@@ -9,12 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.ir import Array, Shape, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, differences, full_range
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Elementwise, Increasing
+from tinygen.ops.work import Rates
 from tinygen.rescaling import Requant
 
 FRACTION_BITS = 19
@@ -72,7 +73,11 @@ def _prepare(site: Site) -> Body:
     return Body(values, helpers=helpers)
 
 
-KERNELS = (Kernel("add_n.direct", AddN, _prepare, parameters=("x*",), overlaps=side_by_side),)
+def _work(site: Site) -> Work:
+    return Rates(80 + 12 * len(site.inputs), output=18 + 3.7 * len(site.inputs))(site)
+
+
+KERNELS = (Kernel("add_n.direct", AddN, _prepare, work=_work, parameters=("x*",), overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -20,6 +20,7 @@ from tinygen.ops.common import INT8, INT32
 from tinygen.ops.overlaps import by_reduction
 from tinygen.ops.reduce import Loop, element, loop_values, reduction_loops
 from tinygen.ops.traits import Channelwise
+from tinygen.ops.work import Rates
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
 
 
 KERNELS = (
-    Kernel("arg_max.direct", ArgMax, _prepare, overlaps=_overlaps),
-    Kernel("arg_min.direct", ArgMin, _prepare, overlaps=_overlaps),
+    Kernel("arg_max.direct", ArgMax, _prepare, work=Rates(64, output=12, input=8), overlaps=_overlaps),
+    Kernel("arg_min.direct", ArgMin, _prepare, work=Rates(64, output=12, input=8), overlaps=_overlaps),
 )
 
 

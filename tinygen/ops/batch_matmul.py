@@ -18,7 +18,8 @@ from tinygen.ops.broadcast import Loop, broadcast_loops, broadcast_shape, index_
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, INT32, INT64
 from tinygen.ops.proved_finish import finish_within
-from tinygen.rescaling import Requant
+from tinygen.ops.work import Rates
+from tinygen.rescaling import Rescaling
 
 _LARGEST_RANK = 5  # of the runtimes
 
@@ -37,7 +38,7 @@ class BatchMatmul(Op):
     a_zero_point: int
     b_zero_point: int
     output_zero_point: int
-    requant: Requant
+    requant: Rescaling
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, ranks, shapes, and the bound of the sums."""
@@ -138,7 +139,9 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("batch_matmul.direct", BatchMatmul, _prepare, parameters=("a", "b")),)
+KERNELS = (
+    Kernel("batch_matmul.direct", BatchMatmul, _prepare, work=Rates(360, output=12, mac=6), parameters=("a", "b")),
+)
 
 
 def cases() -> tuple[Case, ...]:

@@ -16,6 +16,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, full_range
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Elementwise
+from tinygen.ops.work import Rates
 
 _TYPES = (INT8, INT16, INT32, FLOAT32)
 
@@ -82,7 +83,7 @@ def _aliases(site: Site) -> Mapping[int, int]:
     return {0: 0} if site.inputs[0].dtype == site.op.to else {}
 
 
-KERNELS = (Kernel("cast.direct", Cast, _prepare, aliases=_aliases, overlaps=side_by_side),)
+KERNELS = (Kernel("cast.direct", Cast, _prepare, work=Rates(24, output=6), aliases=_aliases, overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from tinygen.c_text import C_TYPES, float_literal
 from tinygen.fixedpoint import INT32_MAX, IntArray, reduced_multiplier
 from tinygen.ir import Array, Tensor
-from tinygen.rescaling import FloatLine, FloatRequant, RealRequant, Requant, Rescaling, Rounding
+from tinygen.rescaling import FloatLine, FloatRequant, OpenLine, RealRequant, Requant, Rescaling, Rounding
 
 INT8 = np.dtype(np.int8)
 UINT8 = np.dtype(np.uint8)
@@ -181,7 +181,7 @@ def finish(
     `bound`: what each channel's |accumulator| can reach, which real factors ask for.
     """
     if not isinstance(requant, Requant):
-        assert bound is not None
+        assert bound is not None and not isinstance(requant, OpenLine)
         helper, acc_type, factors = _real_factors(requant, bound, reach(zero_point, clamp))
     else:
         helper, acc_type, factors = _integer_factors(requant)

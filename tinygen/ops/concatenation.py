@@ -18,6 +18,7 @@ from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.overlaps import by_copy
 from tinygen.ops.traits import Moving
+from tinygen.ops.work import Rates
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,15 @@ def _aliases(site: Site) -> Mapping[int, int]:
 
 
 KERNELS = tuple(
-    Kernel("concatenation.direct", op, _prepare, parameters=("x*",), aliases=_aliases, overlaps=by_copy)
+    Kernel(
+        "concatenation.direct",
+        op,
+        _prepare,
+        work=Rates(64, output=4.3),
+        parameters=("x*",),
+        aliases=_aliases,
+        overlaps=by_copy,
+    )
     for op in (Concatenation, Pack)
 )
 

@@ -13,12 +13,11 @@ from tinygen.access import Spacing
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Body, Kernel, Site, Work
-from tinygen.ops import common
+from tinygen.ops import common, grouped
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.overlaps import by_window
-from tinygen.ops.weighted import evened
 from tinygen.ops.window import Axis, Window, WindowLoops
 from tinygen.ops.work import WINDOW, dot_product_work, window_work
 
@@ -43,37 +42,19 @@ class Conv2D(Convolution):
 
     def by_tap(self, taps: Array, x: Array) -> Array:
         """Each group's filters by its channels."""
-        depth = taps.shape[3]
-        groups = len(x) // depth
-        sums = taps.reshape(groups, -1, depth) @ x.reshape(groups, depth, 1)
-        return np.asarray(sums.reshape(taps.shape[:3]).transpose(1, 2, 0))
+        return grouped.by_tap(taps, x)
 
     def by_channel(self, taps: Array, x: Sequence[int]) -> Array:
         """Each group's filters for its own channels."""
-        sums = taps.sum(axis=(1, 2))
-        filters, depth = sums.shape
-        groups = x[3] // depth
-        whole = np.zeros((groups, filters // groups, groups, depth), sums.dtype)
-        whole[np.arange(groups), :, np.arange(groups)] = sums.reshape(groups, -1, depth)
-        return whole.reshape(filters, x[3])
+        return grouped.by_channel(taps, x[3])
 
     def shaped(self, x: BoolArray, y: BoolArray, weights: Sequence[int]) -> tuple[BoolArray, BoolArray]:
         """Of each group as many channels, and as many filters, or none."""
-        depth = weights[3]
-        groups = len(x) // depth
-        if groups == 1:
-            return x, y
-        channels, filters = x.reshape(groups, depth), y.reshape(groups, -1)
-        alive = np.asarray(channels.any(axis=1) | filters.any(axis=1))
-        return evened(channels, alive).reshape(-1), evened(filters, alive).reshape(-1)
+        return grouped.shaped(x, y, weights[3])
 
     def cut(self, weights: Array, x: BoolArray, y: BoolArray) -> Array:
         """The kept filters, each of the kept channels of its group."""
-        depth = weights.shape[3]
-        channels, filters = x.reshape(-1, depth), y.reshape(len(x) // depth, -1)
-        groups = np.split(weights, len(channels))
-        parts = [part[rows][..., taken] for part, rows, taken in zip(groups, filters, channels, strict=True)]
-        return np.concatenate([part for part in parts if part.size])
+        return grouped.cut(weights, x, y)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """im2col and one exact matrix product per group."""
@@ -191,6 +172,10 @@ def cases() -> tuple[Case, ...]:
         convolution_case("valid_3x3", x=(1, 6, 11, 12), filters=4, kernel=(3, 3), padding="VALID", activation="RELU"),
         convolution_case("lowest_weights_3x3", x=(1, 4, 5, 6), filters=3, kernel=(3, 3), lowest=True),
         convolution_case("one_column", x=(1, 20, 1, 12), filters=5, kernel=(5, 1), padding="VALID"),
+        convolution_case("whole_image", x=(1, 3, 4, 8), filters=11, kernel=(3, 4), padding="VALID"),
+        convolution_case("end_of_the_image", x=(1, 7, 1, 9), filters=4, kernel=(5, 1), stride=(9, 1), padding="VALID"),
+        convolution_case("windows_in_a_row", x=(2, 4, 6, 4), filters=5, kernel=(1, 3), stride=(1, 3)),
+        convolution_case("whole_rows", x=(1, 6, 3, 5), filters=6, kernel=(2, 3), stride=(2, 3), activation="RELU"),
         convolution_case("many_filters", x=(1, 1, 8, 1), filters=700, kernel=(1, 2), output_scale=0.1),
         convolution_case("deep_3x3", x=(1, 3, 4, 70), filters=3, kernel=(3, 3)),
         convolution_case("strided_3x3", x=(1, 9, 10, 9), filters=5, kernel=(3, 3), stride=(2, 2)),

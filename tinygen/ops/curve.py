@@ -19,6 +19,7 @@ from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.lookup import Lookup, lookup_kernels
 from tinygen.ops.overlaps import side_by_side
+from tinygen.ops.work import Rates
 
 CODES = np.arange(-128, 128)
 """All int8 values, in the order of tables."""
@@ -96,7 +97,7 @@ def _prepare(site: Site) -> Body:
 
 KERNELS = (
     *lookup_kernels(Curve),
-    Kernel("channel_curves.direct", ChannelCurves, _prepare, overlaps=side_by_side),
+    Kernel("channel_curves.direct", ChannelCurves, _prepare, work=Rates(64, output=9.4), overlaps=side_by_side),
 )
 
 

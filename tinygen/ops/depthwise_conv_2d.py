@@ -15,8 +15,8 @@ from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
+from tinygen.ops.grouped import evened
 from tinygen.ops.overlaps import by_window
-from tinygen.ops.weighted import evened
 from tinygen.ops.window import WindowLoops
 from tinygen.ops.work import DEPTHWISE, DEPTHWISE_LOOPS, window_work
 
@@ -118,6 +118,18 @@ def cases() -> tuple[Case, ...]:
         _case("rather_wide", x=(1, 9, 24, 7), filters=7, kernel=(3, 3), activation="RELU"),
         _case("wide_stride_2", x=(1, 13, 70, 4), filters=4, kernel=(3, 3), stride=(2, 2), padding="VALID"),
         _case("six_columns", x=(1, 6, 6, 12), filters=12, kernel=(3, 3)),
+        _case("halves", x=(1, 7, 12, 24), filters=24, kernel=(3, 3), activation="RELU", output_zero_point=-128),
+        *(
+            _case(
+                name, x=x, filters=x[3], kernel=(3, 3), stride=(stride, stride), padding=padding, output_zero_point=-128
+            )
+            for name, x, stride, padding in (
+                ("halves_inside", (1, 5, 10, 20), 1, "VALID"),
+                ("halves_stride_2", (1, 9, 16, 21), 2, "SAME"),
+                ("halves_in_bands", (1, 70, 32, 2), 1, "SAME"),
+                ("halves_in_bands_stride_2", (1, 68, 32, 2), 2, "SAME"),
+            )
+        ),
         _case("large_kernel", x=(1, 10, 11, 5), filters=5, kernel=(9, 9)),
         _case("many_channels", x=(1, 4, 3, 1400), filters=1400, kernel=(3, 3)),
         _case("windows_inside", x=(1, 8, 7, 19), filters=19, kernel=(3, 3), stride=(2, 2), padding="VALID"),

@@ -20,6 +20,7 @@ from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.operand_cases import random_shapes
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.traits import Elementwise
+from tinygen.ops.work import Rates
 
 # Dividends are shifted left by 23 (255) to 31 (-1), divisors have up to 7 bits beyond the first: with a shift within
 # these, what is left to shift right is 0 to 31.
@@ -104,7 +105,9 @@ def _prepare(site: Site) -> Body:
     return Body(values, helpers=frozenset({"clamp", "high_mul", "divide_by_pot", "reciprocal"}))
 
 
-KERNELS = (Kernel("div.direct", Div, _prepare, parameters=("a", "b"), overlaps=by_broadcast),)
+KERNELS = (
+    Kernel("div.direct", Div, _prepare, work=Rates(356, output=290), parameters=("a", "b"), overlaps=by_broadcast),
+)
 
 
 def cases() -> tuple[Case, ...]:

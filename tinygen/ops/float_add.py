@@ -22,7 +22,7 @@ from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
 from tinygen.ops.traits import Elementwise, Increasing
-from tinygen.ops.work import plane_work
+from tinygen.ops.work import Rates, plane_work
 
 _LARGEST_SUM = 2**62
 
@@ -137,7 +137,14 @@ KERNELS = (
         work=plane_work,
         overlaps=by_broadcast,
     ),
-    Kernel("float_add.direct", FloatAdd, _prepare, parameters=("a", "b"), overlaps=by_broadcast),
+    Kernel(
+        "float_add.direct",
+        FloatAdd,
+        _prepare,
+        work=Rates(112, output=51, in_float=True),
+        parameters=("a", "b"),
+        overlaps=by_broadcast,
+    ),
 )
 
 

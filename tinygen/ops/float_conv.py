@@ -5,6 +5,7 @@ The C sums integers. Only where what float32 may have rounded away decides on a 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,20 +17,28 @@ from tinygen.access import Spacing
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
 from tinygen.float32 import FloatArray, dequantize, quantize
-from tinygen.ir import Array, Op, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.interval import BoolArray
+from tinygen.ir import Array, Tensor, TensorType
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import Clamp
 from tinygen.ops.conv_2d import is_contiguous
+from tinygen.ops.float_channels import FloatWeighted
 from tinygen.ops.float_sums import PROOF, Bounds, Deciding, SumOrder, Way, operand_problems, scale_problems
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.weighted import Weights
 from tinygen.ops.window import Window, WindowLoops
+from tinygen.ops.work import WINDOW, dot_product_work, window_work
+
+_OF_DECISION, _OF_SUM, _OF_TERM = 15, 70, 17
+"""Instructions for a result by int64, and by float32, there beside those for each product."""
+_CODE = 400
+"""Bytes of both."""
 
 
 @dataclass(frozen=True)
-class FloatConv(Op):
+class FloatConv(FloatWeighted):
     """y[n,i,j,o] = clamp(rint((sum (x - zero_point) * scale * w[o,ky,kx,c] * scales[o] + bias[o]) / output_scale) + …).
 
     Every step is in float32. The sum is over channels, then rows, then columns of taps, added up as `order` says; taps
@@ -75,8 +84,19 @@ class FloatConv(Op):
         """What its sums can come to, whatever its input holds."""
         _, weights, scales, bias = inputs
         assert weights.data is not None and scales.data is not None and bias.data is not None
-        sizes = np.abs(self._rows(weights.data)) * max(127 - self.zero_point, self.zero_point + 128)
-        return Bounds.of(sizes, self.order.roundings, self.scale, scales.data, bias.data, self.output_scale)
+        rows, x = self._rows(weights.data), (-128 - self.zero_point, 127 - self.zero_point)
+        return Bounds.of_order(self.order, rows, x, self.scale, scales.data, bias.data, self.output_scale)
+
+    def tap_sets(self, x: Sequence[int]) -> tuple[BoolArray, BoolArray]:
+        """By where the window lies in the image."""
+        return self.window.rows.tap_sets(x[1]), self.window.columns.tap_sets(x[2])
+
+    def lacking(self, terms: int) -> tuple[FloatConv | None, FloatConv | None]:
+        """Filters go where they are not counted, channels where no block begins after some."""
+        order = self.order
+        filters = self if order.way is not Way.LANES or not order.by_filter else None
+        one_chain = order.way is Way.CHAIN and order.terms <= order.block
+        return filters, dataclasses.replace(self, order=dataclasses.replace(order, terms=terms)) if one_chain else None
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """The exact sums, quantised; those near to a tie as float32 has them."""
@@ -133,15 +153,14 @@ class FloatConv(Op):
         return self.window.describe()
 
 
-def _prepare(site: Site) -> Body:
+def float_values(site: Site) -> tuple[dict[str, object], frozenset[str]]:
+    """What the C of float32 sums needs, and of its helpers: `templates/ops/float_conv.j2`."""
     op: FloatConv = site.op
-    x, weights, scales, bias = site.inputs
-    assert weights.data is not None and scales.data is not None and bias.data is not None
-    deciding = Deciding.of(op.bounds(site.inputs), op.scale, scales.data, bias.data, op.output_scale)
+    x, weights = site.inputs[:2]
     loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
     filters, *_, depth = weights.shape
     has_parts = op.order.way is not Way.LANES and int(op.order.parts[-1]) > 0
-    values = {
+    values: dict[str, object] = {
         "window": loops,
         "batch": x.shape[0],
         "depth": depth,
@@ -158,21 +177,53 @@ def _prepare(site: Site) -> Body:
         "output_zero_point": op.output_zero_point,
         "low": op.clamp[0],
         "high": op.clamp[1],
-        "shift": deciding.shift,
-        **common.blocks(filters, op.window.columns.taps * depth, site.objective),
     }
     helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
     helpers |= {"fused"} if op.order.way is Way.CHAIN else set()
-    return Body(values, {"weights": weights.data, **deciding.constants}, frozenset(helpers), proof=PROOF)
+    return values, frozenset(helpers)
+
+
+def _prepare(site: Site) -> Body:
+    op: FloatConv = site.op
+    _, weights, scales, bias = site.inputs
+    assert weights.data is not None and scales.data is not None and bias.data is not None
+    deciding = Deciding.of(op.bounds(site.inputs), op.scale, scales.data, bias.data, op.output_scale)
+    values, helpers = float_values(site)
+    more = {
+        "shift": deciding.shift,
+        **common.blocks(len(weights.data), op.window.columns.taps * weights.shape[3], site.objective),
+    }
+    return Body({**values, **more}, {"weights": weights.data, **deciding.constants}, helpers, proof=PROOF)
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_window(site, site.op.window, channelwise=False)
 
 
+def float_work(site: Site) -> int:
+    """Instructions of the float32 sums on a Cortex-M4, about, if fractions of results are evenly spread."""
+    op: FloatConv = site.op
+    (y,) = site.outputs
+    sums = y.elements * min(1.0, 2 * float(op.bounds(site.inputs).error.mean()))
+    return round(sums * (_OF_SUM + _OF_TERM * op.window.taps * site.inputs[1].shape[3]))
+
+
+def _work(site: Site) -> Work:
+    """The sums of integers, as in ordinary convolutions; then each is decided in 64 bits, or in float32."""
+    x, weights = site.inputs[:2]
+    terms = math.prod(weights.shape[1:])
+    if site.op.window.taps == 1:
+        integers = dot_product_work(site, terms)
+    else:
+        integers = window_work(site, WINDOW, WindowLoops.of(site.op.window, x.shape, site.outputs[0].shape), terms)
+    assert integers.instructions is not None
+    decisions = _OF_DECISION * site.outputs[0].elements
+    return Work(integers.instructions + decisions + float_work(site), integers.code + _CODE)
+
+
 KERNELS = (
-    Kernel("float_conv.direct", FloatConv, _prepare, accepts=is_contiguous, overlaps=_overlaps),
-    Kernel("float_conv.general", FloatConv, _prepare, overlaps=_overlaps),
+    Kernel("float_conv.direct", FloatConv, _prepare, accepts=is_contiguous, overlaps=_overlaps, work=_work),
+    Kernel("float_conv.general", FloatConv, _prepare, overlaps=_overlaps, work=_work),
 )
 
 
@@ -183,6 +234,12 @@ def cases() -> tuple[Case, ...]:
         _case("blocks_of_128", (1, 30, 13, 12), (3, 30, 3, 3), padding=1),
         _case("groups", (2, 6, 9, 8), (9, 2, 3, 2), groups=3, padding=1, stride=2, dilation=2),
         _case("depthwise", (1, 7, 6, 5), (7, 1, 3, 3), groups=7, padding=1),
+        _case("depthwise_of_6", (1, 6, 9, 7), (6, 1, 3, 3), groups=6, padding=1, stride=2),
+        _case("depthwise_of_16", (1, 16, 5, 4), (16, 1, 3, 3), groups=16, padding=1),
+        _case("pointwise_stride", (1, 6, 7, 9), (7, 6, 1, 1), stride=2),
+        _case("pointwise_batch", (2, 37, 3, 4), (16, 37, 1, 1), lowest=True),
+        _case("lowest", (1, 7, 6, 5), (5, 7, 3, 3), lowest=True),
+        _case("many_taps", (1, 4, 7, 14), (3, 4, 5, 5), padding=2),
         _case("depthwise_three_left", (1, 3, 19), (3, 1, 3), groups=3, stride=2),
         _case("whole_rows", (1, 3, 9, 5), (3, 1, 3, 5), groups=3),
         _case("whole_image", (1, 6, 4, 4), (11, 6, 4, 4)),
@@ -228,12 +285,14 @@ def _case(
     per_channel: bool = True,
     bias: bool = True,
     scales: tuple[float, float, float] | None = None,
+    lowest: bool = False,
     seed: int = 3,
 ) -> Case:
     rng = np.random.default_rng(seed)
     filters, rank = weights[0], len(weights) - 2
     x_scale, weight_scale, y_scale = scales or (0.05, 0.004, 0.012 * math.prod(weights[1:]) ** 0.5)
     values = rng.integers(-127, 128, weights).astype(np.int8)
+    values[:, :, :1] = -128 if lowest else values[:, :, :1]
     each = tuple((weight_scale * rng.uniform(0.3, 1, filters)).astype(np.float32).tolist())
     given = [CaseTensor(weights, "int8", each if per_channel else weight_scale, 0, 0, values)]
     if bias:

@@ -1,4 +1,4 @@
-"""MEAN as ONNX Runtime's ReduceMean and GlobalAveragePool compute it in float32: by lanes."""
+"""MEAN and SUM as ONNX Runtime's ReduceMean, ReduceSum and GlobalAveragePool compute them in float32."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.real_scales import RealScales
-from tinygen.ops.traits import Increasing
+from tinygen.ops.work import Rates
 
 LANES = 4
 """Of a vector of float32 on x86-64."""
@@ -29,18 +29,22 @@ class MeanOrder(Enum):
 
     PAIRS = "by pairs of vectors, from a multiple of four on, as by Eigen, which ReduceMean calls"
     VECTORS = "by vectors, as by MLAS, which GlobalAveragePool calls"
-    IN_TURN = "one after the other, as by ReduceMean along the first dimensions"
+    IN_TURN = "one after the other, as by ReduceMean along the first dimensions, or along some that lie apart"
+    FOURS = "by fours, as by MLAS, which ReduceMean calls along inner dimensions: a row of ones by a matrix"
+    ROWS = "by pairs of vectors in each row, as by Eigen, and row by row, as by ReduceMean along the first and the last"
 
 
 @dataclass(frozen=True)
-class FloatMean(Increasing, RealScales):
+class FloatMean(RealScales):
     """y[n, 0, 0, c] = clamp(rint(mean of (x[n, :, :, c] - zero_point) * scale / output_scale) + output_zero_point).
 
     Each step is in float32, and sums are taken in one of these orders. By pairs, of the values of a channel, which
     follow each other in the file, those before the first multiple of four elements are left for later; then every
     eighth is added up, then the halves of eight sums, four more values, halves again, the values left out, and the
     rest. So a channel's sum depends on its place, and channels are never left out. By vectors, every fourth is added
-    up, then the halves of four sums, and the rest.
+    up, then the halves of four sums, and the rest. By fours, the sums of four are added up; of three that are left, two
+    come first. By rows, which follow each other in the file channel by channel, the pairs of each are added up, and the
+    sums of rows.
     """
 
     name: ClassVar[str] = "MEAN"
@@ -50,6 +54,15 @@ class FloatMean(Increasing, RealScales):
     output_zero_point: int
     clamp: Clamp
     order: MeanOrder = MeanOrder.PAIRS
+    curve: tuple[float, ...] = ()
+
+    def terms(self, x: Shape) -> int:
+        """How many values of an input (n, h, w, c) are added up for one result."""
+        return x[1] * x[2]
+
+    def divisor(self, x: Shape) -> int:
+        """What a sum is divided by."""
+        return self.terms(x)
 
     @property
     def rounding(self) -> str:
@@ -58,9 +71,10 @@ class FloatMean(Increasing, RealScales):
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, rank and scales."""
-        yield from common.expect_dtype(inputs[0], "input", INT8)
-        yield from common.expect_rank(inputs[0], "input", 4)
-        yield from self.scale_problems()
+        broken = [*common.expect_dtype(inputs[0], "input", INT8), *common.expect_rank(inputs[0], "input", 4)]
+        yield from broken
+        if not broken:
+            yield from self.scale_problems(self.terms(inputs[0].shape) // self.divisor(inputs[0].shape))
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(n, 1, 1, c)."""
@@ -76,12 +90,34 @@ class FloatMean(Increasing, RealScales):
             sums = np.cumsum(rows, axis=1, dtype=np.float32)[:, -1]
         elif self.order is MeanOrder.VECTORS:
             sums = _by_vectors(rows)
+        elif self.order is MeanOrder.FOURS:
+            sums = _by_fours(rows)
+        elif self.order is MeanOrder.ROWS:
+            parts = _by_pairs(np.moveaxis(rows.reshape(x.shape[0], x.shape[3], *x.shape[1:3]), 2, 1))
+            sums = np.cumsum(parts, axis=1, dtype=np.float32)[:, -1].reshape(-1)
         else:
-            found = [_sum(row, _skipped(index * len(row), len(row))) for index, row in enumerate(rows)]
-            sums = np.array(found, np.float32)
-        mean = sums / np.float32(rows.shape[1])
+            sums = _by_pairs(rows)
+        mean = sums / np.float32(self.divisor(x.shape))
         y = quantize(mean, self.output_scale, self.output_zero_point, *self.clamp)
         return (y.astype(x.dtype).reshape(x.shape[0], 1, 1, x.shape[3]),)
+
+
+@dataclass(frozen=True)
+class FloatSum(FloatMean):
+    """The same, but for the division by the number of values."""
+
+    name: ClassVar[str] = "SUM"
+
+    def divisor(self, x: Shape) -> int:
+        """None."""
+        return 1
+
+
+def _by_pairs(rows: FloatArray) -> FloatArray:
+    """Of rows (..., count), which follow each other in the file: (...,)."""
+    count = rows.shape[-1]
+    found = [_sum(row, _skipped(index * count, count)) for index, row in enumerate(rows.reshape(-1, count))]
+    return np.array(found, np.float32).reshape(rows.shape[:-1])
 
 
 def _skipped(start: int, count: int) -> int:
@@ -116,15 +152,38 @@ def _by_vectors(rows: FloatArray) -> FloatArray:
     return np.asarray(total)
 
 
+def _by_fours(rows: FloatArray) -> FloatArray:
+    """Of rows (n, count): (n,)."""
+    total = np.zeros(len(rows), np.float32)
+    for start, end in _fours(rows.shape[1]):
+        total = total + np.cumsum(rows[:, start:end], axis=1, dtype=np.float32)[:, -1]
+    return np.asarray(total)
+
+
+def _fours(count: int) -> Iterator[tuple[int, int]]:
+    """Where the parts of so many values begin and end: fours, then two and one."""
+    start = 0
+    while start < count:
+        size = min(4, count - start)
+        size -= size == 3
+        yield start, start + size
+        start += size
+
+
 def _prepare(site: Site) -> Body:
     op: FloatMean = site.op
     batch, height, width, channels = site.inputs[0].shape
+    by_rows = op.order is MeanOrder.ROWS
+    pixels = width if by_rows else height * width
+    # Rows follow each other in the file: all channels of one, and then those of the next.
     values = {
         "batch": batch,
-        "pixels": height * width,
+        "rows": height if by_rows else 1,
+        "pixels": pixels,
         "channels": channels,
         "order": op.order.name,
-        "has_skipped": op.order is MeanOrder.PAIRS and height * width % LANES != 0 and batch * channels > 1,
+        "divisor": op.divisor(site.inputs[0].shape),
+        "has_skipped": op.order in _FROM_MULTIPLES and pixels % LANES != 0 and batch * channels * height > 1,
         "scale": float_literal(op.output_scale),
         "zero_point": op.output_zero_point,
         "low": op.clamp[0],
@@ -133,7 +192,11 @@ def _prepare(site: Site) -> Body:
     return Body(values, {"reals": op.reals()}, frozenset({"clamp", "round_float"}))
 
 
-KERNELS = (Kernel("float_mean.direct", FloatMean, _prepare),)
+_FROM_MULTIPLES = (MeanOrder.PAIRS, MeanOrder.ROWS)
+KERNELS = tuple(
+    Kernel("float_mean.direct", op, _prepare, work=Rates(324, output=60, input=11, in_float=True))
+    for op in (FloatMean, FloatSum)
+)
 
 
 def cases() -> tuple[Case, ...]:
@@ -156,18 +219,32 @@ def cases() -> tuple[Case, ...]:
         _case("uint8", (1, 5, 7, 7), (2, 3), dtype="uint8", zero_points=(3, 250)),
         _case("saturated", (1, 40, 3, 3), (2, 3), output_scale=0.003),
         _global_case("vectors", (1, 6, 5, 3)),
+        _case("fours", (3, 30, 5), (1,)),
+        _case("fours_and_three", (2, 7, 3, 2), (1,), keep=0),
+        _case("fours_and_two", (1, 3, 6, 5), (-2,)),
+        _case("few", (2, 3, 5), (1,)),
+        _case("rows_apart", (3, 4, 3, 5), (0, 2, 3)),
+        _case("rows_of_one", (1, 4, 11), (0, 2), keep=0),
+        _case("axes_apart", (2, 5, 3, 4), (1, 3)),
+        _case("sum", (1, 5, 7, 7), (2, 3), op="ReduceSum", output_scale=0.4),
+        _case("sum_of_rows", (3, 4, 13), (0, 2), op="ReduceSum", output_scale=0.5, dtype="uint8", zero_points=(3, 250)),
+        _case("sum_in_turn", (9, 4), (0,), op="ReduceSum", output_scale=0.1),
+        _case("sum_same_scale", (3, 9, 4), (1,), op="ReduceSum", output_scale=0.05),
     )
 
 
 def random_case(rng: np.random.Generator) -> Case:
-    """A random mean."""
+    """A random mean, or sum."""
     dtype = str(rng.choice(["int8", "uint8"]))
     scales = np.exp(rng.uniform(np.log(0.01), np.log(0.2), 2))
     zeros = rng.integers(*full_range(np.dtype(dtype)), 2, endpoint=True)
+    shape = tuple(int(dim) for dim in rng.integers(1, 10, int(rng.integers(1, 5))))
+    axes = rng.choice(len(shape), int(rng.integers(1, len(shape) + 1)), replace=False)
     return _case(
         f"random_{rng.integers(1 << 30)}",
-        (1, *(int(dim) for dim in rng.integers(1, 10, 3))),
-        (2, 3),
+        shape,
+        tuple(int(axis) for axis in axes),
+        op=str(rng.choice(["ReduceMean", "ReduceSum"])),
         keep=int(rng.integers(2)),
         dtype=dtype,
         scale=float(scales[0]),
@@ -181,6 +258,7 @@ def _case(
     x: Shape,
     axes: tuple[int, ...],
     *,
+    op: str = "ReduceMean",
     keep: int = 1,
     dtype: str = "int8",
     scale: float = 0.05,
@@ -194,7 +272,7 @@ def _case(
     given = CaseTensor((len(axes),), "int64", data=np.array(axes, np.int64))
     return Case(
         name,
-        "ReduceMean",
+        op,
         (CaseTensor(x, dtype, scale, zero_points[0]), given),
         (CaseTensor(y, dtype, output_scale, zero_points[1]),),
         {"keepdims": keep},

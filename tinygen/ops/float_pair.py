@@ -24,11 +24,11 @@ from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_pairs import is_plane, prepare_plane
 from tinygen.ops.real_scales import LARGEST_QUOTIENT
 from tinygen.ops.traits import Elementwise
-from tinygen.ops.work import plane_work
+from tinygen.ops.work import Rates, plane_work
 
 
 class _Function(NamedTuple):
-    """A function that rises or falls all the way along each operand."""
+    """A function that rises or falls all the way along each operand, but quotients where the divisor can be zero."""
 
     compute: Callable[[FloatArray, FloatArray], Any]
     c: str
@@ -41,6 +41,7 @@ FUNCTIONS: Mapping[str, _Function] = {
     "Add": _Function(np.add, "a + b", (1, 1)),
     "Sub": _Function(np.subtract, "a - b", (1, -1)),
     "Mul": _Function(np.multiply, "a * b"),
+    "Div": _Function(np.divide, "a / b"),
     "Max": _Function(np.maximum, "a > b ? a : b"),
     "Min": _Function(np.minimum, "a < b ? a : b"),
 }
@@ -81,9 +82,12 @@ class FloatPair(Elementwise):
         return (TensorType(broadcast_shape(a.shape, b.shape) or a.shape, a.dtype),)
 
     def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
-        """The results of all pairs of ends."""
+        """The results of all pairs of ends; of quotients whose divisor may be zero or not, anything."""
         (y,) = self.output_types(inputs)
         a, b = given
+        can_be_zero = (b.low <= self.b_zero_point) & (b.high >= self.b_zero_point) & ~b.is_constant
+        if self.function == "Div" and np.any(can_be_zero):
+            return (Interval.full(y.dtype, y.shape).clipped(*self.clamp),)
         pairs = itertools.product((a.low, a.high), (b.low, b.high))
         return (Interval.around([self._of(*pair) for pair in pairs], y.shape[-1:]),)
 
@@ -107,7 +111,8 @@ class FloatPair(Elementwise):
 
     def _of(self, a: IntArray, b: IntArray) -> IntArray:
         of_a, of_b = self.reals()
-        results = FUNCTIONS[self.function].compute(of_a[a + 128], of_b[b + 128])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            results = FUNCTIONS[self.function].compute(of_a[a + 128], of_b[b + 128])
         return quantize(results, self.output_scale, self.output_zero_point, *self.clamp)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
@@ -132,7 +137,7 @@ def _prepare(site: Site) -> Body:
             "expression": FUNCTIONS[op.function].c,
             "scale": float_literal(op.output_scale),
             "zero_point": op.output_zero_point,
-            "can_be_far": most > LARGEST_QUOTIENT,
+            "can_be_far": op.function == "Div" or most > LARGEST_QUOTIENT,
             "low": op.clamp[0],
             "high": op.clamp[1],
         },
@@ -151,7 +156,14 @@ KERNELS = (
         work=plane_work,
         overlaps=by_broadcast,
     ),
-    Kernel("float_pair.direct", FloatPair, _prepare, parameters=("a", "b"), overlaps=by_broadcast),
+    Kernel(
+        "float_pair.direct",
+        FloatPair,
+        _prepare,
+        work=Rates(112, output=24, in_float=True),
+        parameters=("a", "b"),
+        overlaps=by_broadcast,
+    ),
 )
 
 
@@ -164,6 +176,8 @@ def cases() -> tuple[Case, ...]:
         _case("Sub", "sub_uint8", (1, 19, 19), (1, 19, 19), dtype="uint8", zero_points=(3, 250, 100), constant=True),
         _case("Sub", "sub_ties", (1, 40, 40), (1, 40, 40), a_scale=0.05, b_scale=0.1, output_scale=0.1),
         _case("Sub", "sub_far", (1, 33), (1, 33), output_scale=1e-9),
+        _case("Div", "div", (1, 40, 40), (1, 40, 40), output_scale=0.1),
+        _case("Div", "div_broadcast", (1, 4, 3, 5), (5,), zero_points=(0, -128, 3)),
         _case("Max", "max", (1, 40, 40), (1, 40, 40)),
         _case("Min", "min", (1, 4, 3, 5), (1, 4, 3, 1)),
     )
@@ -172,7 +186,7 @@ def cases() -> tuple[Case, ...]:
 def random_case(rng: np.random.Generator) -> Case:
     """A random function."""
     dtype = str(rng.choice(["int8", "uint8"]))
-    return random_operand_case(rng, str(rng.choice(["Sub", "Max", "Min"])), dtype=dtype, suffix=ONNX)
+    return random_operand_case(rng, str(rng.choice(["Sub", "Div", "Max", "Min"])), dtype=dtype, suffix=ONNX)
 
 
 def _case(op: str, name: str, a: Shape, b: Shape, **arguments: Any) -> Case:

@@ -20,8 +20,9 @@ from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.pool_sums import Sums
 from tinygen.ops.real_scales import RealScales
-from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.traits import Channelwise
 from tinygen.ops.window import Window, WindowLoops
+from tinygen.ops.work import Rates
 from tinygen.proofs.float_sums import TieSums
 
 _ROUNDING = 2.0**-24
@@ -30,7 +31,7 @@ _MOST_TOGETHER = 8
 
 
 @dataclass(frozen=True)
-class FloatAveragePool(Increasing, Channelwise, RealScales):
+class FloatAveragePool(Channelwise, RealScales):
     """y = clamp(rint(sum of (x - zero_point) * scale / count / output_scale + output_zero_point)).
 
     Each step is in float32. `count` is of the taps inside the image, or, with `counts_border`, of all. Where the
@@ -50,6 +51,7 @@ class FloatAveragePool(Increasing, Channelwise, RealScales):
     offset: int = 0
     in_float: bool = False
     by_column: bool = False
+    curve: tuple[float, ...] = ()
 
     @property
     def rounding(self) -> str:
@@ -101,6 +103,8 @@ class FloatAveragePool(Increasing, Channelwise, RealScales):
 
     def of_sums(self, sums: IntArray, taps: int) -> IntArray | None:
         """The results for sums of x - zero_point over `taps` taps; None where these do not decide them all."""
+        if self.curve:
+            return None
         results, certain = self.certain(sums, taps)
         return results if certain.all() else None
 
@@ -120,7 +124,9 @@ class FloatAveragePool(Increasing, Channelwise, RealScales):
         return np.asarray(results), ~(counts & (rest <= error))
 
     def by_sums(self) -> Sums | None:
-        """The results of windows inside the image, for sums of int8 values as they are."""
+        """The results of windows inside the image, for sums of int8 values; None where such do not decide."""
+        if self.curve:
+            return None
         taps, (low, high) = self.window.taps, full_range(INT8)
         sums = np.arange(low * taps, high * taps + 1)
         results, certain = self.certain(sums - taps * self.zero_point, taps)
@@ -185,7 +191,11 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_window(site, site.op.window, channelwise=True)
 
 
-KERNELS = (Kernel("float_pool.direct", FloatAveragePool, _prepare, overlaps=_overlaps),)
+KERNELS = (
+    Kernel(
+        "float_pool.direct", FloatAveragePool, _prepare, work=Rates(328, output=30, in_float=True), overlaps=_overlaps
+    ),
+)
 
 
 def cases() -> tuple[Case, ...]:

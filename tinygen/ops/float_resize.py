@@ -17,7 +17,8 @@ from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, Clamp, full_range
 from tinygen.ops.real_scales import RealScales
 from tinygen.ops.table_copy import offset_table
-from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.traits import Channelwise
+from tinygen.ops.work import Rates
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class FloatResize(Increasing, Channelwise, RealScales):
+class FloatResize(Channelwise, RealScales):
     """y = clamp(rint(sum of four neighbours times their shares / output_scale) + output_zero_point), NHWC.
 
     Each step is in float32; neighbours count with (x - zero_point) * scale, those above first, and of these the left.
@@ -122,7 +123,7 @@ def _prepare(site: Site) -> Body:
     return Body(values, constants, frozenset({"clamp", "round_float"}))
 
 
-KERNELS = (Kernel("float_resize.direct", FloatResize, _prepare),)
+KERNELS = (Kernel("float_resize.direct", FloatResize, _prepare, work=Rates(220, output=62, in_float=True)),)
 
 
 def cases() -> tuple[Case, ...]:

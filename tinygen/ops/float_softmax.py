@@ -18,6 +18,7 @@ from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Rowwise
+from tinygen.ops.work import Rates
 from tinygen.proofs.split_exponentials import split_exponentials
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -148,8 +149,17 @@ def _prepare(site: Site) -> Body:
 
 
 KERNELS = (
-    Kernel("float_softmax.integer", FloatSoftmax, _prepare_integers, accepts=_takes_integers, overlaps=side_by_side),
-    Kernel("float_softmax.direct", FloatSoftmax, _prepare, overlaps=side_by_side),
+    Kernel(
+        "float_softmax.integer",
+        FloatSoftmax,
+        _prepare_integers,
+        work=Rates(400, output=135),
+        accepts=_takes_integers,
+        overlaps=side_by_side,
+    ),
+    Kernel(
+        "float_softmax.direct", FloatSoftmax, _prepare, work=Rates(248, output=48, in_float=True), overlaps=side_by_side
+    ),
 )
 
 

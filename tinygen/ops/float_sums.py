@@ -20,7 +20,7 @@ from tinygen.fixedpoint import INT32_MAX, IntArray
 from tinygen.float32 import FloatArray, fused_multiply_add
 from tinygen.ir import Array, Tensor
 from tinygen.ops import common
-from tinygen.ops.common import FLOAT32, INT8
+from tinygen.ops.common import FLOAT32, INT8, Clamp
 
 _UNIT = 2.0**-24
 """By how much float32 rounds, relatively, at most."""
@@ -35,6 +35,9 @@ LANES = 8
 """Of a vector of float32 with AVX."""
 _FOUR = 4
 PROOF = "integer sums, and float32 ones where these may decide"
+
+
+Reals = npt.NDArray[np.float64]
 
 
 class Way(Enum):
@@ -67,14 +70,28 @@ class SumOrder:
         """The same, of sums that begin with the bias."""
         return dataclasses.replace(self, bias_first=self.way is not Way.LANES)
 
-    @property
-    def roundings(self) -> IntArray:
-        """How many sums each product goes through on its way into the result, at most."""
-        at = np.arange(self.terms)
+    def error(self, low: Reals, high: Reals, bias: Reals) -> Reals:
+        """(n,): by how much sums of products from low to high (n, terms), which include zero, can be off.
+
+        Each rounding is of a value whose size is known at most, and so by half of that size's last place (Higham,
+        Accuracy and Stability of Numerical Algorithms, 2.2): two factors, a product that is not fused, sums, the bias.
+        """
+        grown = 1 + 4 * (self.terms + _MORE_ROUNDINGS) * _UNIT  # by what was rounded before
+        sizes = np.maximum(high, -low)
+        factors = (2 if self.way is Way.CHAIN else 3) * _UNIT * sizes.sum(axis=1)
+        whole = np.maximum(high.sum(axis=1), -low.sum(axis=1))
         if self.way is Way.LANES:
-            return np.asarray(-(-(self.terms - at) // LANES) + 3)
-        ends = np.searchsorted(self.parts, self.parts, side="right")
-        return np.asarray(ends - at + self.parts[-1] + 1)
+            lanes = [_partial_sums(low[:, lane::LANES], high[:, lane::LANES]) for lane in range(LANES)]
+            sums = np.concatenate([*lanes, np.repeat(whole[:, None], LANES - 1, axis=1)], axis=1)
+        else:
+            starts = np.flatnonzero(np.diff(self.parts, prepend=-1))
+            ends = np.append(starts[1:], self.terms)
+            inner = [_partial_sums(low[:, a:b], high[:, a:b]) for a, b in zip(starts, ends, strict=True)]
+            outer = _partial_sums(np.add.reduceat(low, starts, axis=1), np.add.reduceat(high, starts, axis=1))
+            first = np.abs(bias)[:, None] if self.bias_first else 0
+            sums = np.concatenate([*inner, outer + first], axis=1)
+        sums = np.concatenate([sums, (whole + np.abs(bias))[:, None]], axis=1)
+        return np.asarray((factors + half_places(sums * grown).sum(axis=1)) * grown)
 
     @property
     def parts(self) -> IntArray:
@@ -123,6 +140,16 @@ class SumOrder:
         return self.results % _FOUR & 2
 
 
+def half_places(sizes: Reals) -> Reals:
+    """By how much a float32 is rounded that is no larger than these: half of the last place of each."""
+    return np.where(sizes > 0, np.ldexp(_UNIT, np.frexp(sizes)[1] - 1), 0.0)
+
+
+def _partial_sums(low: Reals, high: Reals) -> Reals:
+    """(n, terms): how large sums of the first products, the first two and so on can be."""
+    return np.asarray(np.maximum(high.cumsum(axis=1), -low.cumsum(axis=1)))
+
+
 def order_of_product(rows: int, columns: int, terms: int, *, is_turned: bool, stride: int, gap: int) -> SumOrder:
     """``MlasSgemmOperation`` for a matrix (rows, terms) by one (terms, columns), or, turned, (columns, terms).
 
@@ -153,14 +180,27 @@ class Bounds:
     """What integer sums, and float32 sums, can come to."""
 
     sum: int
-    steps: npt.NDArray[np.float64]
+    steps: Reals
     """(o,): of the output's scale, from sum and bias."""
-    error: npt.NDArray[np.float64]
+    error: Reals
     """(o,): by how many steps float32 can be off.
 
     A product has three rounded factors at most, and takes part in some sums; bias and quotient follow (Higham,
     Accuracy and Stability of Numerical Algorithms, 3.1).
     """
+
+    @staticmethod
+    def of_order(
+        order: SumOrder, weights: IntArray, x: Clamp, scale: float, scales: Array, bias: Array, output_scale: float
+    ) -> Bounds:
+        """For sums in that order of x, integers from below zero to above, times weights (o, terms)."""
+        ends = np.stack([weights * end for end in x])
+        low, high = ends.min(axis=0), ends.max(axis=0)
+        units = (scale * scales.astype(np.float64))[:, None]
+        sums = np.maximum(high.sum(axis=1), -low.sum(axis=1))
+        steps = (sums * units[:, 0] + np.abs(bias)) / output_scale
+        error = order.error(low * units, high * units, bias.astype(np.float64)) / output_scale
+        return Bounds(int(np.abs(ends).max(axis=0).sum(axis=1).max()), steps, error + half_places(steps + error))
 
     @staticmethod
     def of(

@@ -14,20 +14,23 @@ import numpy as np
 from tinygen.access import Spacing
 from tinygen.c_text import float_literal
 from tinygen.float32 import FloatArray, dequantize, fused_multiply_add, quantize
-from tinygen.ir import Array, Op, Tensor, TensorType
+from tinygen.interval import BoolArray
+from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import Clamp
+from tinygen.ops.float_channels import FloatWeighted
 from tinygen.ops.float_sums import PROOF, Bounds, Deciding, operand_problems, scale_problems
 from tinygen.ops.overlaps import Reach, by_pixel
 from tinygen.ops.window import Axis, Window
+from tinygen.ops.work import Rates
 
 DEEPEST = 512
 """Channels whose products ONNX Runtime adds up one after the other; of more it adds up blocks."""
 
 
 @dataclass(frozen=True)
-class FloatTransposeConv(Op):
+class FloatTransposeConv(FloatWeighted):
     """y[n,i,j,o] = clamp(rint((sum (x[n,iy,ix,c] - zero_point) * w[o,ky,kx,c] * scales + bias[o]) / output_scale) + …).
 
     The sum is over all input pixels and taps with i = iy * stride - before + ky * dilation, and j likewise. Products of
@@ -69,6 +72,19 @@ class FloatTransposeConv(Op):
         """(n, *output_size, o)."""
         x, weights = inputs[:2]
         return (TensorType((x.shape[0], *self.output_size, weights.shape[0]), x.dtype),)
+
+    def bounds(self, inputs: Sequence[Tensor]) -> Bounds:
+        """What its sums can come to, whatever its input holds."""
+        return bounds(self, inputs)
+
+    def tap_sets(self, x: Sequence[int]) -> tuple[BoolArray, BoolArray]:
+        """By the phase of the stride, and at the borders."""
+        rows = self.window.rows.scattered_tap_sets(x[1], self.output_size[0])
+        return rows, self.window.columns.scattered_tap_sets(x[2], self.output_size[1])
+
+    def lacking(self, terms: int) -> tuple[FloatTransposeConv, FloatTransposeConv]:
+        """The rest is added up as before."""
+        return self, self
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """The sums, quantised."""
@@ -168,7 +184,15 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_pixel(site, rows, columns, channelwise=False)
 
 
-KERNELS = (Kernel("float_transpose_conv.direct", FloatTransposeConv, _prepare, overlaps=_overlaps),)
+KERNELS = (
+    Kernel(
+        "float_transpose_conv.direct",
+        FloatTransposeConv,
+        _prepare,
+        work=Rates(600, output=60, mac=11, in_float=True),
+        overlaps=_overlaps,
+    ),
+)
 
 
 def cases() -> tuple[Case, ...]:

@@ -17,6 +17,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT32
 from tinygen.ops.strided_copy import StridedCopy, strided_copy_kernel
 from tinygen.ops.table_copy import TableCopy, table_copy_kernel
+from tinygen.ops.work import Rates
 
 
 class RegularGather(StridedCopy):
@@ -103,7 +104,7 @@ def _prepare(site: Site) -> Body:
 KERNELS = (
     strided_copy_kernel(RegularGather),
     table_copy_kernel(IrregularGather),
-    Kernel("gather.direct", Gather, _prepare, parameters=("x", "indices")),
+    Kernel("gather.direct", Gather, _prepare, work=Rates(70, output=7.4), parameters=("x", "indices")),
 )
 
 

@@ -18,6 +18,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Rowwise
+from tinygen.ops.work import Rates
 
 _OUTPUT_FRACTION_BITS = 7
 _MOST_DIMENSIONS = 4
@@ -72,7 +73,9 @@ def _prepare(site: Site) -> Body:
     return Body(values, helpers=frozenset({"clamp", "inverse_root", "requantise_wide"}))
 
 
-KERNELS = (Kernel("l2_normalization.direct", L2Normalization, _prepare, overlaps=side_by_side),)
+KERNELS = (
+    Kernel("l2_normalization.direct", L2Normalization, _prepare, work=Rates(476, output=38), overlaps=side_by_side),
+)
 
 
 def cases() -> tuple[Case, ...]:

@@ -14,6 +14,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.softmax import DIFFERENCE_INTEGER_BITS, SUM_HALF, SUM_INTEGER_BITS, RowExponentials
+from tinygen.ops.work import Rates
 
 _OUTPUT_INTEGER_BITS = 4
 _OUTPUT_SHIFT = 31 - DIFFERENCE_INTEGER_BITS - _OUTPUT_INTEGER_BITS
@@ -79,7 +80,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("log_softmax.direct", LogSoftmax, _prepare, overlaps=side_by_side),)
+KERNELS = (Kernel("log_softmax.direct", LogSoftmax, _prepare, work=Rates(1140, output=75), overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

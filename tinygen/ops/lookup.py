@@ -10,12 +10,16 @@ import numpy as np
 
 from tinygen.ir import Array, Op, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
+from tinygen.kernels.armv81m.rows import VectorRow
 from tinygen.ops import common
 from tinygen.ops.common import INT8, UINT8, Clamp
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Elementwise, ValueByValue
 from tinygen.ops.work import LOOKUP
 from tinygen.rescaling import Requant
+
+_LANES = 16
+"""Of a vector of bytes."""
 
 
 class Lookup(ValueByValue, Elementwise):
@@ -70,10 +74,19 @@ def lookup_kernels(op: type[Op]) -> tuple[Kernel, ...]:
     """The kernels of an operator whose `reference` works value by value, for inputs of one byte."""
     return (
         Kernel(
+            "lookup.vectors",
+            op,
+            _prepare_vectors,
+            accepts=_is_from_bytes_to_bytes,
+            requires=frozenset({"thumb2", "mve", "loops"}),
+            overlaps=side_by_side,
+            assembly=True,
+        ),
+        Kernel(
             "lookup.words",
             op,
             _prepare_words,
-            accepts=lambda site: _is_of_bytes(site) and site.outputs[0].dtype.itemsize == 1,
+            accepts=_is_from_bytes_to_bytes,
             requires=frozenset({"thumb2", "unaligned"}),
             overlaps=side_by_side,
             assembly=True,
@@ -84,6 +97,10 @@ def lookup_kernels(op: type[Op]) -> tuple[Kernel, ...]:
 
 def _is_of_bytes(site: Site) -> bool:
     return site.inputs[0].dtype in (INT8, UINT8)
+
+
+def _is_from_bytes_to_bytes(site: Site) -> bool:
+    return _is_of_bytes(site) and site.outputs[0].dtype.itemsize == 1
 
 
 def _work(site: Site) -> Work:
@@ -99,7 +116,18 @@ def _prepare(site: Site) -> Body:
 
 
 def _prepare_words(site: Site) -> Body:
+    elements = site.inputs[0].elements
+    return Body({"words": elements // 4, "rest": elements % 4}, {"table": _by_byte(site)}, variant=str(elements))
+
+
+def _prepare_vectors(site: Site) -> Body:
+    elements = site.inputs[0].elements
+    row = VectorRow.of(elements, _LANES, site.objective)
+    return Body({"row": row}, {"table": _by_byte(site)}, variant=str(elements))
+
+
+def _by_byte(site: Site) -> Array:
+    """(256,): the outputs in the order of inputs as unsigned bytes."""
     op: Op = site.op
-    x = site.inputs[0]
-    (table,) = op.reference(np.arange(256).astype(np.uint8).view(x.dtype))
-    return Body({"words": x.elements // 4, "rest": x.elements % 4}, {"table": table}, variant=str(x.elements))
+    (table,) = op.reference(np.arange(256).astype(np.uint8).view(site.inputs[0].dtype))
+    return table

@@ -15,6 +15,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, INT32, INT64, Clamp, Finish, full_range
+from tinygen.ops.work import Rates
 from tinygen.rescaling import Requant
 
 GATES = ("input", "forget", "cell", "output")
@@ -249,6 +250,7 @@ KERNELS = (
         "lstm.direct",
         UnidirectionalSequenceLstm,
         _prepare,
+        work=Rates(1476, output=200, mac=4),
         parameters=("x", "hidden", "cell"),
         in_place={1: 1, 2: 2},
     ),

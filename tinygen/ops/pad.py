@@ -20,6 +20,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32
 from tinygen.ops.overlaps import by_copy
 from tinygen.ops.traits import Moving
+from tinygen.ops.work import Rates
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _aliases(site: Site) -> Mapping[int, int]:
     return {} if any((*op.before, *op.after)) else {0: 0}
 
 
-KERNELS = (Kernel("pad.direct", Pad, _prepare, aliases=_aliases, overlaps=by_copy),)
+KERNELS = (Kernel("pad.direct", Pad, _prepare, work=Rates(110, output=2.5), aliases=_aliases, overlaps=by_copy),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -18,12 +18,14 @@ _MOST_NEAR = 1 / 8
 
 @dataclass(frozen=True)
 class Sums:
-    """y = (sum * factor + offset) >> bits, not clamped yet; but where that is cut off `near` a multiple of 2**bits."""
+    """y = (sum * factor + offset) >> bits; but where that is cut off `near` a multiple of 2**bits."""
 
     factor: int
     offset: int
     bits: int
     near: int
+    clamps: bool
+    """Whether that, or what is next to it where it is near, may lie beyond the clamp."""
 
     @property
     def mask(self) -> int:
@@ -46,11 +48,13 @@ class Sums:
         bits = min(_MOST_BITS, math.floor(math.log2(INT32_MAX / reach)) - 1)
         if bits < _FEWEST_BITS:
             return None
-        found = Sums(round(math.ldexp(gain, bits)), round(math.ldexp(offset + 0.5, bits)), bits, 0)
-        scaled = sums * found.factor + found.offset
-        fraction = scaled & found.mask
+        factor, added = round(math.ldexp(gain, bits)), round(math.ldexp(offset + 0.5, bits))
+        scaled = sums * factor + added
+        mask = (1 << bits) - 1
+        fraction = scaled & mask
         wrong = ~certain | (np.clip(scaled >> bits, *clamp) != expected)
-        near = int(np.where(wrong, np.minimum(fraction, found.mask + 1 - fraction) + 1, 0).max())
+        near = int(np.where(wrong, np.minimum(fraction, mask + 1 - fraction) + 1, 0).max())
         if near > _MOST_NEAR * (1 << bits) or int(np.abs(scaled).max()) + near > INT32_MAX:
             return None
-        return Sums(found.factor, found.offset, bits, near)
+        least, most = int(scaled.min()) - near >> bits, int(scaled.max()) + near >> bits
+        return Sums(factor, added, bits, near, clamps=least < clamp[0] or most > clamp[1])

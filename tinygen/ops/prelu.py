@@ -19,6 +19,7 @@ from tinygen.ops.common import INT8, INT16, differences, full_range
 from tinygen.ops.operand_cases import operand_case, random_shapes
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.traits import Elementwise
+from tinygen.ops.work import Rates
 from tinygen.rescaling import Requant
 
 
@@ -98,7 +99,9 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("prelu.direct", Prelu, _prepare, parameters=("a", "b"), overlaps=by_broadcast),)
+KERNELS = (
+    Kernel("prelu.direct", Prelu, _prepare, work=Rates(188, output=29), parameters=("a", "b"), overlaps=by_broadcast),
+)
 
 
 def cases() -> tuple[Case, ...]:

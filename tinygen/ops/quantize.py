@@ -20,6 +20,7 @@ from tinygen.ops.lookup import lookup_kernels
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Elementwise, Increasing
+from tinygen.ops.work import Rates
 from tinygen.proofs.float_edges import IntegerProduct, IntegerQuotient
 from tinygen.rescaling import Requant
 
@@ -232,22 +233,32 @@ KERNELS = (
         "quantize.integer",
         Quantize,
         _prepare_integer_quantize,
+        takes_bits=True,
         work=_work,
         accepts=lambda site: "fpu" not in site.features and _integer_quotient(site) is not None,
         overlaps=side_by_side,
     ),
-    Kernel("quantize.float", Quantize, _prepare_quantize, overlaps=side_by_side),
+    Kernel(
+        "quantize.float", Quantize, _prepare_quantize, work=Rates(120, output=13, in_float=True), overlaps=side_by_side
+    ),
     *lookup_kernels(Requantize),
-    Kernel("quantize.direct", Requantize, _prepare_requantize, overlaps=side_by_side),
+    Kernel("quantize.direct", Requantize, _prepare_requantize, work=Rates(84, output=16), overlaps=side_by_side),
     Kernel(
         "dequantize.integer",
         Dequantize,
         _prepare_integer_dequantize,
+        takes_bits=True,
         work=_work,
         accepts=lambda site: "fpu" not in site.features and _integer_product(site) is not None,
         overlaps=side_by_side,
     ),
-    Kernel("dequantize.float", Dequantize, _prepare_dequantize, overlaps=side_by_side),
+    Kernel(
+        "dequantize.float",
+        Dequantize,
+        _prepare_dequantize,
+        work=Rates(44, output=8, in_float=True),
+        overlaps=side_by_side,
+    ),
 )
 
 _Quant = tuple[float | None, int]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
 
 from tinygen.float32 import FloatArray, dequantize
-from tinygen.ir import Op
+from tinygen.interval import Interval
+from tinygen.ir import Array, Op, Tensor
 from tinygen.ops.curve import CODES
 
 LARGEST_QUOTIENT = 2.0**30
@@ -13,22 +16,39 @@ LARGEST_QUOTIENT = 2.0**30
 
 
 class RealInput(Op):
-    """An operator whose input has one scale."""
+    """An operator whose input's values stand for real ones: multiples of a scale, or a function of these."""
 
     scale: float
     zero_point: int
+    curve: tuple[float, ...] = ()
+    """(256,): what the values stand for, from -128 on, where they are a function's results; else empty."""
 
     def reals(self) -> FloatArray:
         """(256,): what the input's values stand for, from -128 on."""
+        if self.curve:
+            return np.array(self.curve, np.float32)
         return dequantize(CODES, self.scale, self.zero_point)
 
 
 class RealScales(RealInput):
-    """The same with results of int8, no larger than the input's values."""
+    """The same with results of int8 that do not fall when a real value rises."""
 
     output_scale: float
 
-    def scale_problems(self) -> Iterator[str]:
-        """Scales for which quotients would not fit."""
-        if not 256 * self.scale < LARGEST_QUOTIENT * self.output_scale:
-            yield f"the scales {self.scale:g} and {self.output_scale:g} are too far apart"
+    def scale_problems(self, terms: int = 1) -> Iterator[str]:
+        """Scales for which quotients of so many real values in a sum would not fit."""
+        largest = float(np.abs(self.reals()).max()) * terms
+        if not largest < LARGEST_QUOTIENT * self.output_scale:
+            yield f"its values up to {largest:g} and the output's scale {self.output_scale:g} are too far apart"
+
+    def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
+        """Between the results of the lowest and of the highest real values."""
+        (x,), (interval,), reals = inputs, given, self.reals()
+
+        def filled(extreme: Callable[[FloatArray], np.intp]) -> Array:
+            ends = np.stack([interval.low, interval.high], axis=-1).reshape(-1, 2)
+            codes = [low + int(extreme(reals[low + 128 : high + 129])) for low, high in ends]
+            return np.broadcast_to(np.array(codes, x.dtype).reshape(interval.low.shape), x.shape).copy()
+
+        (low,), (high,) = (self.reference(filled(extreme)) for extreme in (np.argmin, np.argmax))
+        return (Interval.between(low, high),)

@@ -20,6 +20,7 @@ from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.overlaps import by_reduction
 from tinygen.ops.proved_finish import finish_within
 from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.work import Rates
 from tinygen.rescaling import Rescaling
 
 
@@ -202,10 +203,10 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
 
 
 KERNELS = (
-    Kernel("mean.direct", Mean, _prepare_total, overlaps=_overlaps),
-    Kernel("sum.direct", Sum, _prepare_total, overlaps=_overlaps),
-    Kernel("reduce_max.direct", ReduceMax, _prepare, overlaps=_overlaps),
-    Kernel("reduce_min.direct", ReduceMin, _prepare, overlaps=_overlaps),
+    Kernel("mean.direct", Mean, _prepare_total, work=Rates(92, output=19, input=4.2), overlaps=_overlaps),
+    Kernel("sum.direct", Sum, _prepare_total, work=Rates(76, output=19, input=4.2), overlaps=_overlaps),
+    Kernel("reduce_max.direct", ReduceMax, _prepare, work=Rates(66, output=3, input=6.2), overlaps=_overlaps),
+    Kernel("reduce_min.direct", ReduceMin, _prepare, work=Rates(66, output=3, input=6.2), overlaps=_overlaps),
 )
 
 _OPS = ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")

@@ -17,6 +17,7 @@ from tinygen.ops.common import INT8, INT32
 from tinygen.ops.overlaps import Reach, by_pixel
 from tinygen.ops.table_copy import offset_table
 from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.work import Rates
 
 ONE = 1 << 10
 """Weights are in Q10."""
@@ -129,7 +130,7 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_pixel(site, rows, columns, channelwise=True)
 
 
-KERNELS = (Kernel("resize_bilinear.direct", ResizeBilinear, _prepare, overlaps=_overlaps),)
+KERNELS = (Kernel("resize_bilinear.direct", ResizeBilinear, _prepare, work=Rates(264, output=26), overlaps=_overlaps),)
 
 
 def cases() -> tuple[Case, ...]:

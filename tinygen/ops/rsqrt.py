@@ -16,6 +16,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.lookup import Lookup, lookup_kernels
 from tinygen.ops.overlaps import side_by_side
+from tinygen.ops.work import Rates
 from tinygen.rescaling import Requant
 
 FRACTION_BITS = 20  # of the inverse root
@@ -69,7 +70,10 @@ def _prepare(site: Site) -> Body:
     return Body(values, helpers=helpers | {"inverse_root", "requantise_wide"})
 
 
-KERNELS = (*lookup_kernels(Rsqrt), Kernel("rsqrt.direct", Rsqrt, _prepare, overlaps=side_by_side))
+KERNELS = (
+    *lookup_kernels(Rsqrt),
+    Kernel("rsqrt.direct", Rsqrt, _prepare, work=Rates(464, output=325), overlaps=side_by_side),
+)
 
 
 def cases() -> tuple[Case, ...]:

@@ -19,6 +19,7 @@ from tinygen.ops.common import INT16, full_range
 from tinygen.ops.lookup import Lookup, lookup_kernels
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Elementwise, ValueByValue
+from tinygen.ops.work import Rates
 from tinygen.rescaling import Requant
 
 SIGMOID_INTEGER_BITS = 4  # of the argument of int8 LOGISTIC and TANH, Q4.27
@@ -158,8 +159,8 @@ def _prepare(site: Site) -> Body:
 KERNELS = (
     *lookup_kernels(Logistic),
     *lookup_kernels(Tanh),
-    Kernel("sigmoid.interpolated", LogisticInt16, _prepare, overlaps=side_by_side),
-    Kernel("sigmoid.interpolated", TanhInt16, _prepare, overlaps=side_by_side),
+    Kernel("sigmoid.interpolated", LogisticInt16, _prepare, work=Rates(108, output=20), overlaps=side_by_side),
+    Kernel("sigmoid.interpolated", TanhInt16, _prepare, work=Rates(108, output=20), overlaps=side_by_side),
 )
 
 _OUTPUTS: Mapping[tuple[str, str], tuple[float, int]] = {

@@ -17,6 +17,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, full_range
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Rowwise
+from tinygen.ops.work import Rates
 
 DIFFERENCE_INTEGER_BITS = 5  # of the scaled difference, Q5.26
 SUM_INTEGER_BITS = 12  # of the sum of exponentials, Q12.19
@@ -121,7 +122,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("softmax.direct", Softmax, _prepare, overlaps=side_by_side),)
+KERNELS = (Kernel("softmax.direct", Softmax, _prepare, work=Rates(320, output=50), overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

@@ -18,6 +18,7 @@ from tinygen.ops.common import INT16
 from tinygen.ops.lookup import gain_problems, largest_difference
 from tinygen.ops.overlaps import side_by_side
 from tinygen.ops.traits import Rowwise
+from tinygen.ops.work import Rates
 from tinygen.rescaling import Requant
 from tinygen.softmax_tables import FLOAT32_TABLES, SoftmaxTables
 
@@ -79,7 +80,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("softmax.interpolated", SoftmaxInt16, _prepare, overlaps=side_by_side),)
+KERNELS = (Kernel("softmax.interpolated", SoftmaxInt16, _prepare, work=Rates(300, output=55), overlaps=side_by_side),)
 
 
 def cases() -> tuple[Case, ...]:

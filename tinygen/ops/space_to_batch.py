@@ -18,6 +18,7 @@ from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8
 from tinygen.ops.traits import Channelwise, Increasing
+from tinygen.ops.work import Rates
 
 Pair = tuple[int, int]
 
@@ -163,8 +164,8 @@ def _prepare(site: Site) -> Body:
 
 
 KERNELS = (
-    Kernel("space_to_batch_nd.direct", SpaceToBatch, _prepare),
-    Kernel("batch_to_space_nd.direct", BatchToSpace, _prepare),
+    Kernel("space_to_batch_nd.direct", SpaceToBatch, _prepare, work=Rates(116, output=8)),
+    Kernel("batch_to_space_nd.direct", BatchToSpace, _prepare, work=Rates(120, output=9)),
 )
 
 

@@ -14,6 +14,7 @@ from tinygen.ops.common import full_range
 from tinygen.ops.common_scale import CommonScale, prepare
 from tinygen.ops.operand_cases import operand_case, random_shapes
 from tinygen.ops.overlaps import by_broadcast
+from tinygen.ops.work import Rates
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,14 @@ class SquaredDifference(CommonScale):
 
 
 KERNELS = (
-    Kernel("squared_difference.direct", SquaredDifference, prepare, parameters=("a", "b"), overlaps=by_broadcast),
+    Kernel(
+        "squared_difference.direct",
+        SquaredDifference,
+        prepare,
+        work=Rates(184, output=49),
+        parameters=("a", "b"),
+        overlaps=by_broadcast,
+    ),
 )
 
 

@@ -19,6 +19,7 @@ from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, INT16, INT32, STORED, UINT8
 from tinygen.ops.overlaps import by_copy
 from tinygen.ops.traits import Moving
+from tinygen.ops.work import Rates
 
 
 class Loop(NamedTuple):
@@ -262,7 +263,15 @@ def _alias(site: Site) -> Mapping[int, int]:
 
 def strided_copy_kernel(op: type[StridedCopy]) -> Kernel:
     """The kernel of such an operator."""
-    return Kernel("strided_copy.direct", op, _prepare, aliases=_alias, moves_down=_is_contiguous, overlaps=by_copy)
+    return Kernel(
+        "strided_copy.direct",
+        op,
+        _prepare,
+        work=Rates(56, output=5.4),
+        aliases=_alias,
+        moves_down=_is_contiguous,
+        overlaps=by_copy,
+    )
 
 
 KERNELS = tuple(

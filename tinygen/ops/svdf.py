@@ -16,6 +16,7 @@ from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
 from tinygen.ops.common import INT8, INT16, INT32, full_range
+from tinygen.ops.work import Rates
 from tinygen.rescaling import Requant
 
 
@@ -160,7 +161,7 @@ def _prepare(site: Site) -> Body:
     )
 
 
-KERNELS = (Kernel("svdf.direct", Svdf, _prepare, parameters=("x", "state"), in_place={1: 1}),)
+KERNELS = (Kernel("svdf.direct", Svdf, _prepare, work=Rates(296, mac=9), parameters=("x", "state"), in_place={1: 1}),)
 
 
 def cases() -> tuple[Case, ...]:

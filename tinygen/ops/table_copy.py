@@ -18,6 +18,7 @@ from tinygen.ops import common
 from tinygen.ops.overlaps import by_copy
 from tinygen.ops.strided_copy import Loop, regular_loops, row_major
 from tinygen.ops.traits import Moving
+from tinygen.ops.work import Rates
 
 
 @dataclass(frozen=True)
@@ -136,4 +137,4 @@ def _prepare(site: Site) -> Body:
 
 def table_copy_kernel(op: type[TableCopy]) -> Kernel:
     """The kernel of such an operator. It takes at least one table: what is regular is a strided copy."""
-    return Kernel("table_copy.direct", op, _prepare, overlaps=by_copy)
+    return Kernel("table_copy.direct", op, _prepare, work=Rates(72, output=6), overlaps=by_copy)

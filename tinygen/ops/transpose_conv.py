@@ -18,6 +18,7 @@ from tinygen.ops.convolution_cases import random_transposed, transposed_case
 from tinygen.ops.overlaps import Reach, by_pixel
 from tinygen.ops.weighted import Weighted, weighted_body
 from tinygen.ops.window import Window
+from tinygen.ops.work import Rates
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,9 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_pixel(site, rows, columns, channelwise=False)
 
 
-KERNELS = (Kernel("transpose_conv.direct", TransposeConv, _prepare, overlaps=_overlaps),)
+KERNELS = (
+    Kernel("transpose_conv.direct", TransposeConv, _prepare, work=Rates(700, output=12, mac=6), overlaps=_overlaps),
+)
 
 
 def cases() -> tuple[Case, ...]:

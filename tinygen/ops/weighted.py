@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,17 +75,10 @@ class Weighted(Op):
         """
         image, weights, bias = inputs
         assert weights.data is not None and bias.data is not None
-        centred = weights.data.astype(np.float64) - self.weight_zero_point  # float64 holds the sums exactly
-        rising = np.maximum(centred, 0)
-        falling = centred - rising
-        low, high = (end.astype(np.float64) - self.zero_point for end in (x.low, x.high))
-        ends = (
-            self.by_tap(rising, low) + self.by_tap(falling, high),
-            self.by_tap(rising, high) + self.by_tap(falling, low),
-        )
-        sets = [found.astype(np.float64) for found in self.tap_sets(image.shape)]
-        sums = [np.einsum("rk,cl,klo->rco", *sets, taps, optimize=True).astype(np.int64) for taps in ends]
-        return Interval(sums[0].min((0, 1)) + bias.data, sums[1].max((0, 1)) + bias.data)
+        centred = weights.data.astype(np.float64) - self.weight_zero_point
+        ends = x.low - self.zero_point, x.high - self.zero_point
+        sums = extreme_sums(centred, *ends, self.tap_sets(image.shape), self.by_tap)
+        return Interval(sums.low + bias.data, sums.high + bias.data)
 
     @abstractmethod
     def tap_sets(self, x: Sequence[int]) -> tuple[BoolArray, BoolArray]:
@@ -197,13 +190,20 @@ class Weighted(Op):
         return np.clip(self.requant.apply(acc) + self.output_zero_point, *self.clamp).astype(dtype)
 
 
-def evened(kept: BoolArray, alive: BoolArray) -> BoolArray:
-    """As many of each row (rows, members) that is `alive`, at least one, those that are kept among them."""
-    wanted = max(int(kept.sum(axis=1).max()), 1)
-    first = np.argsort(~kept, axis=1, kind="stable")[:, :wanted]
-    filled = np.zeros_like(kept)
-    np.put_along_axis(filled, first, True, axis=1)
-    return np.asarray(filled & alive[:, np.newaxis])
+def extreme_sums(
+    centred: Array, low: Array, high: Array, sets: tuple[BoolArray, BoolArray], by_tap: Callable[[Array, Array], Array]
+) -> Interval:
+    """What sums of products lie in, for weights less their zero point and values of each channel from low to high.
+
+    The sums are over any of the sets of rows, and of columns, of taps. Float64 holds them exactly.
+    """
+    rising = np.maximum(centred.astype(np.float64), 0)
+    falling = centred - rising
+    low, high = low.astype(np.float64), high.astype(np.float64)
+    ends = by_tap(rising, low) + by_tap(falling, high), by_tap(rising, high) + by_tap(falling, low)
+    rows, columns = (found.astype(np.float64) for found in sets)
+    sums = [np.einsum("rk,cl,klo->rco", rows, columns, taps, optimize=True).astype(np.int64) for taps in ends]
+    return Interval(sums[0].min((0, 1)), sums[1].max((0, 1)))
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ class Axis:
 
     def scattered_tap_sets(self, size: int, wanted: int) -> BoolArray:
         """The same backwards: which taps bring any of `size` inputs to each of `wanted` outputs."""
-        source, phase = np.divmod(np.arange(wanted)[:, np.newaxis] + self.before - np.arange(self.taps), self.stride)
+        taps = np.arange(self.taps) * self.dilation
+        source, phase = np.divmod(np.arange(wanted)[:, np.newaxis] + self.before - taps, self.stride)
         return np.unique((phase == 0) & (source >= 0) & (source < size), axis=0)
 
     def describe_padding(self) -> str:

@@ -6,6 +6,7 @@ decide where assembly is not worth its flash; what it costs itself is counted. T
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from tinygen.kernel import Site, Work
@@ -37,6 +38,30 @@ ELEMENTWISE = {"balanced": Line(0, 45, 160), "speed": Line(0, 45, 160), "size": 
 PLANE = {"balanced": Line(0, 15, 80), "speed": Line(0, 15, 80), "size": Line(0, 14, 76)}
 """Two operands whose result is one sum of two products."""
 LOOKUP = {"balanced": Line(0, 6, 40), "speed": Line(0, 6, 40), "size": Line(0, 8, 32)}
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Instructions by the sizes of a node, for kernels without a form for each objective; and the code's bytes."""
+
+    code: int
+    output: float = 0
+    """Of each element of the output."""
+    input: float = 0
+    """Of each element of the first input."""
+    mac: float = 0
+    """Of each multiply-accumulate."""
+    in_float: bool = False
+    """Whether it computes in float32: without an FPU nothing is known."""
+
+    def __call__(self, site: Site) -> Work:
+        """Of a node."""
+        if self.in_float and "fpu" not in site.features:
+            return Work(None, self.code)
+        macs = site.op.macs(site.inputs, site.outputs) if self.mac else 0
+        of_elements = self.output * site.outputs[0].elements + self.input * site.inputs[0].elements
+        return Work(max(round(of_elements + self.mac * macs), 1), self.code)
+
 
 _SHORT_PRODUCTS = 30
 """So many more half instructions an output takes on Armv6-M, where the requantisation's long products are calls."""

@@ -25,22 +25,39 @@ _SIGNIFICAND_BITS = 24
 class TieSums:
     """Float32 sums in integers: after each addition, the lowest `places` bits are rounded off, ties to even.
 
-    There are as many as |sum| * significand has bits above 24: `most`, less one for each place that |sum| * measure is
-    moved up until bit 31 is set.
+    There are as many as |sum| * significand has bits above 24: `most`, less one for each bit from 31 down that
+    |sum| * measure does not have.
     """
 
     significand: int
     most: int
+    bits: int
+    """Of the greatest |sum|."""
 
     @property
     def measure(self) -> int:
         """What |sum| is multiplied by, so that the greatest one has bit 31."""
         return self.significand << 8 >> self.most
 
+    @property
+    def smearing(self) -> tuple[int, ...]:
+        """By how much |sum| * measure is moved down, time after time, to set `most` bits below its highest one."""
+        return tuple(1 << step for step in range((self.most - 1).bit_length()))
+
     @staticmethod
     def of(scale: float, low: int, high: int, taps: int) -> TieSums | None:
         """For values low * scale to high * scale; None where it does not hold for all sums of them."""
         return _tie_sums(scale, low, high, taps)
+
+    @property
+    def greatest_half(self) -> int:
+        """Half of the last place of a quotient that is a tie, of the greatest sums; half of that for each bit less."""
+        return self.significand >> _SIGNIFICAND_BITS + 1 - self.bits
+
+    @property
+    def top(self) -> int:
+        """The bit that the greatest sums have."""
+        return 1 << self.bits - 1
 
     def places(self, sums: IntArray) -> IntArray:
         """How many bits are rounded off."""
@@ -50,8 +67,7 @@ class TieSums:
 
     def results(self, sums: IntArray, errors: IntArray, taps: int) -> IntArray:
         """sum / taps, where that is a tie, rounded as with these errors of the float32 sum."""
-        places = self.places(sums)
-        half = self.significand >> _SIGNIFICAND_BITS - places >> (np.abs(sums) >> places == 0)
+        half = self.greatest_half >> self.bits - np.frexp(np.abs(sums))[1]
         up = sums // taps + 1
         return np.where(errors > half, up, np.where(errors < -half, up - 1, up & ~1))
 
@@ -66,7 +82,7 @@ def _tie_sums(scale: float, low: int, high: int, taps: int) -> TieSums | None:
     most = (largest * significand).bit_length() - _SIGNIFICAND_BITS
     if not 0 <= most <= _MOST_PLACES:
         return None
-    found = TieSums(significand, most)
+    found = TieSums(significand, most, largest.bit_length())
     unit = np.ldexp(1.0, int(exponent) - _SIGNIFICAND_BITS)
     values = np.arange(low, high + 1)
     reals = values.astype(np.float32) * np.float32(scale)

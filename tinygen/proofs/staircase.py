@@ -7,7 +7,7 @@ formulas that keep the order are the same as soon as they agree on both sides of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -69,24 +69,6 @@ class Staircases:
     def constant(self) -> npt.NDArray[np.bool_]:
         """(channels,): whether every accumulator gives the same output."""
         return np.asarray(self.first == self.last)
-
-    def of_channels(self, chosen: IntArray) -> Staircases:
-        """Those of some channels, by their numbers."""
-        own = ("low", "high", "first", "last", "thresholds")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in own})
-
-    def output(self, acc: IntArray) -> IntArray:
-        """(channels,): the outputs at accumulators (channels,) that the channels reach."""
-        return np.asarray(self.first + (self.reached & (self.thresholds <= acc[:, None])).sum(axis=1))
-
-    def moved(self, acc: IntArray, by: IntArray) -> Staircases:
-        """With another output at one accumulator of each channel (channels,): `by` one more or less, or the same.
-
-        One more: the step right after it comes one sooner. One less: the step at it comes one later.
-        """
-        thresholds = np.where((self.thresholds == acc[:, None] + 1) & (by[:, None] > 0), acc[:, None], self.thresholds)
-        thresholds = np.where((self.thresholds == acc[:, None]) & (by[:, None] < 0), acc[:, None] + 1, thresholds)
-        return replace(self, thresholds=thresholds)
 
     def equal(self, other: Map) -> npt.NDArray[np.bool_]:
         """(channels,): whether a map that keeps the order is the same, over all that the channel can reach.

@@ -7,8 +7,6 @@ and M are scalars of the channel, or vectors with a channel in each lane:
 y = sat8(floor((2**k * sum + B) * M / 2**(31 + n) + 1/2)). B puts the line where it takes every step of the staircase,
 and has the bias and both zero points. Rounding ties away from zero sets the steps of negative results off from the
 others: then the second form adds D to the lanes that are below T, by VPT.S32 LT and VADDT.I32, before the VQDMULH.
-Rounding in float32 moves single steps of some channels by one accumulator: the third form adds D to the lanes that
-equal T, which are those of this accumulator (VPT.I32 EQ).
 
 What is found here is not trusted: every result was evaluated at both ends and on both sides of each step.
 """
@@ -24,7 +22,6 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray
-from tinygen.proofs.exceptions import exceptions
 from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains
 from tinygen.proofs.staircase import Staircases
 from tinygen.rescaling import Rescaling
@@ -54,7 +51,7 @@ class VectorProduct:
     multiplier: IntArray
     """M, 0 <= M < 2**31"""
     step: IntArray | None
-    """D of the forms with a step or with exceptions, else None"""
+    """D of the form with a step, else None"""
     low: IntArray
     """the least accumulator that it is proved for"""
     high: IntArray
@@ -65,8 +62,6 @@ class VectorProduct:
     """the greatest output, likewise"""
     bits: int = 8
     """of the outputs: 8, or 16 of the form without its last instruction"""
-    exception: IntArray | None = None
-    """the accumulator whose lanes, and no others, get D; None: those below zero do"""
 
     @property
     def is_uniform(self) -> bool:
@@ -75,8 +70,8 @@ class VectorProduct:
 
     @property
     def threshold(self) -> IntArray:
-        """T: the lanes of an accumulator that is zero, or of the exception."""
-        return self.start if self.exception is None else self.start + (self.exception << self.scale_bits)
+        """T: the lanes of an accumulator that is zero."""
+        return self.start
 
     def apply(self, acc: IntArray) -> IntArray:
         """What the instructions give for accumulators (..., channels), as long as the registers hold them."""
@@ -90,22 +85,12 @@ class VectorProduct:
         """(channels,): whether all registers hold their values, for accumulators from low to high."""
         inside: BoolArray = (self.multiplier >= 0) & _is_int32(self.multiplier) & _is_int32(self.start)
         # With a step, lanes on either side of zero are the farthest out right beside it, or at the ends.
-        others = () if self.exception is None else (self.exception,)
-        for acc in (low, high, np.clip(-1, low, high), np.clip(0, low, high), *others):
+        for acc in (low, high, np.clip(-1, low, high), np.clip(0, low, high)):
             inside &= _is_int32((acc << self.scale_bits) + self.start) & _is_int32(self._register(acc))
         return inside if self.step is None else inside & _is_int32(self.step)
 
     def holds(self, stairs: Staircases) -> BoolArray:
-        """(channels,): whether the form is proved: it keeps the order, and takes the same steps.
-
-        With exceptions: if the line takes the steps but for them, and these are met, too.
-        """
-        if self.exception is not None:
-            assert self.step is not None
-            line = replace(self, step=None, exception=None)
-            met = self.apply(self.exception) == stairs.output(self.exception)
-            others = line.holds(stairs.moved(self.exception, -np.sign(self.step)))
-            return np.asarray(others & met & self.fits(stairs.low, stairs.high))
+        """(channels,): whether the form is proved: it keeps the order, and takes the same steps."""
         keeps = np.ones(len(self.start), np.bool_) if self.step is None else self._keeps_the_order(stairs)
         return keeps & self.fits(stairs.low, stairs.high) & stairs.equal(self.apply)
 
@@ -117,9 +102,6 @@ class VectorProduct:
     def describe(self) -> str:
         """The form, its constants and what it was proved for, in words."""
         lines = "one line" if self.step is None else "a line for each sign"
-        if self.exception is not None:
-            assert self.step is not None
-            lines = f"one line, with {np.count_nonzero(self.step)} exceptions"
         channels = f"{len(self.low)} channel{'s' if len(self.low) > 1 else ''}"
         scale = " to ".join(f"{1 << bits}" for bits in sorted({self.scale_bits.min(), self.scale_bits.max()}))
         return (
@@ -134,8 +116,7 @@ class VectorProduct:
         scaled = (acc << self.scale_bits) + self.start
         if self.step is None:
             return scaled
-        chosen = acc < 0 if self.exception is None else acc == self.exception
-        return scaled + np.where(chosen, self.step, 0)
+        return scaled + np.where(acc < 0, self.step, 0)
 
 
 def _is_int32(value: IntArray) -> BoolArray:
@@ -178,19 +159,7 @@ def _prove(
             found = VectorProduct(line.scale_bits, line.shift, line.start, line.multiplier, step, *ends_of_form)
             if found.holds(stairs).all():
                 return found
-        return None  # nothing else is of help where there is one line that was only not met
-    excepted = exceptions(stairs, factors, zero_point, clamp)
-    if excepted is None:
-        return None
-    search = _Search(stairs.moved(*excepted), factors, zero_point, clamp, stepped=False)
-    for line in search.uniform() if uniform else search.mixed():
-        # Half an output, towards what the line only just does not give.
-        step = -excepted.by * ((1 << 30 + line.shift) // line.multiplier)
-        found = VectorProduct(
-            line.scale_bits, line.shift, line.start, line.multiplier, step, *ends_of_form, exception=excepted.acc
-        )
-        if found.holds(stairs).all():
-            return found
+        return None  # a step is of no help where there is one line that was only not met
     return None
 
 

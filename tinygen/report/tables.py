@@ -125,8 +125,8 @@ def _expected(layers: Sequence[Layer]) -> list[tuple[str, str]]:
     text = f"{sum(estimate.instructions or 0 for estimate in known):,} instructions"
     if all(estimate.cycles is not None for estimate in known):
         text += f", {sum(estimate.cycles or 0 for estimate in known):,} modelled cycles"
-    unknown = f"; nothing is known of {len(layers) - len(known)} of the layers" if len(known) < len(layers) else ""
-    return [("expected", f"{text} an invoke{unknown}")]
+    others = dict.fromkeys(layer.op for layer in layers if layer.estimate.instructions is None)
+    return [("expected", f"{text} an invoke" + (f", without {', '.join(others)}" if others else ""))]
 
 
 def _port(port: Port) -> str:

@@ -22,7 +22,9 @@ from tinygen.ops.concatenation import Concatenation
 from tinygen.ops.convolution import Convolution
 from tinygen.ops.div import Div
 from tinygen.ops.extremum import Maximum, Minimum
+from tinygen.ops.float_conv import FloatConv
 from tinygen.ops.float_function import FloatFunction
+from tinygen.ops.float_sums import Way
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.l2_normalization import L2Normalization
 from tinygen.ops.lstm import UnidirectionalSequenceLstm
@@ -149,15 +151,27 @@ def _whole(rows: int) -> Reached:
 
 
 @reached.register(Convolution)
-def _convolution(op: Convolution, inputs: Sequence[Tensor], axes: Axes) -> Reached:
+def _convolution(op: Convolution | FloatConv, inputs: Sequence[Tensor], axes: Axes) -> Reached:
     if axes[0] == 3:
         raise Unstreamable("time is its channels", "put time into the rows: (1, time, 1, features)")
     return _window(op, inputs, axes)
 
 
+@reached.register(FloatConv)
+def _float_convolution(op: FloatConv, inputs: Sequence[Tensor], axes: Axes) -> Reached:
+    found = _convolution(op, inputs, axes)
+    if found.axis is not None and op.order.way is Way.LANES and not op.order.by_filter:
+        raise Unstreamable(
+            "ONNX Runtime adds up its float32 products in an order that depends on where a row lies in the window",
+            "quantise its input to uint8: sums are integers then",
+            found,
+        )
+    return found
+
+
 @reached.register(AveragePool2D)
 @reached.register(MaxPool2D)
-def _window(op: Convolution | AveragePool2D | MaxPool2D, inputs: Sequence[Tensor], axes: Axes) -> Reached:
+def _window(op: Convolution | FloatConv | AveragePool2D | MaxPool2D, inputs: Sequence[Tensor], axes: Axes) -> Reached:
     """A window that slides over rows or columns."""
     axis = axes[0]
     along = {1: op.window.rows, 2: op.window.columns}.get(axis, Axis(1, 1))

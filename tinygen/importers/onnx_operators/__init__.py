@@ -34,26 +34,21 @@ CONVERTERS: Mapping[str, Converter] = {
 }
 
 INSTEAD_OF_ANY = "leave this part of the network out, and compute it before or after the model"
-_UNROLLED = (
-    "ONNX Runtime computes it in float32: unroll it into quantised operators, or convert the network to .tflite, where "
-    "LSTM layers are integers"
-)
+_UNROLLED = "unroll it into quantised operators, or convert the network to .tflite, where LSTM layers are integers"
 _WITH_MUL = (
     "supported are constant weights and, behind them, Cast to float32, Mul by a constant, Add of one and "
     "QuantizeLinear; else take DequantizeLinear, MatMul or Conv, and QuantizeLinear"
 )
+RECURRENT = ("GRU", "LSTM", "RNN")
 INSTEAD: Mapping[str, str] = {
+    **dict.fromkeys(RECURRENT, _UNROLLED),
     "BatchNormalization": "make it part of the convolution before, and quantise then: tinygen quantize does both",
     "ConvInteger": _WITH_MUL,
-    "GRU": _UNROLLED,
     "InstanceNormalization": "its statistics depend on the input: train with BatchNormalization instead, which becomes "
     "part of the convolution before",
-    "LSTM": _UNROLLED,
     "LpPool": "take AveragePool or MaxPool",
     "Loop": "export recurrent layers unrolled",
     "MatMulInteger": _WITH_MUL,
-    "RNN": _UNROLLED,
-    "ReduceSum": "take ReduceMean, and let the scale count the terms",
     "Scan": "export recurrent layers unrolled",
 }
 """What people can do in their model instead."""

@@ -10,7 +10,7 @@ from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, constant, from_nhwc, scale_and_zero_point, to_nhwc
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_operators.float_sums import conv_order, float_conv
-from tinygen.importers.onnx_operators.weights import filter_values, finish, kept, real_bias
+from tinygen.importers.onnx_operators.weights import filter_values, finish, has_odd_bias, kept, real_bias
 from tinygen.importers.onnx_operators.windows import scattered_window, window
 from tinygen.ir import Tensor
 from tinygen.ops.conv_2d import Conv2D
@@ -33,7 +33,7 @@ def _conv(call: Call) -> Sequence[Converted]:
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
     op = DepthwiseConv2D if _is_depthwise(x, depth) else Conv2D
-    if call.in_float:
+    if call.in_float or has_odd_bias(call, x, scales):
         taps = constant(f"{weights.name}~ohwi", values.transpose(0, 2, 3, 1))
         order = conv_order(steps, (image.shape[1], image.shape[2]), depth, filters // groups)
         found = float_conv(call, steps, order, (image, taps, result), scales, weight_zero)

@@ -18,18 +18,20 @@ from tinygen.importers.onnx_call import (
     scale_and_zero_point,
     to_nhwc,
 )
-from tinygen.importers.onnx_curves import CURVE
+from tinygen.importers.onnx_curves import CURVE, REAL_CURVE
 from tinygen.importers.onnx_file import shortened
 from tinygen.ir import Tensor
 from tinygen.ops.common import FLOAT32, Clamp, full_range
 from tinygen.ops.curve import CODES, ChannelCurves, Curve
+from tinygen.ops.real_curve import RealCurve
 
 
-def requantised(x: Tensor, y: Tensor, limits: Clamp | None = None) -> Converted:
-    """The same numbers in another scale, within limits."""
+def requantised(x: Tensor, y: Tensor, limits: Clamp | None = None, curve: Sequence[float] = ()) -> Converted:
+    """The numbers that x stands for, or those of a curve (256,), in another scale, within limits."""
     scale, zero_point = scale_and_zero_point(y, "output")
     limits = full_range(y.dtype) if limits is None else limits
-    return Converted(Curve.of("QuantizeLinear", reals(x), float(scale), zero_point, limits), (x,), (y,))
+    values = np.array(curve, np.float32) if curve else reals(x)
+    return Converted(Curve.of("QuantizeLinear", values, float(scale), zero_point, limits), (x,), (y,))
 
 
 def reals(x: Tensor) -> FloatArray:
@@ -124,8 +126,15 @@ def _function(call: Call) -> Converted | Sequence[Converted]:
     return [*before, Converted(ChannelCurves(name), (image, operand), (result,)), *after]
 
 
+def _real_function(call: Call) -> Converted:
+    """Any function whose results stay float32, by its table (1, 256)."""
+    reals = call.constant(1, "table")
+    return Converted(RealCurve(str(call.attribute("functions")), tuple(reals[0].tolist())), (call.input(0, "input"),))
+
+
 CONVERTERS: Mapping[str, Converter] = {
     CURVE: _function,
+    REAL_CURVE: _real_function,
     "Clip": _clip,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _hard_swish,

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tinygen.float32 import quantize
 from tinygen.importers.converted import Converted, Refused
-from tinygen.importers.onnx_call import Call, Converter, clamp, codes_offset, scale_and_zero_point
+from tinygen.importers.onnx_call import Call, Converter, clamp, codes_offset, constant, scale_and_zero_point
 from tinygen.importers.onnx_operators.curves import requantised
 from tinygen.importers.onnx_operators.weights import expect_finite
 from tinygen.ir import Shape, Tensor
+from tinygen.ops.common import FLOAT32, full_range
 from tinygen.ops.concatenation import Concatenation
+from tinygen.ops.extremum import Maximum, Minimum
 from tinygen.ops.float_add import FloatAdd
 from tinygen.ops.float_pair import FloatPair
 from tinygen.ops.mul import Mul
@@ -36,6 +39,18 @@ def _in_float(call: Call, op: str, a: Tensor, b: Tensor, y: Tensor) -> Converted
     y_scale, y_zero = scale_and_zero_point(y, "output")
     pair = FloatPair(op, float(a_scale), a_zero, float(b_scale), b_zero, float(y_scale), y_zero, clamp(call))
     return Converted(pair, (a, b), (y,))
+
+
+def _quotient(call: Call) -> Converted:
+    """Of which a divisor of zero can be no number, and what Relu and Clip make of that depends on the processor."""
+    b, y = call.input(1, "second input"), call.output
+    can_be_zero = b.data is None or np.any(b.data == scale_and_zero_point(b, "second input")[1])
+    if can_be_zero and clamp(call) != full_range(y.dtype):
+        raise Refused(
+            "Relu or Clip between it and QuantizeLinear cuts into the range of the output, and its divisor can be zero",
+            "leave Relu or Clip out, or quantise its input, too",
+        )
+    return _pair(call)
 
 
 def _sum(call: Call) -> Converted:
@@ -99,29 +114,49 @@ def _mul(call: Call) -> Converted:
 def _concat(call: Call) -> Sequence[Converted]:
     """Inputs of other scales are requantised first."""
     y = call.output
-    inputs = [call.input(index, f"input {index}") for index in range(len(call.inputs))]
     axis = int(call.attribute("axis"))
     if not -len(y.shape) <= axis < len(y.shape):
         raise Refused(f"its axis {axis} is not in its output {y.shape}")
-    parts: list[Converted] = []
-    joined = []
-    for index, x in enumerate(inputs):
-        if scale_and_zero_point(x, f"input {index}") == scale_and_zero_point(y, "output"):
-            joined.append(x)
-            continue
-        same = Tensor(f"{y.name}~{index}", x.shape, y.dtype, y.quant)
-        parts.append(requantised(x, same))
-        joined.append(same)
+    alike = [_in_scale_of_output(call, index, f"input {index}") for index in range(len(call.inputs))]
     outer = math.prod(y.shape[: axis % len(y.shape)])
-    return [*parts, Converted(Concatenation(y.shape, outer), tuple(joined), (y,))]
+    joined = Converted(Concatenation(y.shape, outer), tuple(x for x, _ in alike), (y,))
+    return [*(step for _, steps in alike for step in steps), joined]
+
+
+def _where(call: Call) -> Sequence[Converted]:
+    """Of values in one scale, by what keeps them or makes them the least of all: the larger ones are chosen."""
+    y, is_first = call.output, call.constant(0, "condition").astype(np.bool_)
+    steps: list[Converted] = []
+    choices = []
+    for index, (role, is_chosen) in enumerate((("first value", is_first), ("second value", ~is_first)), 1):
+        x, before = _in_scale_of_output(call, index, role)
+        bound = constant(f"{y.name}~bound {index}", np.where(is_chosen, *full_range(y.dtype)[::-1]).astype(y.dtype))
+        choice = Tensor(f"{y.name}~of {index}", np.broadcast_shapes(x.shape, is_chosen.shape), y.dtype, y.quant)
+        steps += [*before, Converted(Minimum(), (x, bound), (choice,))]
+        choices.append(choice)
+    return [*steps, Converted(Maximum(), tuple(choices), (y,))]
+
+
+def _in_scale_of_output(call: Call, index: int, role: str) -> tuple[Tensor, list[Converted]]:
+    """An input with the scale, and the bounds, of the output, and what makes it that; also of float32 constants."""
+    x, y = call.input(index, role), call.output
+    (scale, zero_point), limits = scale_and_zero_point(y, "output"), clamp(call)
+    same = Tensor(f"{y.name}~{index}", x.shape, y.dtype, y.quant)
+    if x.dtype == FLOAT32 and x.data is not None:
+        return constant(same.name, quantize(x.data, scale, zero_point, *limits).astype(y.dtype), y.quant), []
+    if scale_and_zero_point(x, role) == (scale, zero_point) and limits == full_range(y.dtype):
+        return x, []
+    return same, [requantised(x, same, limits)]
 
 
 CONVERTERS: Mapping[str, Converter] = {
     "Add": _add,
     "Concat": _concat,
+    "Div": _quotient,
     "Max": _extremum,
     "Min": _extremum,
     "Mul": _mul,
     "Sub": _pair,
     "Sum": _sum,
+    "Where": _where,
 }

@@ -1,15 +1,26 @@
-"""Matrix products of which one side is constant."""
+"""Matrix products."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from tinygen.importers.converted import Converted, Refused
-from tinygen.importers.onnx_call import Call, Converter, clamp, is_real_row, scale_and_zero_point, transposed
+from tinygen.importers.onnx_call import (
+    Call,
+    Converter,
+    clamp,
+    expect_no_bounds,
+    is_real_row,
+    scale_and_zero_point,
+    transposed,
+)
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_operators.float_sums import float_product
-from tinygen.importers.onnx_operators.weights import filter_values, finish, kept
+from tinygen.importers.onnx_operators.weights import filter_values, finish, kept, requant
 from tinygen.ir import Tensor
+from tinygen.ops.batch_matmul import BatchMatmul
 from tinygen.ops.common import FLOAT32
 from tinygen.ops.fully_connected import FullyConnected
 
@@ -62,10 +73,21 @@ def _matmul(call: Call) -> Sequence[Converted]:
         return found or [_product(call, a, b, call.output, 1)]
     if a.data is not None and len(a.shape) == 2 and len(b.shape) == 2 and call.optional(2) is None:
         return _constant_first(call, a, b, 0, turn=True)
-    raise Refused(
-        f"it multiplies {a.shape} and {b.shape}, supported is one constant matrix of two dimensions",
-        "reshape the constant, or compute this part before or after the model",
-    )
+    if min(len(a.shape), len(b.shape)) < 2 or call.op != "MatMul" or call.optional(2) is not None:
+        raise Refused(
+            f"it multiplies {a.shape} and {b.shape}, supported are matrices, and a bias where the second is constant",
+            "reshape its operands to matrices",
+        )
+    return [_of_computed(call, a, b)]
+
+
+def _of_computed(call: Call, a: Tensor, b: Tensor) -> Converted:
+    """Matrices of both sides, which need not be constant, by ONNX Runtime's QLinearMatMul."""
+    (_, a_zero), (b_scale, b_zero) = scale_and_zero_point(a, "first input"), scale_and_zero_point(b, "second input")
+    _, y_zero = scale_and_zero_point(call.output, "output")
+    expect_no_bounds(call)
+    rescaling = requant(call, a, np.array([b_scale]))
+    return Converted(BatchMatmul(False, False, a_zero, b_zero, y_zero, rescaling), (a, b))
 
 
 def _constant_first(

@@ -9,11 +9,11 @@ import numpy as np
 
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import (
-    UNBOUNDED,
     Call,
     Converter,
     clamp,
     codes_offset,
+    expect_no_bounds,
     from_nhwc,
     scale_and_zero_point,
     spatial,
@@ -82,6 +82,7 @@ def _average_pool(call: Call) -> Sequence[Converted]:
         offset=0 if call.in_float else codes_offset(call),
         in_float=bool(call.in_float),
         by_column=bool(call.in_float) and call.node.version < _BY_ROW and _is_by_column(steps, x),
+        curve=call.curve,
     )
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
@@ -115,8 +116,7 @@ def _global_average_pool(call: Call) -> Sequence[Converted]:
     y_scale, y_zero = scale_and_zero_point(y, "output")
     factor = float(scale / (y_scale * np.float32(math.prod(spatial(x)))))
     expect_finite([factor])
-    if call.bounds != UNBOUNDED and clamp(call) != full_range(y.dtype):
-        raise Refused("Relu or Clip between it and QuantizeLinear cuts into the range of the output")
+    expect_no_bounds(call)
     op = Mean((1, 2), True, zero_point, y_zero, FloatRequant((factor,)))
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
@@ -127,7 +127,7 @@ def _float_mean(call: Call) -> Sequence[Converted]:
     """Of each channel, by ``MlasPoolGlobalKernel``."""
     x, y = call.input(0, "input"), call.output
     (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
-    op = FloatMean(float(scale), zero_point, float(y_scale), y_zero, clamp(call), MeanOrder.VECTORS)
+    op = FloatMean(float(scale), zero_point, float(y_scale), y_zero, clamp(call), MeanOrder.VECTORS, call.curve)
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
     return [*before, Converted(op, (image,), (result,)), *after]

@@ -2,54 +2,115 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from tinygen.importers.converted import Converted, Refused
-from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, to_nhwc
+from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, transposed
+from tinygen.importers.onnx_operators.curves import requantised
 from tinygen.importers.onnx_operators.slices import axis_of, integers
-from tinygen.ir import Tensor
+from tinygen.ir import Shape, Tensor
 from tinygen.ops.arg_extremum import ArgMax, ArgMin
-from tinygen.ops.float_mean import FloatMean, MeanOrder
-from tinygen.ops.reduce import ReduceMax, ReduceMin
+from tinygen.ops.float_mean import FloatMean, FloatSum, MeanOrder
+from tinygen.ops.reduce import ReduceMax, ReduceMin, reduced_shape
 from tinygen.ops.reshape import Reshape
 
-_AXES_AS_INPUT = 18
+_AXES_AS_INPUT, _AXES_OF_SUM = 18, 13
+"""The opsets since which axes are an input, not an attribute."""
 
 
 def _mean(call: Call) -> Sequence[Converted]:
-    """Of the last dimensions: of images, rows and columns, with channels last; else of rows of values.
-
-    Or of the first that are more than one.
-    """
-    x, y, axes = call.input(0, "input"), call.output, reduced_axes(call)
-    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
-    rank = len(x.shape)
     if call.node.in_integers:
         raise Refused("ONNX Runtime's CPU provider lacks it on integers", "use QDQ form: quant_format=QuantFormat.QDQ")
-    is_last = axes == tuple(range(rank - len(axes), rank))
-    is_first = bool(axes) and axes == tuple(range(axes[0], axes[-1] + 1)) and math.prod(x.shape[: axes[0]]) == 1
-    if not axes or not (is_last or is_first):
-        reason = f"its axes {list(axes)} are neither the first nor the last ones of {x.shape}"
-        raise Refused(reason, "transpose before it, or take GlobalAveragePool")
-    order = MeanOrder.PAIRS if is_last else MeanOrder.IN_TURN
-    op = FloatMean(float(scale), zero_point, float(y_scale), y_zero, clamp(call), order)
-    if not is_last:
-        count = math.prod(x.shape[axis] for axis in axes)
-        image = Tensor(f"{x.name}~{axes[0]}", (1, count, 1, x.elements // count), x.dtype, x.quant)
-        steps = [Converted(Reshape.to(image.shape), (x,), (image,))]
-    elif axes == tuple(range(2, rank)):
-        image, steps = to_nhwc(x)
-    else:
-        count = math.prod(x.shape[axis] for axis in axes)
-        image = Tensor(f"{x.name}~{axes[0]}", (x.elements // count, 1, count, 1), x.dtype, x.quant)
-        steps = [Converted(Reshape.to(image.shape), (x,), (image,))]
-    result = Tensor(f"{y.name}~mean", (image.shape[0], 1, 1, image.shape[3]), y.dtype, y.quant)
+    return _total(call, FloatMean)
+
+
+def _sum(call: Call) -> Sequence[Converted]:
+    return _total(call, FloatSum)
+
+
+def _total(call: Call, op: type[FloatMean]) -> Sequence[Converted]:
+    """Over any dimensions, in float32."""
+    x, y, axes = call.input(0, "input"), call.output, reduced_axes(call)
+    if not axes:
+        return [requantised(x, y, clamp(call), call.curve)]
+    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
+    runs = _runs(x.shape, axes)
+    order = _order(runs)
+    total = op(float(scale), zero_point, float(y_scale), y_zero, clamp(call), order, call.curve)
+    places = _places(len(x.shape), axes, order)
+    moved, steps = _moved(x, places)
+    outer = math.prod(moved.shape[: min(places.index(axis) for axis in axes)])
+    count = math.prod(x.shape[axis] for axis in axes)
+    rows = runs[0].size if order is MeanOrder.ROWS else 1
+    image = Tensor(f"{y.name}~values", (outer, rows, count // rows, x.elements // (outer * count)), x.dtype, x.quant)
+    result = Tensor(f"{y.name}~total", (outer, 1, 1, image.shape[3]), y.dtype, y.quant)
+    kept = Tensor(
+        f"{y.name}~kept", reduced_shape(moved.shape, [places.index(axis) for axis in axes], True), y.dtype, y.quant
+    )
+    turned, back = _moved(kept, [places.index(axis) for axis in range(len(places))])
     return [
         *steps,
-        Converted(op, (image,), (result,)),
-        Converted(Reshape.to(y.shape), (result,), (y,)),
+        Converted(Reshape.to(image.shape), (moved,), (image,)),
+        Converted(total, (image,), (result,)),
+        Converted(Reshape.to(kept.shape), (result,), (kept,)),
+        *back,
+        Converted(Reshape.to(y.shape), (turned,), (y,)),
     ]
+
+
+class _Run(NamedTuple):
+    """Dimensions that follow each other and are all reduced, or all kept."""
+
+    is_reduced: bool
+    size: int
+
+
+def _runs(shape: Shape, axes: Sequence[int]) -> list[_Run]:
+    """Of all dimensions."""
+    groups = itertools.groupby(range(len(shape)), key=lambda axis: axis in axes)
+    return [_Run(is_reduced, math.prod(shape[axis] for axis in group)) for is_reduced, group in groups]
+
+
+def _order(runs: Sequence[_Run]) -> MeanOrder:
+    """As ONNX Runtime's ``CommonFastReduceSwitch`` decides, with one thread."""
+    kinds = tuple(run.is_reduced for run in runs)
+    if kinds in ((True,), (False, True)):
+        return MeanOrder.PAIRS
+    if kinds == (False, True, False) and runs[0].size > 1:
+        return MeanOrder.FOURS
+    if kinds == (True, False, True) and runs[1].size > 1:
+        return MeanOrder.ROWS
+    return MeanOrder.IN_TURN
+
+
+def _places(rank: int, axes: tuple[int, ...], order: MeanOrder) -> tuple[int, ...]:
+    """The dimensions in an order in which the reduced ones follow each other: of images, with channels last.
+
+    Reduced dimensions keep their order; by pairs and by rows, so do the kept ones.
+    """
+    channels_last = (0, *range(2, rank), 1)
+    spatial = tuple(range(2, rank))
+    is_pooled = axes == spatial or (order is MeanOrder.ROWS and axes == (0, *spatial))
+    is_along_one = order in (MeanOrder.FOURS, MeanOrder.IN_TURN) and len(axes) == 1
+    if (rank in (3, 4) and is_pooled) or (rank == 4 and is_along_one):
+        return channels_last
+    kept = tuple(axis for axis in range(rank) if axis not in axes)
+    if order is MeanOrder.ROWS:
+        return (*axes, *kept)
+    is_together = axes == tuple(range(axes[0], axes[-1] + 1))
+    return tuple(range(rank)) if is_together else (*kept, *axes)
+
+
+def _moved(x: Tensor, places: Sequence[int]) -> tuple[Tensor, list[Converted]]:
+    """With the dimensions in another order, and what moves them."""
+    if list(places) == sorted(places):
+        return x, []
+    suffix = "nhwc" if list(places) == [0, *range(2, len(places)), 1] else "moved"
+    moved = Tensor(f"{x.name}~{suffix}", tuple(x.shape[axis] for axis in places), x.dtype, x.quant)
+    return moved, [transposed(x, places, moved)]
 
 
 def _extremum(call: Call) -> Converted:
@@ -63,7 +124,7 @@ def _extremum(call: Call) -> Converted:
 def reduced_axes(call: Call) -> tuple[int, ...]:
     """Ascending; none where nothing is reduced."""
     rank = len(call.input(0, "input").shape)
-    if call.node.version < _AXES_AS_INPUT:
+    if call.node.version < (_AXES_OF_SUM if call.op == "ReduceSum" else _AXES_AS_INPUT):
         given = [int(axis) for axis in call.attribute("axes", [])]
     else:
         given = [] if call.optional(1) is None else integers(call, 1, "axes")
@@ -93,4 +154,5 @@ CONVERTERS: Mapping[str, Converter] = {
     "ReduceMax": _extremum,
     "ReduceMean": _mean,
     "ReduceMin": _extremum,
+    "ReduceSum": _sum,
 }

@@ -6,10 +6,13 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from tinygen.importers.converted import Converted, Refused
-from tinygen.importers.onnx_call import Call, Converter, scale_and_zero_point, transposed
+from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, transposed
 from tinygen.ir import Shape, Tensor
-from tinygen.ops.common import FLOAT32
+from tinygen.ops.common import FLOAT32, full_range
+from tinygen.ops.curve import CODES, Curve
 from tinygen.ops.float_softmax import FloatSoftmax
 from tinygen.ops.quantize import Quantize
 from tinygen.ops.real_softmax import RealSoftmax
@@ -28,13 +31,17 @@ def _softmax(call: Call) -> Sequence[Converted]:
     if not -rank <= axis < max(rank, 1):
         raise Refused(f"its axis {axis} is not in its input {x.shape}")
     axis %= max(rank, 1)
-    op: FloatSoftmax | RealSoftmax = RealSoftmax(float(scale), zero_point)
+    op: FloatSoftmax | RealSoftmax = RealSoftmax(float(scale), zero_point, call.curve)
     if y.dtype != FLOAT32 and call.in_float:
         y_scale, y_zero = scale_and_zero_point(y, "output")
         reals = Tensor(f"{y.name}~real", y.shape, FLOAT32)
         rounded = Quantize(float(y_scale), y_zero, y.dtype, to_even=True)
         real_call = dataclasses.replace(call, outputs=(reals,))
-        return [*_softmax(real_call), Converted(rounded, (reals,), (y,))]
+        codes = Tensor(f"{y.name}~rounded", y.shape, y.dtype, y.quant)
+        bounded = Converted(Curve(call.op, tuple(np.clip(CODES, *clamp(call)).tolist())), (codes,), (y,))
+        is_bounded = clamp(call) != full_range(y.dtype)
+        last = Converted(rounded, (reals,), (codes if is_bounded else y,))
+        return [*_softmax(real_call), last, *([bounded] if is_bounded else [])]
     if y.dtype != FLOAT32:
         y_scale, y_zero = scale_and_zero_point(y, "output")
         op = FloatSoftmax(float(scale), float(y_scale), y_zero)

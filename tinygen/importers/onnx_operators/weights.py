@@ -83,6 +83,18 @@ def real_bias(
     return np.asarray(differences.astype(np.float32) * given.quant.scale)
 
 
+def has_odd_bias(call: Call, x: Tensor, scales: npt.NDArray[np.float32]) -> bool:
+    """Whether a convolution's bias counts in other steps than its products: ONNX Runtime does not fuse it then.
+
+    Quantisers do that where layers share a bias.
+    """
+    given = call.optional(2)
+    if given is None or given.quant is None:
+        return False
+    unit = scale_and_zero_point(x, "input")[0] * scales
+    return given.quant.scale.size not in (1, unit.size) or bool(np.abs(given.quant.scale / unit - 1).max() > _TOLERANCE)
+
+
 def _steps(values: Array, unit: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
     """A float32 bias as ONNX Runtime quantises it: whole numbers."""
     steps = np.rint(values / unit)
@@ -112,12 +124,10 @@ def bias(
         flat = _steps(flat, unit, name).astype(np.int32)
     elif given.dtype != INT32:
         raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
-    elif given.quant is not None:
-        is_off = given.quant.scale.size not in (1, unit.size) or np.abs(given.quant.scale / unit - 1).max() > _TOLERANCE
-        if np.any(given.quant.zero_point) or (in_scale and is_off):
-            raise Refused(
-                f"its bias {name!r} does not count in the product of the scales of input and weights", _BIAS_REMEDY
-            )
+    elif given.quant is not None and (np.any(given.quant.zero_point) or (in_scale and has_odd_bias(call, x, scales))):
+        raise Refused(
+            f"its bias {name!r} does not count in the product of the scales of input and weights", _BIAS_REMEDY
+        )
     return constant(f"{call.output.name}~bias", np.broadcast_to(flat, (filters,)))
 
 

@@ -8,7 +8,10 @@ are used. `templates/armv6m/finish.j2` prints `Finish.steps` by the macro `outpu
     the pointer: a low register at the constants of the channel, in the end at those of the next one
     free: low registers in ascending order, three or more; lost. With five of them, a form without a step loads all of
         its constants at once
-    flags: lost; labels 91 to 95 are taken
+    flags: lost; labels 91 to 97 are taken
+
+Where results can be open (`tinygen.proofs.open_short_product`) the macro `marks` prints what marks them, once for a
+function, and five registers are free: `templates/armv6m/marking.j2`.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.kernels import streams
 from tinygen.ops.weighted import Weighted
+from tinygen.proofs.open_short_product import OpenShortProduct, open_short_product
 from tinygen.proofs.short_product import TOP_BITS, ShortProduct, prove_short_product
+from tinygen.rescaling import OpenLine
 
 FEATURES = frozenset({"thumb1"})
 
@@ -31,9 +36,19 @@ FEATURES = frozenset({"thumb1"})
 def proved(site: Site) -> ShortProduct | None:
     """The form of a weighted layer, if there is one for all its filters."""
     op: Weighted = site.op
+    if isinstance(op.requant, OpenLine):
+        low, high = (tuple(end.tolist()) for end in op.reach(site.inputs))
+        return open_short_product(op.requant, op.output_zero_point, op.clamp, low, high)
     return prove_short_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
 
 
+def is_plain(form: ShortProduct) -> bool:
+    """Whether a channel has no constants but O, X, C and one or two factors."""
+    return form.step is None and not form.exceptions and len(form.parts) <= 2
+
+
+_PLAIN = 3
+"""Constants of a plain form besides factors."""
 FACTOR_BITS = 12
 """Of M1 below M0, where both are in one word."""
 
@@ -82,6 +97,13 @@ class Finish:
     free: tuple[str, ...]
     short: bool = False
     """Whether M0 and M1 are one word; four registers at least are free."""
+    carried: bool = False
+    """Whether a word behind the constants is loaded with them: of plain forms, with a register more than they need."""
+
+    @property
+    def carrier(self) -> str:
+        """The register that this word is in."""
+        return self.free[len(self.form.parts) + _PLAIN]
 
     @property
     def bits(self) -> int:
@@ -99,6 +121,11 @@ class Finish:
         return TOP_BITS
 
     @property
+    def open_bits(self) -> int | None:
+        """Which of the lowest bits of a last product's sum are set where the result is open, if it can be."""
+        return self.form.open_bits if isinstance(self.form, OpenShortProduct) else None
+
+    @property
     def lowest(self) -> int:
         """The byte of the least result."""
         return self.form.lowest & 0xFF
@@ -112,11 +139,16 @@ class Finish:
     def steps(self) -> list[Step]:
         """In their order; constants are loaded when one is needed, as many as there are free registers."""
         form = self.form
-        return list(_steps(form.step is not None, len(form.exceptions), len(form.parts) - 1, self.free, self.short))
+        parts = len(form.parts) - 1
+        return list(
+            _steps(form.step is not None, len(form.exceptions), parts, self.free, self.short, int(self.carried))
+        )
 
 
-def _steps(stepped: bool, exceptions: int, parts: int, free: Sequence[str], short: bool) -> Iterator[Step]:
-    waiting = 2 + 2 * exceptions + (2 if stepped else 0) + 1 + (0 if short else parts) + 1
+def _steps(
+    stepped: bool, exceptions: int, parts: int, free: Sequence[str], short: bool, carried: int
+) -> Iterator[Step]:
+    waiting = 2 + 2 * exceptions + (2 if stepped else 0) + 1 + (0 if short else parts) + 1 + carried
     unused = list(free)
     held: list[str] = []
 

@@ -33,6 +33,7 @@ from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
+from tinygen.proofs.open_short_product import OpenShortProduct
 
 _MOST_GATHERED = 32
 """Values in a turn of the loop that gathers them: as far as offsets of LDRH reach."""
@@ -217,6 +218,7 @@ def _prepare(variant: Variant, site: Site) -> Body:
     names += ["end"] if windows.columns > 1 else []
     names += ["lines"] if windows.lines > 1 else []
     names += ["image", "image_row"] if windows.strip else []
+    names += ["first", "marks"] if isinstance(form, OpenShortProduct) else []
     values = {
         "windows": windows,
         "strip": windows.strip,

@@ -32,6 +32,7 @@ from tinygen.kernels import streams
 from tinygen.kernels.armv6m import finishing
 from tinygen.kernels.armv6m.finishing import Finish
 from tinygen.kernels.armv6m.grouping import Groups
+from tinygen.proofs.open_short_product import OpenShortProduct
 from tinygen.proofs.short_product import ShortProduct
 
 TOGETHER = 4
@@ -49,8 +50,9 @@ _FROM_LANDING = 60
 """Values from a landing of branches back to the next: an even number, within reach even where each is a group."""
 _LANDING = 100
 """What its number adds to labels, times this."""
-_OF_RESULT = 18
-"""Instructions from a sum to its result, with those of sums that are beyond the clamp, and no exceptions."""
+_OF_RESULT, _OF_OPEN = 18, 13
+"""Instructions from a sum to its result, with those of sums that are beyond the clamp, and no exceptions; more of open
+ones."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ def _is_in_reach(groups: Groups, form: ShortProduct, around: int, in_place: bool
     """Whether a branch reaches over all groups written out, what follows them, and `around` instructions more."""
     values = sum(groups.sizes)
     products = -(-(15 if in_place else 11) * values // 2) + 6 * len(groups.sizes)
-    results = TOGETHER * (_OF_RESULT + 3 * (len(form.parts) + len(form.exceptions) + (form.step is not None)))
+    result = _OF_RESULT + (_OF_OPEN if isinstance(form, OpenShortProduct) else 0)
+    results = TOGETHER * (result + 3 * (len(form.parts) + len(form.exceptions) + (form.step is not None)))
     return products + results + around <= _FAR
 
 

@@ -68,7 +68,11 @@ class WordPlane:
         )
         if plane.used_rows < 1:
             return None
-        return next(plane._banded(most_words), None)
+        return plane.banded(most_words)
+
+    def banded(self, most_words: int) -> WordPlane | None:
+        """The same with bands as large as so many words allow, at least of one row."""
+        return next(self._banded(most_words), None)
 
     def _banded(self, most_words: int) -> Iterator[WordPlane]:
         """The whole, if it fits; else what fits and what hardly does, the largest bands first."""
@@ -141,7 +145,10 @@ class WordPlane:
 
     def order(self) -> Order:
         """For one channel, in bytes of whole pixels: each band is read, then written."""
-        x_row, y_row = self.width * self.channels, self.out_width * self.channels
+        return self.order_of(self.width * self.channels, self.out_width * self.channels)
+
+    def order_of(self, x_row: int, y_row: int) -> Order:
+        """The same where rows of the input and of the output have so many bytes."""
         read = np.array([0, *(band.image for band in self.bands)]) * x_row
         written = np.array([0, *(band.stop for band in self.bands)]) * y_row
         return Order(read[:-1], read[1:], written[:-1], written[1:])
@@ -188,11 +195,18 @@ class WordPlane:
             down - across,
             stride - across - (self.rows.taps - 1) * down,
             row,
+            *self.head_end,
+        ]
+        return [4 * (1 + len(once) + len(layer)), *once, *layer]
+
+    @property
+    def head_end(self) -> list[int]:
+        """What follows in the layer's data: what is above the image, what bands have in common, and the bands."""
+        return [
             *([4 * self.fills_above] if self.fills_above else []),
             *([4 * self.moved] if self.moved else []),
             *(place for band in self.bands for place in self._places(band)),
         ]
-        return [4 * (1 + len(once) + len(layer)), *once, *layer]
 
     def _places(self, band: Band) -> list[int]:
         """Of the first new pixel, of that after the last row, of what is filled, and of the row after the last windows.

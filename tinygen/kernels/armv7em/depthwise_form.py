@@ -12,6 +12,8 @@ from tinygen.ops.common import INT8
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 from tinygen.proofs.mixed_product import mixed_product
+from tinygen.proofs.open_product import open_product
+from tinygen.rescaling import OpenLine
 
 _SCALES = (1, 2, 3, 4, 5, 7, 9, 11, 13, 16, 19, 23, 29, 37, 47, 59, 73, 91, 113, 127, 149, 181, 211, 251)
 """What the weights of a channel may be multiplied by to make its requantisation provable: the least that does."""
@@ -44,6 +46,8 @@ def form(site: Site) -> HighProduct | None:
     most = 32767 // max(1, int(np.abs(weights.astype(np.int64)).max()))
     layer = (op.requant, op.output_zero_point, op.clamp)
     scales = [scale for scale in _SCALES if scale <= most]
+    if isinstance(op.requant, OpenLine):
+        return open_product(op.requant, op.output_zero_point, op.clamp, low, high, scale=scales)
     if site.mixed:
         return mixed_product(*layer, low, high, scale=scales)
     found = prove_high_product(*layer, low, high, scale=scales, with_step=False)

@@ -19,9 +19,9 @@ from tinygen.access import Spacing, spacing
 from tinygen.fixedpoint import IntArray
 from tinygen.interval import BoolArray
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.kernels.armv7em import depthwise_form
+from tinygen.kernels.armv7em import depthwise_form, finishing
 from tinygen.kernels.armv7em.depthwise_form import halves, words
-from tinygen.kernels.armv7em.finishing import Counts, Floats
+from tinygen.kernels.armv7em.finishing import Counts, Floats, Marking
 from tinygen.kernels.armv7em.saturation import in_each_byte
 from tinygen.kernels.armv7em.window_order import window_order
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -156,8 +156,7 @@ def _stream(site: Site, form: HighProduct) -> npt.NDArray[np.uint32]:
     last = flat[len(flat) // 2 * 2 :]
     single = halves(last[..., :2], last[..., 2:])  # channels 0 and 2, channels 1 and 3
     starts = depthwise_form.starts(site, form, folded=True)[of_group]
-    constants = [form.multiplier, form.addend, *([] if form.step is None else [form.step])]
-    requantisation = np.stack([values[of_group] for values in constants], axis=2)
+    requantisation = finishing.constants(form)[of_group]
     parts = [starts, *halves(even, odd), *single, requantisation.reshape(len(first), -1)]
     return words(np.concatenate(parts, axis=1))
 
@@ -186,6 +185,7 @@ def _prepare(site: Site) -> Body:
         {
             "form": form,
             "floats": Floats.of(form),
+            "marking": Marking.of(form),
             "counts": _COUNTS,
             "rows": kinds,
             "bordered": any(None in step.offsets for row in kinds for run in row.runs for step in run.steps),

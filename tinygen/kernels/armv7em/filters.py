@@ -120,6 +120,16 @@ class Body:
         return Body(times, block, finish, sums, results[::-1], counts)
 
     @property
+    def marked(self) -> tuple[tuple[str, int], ...]:
+        """(accumulator, bytes from the first lane's first result) of the results, filter by filter."""
+        offsets = {
+            register: offset
+            for _, registers, lane in self.results
+            for register, offset in zip(registers, lane, strict=True)
+        }
+        return tuple((register, offsets[register]) for row in self.block.accumulators for register in row)
+
+    @property
     def first(self) -> list[Step]:
         """Without a loop: the products of the first run; they load the start values."""
         return self.block.products(self.sums.groups, first=True)

@@ -20,12 +20,16 @@ from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct, prove_high_product
 from tinygen.proofs.line import BoolArray
 from tinygen.proofs.mixed_product import MixedProduct, mixed_product
+from tinygen.proofs.open_product import OpenProduct, open_product
+from tinygen.rescaling import OpenLine
 
 
 def proved(site: Site, scale: int) -> HighProduct | None:
     """The form of a weighted layer whose kernel sums products times `scale`, if there is one for all its filters."""
     op: Weighted = site.op
     low, high = op.reach(site.inputs)
+    if isinstance(op.requant, OpenLine):
+        return open_product(op.requant, op.output_zero_point, op.clamp, low, high, scale=scale)
     return prove_high_product(op.requant, op.output_zero_point, op.clamp, low, high, scale=scale)
 
 
@@ -54,6 +58,24 @@ class Floats(NamedTuple):
         return Floats(form.zero_point << form.shift, form.inverse)
 
 
+class Marking(NamedTuple):
+    """How results are found that are not sure (`tinygen.proofs.open_product`), and marked."""
+
+    shift: int
+    low: int
+    results: int
+    """From `low` on, how many may be open: the others are clamped to the same, if they are one more."""
+
+    @staticmethod
+    def of(form: HighProduct) -> Marking | None:
+        """None if all are sure."""
+        if not isinstance(form, OpenProduct):
+            return None
+        low = -128 if form.low_clamp is None else form.low_clamp
+        high = 127 if form.high_clamp is None else form.high_clamp
+        return Marking(form.shift, low, high - low)
+
+
 class Counts(NamedTuple):
     """Names of how many of some filters are in float32, and how many are not, in the comments of the text."""
 
@@ -77,15 +99,20 @@ def channel_runs(form: HighProduct) -> dict[str, int]:
 
 
 def constants(form: HighProduct) -> npt.NDArray[np.uint32]:
-    """(filters, 2 or 3): multiplier, addend, and the step if there is one."""
-    steps = [] if form.step is None else [form.step]
-    return streams.words(np.stack([form.multiplier, form.addend, *steps], axis=1))
+    """(filters, 2 or 3): multiplier, addend, and the step, or the limit of what is sure, if there is one."""
+    thirds = [] if form.step is None else [form.step]
+    thirds += [form.limit] if isinstance(form, OpenProduct) else []
+    return streams.words(np.stack([form.multiplier, form.addend, *thirds], axis=1))
 
 
 def uniform(form: HighProduct) -> bool:
     """Whether all filters have the same constants but for the start value: as a rule, those of one scale do."""
-    return not form.in_float.any() and all(
-        len(set(values.tolist())) == 1 for values in (form.multiplier, form.addend, form.step) if values is not None
+    return (
+        not form.in_float.any()
+        and not isinstance(form, OpenProduct)
+        and all(
+            len(set(values.tolist())) == 1 for values in (form.multiplier, form.addend, form.step) if values is not None
+        )
     )
 
 
@@ -96,6 +123,7 @@ class Filter(NamedTuple):
     multiplier: str
     addend: str
     step: str
+    """Or the limit of what is sure."""
 
 
 class Load(NamedTuple):
@@ -117,17 +145,20 @@ class Finish:
     low_clamp: int | None
     high_clamp: int | None
     floats: Floats | None
+    marking: Marking | None
 
     @staticmethod
     def of(block: Sums, form: HighProduct) -> Finish:
         """For the registers that the block leaves."""
-        stepped = form.step is not None
-        return Finish(block, form.shift, stepped, uniform(form), form.low_clamp, form.high_clamp, Floats.of(form))
+        clamps = form.low_clamp, form.high_clamp
+        return Finish(
+            block, form.shift, form.step is not None, uniform(form), *clamps, Floats.of(form), Marking.of(form)
+        )
 
     @property
     def _each(self) -> int:
         """Constants of a filter."""
-        return 3 if self.stepped else 2
+        return 3 if self.stepped or self.marking else 2
 
     @property
     def frame(self) -> tuple[str, ...]:
@@ -173,6 +204,10 @@ class Finish:
     @staticmethod
     def _filter(row: tuple[str, ...], constants: Sequence[str]) -> Filter:
         return Filter(row, constants[0], constants[1], constants[-1])
+
+    def number(self, sum: str) -> int:
+        """That of a result, by its accumulator: filter by filter."""
+        return [each for row in self.block.accumulators for each in row].index(sum)
 
     @property
     def stores(self) -> tuple[tuple[str, int, int], ...]:

@@ -89,14 +89,23 @@ class FilterGroup:
 
         The last store of the first copy moves the pointer behind the results of all copies.
         """
-
-        def offset(copy: int, lane: int, index: int) -> int:
-            return lane * self.row + copy * self.block.filters + index - (self.filters if copy else 0)
-
         return tuple(
-            tuple((register, offset(copy, lane, index)) for register, lane, index in self.finish.stores)
+            tuple((register, self._offset(copy, lane, index)) for register, lane, index in self.finish.stores)
             for copy in range(self.copies)
         )
+
+    @property
+    def marked(self) -> tuple[tuple[str, int], ...]:
+        """(accumulator, offset) of the results, filter by filter, of all copies."""
+        return tuple(
+            (register, self._offset(copy, lane, index))
+            for copy in range(self.copies)
+            for index, row in enumerate(self.block.accumulators)
+            for lane, register in enumerate(row)
+        )
+
+    def _offset(self, copy: int, lane: int, index: int) -> int:
+        return lane * self.row + copy * self.block.filters + index - (self.filters if copy else 0)
 
     @property
     def straight(self) -> list[Step]:

@@ -9,10 +9,12 @@ import numpy as np
 
 from tinygen.access import Order
 from tinygen.fixedpoint import IntArray
+from tinygen.ir import Shape
 from tinygen.kernel import Site
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
+from tinygen.ops.window import Window
 
 FARTHEST = 4095
 """Bytes that a load or store reaches from its base register."""
@@ -132,11 +134,26 @@ def geometry(site: Site) -> Geometry | None:
     filters, *_, depth = weights.shape
     padding = (window.rows.before, window.rows.after, window.columns.before, window.columns.after)
     strides = (window.rows.stride, window.columns.stride)
-    if window.taps > 1 or any(padding) or depth != channels or (strides != (1, 1) and batch > 1):
+    if any(padding) or depth != channels:
         return None
     _, out_height, out_width, _ = site.outputs[0].shape
     rows = batch * out_height * out_width
-    if strides == (1, 1) or rows == 1:
-        return Geometry(rows, depth, filters, None)
+    if _are_rows(window, site.inputs[0].shape, (out_height, out_width)):
+        return Geometry(rows, window.taps * depth, filters, None)
+    if window.taps > 1 or batch > 1:
+        return None
     step = strides[1] * depth
     return Geometry(rows, depth, filters, Steps(out_width, step, strides[0] * width * depth - out_width * step))
+
+
+def _are_rows(window: Window, shape: Shape, out: tuple[int, int]) -> bool:
+    """Whether each window, inside of the image, is one run of bytes, and these follow one after the other."""
+    batch, height, width, _ = shape
+    rows, columns = window.rows, window.columns
+    is_run = columns.extent == columns.taps and (rows.taps == 1 or (columns.taps == width and rows.extent == rows.taps))
+    follow = (
+        (out[1] == 1 or columns.stride == columns.taps)
+        and (out[0] == 1 or rows.stride * width == out[1] * window.taps)
+        and (batch == 1 or height * width == out[0] * out[1] * window.taps)
+    )
+    return is_run and follow

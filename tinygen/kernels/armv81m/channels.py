@@ -24,11 +24,10 @@ from tinygen.kernels import streams
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing
 from tinygen.kernels.armv81m.bands import Band, divisors
-from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.armv81m.finishing import Finish, VectorForm
 from tinygen.kernels.armv81m.values import Values, has_byte_of_zero
 from tinygen.ops.common import INT16
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.proofs.vector_product import VectorProduct
 
 _GROUP = 8
 """Channels."""
@@ -160,7 +159,7 @@ def _overlaps(largest: int, site: Site) -> Mapping[int, Spacing]:
     return {0: spacing(_channels(largest, site).band.order)}
 
 
-def _stream(site: Site, found: Channels, form: VectorProduct) -> streams.Words:
+def _stream(site: Site, found: Channels, form: VectorForm) -> streams.Words:
     op: DepthwiseConv2D = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None

@@ -25,13 +25,12 @@ from tinygen.access import Spacing, spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em import depthwise_form
 from tinygen.kernels.armv81m import finishing
-from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.armv81m.finishing import Finish, VectorForm
 from tinygen.kernels.armv81m.strip_bands import Bands, bands_of
 from tinygen.kernels.armv81m.strips import Strips, strips_of
 from tinygen.kernels.armv81m.values import LANES
 from tinygen.kernels.contracts import is_plain
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.proofs.vector_product import VectorProduct
 
 _GROUP, _SMALL_GROUP = 8, 4
 """Channels that are loaded at once."""
@@ -100,7 +99,7 @@ def _accepts(kind: _Form, site: Site) -> bool:
     return planes is not None and planes.is_near and finishing.proved(site, uniform=False) is not None
 
 
-def _stream(site: Site, strips: Strips, group: int, form: VectorProduct) -> npt.NDArray[np.uint32]:
+def _stream(site: Site, strips: Strips, group: int, form: VectorForm) -> npt.NDArray[np.uint32]:
     op: DepthwiseConv2D = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None

@@ -1,6 +1,7 @@
 """From sums to results in memory, eight at a time: what a kernel with vectors does at the end of a block.
 
-The form is that of `tinygen.proofs.vector_product`, or, for int16, of `tinygen.proofs.halfword_product`.
+The form is that of `tinygen.proofs.vector_product`, or, for int16, of `tinygen.proofs.halfword_product`; for ONNX
+Runtime's rule, where no line is proved, that of `tinygen.proofs.vector_float`.
 `templates/armv81m/finish.j2` prints it, and says in which registers it wants what. Its constants follow the weights in
 the stream (see `by_filter`).
 """
@@ -17,18 +18,22 @@ from tinygen.kernels import streams
 from tinygen.ops.common import INT16
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.halfword_product import prove_halfword_product
+from tinygen.proofs.vector_float import VectorFloat, vector_float
 from tinygen.proofs.vector_product import VectorProduct, prove_vector_product
 
 FEATURES = frozenset({"thumb2", "mve"})
 
+VectorForm = VectorProduct | VectorFloat
+"""What rescales sums, with constants for every filter."""
 
-def proved(site: Site, uniform: bool = True) -> VectorProduct | None:
-    """The form of a weighted layer, if there is one for all its filters; `uniform`: with the same K."""
+
+def proved(site: Site, uniform: bool = True) -> VectorForm | None:
+    """The form of a weighted layer, if there is one for all its filters; `uniform`: lines have the same K."""
     op: Weighted = site.op
     layer = (op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
     if site.outputs[0].dtype == INT16:
         return prove_halfword_product(*layer)
-    return prove_vector_product(*layer, uniform=uniform)
+    return prove_vector_product(*layer, uniform=uniform) or vector_float(*layer)
 
 
 @dataclass(frozen=True)
@@ -39,27 +44,47 @@ class Finish:
     """K, which sums are multiplied by; None: it is the filter's, in the stream"""
     shift: int
     stepped: bool
-    """Whether lanes below T, or equal to it, get D"""
-    excepts: bool
-    """Whether it is those equal to T"""
+    """Whether lanes below T get D"""
     clamps: tuple[tuple[str, int], ...]
     """(instruction, value as a byte or halfword) for each end of the outputs that saturation does not see to"""
     bits: int
     """Of an output"""
+    zero_point: int | None
+    """What is added to products in float32, once they are integers; None: they are no floats"""
 
     @staticmethod
-    def of(form: VectorProduct) -> Finish:
+    def of(form: VectorForm) -> Finish:
         """That of a proved form."""
         ends = (("vmax", form.low_clamp), ("vmin", form.high_clamp))
         mask = (1 << form.bits) - 1
         clamps = tuple((f"{name}.s{form.bits}", end & mask) for name, end in ends if end is not None)
         scale = 1 << int(form.scale_bits[0]) if form.is_uniform else None
-        return Finish(scale, form.shift, form.step is not None, form.exception is not None, clamps, form.bits)
+        zero_point = form.zero_point if isinstance(form, VectorFloat) else None
+        return Finish(scale, form.shift, form.step is not None, clamps, form.bits, zero_point)
 
     @property
-    def condition(self) -> str:
-        """Of VPT, from lanes to T: type and comparison."""
-        return "i32 eq" if self.excepts else "s32 lt"
+    def in_float(self) -> bool:
+        """Whether sums are multiplied in float32."""
+        return self.zero_point is not None
+
+    @property
+    def held_name(self) -> str:
+        """What stays in a vector, if there is room for it."""
+        return "Z" if self.in_float else "K"
+
+    @property
+    def held(self) -> str:
+        """The instruction that makes this vector."""
+        if self.zero_point is None:
+            return "vmov.i32"
+        return "vmov.i16" if self.zero_point >= 0 else "vmvn.i16"
+
+    @property
+    def held_value(self) -> int | None:
+        """Its immediate."""
+        if self.zero_point is None:
+            return self.scale
+        return self.zero_point if self.zero_point >= 0 else ~self.zero_point
 
     @property
     def bytes(self) -> int:
@@ -74,7 +99,7 @@ class Finish:
         return ("r0", "r2"), ("r4", "r6")
 
 
-def by_filter(form: VectorProduct, missing: IntArray) -> streams.Words:
+def by_filter(form: VectorForm, missing: IntArray) -> streams.Words:
     """(filters, 2 to 5): B and M, in the form with a step T and D, and K where it is the filter's.
 
     `missing` (filters,): what the sums in registers lack of the accumulators: the folded bias.

@@ -22,10 +22,9 @@ import numpy.typing as npt
 from tinygen.access import Order, Spacing, spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv81m import finishing
-from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.armv81m.finishing import Finish, VectorForm
 from tinygen.kernels.contracts import is_plain
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.proofs.vector_product import VectorProduct
 
 _TOGETHER = 8
 """Channels of a vector of 16 bits."""
@@ -105,7 +104,7 @@ def _accepts(site: Site) -> bool:
     return inside and few and int(weights.data.min()) > -128 and finishing.proved(site) is not None
 
 
-def _stream(site: Site, plan: Channels, form: VectorProduct) -> npt.NDArray[np.uint32]:
+def _stream(site: Site, plan: Channels, form: VectorForm) -> npt.NDArray[np.uint32]:
     op: DepthwiseConv2D = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None

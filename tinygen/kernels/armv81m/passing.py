@@ -19,10 +19,10 @@ import numpy as np
 from tinygen.kernel import Site
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import pointwise
+from tinygen.kernels.armv81m.finishing import VectorForm
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
 from tinygen.kernels.armv81m.values import LANES, Values
 from tinygen.kernels.streams import Words
-from tinygen.proofs.vector_product import VectorProduct
 
 _MOST_VECTORS = 3
 """Of a window: those of two filters stay in registers."""
@@ -119,7 +119,7 @@ class Passing:
         near = (PIXELS - 1) * self.pitch + (self.vectors - 1) * LANES <= (_WORDS if self.in_words else _BYTES)
         return self.vectors <= _MOST_VECTORS and near and (PIXELS - 1) * self.apart + 1 <= _FARTHEST_RESULT
 
-    def stream(self, site: Site, plane: Plane, form: VectorProduct) -> Words:
+    def stream(self, site: Site, plane: Plane, form: VectorForm) -> Words:
         """All of it; `plane` has bytes for channels."""
         padding = self.vectors * LANES - self.blocks.depth
         rows = np.pad(plane.weights.reshape(plane.filters, -1), ((0, 0), (0, padding)))

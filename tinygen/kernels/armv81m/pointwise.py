@@ -25,14 +25,13 @@ from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.kernels.armv81m import finishing
-from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.armv81m.finishing import Finish, VectorForm
 from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
 from tinygen.kernels.armv81m.values import Values, are_plain
 from tinygen.kernels.armv81m.walk import Walk
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
-from tinygen.proofs.vector_product import VectorProduct
 
 _UNROLLED, _COMPACT = 16, 1
 """Vectors of a row that are written out for several pairs of filters, at most."""
@@ -91,7 +90,7 @@ def _prepare(most: int, site: Site) -> Body:
 
 
 def stream(
-    site: Site, sizes: PixelBlocks, vectors: Array, form: VectorProduct, together: int = 1
+    site: Site, sizes: PixelBlocks, vectors: Array, form: VectorForm, together: int = 1
 ) -> npt.NDArray[np.uint32]:
     """Of each pair of filters in turn: weights, given as (filters, vectors, lanes) int8, constants, and step if needed.
 

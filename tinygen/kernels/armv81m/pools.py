@@ -1,10 +1,15 @@
-"""Pools, and MEAN, SUM and extremes over pixels, on int8: eight sums or sixteen extremes of channels in a vector."""
+"""Pools, and MEAN, SUM and extremes over pixels, on int8: eight sums or sixteen extremes of channels in a vector.
+
+Where sums of integers do not decide a mean of ONNX Runtime's, four sums in float32 are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
+
+import numpy as np
 
 from tinygen.access import Spacing
 from tinygen.ir import Op
@@ -18,12 +23,14 @@ from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.ops.reduce import Mean, ReduceMax, ReduceMin, Sum
 from tinygen.proofs.word_products import WordProducts, prove_word_products
 
-_MEANS, _EXTREMES = 8, 16
+_MEANS, _EXTREMES, _REALS = 8, 16, 4
 """Lanes."""
 _MOST_TAPS = 256
 """That many int8 values have a sum of 16 bits."""
 _FRACTIONS = (22, 18)
 """Bits that are tried."""
+_LARGEST = 2.0**60
+"""Of scales, and of 1 / scale: then no rest of a quotient is so small that vectors have zero for it."""
 _NEAR = 127
 _UNROLL = {"speed": 8, "balanced": 4, "size": 1}
 """Taps of a row that are written out, at most."""
@@ -148,6 +155,37 @@ def _prepare_extreme(site: Site) -> Body:
     return Body(values, variant=_variant(site))
 
 
+def _averages_reals(site: Site) -> bool:
+    """Tap by tap, whose number is a power of two."""
+    op: FloatAveragePool = site.op
+    taps = op.window.taps
+    in_range = all(1 / _LARGEST < scale < _LARGEST for scale in (op.scale, op.output_scale))
+    return _windows(site, _REALS) is not None and taps & taps - 1 == 0 and in_range and not op.by_column
+
+
+def _prepare_average_of_reals(site: Site) -> Body:
+    op: FloatAveragePool = site.op
+    low, high = full_range(INT8)
+    before = 0 if op.in_float else op.output_zero_point + op.offset
+    values = {
+        "w": _windows(site, _REALS),
+        "zero_point": op.zero_point,
+        "factor": _bits(np.float32(op.scale) / np.float32(op.window.taps)),
+        "divisor": _bits(np.float32(op.output_scale)),
+        "reciprocal": _bits(np.float32(1) / np.float32(op.output_scale)),
+        "before": before,
+        "before_bits": _bits(np.float32(before)),
+        "after": op.output_zero_point if op.in_float else -op.offset,
+        "low": None if op.clamp[0] == low else op.clamp[0],
+        "high": None if op.clamp[1] == high else op.clamp[1],
+    }
+    return Body(values, variant=_variant(site), proof="float32 sums in vectors, as the profile has it")
+
+
+def _bits(value: np.float32) -> int:
+    return int(value.view(np.uint32))
+
+
 def _variant(site: Site) -> str:
     pool = pool_of(site)
     assert pool is not None
@@ -188,4 +226,5 @@ KERNELS = (
         _prepare_extreme,
         lambda site: _windows(site, _EXTREMES) is not None,
     ),
+    *_kernels("float_pool.vectors", (FloatAveragePool,), _REALS, _prepare_average_of_reals, _averages_reals),
 )

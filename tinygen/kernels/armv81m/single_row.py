@@ -18,12 +18,11 @@ from tinygen.ir import Array
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels import streams
 from tinygen.kernels.armv81m import finishing, pointwise
-from tinygen.kernels.armv81m.finishing import Finish
+from tinygen.kernels.armv81m.finishing import Finish, VectorForm
 from tinygen.kernels.armv81m.values import LANES, Values, are_plain
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
-from tinygen.proofs.vector_product import VectorProduct
 
 _TOGETHER = 8
 """Filters."""
@@ -118,7 +117,7 @@ def _prepare(site: Site) -> Body:
     return Body(values, {"data": _stream(site, row, form)}, variant=f"{row.depth}x{row.filters}", proof=form.describe())
 
 
-def _stream(site: Site, row: Row, form: VectorProduct) -> streams.Words:
+def _stream(site: Site, row: Row, form: VectorForm) -> streams.Words:
     op: Weighted = site.op
     _, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None

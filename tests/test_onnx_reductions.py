@@ -1,0 +1,70 @@
+"""Means and sums over any dimensions are ONNX Runtime's, whose order depends on which dimensions they are."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from building import build_read, differences, host, varied
+from onnx import TensorProto
+from onnx_nets import Net
+from test_onnx_models import assert_equal
+
+STEP = 0.1
+"""Of inputs and results, so that many means end in ties: float32 does not have it exactly."""
+SHAPES = [
+    (2, 4, 7, 6),
+    (1, 9, 5, 3),
+    (3, 1, 4, 5),
+    (6, 5, 1, 2),
+    (2, 5, 3),
+    (1, 30, 4),
+    (12, 8),
+    (33,),
+    (2, 3, 2, 3, 4),
+]
+
+
+def reduced(op: str, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: int, opset: int = 20) -> bytes:
+    net = Net(shape, 3, TensorProto.INT8)
+    x = net.add("DequantizeLinear", "x", net.constant(STEP), net.constant(3, np.int8))
+    y = net.add(op, x, net.constant(axes, np.int64), keepdims=keepdims)
+    scale = STEP if op == "ReduceMean" else STEP * 2 * len(shape)
+    y = net.add("QuantizeLinear", y, net.constant(scale), net.constant(-5, np.int8))
+    return net.model(y, opset=opset)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("op", ["ReduceMean", "ReduceSum"])
+def test_all_dimensions_equal_onnx_runtime(op: str, shape: tuple[int, ...]) -> None:
+    rank = len(shape)
+    for count in range(1, rank + 1):
+        for axes in itertools.combinations(range(rank), count):
+            given = tuple(axis - rank * (place % 2) for place, axis in enumerate(axes))
+            assert not assert_equal(reduced(op, shape, given, count % 2), 12).graph.notes
+
+
+def several() -> bytes:
+    """One reduction in each order, behind a convolution, as attention and audio networks have them."""
+    net = Net([2, 4, 9, 10], 3)
+    x = net.quantised("x", STEP, 3)
+    x = net.quantised(net.add("Conv", x, net.weights(5, 4, 3, 3)), STEP, 9)
+    axes = [(2, 3), (1,), (0, 2, 3), (1, 3), (2,), (3,), (0,)]
+    results = [net.add("ReduceMean", x, axes=one) for one in axes]
+    results.append(net.add("ReduceSum", x, net.constant([1], np.int64), keepdims=0))
+    return net.model(*(net.quantised(y, STEP, 5) for y in results))
+
+
+def test_the_c_code_is_exact(tmp_path: Path) -> None:
+    model = assert_equal(several(), 20)
+    built = build_read(model, tmp_path / "out")
+    assert not differences(built, varied(built, 6), host(built))
+
+
+@pytest.mark.parametrize("opset, attributes", [(17, {}), (18, {}), (18, {"noop_with_empty_axes": 1})])
+def test_without_axes_all_dimensions_are_reduced_or_none(opset: int, attributes: dict[str, object]) -> None:
+    net = Net([2, 3, 5], 3)
+    y = net.add("ReduceMean", net.quantised("x", STEP, 3), **attributes)
+    assert_equal(net.model(net.quantised(y, 0.07, 5), opset=opset), 12)
