@@ -45,7 +45,7 @@ from tinygen.ops.weighted import Weighted
 LONGEST = 16
 """Values of a group, at most."""
 _LITTLE = 100_000
-"""Products of a layer: more are worth a kernel of its own, unless flash is all that counts."""
+"""Products of a layer of windows: more are worth a kernel of its own, unless flash is all that counts."""
 _HEAD = 2
 """Words before the values of each group, and behind the last one."""
 
@@ -144,11 +144,11 @@ def _groups(weights: Tensor, low: bytes, high: bytes) -> Groups:
 
 
 def _accepts(site: Site) -> bool:
-    """Flash is what counts, or there is little work; for the rest as other packed layers."""
+    """Flash is what counts, or several windows are little work; for the rest as other packed layers."""
     if site.objective == "speed" or not packed.accepts(site):
         return False
     windows = Windows.of(site)
-    if site.objective != "size" and windows.count * flat_weights(site).size > _LITTLE:
+    if site.objective != "size" and not 1 < windows.count <= _LITTLE // flat_weights(site).size:
         return False
     return windows.strip is None or windows.strip.copied > 0
 
