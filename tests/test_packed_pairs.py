@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from operator import mul
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygen.fixedpoint import IntArray
+from tinygen.interval import Interval
 from tinygen.kernels.armv6m import finishing, grouping, pairs
 from tinygen.kernels.armv6m.expansion import Expansion
 from tinygen.kernels.armv6m.finishing import Finish
@@ -20,28 +22,43 @@ from tinygen.proofs.short_product import prove_short_product
 from tinygen.rescaling import Requant
 
 
+class Layer(NamedTuple):
+    """Weights (filters, values), groups of them, and what each value lies in."""
+
+    weights: IntArray
+    groups: Groups
+    bounds: Interval
+
+
 @st.composite
-def layers(draw: st.DrawFn) -> tuple[IntArray, Groups]:
-    """Weights (filters, values), of which some are as large as they can be, and groups of them."""
+def layers(draw: st.DrawFn) -> Layer:
+    """Weights of which some are as large as they can be, and values of which some have few values, or one."""
     filters, values = draw(st.integers(1, 13)), draw(st.integers(1, 50))
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
     spread = draw(st.sampled_from([1, 20, 128]))
     weights = np.clip(rng.integers(-spread, spread + 1, (filters, values)), -128, 127)
     weights[:, draw(st.integers(0, values - 1))] = draw(st.sampled_from([-128, 127, 0]))
+    ends = np.sort(rng.integers(-128, 128, (2, values)), axis=0)
+    whole = rng.random(values) < draw(st.sampled_from([0, 0.5, 1]))
+    bounds = Interval(np.where(whole, -128, ends[0]), np.where(whole, 127, ends[1]))
     most = draw(st.sampled_from([None, 1, 8, 64]))
     if draw(st.booleans()):
-        return weights, grouping.of_any_size(weights, most)
-    return weights, grouping.of_one_size(weights, lambda size: (most or values) // size)
+        return Layer(weights, grouping.of_any_size(weights, bounds, most), bounds)
+    return Layer(weights, grouping.of_one_size(weights, bounds, lambda size: (most or values) // size), bounds)
 
 
 @given(layers())
-def test_every_value_is_in_one_group_in_which_no_sum_leaves_int16(case: tuple[IntArray, Groups]) -> None:
-    weights, groups = case
+def test_every_value_is_in_one_group_in_which_no_sum_leaves_int16(case: Layer) -> None:
+    weights, groups, bounds = case
     assert sorted(value for value in groups.order if value != grouping.NONE) == list(range(weights.shape[1]))
     assert groups.slots == groups.turns * sum(groups.sizes)
     ends = np.cumsum(groups.sizes * groups.turns)
-    for part in np.split(groups.weights(weights), ends[:-1], axis=1):
-        assert 128 * np.abs(part).sum(axis=1).max() < 2**15
+    order = np.array(groups.order)
+    for part in np.split(order, ends[:-1]):
+        inside = part[part != grouping.NONE]
+        products = np.stack([weights[:, inside] * end[inside] for end in (bounds.low, bounds.high)])
+        assert products.max(axis=0).sum(axis=1).max() < 2**15
+        assert products.min(axis=0).sum(axis=1).min() >= -(2**15)
 
 
 def followed(groups: Groups, stream: IntArray, filters: int, x: IntArray, in_bytes: bool, constants: int) -> IntArray:
@@ -86,14 +103,14 @@ def followed(groups: Groups, stream: IntArray, filters: int, x: IntArray, in_byt
 
 @settings(max_examples=60)
 @given(layers(), st.booleans(), st.sampled_from(["random", "least", "most", "worst"]))
-def test_the_stream_gives_every_filters_sum(case: tuple[IntArray, Groups], in_bytes: bool, kind: str) -> None:
-    weights, groups = case
+def test_the_stream_gives_every_filters_sum(case: Layer, in_bytes: bool, kind: str) -> None:
+    weights, groups, (low, high) = case.weights, case.groups, (case.bounds.low, case.bounds.high)
     filters, values = weights.shape
     x = {
-        "random": np.random.default_rng(values).integers(-128, 128, values),
-        "least": np.full(values, -128),
-        "most": np.full(values, 127),
-        "worst": np.where(weights[0] > 0, 127, -128),
+        "random": np.random.default_rng(values).integers(low, high + 1),
+        "least": low,
+        "most": high,
+        "worst": np.where(weights[0] > 0, high, low),
     }[kind]
     reach = 128 * np.abs(weights).sum(axis=1) + 1
     form = prove_short_product(Requant.from_scales([0.01] * filters), -128, (-128, 127), -reach, reach)
@@ -106,10 +123,10 @@ def test_the_stream_gives_every_filters_sum(case: tuple[IntArray, Groups], in_by
 
 @settings(max_examples=40)
 @given(layers(), st.integers(1, 8), st.integers(0, 10_000))
-def test_expanded_blocks_are_the_stream_of_all_filters(case: tuple[IntArray, Groups], larger: int, room: int) -> None:
+def test_expanded_blocks_are_the_stream_of_all_filters(case: Layer, larger: int, room: int) -> None:
     """Bytes become the words that they stand for; results go from four filters to four, to the next window, and on."""
-    weights = np.repeat(case[0], larger, axis=0)
-    groups, filters = case[1], len(weights)
+    weights = np.repeat(case.weights, larger, axis=0)
+    groups, filters = case.groups, len(weights)
     reach = 128 * np.abs(weights).sum(axis=1) + 1
     form = prove_short_product(Requant.from_scales([0.01] * filters), -128, (-128, 127), -reach, reach)
     assert form is not None

@@ -16,7 +16,7 @@ return is what marks them: `templates/armv6m/marking.j2`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,10 @@ TOGETHER = 4
 """Filters."""
 REACH = 32
 """Filters whose results can be stored without moving the pointer."""
+_OF_GROUP = 6
+"""Instructions of its end."""
+_VARIED = 20
+"""Orders that are tried besides the usual ones."""
 _LARGEST_SPAN = (1 << 16) - 1
 """Of a sum: from the least to the greatest."""
 
@@ -98,9 +103,41 @@ def fours(weights: Array, bounds: Interval) -> tuple[Four, ...]:
     spans = (np.abs(weights.astype(np.int64)) * (bounds.high - bounds.low)).T
     found: list[Four] = []
     for begin in range(0, len(weights), REACH):
-        heavier = begin + np.argsort(spans[:, begin : begin + REACH].sum(axis=0), kind="stable")
-        for first in range(0, len(heavier), TOGETHER):
-            filters = tuple(map(int, heavier[first : first + TOGETHER]))
-            groups = grouping.as_few_as_found(spans[:, list(filters)], _LARGEST_SPAN)
-            found.append(Four(filters, tuple(map(tuple, groups))))
+        heavier = np.argsort(spans[:, begin : begin + REACH].sum(axis=0), kind="stable")
+        for filters in _exchanged(spans, [begin + int(index) for index in heavier]):
+            groups = _cheapest(spans[:, filters], _VARIED)
+            found.append(Four(tuple(filters), tuple(map(tuple, groups))))
     return tuple(found)
+
+
+def _exchanged(spans: IntArray, heavier: list[int]) -> list[list[int]]:
+    """Filters four by four; where two that follow each other then take less, each has given the other one filter."""
+    found = [heavier[first : first + TOGETHER] for first in range(0, len(heavier), TOGETHER)]
+    costs = [_cost(_cheapest(spans[:, filters])) for filters in found]
+    for one, other in pairwise(range(len(found))):
+        for mine, yours in product(range(len(found[one])), range(len(found[other]))):
+            changed = [*found[one]], [*found[other]]
+            changed[0][mine], changed[1][yours] = changed[1][yours], changed[0][mine]
+            tried = [_cost(_cheapest(spans[:, filters])) for filters in changed]
+            if sum(tried) < costs[one] + costs[other]:
+                (found[one], found[other]), (costs[one], costs[other]) = changed, tried
+    return found
+
+
+def _cheapest(spans: IntArray, varied: int = 0) -> list[list[int]]:
+    """Groups of spans (values, filters), by the usual orders and so many others."""
+    orders = [*grouping.orders(spans), *_varied_orders(spans, varied)]
+    return min((grouping.packed(spans, order, _LARGEST_SPAN) for order in orders), key=_cost)
+
+
+def _cost(groups: list[list[int]]) -> float:
+    """Instructions of four filters that depend on their groups: a value that is alone in its chunk is half a load."""
+    return sum(_OF_GROUP + len(group) % 2 / 2 for group in groups)
+
+
+def _varied_orders(spans: IntArray, count: int) -> Iterator[list[int]]:
+    """By the largest spans, more or less."""
+    rng = np.random.default_rng(0)
+    largest = spans.max(axis=1)
+    for _ in range(count):
+        yield np.argsort(-largest * rng.uniform(0.6, 1.4, len(largest)), kind="stable").tolist()

@@ -20,13 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygen.access import Spacing, spacing
+from tinygen.interval import Interval
 from tinygen.ir import Tensor
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv6m import finishing, grouping, pairs
 from tinygen.kernels.armv6m.expansion import Expansion
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.kernels.armv6m.pairs import Pairs
-from tinygen.kernels.armv6m.windows import Windows, flat_array, flat_weights
+from tinygen.kernels.armv6m.windows import Windows, flat_array, flat_weights, value_bounds
 from tinygen.kernels.armv7em.matrix_shape import geometry
 from tinygen.kernels.contracts import is_plain
 from tinygen.ops.conv_2d import Conv2D
@@ -71,7 +72,8 @@ class Variant:
 
     def groups(self, site: Site) -> Groups:
         """Of the layer's weights."""
-        return _groups(self, site.inputs[1])
+        bounds = value_bounds(site)
+        return _groups(self, site.inputs[1], bounds.low.tobytes(), bounds.high.tobytes())
 
     def gather(self, slots: int) -> Gather | None:
         """How so many values become words, unless they are read where they lie."""
@@ -84,12 +86,17 @@ class Variant:
 
 
 @lru_cache(maxsize=256)
-def _groups(variant: Variant, weights: Tensor) -> Groups:
+def _groups(variant: Variant, weights: Tensor, low: bytes, high: bytes) -> Groups:
     """The search takes time, and a layer has many sites where rows are computed by themselves."""
     flat, limit = flat_array(weights), variant.in_loop
+    bounds = Interval(np.frombuffer(low, np.int64), np.frombuffer(high, np.int64))
     if limit is None:
-        return grouping.of_any_size(flat)
-    return grouping.of_one_size(flat, lambda size: _in_turn(pairs.instructions(size, 1, variant.in_place), limit))
+        return grouping.of_any_size(flat, bounds)
+
+    def most(size: int) -> int:
+        return _in_turn(pairs.instructions(size, 1, variant.in_place), limit)
+
+    return grouping.of_one_size(flat, bounds, most)
 
 
 def _in_turn(instructions: int, limit: int) -> int:

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygen.access import Spacing, spacing
+from tinygen.interval import Interval
 from tinygen.ir import Tensor
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels import streams
@@ -36,7 +37,7 @@ from tinygen.kernels.armv6m import finishing, grouping, packed, pairs
 from tinygen.kernels.armv6m.finishing import Finish
 from tinygen.kernels.armv6m.grouping import Groups
 from tinygen.kernels.armv6m.pairs import TOGETHER
-from tinygen.kernels.armv6m.windows import Strip, Windows, flat_array, flat_weights
+from tinygen.kernels.armv6m.windows import Strip, Windows, flat_array, flat_weights, value_bounds
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
@@ -44,7 +45,7 @@ from tinygen.ops.weighted import Weighted
 LONGEST = 16
 """Values of a group, at most."""
 _LITTLE = 100_000
-"""Products of a layer: more are worth a kernel of its own, unless flash is all that counts."""
+"""Products of a layer of windows: more are worth a kernel of its own, unless flash is all that counts."""
 _HEAD = 2
 """Words before the values of each group, and behind the last one."""
 
@@ -59,8 +60,9 @@ class _Shape:
 
     @staticmethod
     def of(site: Site) -> _Shape:
-        weights = site.inputs[1]
-        return _Shape(Windows.of(site), _groups(weights), weights.shape[0])
+        weights, bounds = site.inputs[1], value_bounds(site)
+        groups = _groups(weights, bounds.low.tobytes(), bounds.high.tobytes())
+        return _Shape(Windows.of(site), groups, weights.shape[0])
 
     @property
     def row_bytes(self) -> int:
@@ -136,16 +138,17 @@ def _strip_runs(strip: Strip, lines: int) -> dict[str, int]:
 
 
 @lru_cache(maxsize=64)
-def _groups(weights: Tensor) -> Groups:
-    return grouping.of_any_size(flat_array(weights), LONGEST)
+def _groups(weights: Tensor, low: bytes, high: bytes) -> Groups:
+    bounds = Interval(np.frombuffer(low, np.int64), np.frombuffer(high, np.int64))
+    return grouping.of_any_size(flat_array(weights), bounds, LONGEST)
 
 
 def _accepts(site: Site) -> bool:
-    """Flash is what counts, or there is little work; for the rest as other packed layers."""
+    """Flash is what counts, or several windows are little work; for the rest as other packed layers."""
     if site.objective == "speed" or not packed.accepts(site):
         return False
     windows = Windows.of(site)
-    if site.objective != "size" and windows.count * flat_weights(site).size > _LITTLE:
+    if site.objective != "size" and not 1 < windows.count <= _LITTLE // flat_weights(site).size:
         return False
     return windows.strip is None or windows.strip.copied > 0
 

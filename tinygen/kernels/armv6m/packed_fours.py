@@ -23,7 +23,7 @@ from tinygen.kernels.armv6m import finishing, packed, pairs
 from tinygen.kernels.armv6m.finishing import Finish
 from tinygen.kernels.armv6m.fours import REACH, Four, fours
 from tinygen.kernels.armv6m.packed import Frame
-from tinygen.kernels.armv6m.windows import Windows, flat_weights
+from tinygen.kernels.armv6m.windows import Windows, flat_array, flat_weights, value_bounds
 from tinygen.ops.conv_2d import Conv2D
 
 _MOST_VALUES = 112
@@ -50,23 +50,10 @@ def _accepts(site: Site) -> bool:
     return windows >= _FEWEST_WINDOWS and flat_weights(site).size <= _MOST_WEIGHTS * windows
 
 
-def _bounds(site: Site) -> Interval:
-    """Of each value of a window, with the zero point around the image."""
-    x = site.inputs[0]
-    found = x.bounds or Interval.full(x.dtype, x.shape)
-    if Windows.of(site).strip is not None:
-        zero_point = np.asarray(site.op.zero_point)
-        found = found.hull(Interval(zero_point, zero_point))
-    taps = flat_weights(site).shape[1] // len(found.low)
-    return Interval(np.tile(found.low, taps), np.tile(found.high, taps))
-
-
 @lru_cache(maxsize=64)
 def _fours(weights: Tensor, low: bytes, high: bytes) -> tuple[Four, ...]:
     """Found once for all parts of a layer."""
-    assert weights.data is not None
-    flat = weights.data.reshape(len(weights.data), -1)
-    return fours(flat, Interval(np.frombuffer(low, np.int64), np.frombuffer(high, np.int64)))
+    return fours(flat_array(weights), Interval(np.frombuffer(low, np.int64), np.frombuffer(high, np.int64)))
 
 
 def _runs(offsets: IntArray) -> Iterator[Run]:
@@ -86,13 +73,13 @@ def _follows(offsets: IntArray, index: int) -> bool:
 
 
 def _prepare(site: Site) -> Body:
-    windows, form, bounds = Windows.of(site), finishing.proved(site), _bounds(site)
+    windows, form, bounds = Windows.of(site), finishing.proved(site), value_bounds(site)
     weights, bias = (tensor.data for tensor in site.inputs[1:])
     assert form is not None and weights is not None and bias is not None
     flat, lacking = flat_weights(site), site.op.folded_bias(weights, bias)
     filters, depth = flat.shape
     found = _fours(site.inputs[1], bounds.low.tobytes(), bounds.high.tobytes())
-    names = [*(f"value {index}" for index in range(depth)), "x", "data"]
+    names = [*(f"value {index}" for index in range(depth)), "data"]
     names += ["window", "end"] if windows.columns > 1 else []
     names += ["line", "lines"] if windows.lines > 1 else []
     names += ["gathered", "image", "image_row"] if windows.strip else []

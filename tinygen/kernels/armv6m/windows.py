@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygen.access import Order, rows
 from tinygen.fixedpoint import IntArray
+from tinygen.interval import Interval
 from tinygen.ir import Array, Tensor
 from tinygen.kernel import Site
 from tinygen.kernels.armv7em.matrix_shape import geometry
@@ -132,6 +133,18 @@ def flat_array(weights: Tensor) -> Array:
     """(filters, values) of these weights."""
     assert weights.data is not None
     return weights.data.reshape(len(weights.data), -1)
+
+
+def value_bounds(site: Site) -> Interval:
+    """What each value of a window lies in, in the order of the weights; with the zero point around the image."""
+    x, depth = site.inputs[0], flat_weights(site).shape[1]
+    found = x.bounds or Interval.full(x.dtype, x.shape)
+    if Windows.of(site).strip is not None:
+        zero_point = np.asarray(site.op.zero_point)
+        found = found.hull(Interval(zero_point, zero_point))
+    if depth % found.low.size:  # rows end within pixels: channels are not told apart
+        return found.over((depth,))
+    return Interval(np.resize(found.low, depth), np.resize(found.high, depth))
 
 
 def _of_convolution(site: Site) -> Windows:
