@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from building import build_read, differences, host, varied
+from onnx import TensorProto, helper
 from onnx_builder import build_case
 from onnx_nets import Net
 from test_onnx_models import full_range, session
@@ -17,7 +18,7 @@ from tinygen.float32 import quantize
 from tinygen.ir import Array, Graph, Tensor
 from tinygen.ops import float_conv
 from tinygen.ops.float_conv import FloatConv
-from tinygen.ops.float_sums import Way
+from tinygen.ops.float_sums import Way, order_of_product
 
 STEP = 0.1
 """The scale of inputs and weights, which float32 does not have exactly; outputs have an even multiple of its square."""
@@ -75,6 +76,30 @@ def rescaled(graph: Graph, values: dict[str, Array]) -> Array | None:
     real = (exact.astype(np.float64) * node.op.scale * scales + bias) / node.op.output_scale
     made = np.clip(np.rint(real) + node.op.output_zero_point, *node.op.clamp)
     return np.asarray(made.reshape(values[node.outputs[0]].shape) != values[node.outputs[0]])
+
+
+@pytest.mark.parametrize("terms", [7, 43, 64])
+@pytest.mark.parametrize(("rows", "filters", "is_turned"), [(1, 7, True), (1, 7, False), (7, 1, False), (6, 9, True)])
+def test_sums_of_products_are_those_of_onnx_runtime(rows: int, filters: int, is_turned: bool, terms: int) -> None:
+    shape = (filters, terms) if is_turned else (terms, filters)
+    shapes = {"x": (rows, terms), "weights": shape, "y": (rows, filters)}
+    x, weights, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, size) for name, size in shapes.items())
+    product = helper.make_node("Gemm", ["x", "weights"], ["y"], transB=int(is_turned))
+    graph = helper.make_graph([product], "product", [x, weights], [y])
+    runtime = session(
+        helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    )
+    rng = np.random.default_rng(5)
+    stride = terms if is_turned else filters
+    order = order_of_product(rows, filters, terms, is_turned=is_turned, stride=stride, gap=filters, of_filters=False)
+    pixel, each = (places.reshape(-1) for places in np.indices((rows, filters)))
+    for _ in range(20):
+        values = {name: rng.normal(size=shapes[name]).astype(np.float32) for name in ("x", "weights")}
+        (expected,) = runtime.run(None, values)
+        of_filters = values["weights"] if is_turned else values["weights"].T
+        nothing = np.zeros(rows * filters, np.float32)
+        sums = order.sums(values["x"][pixel], of_filters[each], nothing, each, pixel)
+        np.testing.assert_array_equal(sums.reshape(rows, filters), expected)
 
 
 def test_ties_are_decided_in_the_order_of_onnx_runtime() -> None:

@@ -150,16 +150,18 @@ def _partial_sums(low: Reals, high: Reals) -> Reals:
     return np.asarray(np.maximum(high.cumsum(axis=1), -low.cumsum(axis=1)))
 
 
-def order_of_product(rows: int, columns: int, terms: int, *, is_turned: bool, stride: int, gap: int) -> SumOrder:
+def order_of_product(
+    rows: int, columns: int, terms: int, *, is_turned: bool, stride: int, gap: int, of_filters: bool = True
+) -> SumOrder:
     """``MlasSgemmOperation`` for a matrix (rows, terms) by one (terms, columns), or, turned, (columns, terms).
 
-    `stride`: from one row of the second matrix to the next, `gap` from one of the result to the next. Results are
-    counted by row of the first matrix, where that is what filters are.
+    `stride`: from one row of the second matrix to the next, `gap` from one of the result to the next. `of_filters`:
+    whether rows are filters and columns pixels, as in convolutions; else rows are pixels.
     """
     if rows == 1:
-        return SumOrder(Way.LANES if is_turned else Way.FOURS, terms, by_filter=False, results=columns)
+        return SumOrder(Way.LANES if is_turned else Way.FOURS, terms, by_filter=not of_filters, results=columns)
     if columns == 1 and stride == 1 and gap == 1:
-        return SumOrder(Way.LANES, terms, by_filter=True, results=rows)
+        return SumOrder(Way.LANES, terms, by_filter=of_filters, results=rows)
     return SumOrder(Way.CHAIN, terms, chain_block(columns, terms))
 
 

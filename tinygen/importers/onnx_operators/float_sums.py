@@ -52,7 +52,7 @@ def float_product(
     if count * terms != x.elements or count * filters != y.elements:
         return None
     stride = terms if is_turned else filters
-    order = order_of_product(count, filters, terms, is_turned=is_turned, stride=stride, gap=filters)
+    order = order_of_product(count, filters, terms, is_turned=is_turned, stride=stride, gap=filters, of_filters=False)
     if call.op == "Gemm" or call.optional(2) is not None:
         order = order.with_bias_first()
     image = Tensor(f"{x.name}~rows", (1, count, 1, terms), x.dtype, x.quant)
