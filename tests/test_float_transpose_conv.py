@@ -21,7 +21,7 @@ def tensor(name: str, values: Array) -> Tensor:
 def layer(rng: Rng, depth: int, filters: int = 5, scale: float = 1.0) -> tuple[FloatTransposeConv, list[Tensor]]:
     """Of 3 x 4 taps, two of which meet at most in a row, for an image of 4 x 4 pixels."""
     window = Window(Axis(3, 2), Axis(4, 2))
-    op = FloatTransposeConv(window, (9, 10), 0.0237, int(rng.integers(-128, 128)), 0, scale, 0, (-128, 127))
+    op = FloatTransposeConv(0.0237, int(rng.integers(-128, 128)), 0, scale, 0, (-128, 127), window, (9, 10))
     x = rng.choice([-128, 127], (1, 4, 4, depth)).astype(np.int8)
     weights = rng.integers(-127, 128, (filters, 3, 4, depth)).astype(np.int8)
     scales = np.exp(rng.uniform(-8, -4, filters)).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -20,6 +21,7 @@ _SLACK = 2.0**-20
 """Of steps of the output: more than float64 is off by."""
 
 
+@dataclass(frozen=True)
 class FloatWeighted(Op):
     """A sum over x int8 (n, h, w, c) and weights int8 (o, kh, kw, c / groups), their scales (o,) and a bias (o,).
 
@@ -33,6 +35,11 @@ class FloatWeighted(Op):
     output_scale: float
     output_zero_point: int
     clamp: Clamp
+
+    @property
+    def rounding(self) -> str:
+        """In words."""
+        return "float32 sums, ties to even"
 
     @abstractmethod
     def bounds(self, inputs: Sequence[Tensor]) -> Bounds:

@@ -22,7 +22,6 @@ from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
-from tinygen.ops.common import Clamp
 from tinygen.ops.conv_2d import is_contiguous
 from tinygen.ops.float_channels import FloatWeighted
 from tinygen.ops.float_closely import Closely, closely
@@ -50,17 +49,6 @@ class FloatConv(FloatWeighted):
     name: ClassVar[str] = "CONV_2D"
     window: Window
     order: SumOrder
-    scale: float
-    zero_point: int
-    weight_zero_point: int
-    output_scale: float
-    output_zero_point: int
-    clamp: Clamp
-
-    @property
-    def rounding(self) -> str:
-        """In words."""
-        return "float32 sums, ties to even"
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, shapes, and what the C does not decide."""

@@ -18,7 +18,6 @@ from tinygen.interval import BoolArray
 from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.case import ONNX, Case, CaseTensor
-from tinygen.ops.common import Clamp
 from tinygen.ops.float_channels import FloatWeighted
 from tinygen.ops.float_sums import PROOF, Bounds, Deciding, operand_problems, scale_problems
 from tinygen.ops.overlaps import Reach, by_pixel
@@ -42,17 +41,6 @@ class FloatTransposeConv(FloatWeighted):
     name: ClassVar[str] = "TRANSPOSE_CONV"
     window: Window
     output_size: tuple[int, int]
-    scale: float
-    zero_point: int
-    weight_zero_point: int
-    output_scale: float
-    output_zero_point: int
-    clamp: Clamp
-
-    @property
-    def rounding(self) -> str:
-        """In words."""
-        return "float32 sums, ties to even"
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, shapes, and what the runtime would add up otherwise."""

@@ -32,7 +32,7 @@ def float_conv(
     x, weights, y = operands
     (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
     filters = weights.shape[0]
-    op = FloatConv(window, order, float(scale), zero_point, weight_zero, float(y_scale), y_zero, clamp(call))
+    op = FloatConv(float(scale), zero_point, weight_zero, float(y_scale), y_zero, clamp(call), window, order)
     try:
         bias = real_bias(call, 2, x, scales, filters)
     except Refused:
