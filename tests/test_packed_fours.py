@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from drawn_layers import weights_and_bounds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,15 +27,8 @@ class Layer(NamedTuple):
 
 @st.composite
 def layers(draw: st.DrawFn) -> Layer:
-    """Weights of which some are as large as they can be, and values of which some have few values, or one."""
-    filters, values = draw(st.integers(1, 70)), draw(st.integers(1, 40))
-    rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    spread = draw(st.sampled_from([1, 20, 128]))
-    weights = np.clip(rng.integers(-spread, spread + 1, (filters, values)), -128, 127)
-    weights[:, draw(st.integers(0, values - 1))] = draw(st.sampled_from([-128, 127, 0]))
-    ends = np.sort(rng.integers(-128, 128, (2, values)), axis=0)
-    whole = rng.random(values) < draw(st.sampled_from([0, 0.5, 1]))
-    return Layer(weights, Interval(np.where(whole, -128, ends[0]), np.where(whole, 127, ends[1])))
+    """Of some filters and values."""
+    return Layer(*weights_and_bounds(draw, 70, 40))
 
 
 @settings(max_examples=60)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from drawn_layers import weights_and_bounds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,15 +33,9 @@ class Layer(NamedTuple):
 
 @st.composite
 def layers(draw: st.DrawFn) -> Layer:
-    """Weights of which some are as large as they can be, and values of which some have few values, or one."""
-    filters, values = draw(st.integers(1, 13)), draw(st.integers(1, 50))
-    rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    spread = draw(st.sampled_from([1, 20, 128]))
-    weights = np.clip(rng.integers(-spread, spread + 1, (filters, values)), -128, 127)
-    weights[:, draw(st.integers(0, values - 1))] = draw(st.sampled_from([-128, 127, 0]))
-    ends = np.sort(rng.integers(-128, 128, (2, values)), axis=0)
-    whole = rng.random(values) < draw(st.sampled_from([0, 0.5, 1]))
-    bounds = Interval(np.where(whole, -128, ends[0]), np.where(whole, 127, ends[1]))
+    """Of some filters and values, in groups of one size or of any."""
+    weights, bounds = weights_and_bounds(draw, 13, 50)
+    values = weights.shape[1]
     most = draw(st.sampled_from([None, 1, 8, 64]))
     if draw(st.booleans()):
         return Layer(weights, grouping.of_any_size(weights, bounds, most), bounds)
