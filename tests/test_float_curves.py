@@ -62,4 +62,4 @@ def test_tables_are_the_rounded_curve(op: str) -> None:
 @pytest.mark.parametrize("op", FLOAT)
 def test_they_are_looked_up(op: str) -> None:
     names = [kernel.name for kernel in kernels_for(FLOAT[op](0.05, 4, *OUTPUTS[op]))]
-    assert names == ["lookup.words", "lookup.table"]
+    assert names == ["lookup.vectors", "lookup.words", "lookup.table"]
