@@ -25,6 +25,7 @@ from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
 from tinygen.ops.curve import ChannelCurves, Curve
 from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.float_expression import FloatExpression
 from tinygen.ops.float_layer_norm import FloatLayerNorm
 from tinygen.ops.float_mean import FloatMean
 from tinygen.ops.float_pair import FloatPair
@@ -47,6 +48,9 @@ _BY_A_TABLE = (
     "supported are such operators between one DequantizeLinear and QuantizeLinear, with constants of one value or one "
     "for each channel: quantise its inputs and its result, or leave it out"
 )
+
+
+_AS_IN_FLOAT = (*(ChannelCurves, Curve, FloatConv, FloatExpression, FloatLayerNorm, FloatMean, FloatPair, RealSoftmax),)
 
 
 def graph(data: bytes, source: str, options: Options) -> Graph:
@@ -74,7 +78,7 @@ def _is_as_in_float(part: Converted) -> bool:
         return isinstance(part.op.requant, FloatLine)
     if isinstance(part.op, FloatAveragePool):
         return part.op.in_float
-    return isinstance(part.op, ChannelCurves | Curve | FloatConv | FloatLayerNorm | FloatMean | FloatPair | RealSoftmax)
+    return isinstance(part.op, _AS_IN_FLOAT)
 
 
 class _Importer:
