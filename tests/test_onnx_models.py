@@ -16,6 +16,7 @@ from shared import needs_shared_models, shared_model_files, shared_models
 from tinygen import pipeline, reference
 from tinygen.errors import UnsupportedModel
 from tinygen.ir import Array, Graph
+from tinygen.ops.float_expression import FloatExpression
 from tinygen.ops.quantize import Quantize
 from tinygen.options import ONNXRUNTIME, Options
 
@@ -39,6 +40,9 @@ def full_range(graph: Graph, rng: np.random.Generator) -> list[Array]:
             arrays.append(rng.integers(limits.min, limits.max + 1, tensor.shape).astype(tensor.dtype))
             continue
         op = next(node.op for node in graph.nodes if name in node.inputs)
+        if isinstance(op, FloatExpression):
+            arrays.append(rng.normal(size=tensor.shape).astype(np.float32))
+            continue
         assert isinstance(op, Quantize)
         steps = rng.integers(-132, 133, tensor.shape) - op.zero_point + rng.choice([0, 0.5, rng.random()])
         arrays.append((steps * np.float32(op.scale)).astype(np.float32))

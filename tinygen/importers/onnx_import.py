@@ -25,6 +25,7 @@ from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
 from tinygen.ops.curve import ChannelCurves, Curve
 from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.float_expression import FloatExpression
 from tinygen.ops.float_layer_norm import FloatLayerNorm
 from tinygen.ops.float_mean import FloatMean, RealMean
 from tinygen.ops.float_pair import FloatPair
@@ -73,6 +74,7 @@ _AS_IN_FLOAT = (
     ChannelCurves,
     Curve,
     FloatConv,
+    FloatExpression,
     FloatLayerNorm,
     FloatMean,
     FloatPair,
