@@ -28,12 +28,10 @@ import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray
 from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains, sides_of
-from tinygen.proofs.near_ties import NearTies
+from tinygen.proofs.near_ties import TOP_BITS, NearTies
 from tinygen.proofs.staircase import Staircases
 from tinygen.rescaling import Rescaling
 
-TOP_BITS = 24
-"""An unsigned result in the high byte of a word."""
 _WORD = 1 << 32
 _FORMS = (
     (0, 0),
@@ -90,7 +88,7 @@ class ShortProduct:
         total = self._sums(acc)[-1]
         line = (total >> TOP_BITS) + self.lowest
         if self.near is not None:
-            is_near = self.near.is_near(total & (1 << TOP_BITS) - 1, TOP_BITS)
+            is_near = self.near.is_near(total & (1 << TOP_BITS) - 1)
             line = np.where(is_near, self.near.decided(np.clip(x, 0, self.most), line), line)
         return np.where(x < 0, self.lowest, np.where(x > self.most, self.highest, line))
 
@@ -107,6 +105,8 @@ class ShortProduct:
             moved = where + by
             inside &= (where >= 0) & (where <= INT32_MAX) & ((by == 0) | (moved >= 0) & (moved <= self.most))
         inside &= self.addend >= 0
+        if self.near is not None:
+            inside &= (self.parts[0] == 0) | self.near.says_factor(self.parts[0], self.addend)
         for total in self._sums(np.stack([low, high])):
             inside &= np.all((total >= 0) & (total < _WORD), axis=0)
         return inside
@@ -269,6 +269,7 @@ class _Search:
         stairs, varied = self.stairs, self.varied
         shift = TOP_BITS + more * bits
         apart = 0 if near is None else 1 << shift - near.bits
+        said = 0 if near is None else 1 << near.lacking_bits - 1
         last = np.where(stairs.reached, stairs.thresholds - 1, stairs.low[:, None]).max(axis=1, initial=INT32_MIN)
         last = np.where(stairs.last < self.highest, stairs.high, last)
         for where, by in np.moveaxis(exceptions, 2, 1):
@@ -284,12 +285,16 @@ class _Search:
                     break
                 tried = unit * (base[waiting] + delta)
                 windows = [side.of_channels(waiting).window(tried, shift) for side in sides]
-                windows = [window._replace(most=window.most + apart) for window in windows]
+                windows = [Window(least + said, most + apart - said, turn) for least, most, turn in windows]
                 start, offset, lower, found = _offsets(windows, tried, shift - TOP_BITS)
                 found &= tried > 0
                 # What is less than a whole window above the least output is the least output.
                 ahead: IntArray = np.asarray(-(-apart // np.maximum(tried, 1)), np.int64)
                 start, offset = start - ahead, offset + ahead * tried
+                if near is not None:
+                    lacking = near.factor[varied[waiting]] - (tried << near.gain_shift)
+                    found &= (lacking >= -said) & (lacking < said)
+                    offset = near.with_lacking(offset, lacking)
                 done = varied[waiting[found]]
                 gain[done], origin[done] = tried[found], start[found]
                 addend[done], step[done] = offset[found], lower[found]

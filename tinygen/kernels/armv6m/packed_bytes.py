@@ -178,7 +178,7 @@ def _prepare(site: Site) -> Body:
     values = {
         "strip": strip is not None,
         "results": min(shape.filters, TOGETHER),
-        "finish": Finish(form, pairs.FREE, short),
+        "finish": Finish(form, pairs.FREE, short, decided_in=pairs.DECIDED_IN),
         "sizes": list(sizes),
         "frame": packed.Frame.of([*sizes, "x", "end", "table", "row", "mask"]),
         "longest": LONGEST,
