@@ -11,6 +11,7 @@ and an addend C that needs not be precise: its low bits are what M0 * 2**(e - 24
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,11 @@ from tinygen.rescaling import FloatRequant, Rescaling
 TOP_BITS = 24
 """Of a line's fraction: an unsigned result is in the high byte of a word."""
 _SIGNIFICAND_BITS = 24
+_KINDS = ((37, 7), (36, 6), (33, 5), (33, 4))
+"""e, more where factors are small and less where they are large, and zeros, in the order in which they are tried.
+
+More zeros leave fewer sums, fewer leave the line more room; there are not many kinds, so that layers share functions.
+"""
 _LEAST_EXPONENT = 33
 _MOST_SUM = 1 << 24
 """Float32 has all integers up to there."""
@@ -43,25 +49,22 @@ class NearTies:
     """a sum is near a tie where so many bits of its line's fraction are zero"""
 
     @staticmethod
-    def of(requant: Rescaling, zero_point: int, low: IntArray, high: IntArray) -> NearTies | None:
-        """For accumulators from low to high (channels,); None: another rule, or too large ones.
+    def kinds(requant: Rescaling, zero_point: int, low: IntArray, high: IntArray) -> Iterator[NearTies]:
+        """For accumulators from low to high (channels,); none: another rule, or too large ones.
 
-        `bits` and `rest` are to be replaced.
+        `rest` is to be replaced.
         """
         if not isinstance(requant, FloatRequant) or requant.added or max(-low.min(), high.max()) > _MOST_SUM:
-            return None
+            return
         fractions, powers = np.frexp(np.broadcast_to(np.array(requant.factors), low.shape))
         exponents = _SIGNIFICAND_BITS - powers
-        exponent = max(_LEAST_EXPONENT, int(exponents.max()))
-        if exponent - int(exponents.min()) > 32 - _SIGNIFICAND_BITS:
-            return None
-        factor = np.ldexp(fractions, _SIGNIFICAND_BITS).astype(np.int64) << exponent - exponents
-        return NearTies(exponent, factor, np.zeros_like(factor), zero_point, bits=0)
-
-    @property
-    def fewest_bits(self) -> int:
-        """Of a fraction that has room for d."""
-        return max(self.exponent - 30, 0)
+        most = int(exponents.min()) + 32 - _SIGNIFICAND_BITS
+        for usual, bits in _KINDS:
+            exponent = max(_LEAST_EXPONENT, int(exponents.max()), min(usual, most))
+            # The fraction has room for d.
+            if exponent <= most and bits >= exponent - 30:
+                factor = np.ldexp(fractions, _SIGNIFICAND_BITS).astype(np.int64) << exponent - exponents
+                yield NearTies(exponent, factor, np.zeros_like(factor), zero_point, bits)
 
     @property
     def half(self) -> int:

@@ -20,7 +20,7 @@ What is found here is not trusted: every result was evaluated at both ends and o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -42,8 +42,6 @@ _FORMS = (
 """(n, b) in the order in which they are tried: those of fewer parts first, and those that most layers can have."""
 _NEAR = sorted({0, *(sign * round(1.4**n) for n in range(20) for sign in (1, -1))}, key=abs)
 """How far from the first possible gain others are tried."""
-_NEAR_BITS = range(10, 3, -1)
-"""Zeros in the fraction of what is near a tie, in the order in which they are tried: the most leave the fewest sums."""
 _FINE = 48
 """Bits of a gain such that what has no line then has none at all."""
 _LARGEST_GAIN = 1 << 58
@@ -148,20 +146,28 @@ def _number(count: int, noun: str) -> str:
 
 
 def prove_short_product(
-    requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: IntArray, high: IntArray
+    requant: Rescaling,
+    zero_point: int,
+    clamp: tuple[int, int],
+    low: IntArray,
+    high: IntArray,
+    apart: bool = False,
 ) -> ShortProduct | None:
     """The form that equals clip(requant(acc) + zero_point, *clamp) for every acc from low to high (channels,).
 
-    None where some channel has none, or where the clamp does not lie within int8.
+    None where some channel has none, or where the clamp does not lie within int8. `apart`: one that decides near ties
+    apart if there is any, though others may be enough.
     """
     if clamp[0] < -128 or clamp[1] > 127:
         return None
     low_bytes, high_bytes = (np.asarray(end, np.int64).tobytes() for end in (low, high))
-    return _prove(requant, zero_point, clamp, low_bytes, high_bytes)
+    return _prove(requant, zero_point, clamp, low_bytes, high_bytes, apart)
 
 
 @lru_cache(maxsize=1024)
-def _prove(requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: bytes, high: bytes) -> ShortProduct | None:
+def _prove(
+    requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: bytes, high: bytes, apart: bool
+) -> ShortProduct | None:
     """What can be a key, as kernels ask for the same again: when they are selected, and when they are printed."""
     ends = np.frombuffer(low, np.int64), np.frombuffer(high, np.int64)
     if ends[0].min() <= INT32_MIN // 2 or ends[1].max() >= INT32_MAX // 2:
@@ -170,9 +176,10 @@ def _prove(requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: byt
     factors = np.broadcast_to(np.array(requant.factors), stairs.low.shape)
     search = _Search(stairs, factors, *clamp)
     return (
-        search.first_proved(False)
+        (search.first_proved_near_ties(NearTies.kinds(requant, zero_point, *ends)) if apart else None)
+        or search.first_proved(False)
         or search.first_proved(True)
-        or search.first_proved_near_ties(NearTies.of(requant, zero_point, *ends))
+        or search.first_proved_near_ties(NearTies.kinds(requant, zero_point, *ends))
         or search.first_proved_with_exceptions()
     )
 
@@ -202,16 +209,12 @@ class _Search:
             return None
         return self._with_any_form(sides, _no_exceptions(self.varied))
 
-    def first_proved_near_ties(self, near: NearTies | None) -> ShortProduct | None:
+    def first_proved_near_ties(self, kinds: Iterable[NearTies]) -> ShortProduct | None:
         """Of one part, with sums near a tie apart."""
         nominal = self._nominal(TOP_BITS)
         gains = {1: (nominal, np.ones(nominal.shape, np.bool_))}
-        for bits in () if near is None else _NEAR_BITS:
-            assert near is not None
-            if bits < near.fewest_bits:
-                break
-            apart = replace(near, bits=bits)
-            found = self._with_form((self.marks,), _no_exceptions(self.varied), 0, 0, gains, apart)
+        for near in kinds:
+            found = self._with_form((self.marks,), _no_exceptions(self.varied), 0, 0, gains, near)
             if found is not None and found.holds(self.stairs).all():
                 return found
         return None

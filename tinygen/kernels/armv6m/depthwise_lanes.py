@@ -192,6 +192,7 @@ def _prepare(site: Site) -> Body:
         variant=f"stride_{plane.stride}{'_down' if plane.down else ''}",
         proof=form.describe(),
         runs=runs,
+        apart=form.near is not None,
     )
 
 

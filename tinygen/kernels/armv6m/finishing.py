@@ -36,12 +36,12 @@ FEATURES = frozenset({"thumb1"})
 
 
 def proved(site: Site) -> ShortProduct | None:
-    """The form of a weighted layer, if there is one for all its filters."""
+    """The form of a weighted layer, if there is one for all its filters; that of other layers where it is to be."""
     op: Weighted = site.op
     if isinstance(op.requant, OpenLine):
         low, high = (tuple(end.tolist()) for end in op.reach(site.inputs))
         return open_short_product(op.requant, op.output_zero_point, op.clamp, low, high)
-    return prove_short_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
+    return prove_short_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs), apart=site.mixed)
 
 
 def is_plain(form: ShortProduct) -> bool:

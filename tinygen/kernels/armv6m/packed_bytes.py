@@ -183,7 +183,14 @@ def _prepare(site: Site) -> Body:
         "frame": packed.Frame.of([*sizes, "x", "end", "table", "row", "mask"]),
         "longest": LONGEST,
     }
-    return Body(values, {"data": data}, variant="strip" if strip else "", proof=form.describe(), runs=shape.runs())
+    return Body(
+        values,
+        {"data": data},
+        variant="strip" if strip else "",
+        proof=form.describe(),
+        runs=shape.runs(),
+        apart=form.near is not None,
+    )
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:

@@ -252,6 +252,7 @@ def _prepare(site: Site) -> Body:
         variant=f"{shape.channels}x{shape.filters}",
         proof=form.describe(),
         runs=shape.runs(),
+        apart=form.near is not None,
     )
 
 
