@@ -26,10 +26,11 @@ from tinygen.ops.common import STORED, UINT8
 from tinygen.ops.curve import ChannelCurves, Curve
 from tinygen.ops.float_conv import FloatConv
 from tinygen.ops.float_layer_norm import FloatLayerNorm
-from tinygen.ops.float_mean import FloatMean
+from tinygen.ops.float_mean import FloatMean, RealMean
 from tinygen.ops.float_pair import FloatPair
-from tinygen.ops.float_pool import FloatAveragePool
+from tinygen.ops.float_pool import FloatAveragePool, RealAveragePool
 from tinygen.ops.fully_connected import FullyConnected
+from tinygen.ops.quantize import Quantize
 from tinygen.ops.real_softmax import RealSoftmax
 from tinygen.options import Options
 from tinygen.rescaling import FloatLine
@@ -68,13 +69,27 @@ def outline(data: bytes, source: str) -> list[OutlineRow]:
     return [OutlineRow(node.label, node.op, tensors(node.inputs), tensors(node.outputs)) for node in model.nodes]
 
 
+_AS_IN_FLOAT = (
+    ChannelCurves,
+    Curve,
+    FloatConv,
+    FloatLayerNorm,
+    FloatMean,
+    FloatPair,
+    Quantize,
+    RealAveragePool,
+    RealMean,
+    RealSoftmax,
+)
+
+
 def _is_as_in_float(part: Converted) -> bool:
     """Whether an operator gives what float32 does, in the runtime's order."""
     if isinstance(part.op, FullyConnected):
         return isinstance(part.op.requant, FloatLine)
     if isinstance(part.op, FloatAveragePool):
         return part.op.in_float
-    return isinstance(part.op, ChannelCurves | Curve | FloatConv | FloatLayerNorm | FloatMean | FloatPair | RealSoftmax)
+    return isinstance(part.op, _AS_IN_FLOAT)
 
 
 class _Importer:

@@ -144,6 +144,8 @@ class Matcher:
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             is_uint8 = self._graph.types[node.outputs[0]].dtype == UINT8
             return [*early, Call(node, inputs, outputs, unsigned=is_uint8)]
+        if first is not None and first.dtype == FLOAT32 and first.data is None and _follows(node):
+            return [Call(node, inputs, tuple(map(self._real, node.outputs)))]
         results = [self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
@@ -373,9 +375,7 @@ class Matcher:
                 self._done.update(absorbed)
                 return moved, bounds
             if limits is None:
-                shape, dtype = self._graph.types[name]
-                self._values[name] = Tensor(name, shape, index_type(dtype))
-                return self._values[name], UNBOUNDED
+                return self._real(name), UNBOUNDED
             bounds = (min(max(bounds[0], limits[0]), limits[1]), min(max(bounds[1], limits[0]), limits[1]))
             last = readers[0].outputs[0]
             absorbed.append(last)
@@ -391,6 +391,12 @@ class Matcher:
         elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
             self._in_float[name] = "several QuantizeLinear with constants of their own read it"
         return tensor, bounds
+
+    def _real(self, name: str) -> Tensor:
+        """The tensor for a result that nothing quantises."""
+        shape, dtype = self._graph.types[name]
+        self._values[name] = Tensor(name, shape, index_type(dtype))
+        return self._values[name]
 
     def _moved_result(self, name: str, node: RawNode, bounds: tuple[float, float]) -> Tensor | None:
         """The tensor for a result of a node that is moved or compared before the QuantizeLinear that it has alone."""
