@@ -17,7 +17,7 @@ from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.lookup import Lookup
 from tinygen.ops.mul import Mul
 from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D
-from tinygen.ops.row_pool import MeanOfSum, RowSum
+from tinygen.ops.row_pool import MeanOfSum, RescaledSum, RowSum
 from tinygen.ops.window import Axis
 
 
@@ -53,7 +53,7 @@ def row_form(graph: Graph, node: Node) -> RowForm | None:
     """The form of a node between int8 images (1, h, w, c), if it has one."""
     if isinstance(node.op, RowSum):
         return RowForm(node.op, 1, 1, 0, 0, 0, accumulates=True)
-    if isinstance(node.op, MeanOfSum):
+    if isinstance(node.op, (MeanOfSum, RescaledSum)):
         return RowForm(node.op, 1, 1, 0, 0, 0)
     read = [tensor for tensor in graph.input_tensors(node) if tensor.data is None]
     written = graph.output_tensors(node)
