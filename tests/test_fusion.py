@@ -248,3 +248,15 @@ def test_groups_of_onnx_models_compute_what_their_nodes_do(tmp_path: Path) -> No
     found = built(dataclasses.replace(model, graph=fuse(model.graph, [run])), tmp_path / "out", "balanced")
     assert any(layer.op == "ROW_GROUP" for layer in found.manifest.layers)
     assert differences(dataclasses.replace(found, model=model), varied(found, 6), host(found)) == []
+
+
+def test_what_nobody_knows_the_cost_of_hides_nothing() -> None:
+    """Float pools in C are of unknown cost on a core without an FPU: in a group, so would all of its nodes be."""
+    digits = Path(__file__).resolve().parents[1] / "examples" / "digits" / "digits.onnx"
+    model = pipeline.read(digits, Options(io="int8"))
+    unknown = [
+        layer.kernel
+        for layer in pipeline.build(model, "qemu-mps2-an385-m0").manifest.layers
+        if layer.estimate.instructions is None
+    ]
+    assert unknown == ["float_pool.direct"]

@@ -35,9 +35,17 @@ def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal
             known[run] = group_step(fused, node, core, goal, False, rows)
         return known[run]
 
+    def hides(step: Step, run: range) -> bool:
+        """Whether it is not known what a step takes, though it is of some of its nodes."""
+        nodes = graph.nodes[run.start : run.stop]
+        return not _is_known(step) and any(_is_known(singles[node]) for node in nodes)
+
     def tried(groups: Sequence[range]) -> Plan | None:
         fused = fuse(graph, groups)
-        steps = [step_of(fused, node, run) for node, run in zip(fused.nodes, _spans(graph, groups), strict=True)]
+        spans = _spans(graph, groups)
+        steps = [step_of(fused, node, run) for node, run in zip(fused.nodes, spans, strict=True)]
+        if any(hides(step, run) for step, run in zip(steps, spans, strict=True)):
+            return None
         found = planned(fused, steps, goal, base=base)
         return found if affords(goal, base, found.steps) else None
 
@@ -68,6 +76,10 @@ def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal
         if better is None:
             return best
         best, groups = better
+
+
+def _is_known(step: Step) -> bool:
+    return step.chosen.estimate.instructions is not None
 
 
 def _around(runs: Sequence[range], inner: range, groups: Sequence[range]) -> Iterator[range]:
