@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from building import build_read, differences, host, varied
+from building import Built, build_read, differences, host, varied
 from emulated_bench import Bench
 from onnx_nets import Net, quantised
 from onnxruntime.quantization import QuantFormat, QuantType
@@ -20,6 +20,8 @@ from tinygen.ops.float_expression import FloatExpression
 
 IMAGE = [1, 4, 5, 6]
 Chain = Callable[[Net, str, str], str]
+ROUND, UNEVEN = (0.04, 0.0625, 0.03), (0.0413, 0.0617, 0.0291)
+"""Scales of two tensors and the result: those of which many sums are ties, and others."""
 
 
 def _gate(net: Net, x: str) -> str:
@@ -67,16 +69,16 @@ CHAINS: dict[str, Chain] = {
 }
 
 
-def _net(chain: Chain, dtype: type[np.generic], outputs: int = 1) -> bytes:
+def _net(chain: Chain, dtype: type[np.generic], outputs: int = 1, scales: tuple[float, ...] = ROUND) -> bytes:
     """The chain on two tensors that convolutions make, so that they are of the type that ONNX Runtime likes best."""
     net, zero = Net(IMAGE, 5), 3 if dtype is np.int8 else 131
     first = net.quantised("x", 0.05, zero, dtype)
     x, y = (
         net.quantised(net.add("Conv", first, net.weights(4, 4, 1, 1)), scale, zero + moved, dtype)
-        for scale, moved in ((0.04, 9), (0.0625, -20))
+        for scale, moved in zip(scales, (9, -20), strict=False)
     )
     made = chain(net, x, y)
-    results = [net.quantised(made, 0.03, zero, dtype), made][:outputs]
+    results = [net.quantised(made, scales[2], zero, dtype), made][:outputs]
     return net.model(*results, opset=20)
 
 
@@ -143,6 +145,41 @@ def test_random_networks_quantised_in_part_equal_onnx_runtime(seed: int, tmp_pat
         op_types_to_quantize=LISTS[seed // 2 % 2],
     )
     assert_equal(data, 6)
+
+
+@pytest.mark.parametrize("name", ["functions_of_both", "gate", "leaky", "cut", "pooled_before"])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8], ids=["int8", "uint8"])
+def test_chains_of_two_tensors_are_tables(name: str, dtype: type[np.generic], tmp_path: Path) -> None:
+    model = assert_equal(_net(CHAINS[name], dtype, scales=UNEVEN), 8)
+    built = build_read(model, tmp_path)
+    assert not differences(built, varied(built, 3), host(built))
+    assert _kernels(built) == {"float_expression.tables"}
+
+
+def test_constants_are_tables(tmp_path: Path) -> None:
+    def of_one(net: Net, x: str, y: str) -> str:
+        moved = net.add("Sub", net.random(*IMAGE[1:]), net.add("HardSwish", y))
+        return net.add("Mul", net.quantised(moved, 0.0413, 3), net.random(1, *IMAGE[1:]))
+
+    model = assert_equal(_net(of_one, np.int8, scales=UNEVEN), 8)
+    built = build_read(model, tmp_path)
+    assert not differences(built, varied(built, 3), host(built))
+    assert _kernels(built) == {"float_expression.constants"}
+
+
+def _kernels(built: Built) -> set[str]:
+    """Those of the expressions."""
+    names = {layer.kernel for layer in built.manifest.layers}
+    return {name for name in names if name.startswith("float_expression")}
+
+
+@pytest.mark.parametrize("board", ["qemu-mps2-an386", "microbit"])
+def test_tables_on_boards(board: str, tmp_path: Path) -> None:
+    bench = Bench(board, tmp_path)
+    for name in ("functions_of_both", "leaky", "gate"):
+        model = pipeline.decode(_net(CHAINS[name], np.int8, scales=UNEVEN), "net.onnx")
+        built = build_read(model, tmp_path / name, board=board)
+        assert not differences(built, varied(built, 3), bench.running(built))
 
 
 @pytest.mark.parametrize("board", ["qemu-mps2-an386", "microbit"])
