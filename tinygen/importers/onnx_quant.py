@@ -145,7 +145,8 @@ class Matcher:
         first = inputs[0] if inputs else None
         if first is not None and first.dtype == INT8 and (_follows(node) or self._is_integer(node.outputs[0])):
             outputs = tuple(self._follower(name, first) for name in node.outputs)
-            return [*early, Call(node, inputs, outputs)]
+            is_uint8 = self._graph.types[node.outputs[0]].dtype == UINT8
+            return [*early, Call(node, inputs, outputs, unsigned=is_uint8)]
         is_real = first is not None and first.dtype == FLOAT32 and first.data is None and _follows(node)
         results = [(self._real(name), UNBOUNDED) if is_real else self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)

@@ -61,16 +61,17 @@ def _sum(call: Call) -> Converted:
 
 
 def _extremum(call: Call) -> Sequence[Converted]:
-    """Pair by pair: QuantizeLinear keeps the order, so that it may come after each."""
-    y = call.output
-    inputs = [call.input(index, f"input {index}") for index in range(len(call.inputs))]
-    if len(inputs) < 2:
+    """Of integers in the scale of the output: QuantizeLinear keeps the order, so that it may come first."""
+    y, op = call.output, Maximum() if call.op == "Max" else Minimum()
+    if len(call.inputs) < 2:
         raise Refused("it has one input", "leave it out")
-    found, parts = inputs[0], []
-    for index, x in enumerate(inputs[1:], 2):
+    alike = [_in_scale_of_output(call, index, f"input {index}") for index in range(len(call.inputs))]
+    parts = [step for _, steps in alike for step in steps]
+    found = alike[0][0]
+    for index, (x, _) in enumerate(alike[1:], 2):
         shape = np.broadcast_shapes(found.shape, x.shape)
-        extreme = y if index == len(inputs) else Tensor(f"{y.name}~of {index}", shape, y.dtype, y.quant)
-        parts.append(_in_float(call, call.op, found, x, extreme))
+        extreme = y if index == len(alike) else Tensor(f"{y.name}~of {index}", shape, y.dtype, y.quant)
+        parts.append(Converted(op, (found, x), (extreme,)))
         found = extreme
     return parts
 
