@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, is_real_row
+from tinygen.importers.onnx_curves import in_order
 from tinygen.importers.onnx_expressions import OPERATORS
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
@@ -53,9 +54,11 @@ _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu"
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
 _NEVER_FUSED = ("ConvTranspose", "Div", "Max", "Min", "Sub", "Sum", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
-_OF_REALS = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Softmax")
-"""What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
 _SUMS = ("ReduceMean", "ReduceSum")
+_MEANS = ("AveragePool", "GlobalAveragePool", *_SUMS)
+"""What makes float32 of real values that are held."""
+_OF_REALS = (*_MEANS, "Softmax")
+"""What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
 _CHOOSING = ("GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin")
 """What moves values by their order."""
 _ON_FUNCTION = "no QuantizeLinear stands before it"
@@ -147,7 +150,8 @@ class Matcher:
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             is_uint8 = self._graph.types[node.outputs[0]].dtype == UINT8
             return [*early, Call(node, inputs, outputs, unsigned=is_uint8)]
-        is_real = first is not None and first.dtype == FLOAT32 and first.data is None and _follows(node)
+        keeps_reals = _follows(node) or node.op in _MEANS
+        is_real = keeps_reals and first is not None and first.dtype == FLOAT32 and first.data is None
         results = [(self._real(name), UNBOUNDED) if is_real else self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
         if node.op == "Concat" and outputs[0].dtype == INT8:
@@ -241,17 +245,26 @@ class Matcher:
     def _moved_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> list[Call]:
         """What moves the integers that real values are a function of; none where a node does more than that."""
         first = operands[0] if operands else None
-        function = None if first is None or not _follows(node) else self._reals.curve(first.name)
-        if first is None or function is None or (node.op in _CHOOSING and not function.rises):
+        of_channels = node.op in ("GlobalMaxPool", "MaxPool")
+        known = self._reals.function if of_channels else self._reals.curve
+        function = None if first is None or not _follows(node) else known(first.name)
+        if first is None or function is None:
             return []
+        steps = []
+        if node.op in _CHOOSING and not function.rises:
+            ordered = in_order(function, node, f"{first.name}~order of {node.outputs[0]}")
+            if ordered is None:
+                return []
+            function, step = ordered
+            steps.append(step)
         outputs = []
         for name in node.outputs:
             moved = Tensor(f"{name}~codes", self._real(name).shape, INT8, function.base.quant)
             self._kinds[moved.name] = self._kinds.get(function.base.name, INT8)
-            self._reals.move(first.name, name, moved)
+            self._reals.add_function(name, dataclasses.replace(function, base=moved))
             outputs.append(moved)
         call = Call(node, (function.base, *operands[1:]), tuple(outputs))
-        return [call, *self._held([name for name in node.outputs if name in self._graph.outputs])]
+        return [*steps, call, *self._held([name for name in node.outputs if name in self._graph.outputs])]
 
     def _quantised_parts(
         self, node: RawNode, inputs: Sequence[Tensor | None], y: Tensor
