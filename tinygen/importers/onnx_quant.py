@@ -52,9 +52,9 @@ _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu"
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
 _NEVER_FUSED = ("ConvTranspose", "Div", "Max", "Min", "Sub", "Sum", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
-_OF_REALS = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Softmax")
+_SUMS = ("ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare")
+_OF_REALS = ("AveragePool", "GlobalAveragePool", "Softmax", *_SUMS)
 """What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
-_SUMS = ("ReduceMean", "ReduceSum")
 _ON_FUNCTION = "no QuantizeLinear stands before it"
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
