@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from types import MappingProxyType
 
-from tinygen.errors import UnsupportedModel
+from tinygen.errors import FloatModel, UnsupportedModel
 from tinygen.importers import OutlineRow
 from tinygen.importers.converted import Converted, Refused, as_parts
 from tinygen.importers.onnx_call import QUANTISE, Call
@@ -25,6 +25,7 @@ from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
 from tinygen.ops.curve import ChannelCurves, Curve
 from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.float_expression import FloatExpression
 from tinygen.ops.float_layer_norm import FloatLayerNorm
 from tinygen.ops.float_mean import FloatMean, RealMean
 from tinygen.ops.float_pair import FloatPair
@@ -73,6 +74,7 @@ _AS_IN_FLOAT = (
     ChannelCurves,
     Curve,
     FloatConv,
+    FloatExpression,
     FloatLayerNorm,
     FloatMean,
     FloatPair,
@@ -132,11 +134,10 @@ class _Importer:
             self._refuse(dynamic[0].label, dynamic[0].op, scales, _STATICALLY)
             raise UnsupportedModel(self._source, self._workshop.problems)
         if not any(node.op in (QUANTIZE, DEQUANTIZE) for node in self._raw.nodes):
-            self._refuse("the model", "", "it computes in float: nothing in it is quantised", QUANTISE)
             for node in self._raw.nodes:
                 if node.op in RECURRENT:
                     self._refuse(node.label, node.op, _STAYS_FLOAT, INSTEAD[node.op])
-            raise UnsupportedModel(self._source, self._workshop.problems)
+            raise FloatModel(self._source, self._workshop.problems)
 
     def _notes(self) -> Iterable[str]:
         if any(self._raw.types[name].dtype == UINT8 for node in self._raw.nodes for name in node.outputs):
