@@ -165,6 +165,8 @@ class Matcher:
             reason = reason or UNLIKE
         if node.op == "Gemm" and not node.in_integers and is_real_row(operands[2] if len(operands) > 2 else None):
             reason = reason or "its bias is float32, in more than one dimension"
+        if node.attributes.get("mode") == "cubic" and self._layout(node) is not Layout.AS_IN_THE_FILE:
+            reason = reason or "it can have channels last, and interpolates in another order then"
         is_turned = node.op in _SUMS and self._sums_channels_last(node)
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
