@@ -210,13 +210,20 @@ class Matcher:
         if node.op not in OPERATORS or len(node.outputs) > 1:
             return False
         is_plain = all(x is None or x.dtype == INT8 or x.data is not None for x in operands)
-        is_known = (node.op in _BY_VALUE or node.op == "Sum") and not self._has_constants(node, operands)
-        if is_plain and is_known and self._ends_in_integers(name):
+        if is_plain and self._has_integers(node, operands) and self._ends_in_integers(name):
             return False
         if not self._reals.add_expression(node, operands, self._graph.types[name].shape):
             return False
         self._real(name)
         return True
+
+    def _has_integers(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
+        """Whether there is an operator on integers for it, of tensors of these that QuantizeLinear ends."""
+        if node.op == "Where":
+            return operands[0] is not None and operands[0].data is not None
+        if node.op == "Sum":
+            return len(operands) == 2 and not self._has_constants(node, operands)
+        return node.op in ("Max", "Min") or (node.op in _BY_VALUE and not self._has_constants(node, operands))
 
     def _has_constants(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
         """Whether an operator on several values has one that is constant and that nothing quantises."""
