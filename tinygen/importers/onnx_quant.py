@@ -52,12 +52,12 @@ _FUSED_ON_UINT8 = ("Conv", "MatMul")
 _PAIRS = ("Add", "Div", "Max", "Min", "Mul", "Sub")
 _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Div", "Max", "Min", "Sub", "Sum", *SCALED.values())
+_NEVER_FUSED = ("ConvTranspose", "Div", "LogSoftmax", "Max", "Min", "Sub", "Sum", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
 _SUMS = ("ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare")
 _MEANS = ("AveragePool", "GlobalAveragePool", *_SUMS)
 """What makes float32 of real values that are held."""
-_OF_REALS = (*_MEANS, "Softmax")
+_OF_REALS = (*_MEANS, "LogSoftmax", "Softmax")
 """What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
 _CHOOSING = ("GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin")
 """What moves values by their order."""
