@@ -14,6 +14,7 @@ from onnx_nets import NETS, Net, quantised_net
 from test_onnx_models import assert_equal
 
 from tinygen import pipeline
+from tinygen.ops.float_conv import FloatConv
 
 X_SCALE, Y_SCALE = 0.02, 0.1
 
@@ -111,3 +112,16 @@ def test_constants_that_may_be_given_are_noted(tmp_path: Path) -> None:
 
     model = assert_equal(changed("residual", "qdq_s8_channels", tmp_path, old_format), 10)
     assert not any("listed as its inputs" in note for note in model.graph.notes)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_a_bias_of_eight_bits(dtype: type[np.generic]) -> None:
+    """ONNX Runtime does not fuse it, in Conv and Gemm."""
+    net = Net([1, 4, 7, 6], 5)
+    x = net.quantised("x", X_SCALE, 3, np.uint8)
+    y = net.add("Conv", x, net.weights(6, 4, 3, 3), net.weights(6, scale=0.125, dtype=dtype, zero_point=2))
+    y = net.quantised(net.add("Relu", y), 0.0625, 0, np.uint8)
+    y = net.quantised(net.add("Flatten", y), 0.0625, 0, np.uint8)
+    y = net.add("Gemm", y, net.weights(5, 120), net.weights(5, scale=0.25, dtype=dtype), transB=1)
+    model = assert_equal(net.model(net.quantised(y, Y_SCALE, 128, np.uint8)), 40)
+    assert sum(isinstance(node.op, FloatConv) for node in model.graph.nodes) == 2
