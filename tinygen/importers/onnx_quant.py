@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from tinygen.importers.converted import Refused
-from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, is_real_row
+from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, bias_of_float
 from tinygen.importers.onnx_curves import in_order
 from tinygen.importers.onnx_expressions import OPERATORS
 from tinygen.importers.onnx_file import RawNode, shortened
@@ -165,10 +165,8 @@ class Matcher:
         is_unlike |= node.op in _FUSED_ON_UINT8 and not takes_int8 and np.dtype(INT8) in computed
         reason = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
         reason = _ON_FUNCTION if curve else reason
-        if is_unlike and not node.in_integers:
-            reason = reason or UNLIKE
-        if node.op == "Gemm" and not node.in_integers and is_real_row(operands[2] if len(operands) > 2 else None):
-            reason = reason or "its bias is float32, in more than one dimension"
+        if not node.in_integers:
+            reason = reason or (UNLIKE if is_unlike else bias_of_float(node.op, operands))
         if node.attributes.get("mode") == "cubic" and self._layout(node) is not Layout.AS_IN_THE_FILE:
             reason = reason or "it can have channels last, and interpolates in another order then"
         is_turned = node.op in _SUMS and self._sums_channels_last(node)
