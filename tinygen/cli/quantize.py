@@ -78,6 +78,7 @@ def quantize(
     tinygen quantize kws.keras --data samples.npz -o kws.tflite
     tinygen quantize digits.onnx --data train.npz --test test.npz --labels y -o digits_int8.onnx
     tinygen quantize vww.h5 --data photos --labels folders --pixels -1,1 -o vww.tflite
+    tinygen quantize net.onnx --data photos --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o net_int8.onnx
     tinygen quantize kws.tflite --data speech --labels folders --frontend micro -o kws_int8.tflite
     """
     from tinygen import output
