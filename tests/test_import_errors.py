@@ -75,7 +75,7 @@ REFUSALS: dict[str, tuple[Callable[[], bytes], Sequence[str]]] = {
             [0],
             [2],
         ),
-        ["node 0 (tensor2) FULLY_CONNECTED", "float32", "quantise the whole model to int8"],
+        ["the model: it computes in float", "tinygen quantize"],
     ),
     "hybrid: int8 weights, float activations": (
         lambda: build_model(

@@ -468,9 +468,13 @@ def test_recurrent_layers_say_what_to_do(is_quantised: bool) -> None:
     assert any("unroll it" in problem.remedy for problem in caught.value.problems)
 
 
-def test_functions_that_are_no_tables_say_so() -> None:
-    """Of one tensor, but not value by value until QuantizeLinear."""
+def test_functions_that_a_layer_reads_unquantised_say_so() -> None:
     net = Net([1, 4], 3)
-    y = net.add("Gemm", net.add("Elu", net.quantised("x", 0.05, 3)), net.weights(4, 3))
-    with pytest.raises(UnsupportedModel, match=r"Elu: .* no function of one quantised tensor"):
-        pipeline.decode(net.model(net.quantised(y, 0.1, 3)), "net.onnx")
+    x = net.quantised("x", 0.05, 3)
+    for op, words in (
+        ("Elu", r"Gemm: .* \(Elu\) stays float32, and ONNX"),
+        ("Relu", "Gemm: its input .* stays float32"),
+    ):
+        y = net.add("Gemm", net.add(op, x), net.weights(4, 3))
+        with pytest.raises(UnsupportedModel, match=words):
+            pipeline.decode(net.model(net.quantised(y, 0.1, 3)), "net.onnx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -425,6 +426,23 @@ def test_quantised_onnx_is_not_quantised_again(made: Quantised, tinygen: Run, tm
     code, _, err = tinygen("quantize", model, "--data", data, "-o", tmp_path / "twice.tflite")
     assert code == 2
     assert f"-o {tmp_path / 'twice.onnx'}" in err
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "tflite"])
+def test_a_float_model_is_refused_with_the_command_that_quantises_it(suffix: str, tinygen: Run, tmp_path: Path) -> None:
+    model, data = tmp_path / f"a net.{suffix}", tmp_path / "data.npy"
+    model.write_bytes(onnx_net().SerializeToString() if suffix == "onnx" else tflite_net())
+    np.save(data, samples(40) if suffix == "onnx" else samples(40, (6,)))
+    code, _, err = tinygen("build", model, "-o", tmp_path / "out")
+    assert code == 1
+    assert "1 thing tinygen cannot build" in err
+    (line,) = (line for line in err.splitlines() if line.startswith("Quantise it: "))
+    _, *arguments = shlex.split(line.removeprefix("Quantise it: "))
+    places = {"SAMPLES": data, f"a net_int8.{suffix}": tmp_path / f"a net_int8.{suffix}"}
+    assert places.keys() <= set(arguments)
+    code, _, err = tinygen(*(places.get(argument, argument) for argument in arguments))
+    assert code == 0, err
+    pipeline.read(tmp_path / f"a net_int8.{suffix}")
 
 
 def test_older_opsets_are_converted(tmp_path: Path) -> None:

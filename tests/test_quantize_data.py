@@ -14,6 +14,7 @@ from tinygen.errors import InputError, UsageError
 from tinygen.ir import Array
 from tinygen.quantize import Wish
 from tinygen.quantize.data import FloatPort
+from tinygen.quantize.images import Pictures
 from tinygen.quantize.reading import read
 
 SCORES = [FloatPort("scores", (1, 3))]
@@ -38,7 +39,7 @@ def write_images(folder: Path, count: int, size: tuple[int, int] = (6, 4), mode:
 )
 def test_images_become_what_the_model_takes(shape: tuple[int, ...], mode: str, first: bool, tmp_path: Path) -> None:
     pixels = write_images(tmp_path, 12, mode=mode)
-    found = read(Wish(tmp_path, "folders", pixels=(-1, 1)), [FloatPort("image", shape)], SCORES)
+    found = read(Wish(tmp_path, "folders", pictures=Pictures((-1, 1))), [FloatPort("image", shape)], SCORES)
     expected = np.stack(pixels).reshape(12, 4, 6, -1).astype(np.float64) / 127.5 - 1
     if first:
         expected = np.moveaxis(expected, -1, 1)
@@ -57,6 +58,48 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
         read(Wish(tmp_path), [FloatPort("image", (1, 4, 6, 3))], SCORES)
     with pytest.raises(InputError, match="none of 1 or 3 channels"):
         read(Wish(tmp_path), [FloatPort("image", (1, 10))], SCORES)
+
+
+def test_images_are_normalised_as_for_training(tmp_path: Path) -> None:
+    pixels = np.stack(write_images(tmp_path, 12)).astype(np.float64)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    port = FloatPort("image", (1, 3, 4, 6))
+    found = read(Wish(tmp_path, pictures=Pictures(mean=mean, std=std)), [port], SCORES)
+    expected = np.moveaxis((pixels / 255 - mean) / std, -1, 1)
+    np.testing.assert_allclose(found.inputs["image"][:, 0], expected, atol=1e-5)
+    with pytest.raises(InputError, match=r"--std has 2 numbers, the input 'image' has 3 channels"):
+        read(Wish(tmp_path, pictures=Pictures(std=(1.0, 2.0))), [port], SCORES)
+
+
+def test_images_of_another_size_are_cropped_or_stretched_as_wanted(tmp_path: Path) -> None:
+    """A bar of white in the middle third keeps its place when the sides are cut off, and its share when stretched."""
+    image = np.zeros((8, 24), np.uint8)
+    image[:, 8:16] = 255
+    Image.fromarray(image).save(tmp_path / "bar.png")
+    port = FloatPort("image", (1, 4, 4, 1))
+    cropped = read(Wish(tmp_path, pictures=Pictures(resize="crop")), [port], SCORES).inputs["image"]
+    assert cropped.mean() > 0.9
+    stretched = read(Wish(tmp_path, pictures=Pictures(resize="stretch")), [port], SCORES).inputs["image"]
+    assert stretched.mean() == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_classes_are_counted_over_all_folders(tmp_path: Path) -> None:
+    """An empty folder counts, and deeper ones do not; where there are more or fewer than classes, nobody guesses."""
+    write_images(tmp_path, 12)
+    for path in (tmp_path / "a").iterdir():
+        path.unlink()
+    (tmp_path / "c" / "deeper").mkdir()
+    (tmp_path / "c" / "02.png").rename(tmp_path / "c" / "deeper" / "02.png")
+    port = FloatPort("image", (1, 4, 6, 3))
+    found = read(Wish(tmp_path, "folders"), [port], SCORES)
+    assert found.labels is not None
+    assert found.labels.tolist() == [1] * 4 + [2] * 4
+    (tmp_path / "a").rmdir()
+    with pytest.raises(InputError, match="has 2 folders, and the model 3 classes"):
+        read(Wish(tmp_path, "folders"), [port], SCORES)
+    (tmp_path / "b" / "01.png").rename(tmp_path / "01.png")
+    with pytest.raises(InputError, match=r"01\.png lies in no folder for its class"):
+        read(Wish(tmp_path, "folders"), [port], SCORES)
 
 
 def write_wav(path: Path, samples: Array, rate: int) -> None:

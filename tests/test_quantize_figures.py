@@ -72,6 +72,7 @@ def test_saturated_channels_are_those_beyond_the_range() -> None:
     inputs = data.inputs["x"].copy()
     inputs[:, 0, 5] = 200  # 400 is far above 113.5
     inputs[:, 0, 6] = 57.25  # 114.5 is two steps above
+    inputs[:2, 0, 7] = 200  # two values are chance
     found = measured({"double": 1e-9}, replace(data, inputs={"x": inputs}))
     assert [(layer.saturated, layer.channels) for layer in found.layers] == [(1, 8), (0, 3)]
 
@@ -103,15 +104,27 @@ def test_nothing_is_to_be_done_where_nothing_is_lost() -> None:
     assert "Nothing has to be done" in only
 
 
+WORSE: dict[str, object] = {"int8_score": Score("accuracy", 0.80)}
+
+
 @pytest.mark.parametrize(
     ("changes", "counts", "said", "unsaid"),
     [
         ({"int8_score": Score("accuracy", 0.80)}, (300, 300, 1000), ["loses 150 of 1,000", "No layer"], ["--labels"]),
         ({"float_score": None, "int8_score": None}, (300, 300, 1000), ["1.8%", "--labels"], ["right answers"]),
         ({"float_score": None, "int8_score": None, "sqnr_db": {"y": 12.0}}, (300, 300, 9), ["not close"], []),
-        ({}, (20, 20, 1000), ["20 samples"], ["--samples"]),
-        ({"layers": (replace(GOOD, saturated=3),)}, (300, 900, 900), ["3 of 8", "--samples 900"], []),
-        ({"layers": (replace(GOOD, saturated=3),)}, (300, 300, 900), ["3 of 8", "more samples"], ["--samples"]),
+        ({}, (20, 20, 1000), ["20 samples"], ["--samples", "Nothing has to be done"]),
+        ({"layers": (replace(GOOD, saturated=3),)}, (300, 900, 900), ["Nothing has to be done"], ["3 of 8"]),
+        ({**WORSE, "layers": (replace(GOOD, saturated=3),)}, (300, 900, 900), ["3 of 8", "--samples 900"], []),
+        (
+            {**WORSE, "layers": (replace(GOOD, saturated=3),)},
+            (300, 300, 900),
+            ["3 of 8", "more samples"],
+            ["--samples"],
+        ),
+        ({"commonest_class": 0.2}, (300, 300, 1000), ["Nothing has to be done"], ["commonest"]),
+        ({"commonest_class": 0.95}, (300, 300, 1000), ["says the commonest class"], ["Nothing has to be done"]),
+        ({"int8_score": Score("accuracy", 0.949)}, (300, 300, 1000), ["of 1,000 answers, 1 fewer is right"], []),
         (
             {"int8_score": Score("accuracy", 0.80), "layers": (GOOD, replace(GOOD, name="dense", own_db=15.0))},
             (300, 300, 1000),
@@ -137,3 +150,9 @@ def test_advice_follows_from_the_figures(
         assert fragment in text
     for fragment in unsaid:
         assert fragment not in text
+
+
+def test_pixels_that_were_not_scaled_are_pointed_out() -> None:
+    text = "\n".join(advice(FIGURES, 300, 300, 1000, has_int16=True, integers={"image": "uint8"}))
+    assert "The samples of image are uint8" in text
+    assert "Nothing has to be done" not in text

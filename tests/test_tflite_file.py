@@ -1,4 +1,4 @@
-"""The TensorFlow Lite reader against the schema's own object API; the original runtime takes what the tests' builder writes."""
+"""The TensorFlow Lite reader against the schema's own object API; and the tests' builder against the original runtime."""
 
 from __future__ import annotations
 

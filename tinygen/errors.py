@@ -7,6 +7,7 @@
     ├── ModelError              the model file
     │   ├── InvalidModel        not a readable model: truncated, corrupt, another format
     │   └── UnsupportedModel    readable, but with parts tinygen cannot build: all of them, listed
+    │       └── FloatModel      ... as nothing in it is quantised
     ├── InputError              data given for the model's inputs
     ├── BoardError              an unknown board, or a board file that does not make sense
     ├── FrontEndError           an unknown audio front end, or a description that does not make sense
@@ -28,8 +29,10 @@ Only the command line turns these into text and an exit code.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 
 class TinygenError(Exception):
@@ -86,6 +89,25 @@ class UnsupportedModel(ModelError):
         count = len(self.problems)
         listed = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"{model}: {count} thing{'s' if count != 1 else ''} tinygen cannot build:\n{listed}", remedy)
+
+
+class FloatModel(UnsupportedModel):
+    """A readable model in which nothing is quantised; `more` are reasons that stay when it is."""
+
+    def __init__(self, model: str, more: Sequence[Problem] = (), path: PurePath | None = None) -> None:
+        path = path or PurePath(model)
+        command = ["tinygen", "quantize", str(path), "--data", "SAMPLES", "-o", f"{path.stem}_int8{path.suffix}"]
+        reason = Problem("the model", "", "it computes in float: nothing in it is quantised", "")
+        super().__init__(
+            model,
+            [reason, *more],
+            f"Quantise it: {shlex.join(command)}\n(SAMPLES: some hundred, in an .npz file or a folder of images.)",
+        )
+        self._model, self._more = model, more
+
+    def at(self, path: PurePath) -> FloatModel:
+        """The same of a model that commands find at this path."""
+        return FloatModel(self._model, self._more, path)
 
 
 class InputError(TinygenError):

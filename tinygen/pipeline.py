@@ -16,7 +16,7 @@ from tinygen.c_text import library_name
 from tinygen.check import check
 from tinygen.core_limits import check_beside, check_core, check_flash_space
 from tinygen.dialect import dialect_of
-from tinygen.errors import InvalidModel, UsageError
+from tinygen.errors import FloatModel, InvalidModel, UsageError
 from tinygen.fit import FitReport, fit, fit_together, room
 from tinygen.goal import Goal
 from tinygen.importers import OutlineRow, onnx, tflite
@@ -83,7 +83,10 @@ def read(path: Path, options: Options | None = None) -> Model:
     Raises InvalidModel or UnsupportedModel, with every reason.
     """
     _importer(path)
-    return decode(_content(path), os.fsencode(path.name).decode(errors="replace"), options)
+    try:
+        return decode(_content(path), os.fsencode(path.name).decode(errors="replace"), options)
+    except FloatModel as error:
+        raise error.at(path) from None
 
 
 def decode(data: bytes, name: str, options: Options | None = None) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,12 +14,15 @@ from tinygen.goal import Goal
 from tinygen.options import Options
 from tinygen.report.plain import plain
 
+if TYPE_CHECKING:
+    from tinygen.quantize.images import Pictures
+
 
 @click.command()
 @click.argument("models", metavar="MODEL...", type=options.PATH, nargs=-1, required=True)
 @options.DATA
 @options.LABELLED
-@options.PIXELS
+@options.pictures
 @options.TRAINED_WITH
 @click.option(
     "--board",
@@ -39,7 +43,7 @@ def compare(
     models: tuple[Path, ...],
     data: Path,
     labels: str | None,
-    pixels: str,
+    pictures: Pictures,
     frontend: str | None,
     boards: tuple[str, ...],
     optimize: str,
@@ -68,7 +72,7 @@ def compare(
             raise UsageError(f"{out} is not called .png", f"Name the picture -o {out.with_suffix('.png')}.")
         compare_picture.expect()
         output.expect_free(out, force)
-    wish = options.samples_of(data, labels, frontend, pixels, any_layout=True)
+    wish = options.samples_of(data, labels, frontend, pictures, any_layout=True)
     with progress() as report:
         found = comparing.compare(
             models, boards, wish, Goal(optimize), Options(profile, io=io), Progress(report.stage, report.count)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from tinygen.listening.hearing import Hearing
     from tinygen.mlperf.task import TaskWish
     from tinygen.quantize import Wish
+    from tinygen.quantize.images import Pictures
 
 DEFAULT_BOARD = "qemu-mps2-an386"
 
@@ -172,12 +175,22 @@ LABELLED = click.option(
     help="For accuracy: an array of the .npz, a file, or folders, where each class has one; by default the array "
     "labels, if there is one.",
 )
-PIXELS = click.option(
+_PIXELS = click.option(
     "--pixels",
     metavar="LOW,HIGH",
     default="0,1",
     show_default=True,
     help="For images: what the pixel values 0 and 255 become.",
+)
+_MEAN = click.option(
+    "--mean", metavar="R,G,B", help="For images: what is subtracted then, one number or one for each channel."
+)
+_STD = click.option("--std", metavar="R,G,B", help="For images: what the rest is divided by, likewise.")
+_RESIZE = click.option(
+    "--resize",
+    type=click.Choice(("crop", "stretch")),
+    help="For images of other sizes than the input's: crop the middle, after scaling until it is covered, or stretch "
+    "both sides; else they are refused.",
 )
 TRAINED_WITH = click.option(
     "--frontend", metavar="NAME|FILE.toml", help="For recordings: the audio front end that models were trained with."
@@ -247,13 +260,41 @@ def interface_of(arena: str, input_memory: str, output_memory: str, input_rows: 
     return Interface(arena, input=ROWS if input_rows else input_memory, output=output_memory)
 
 
-def samples_of(data: Path, labels: str | None, front_end: str | None, pixels: str, any_layout: bool = False) -> Wish:
-    """What --data, --labels, --frontend and --pixels mean."""
+def pictures(command: Callable[..., None]) -> Callable[..., None]:
+    """The options for images, --pixels, --mean, --std and --resize, as one parameter `pictures`."""
+
+    @functools.wraps(command)
+    def with_pictures(pixels: str, mean: str | None, std: str | None, resize: str | None, **others: object) -> None:
+        from tinygen.quantize.images import Pictures
+
+        low_high = _numbers("--pixels", pixels, "two numbers", "--pixels=-1,1")
+        if len(low_high) != 2:
+            raise UsageError(f"--pixels {pixels!r} is not two numbers", "Write for example --pixels=-1,1.")
+        means = _numbers("--mean", mean or "0", "numbers", "--mean 0.485,0.456,0.406")
+        stds = _numbers("--std", std or "1", "numbers", "--std 0.229,0.224,0.225")
+        if min(stds) <= 0:
+            raise UsageError(f"--std {std}: standard deviations are greater than 0", "Give those of the training.")
+        command(pictures=Pictures((low_high[0], low_high[1]), means, stds, resize), **others)
+
+    return _PIXELS(_MEAN(_STD(_RESIZE(with_pictures))))
+
+
+def _numbers(option: str, text: str, what: str, example: str) -> tuple[float, ...]:
+    """The finite numbers between commas. Raises UsageError."""
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(map(math.isfinite, found)):
+        raise UsageError(f"{option} {text!r} is not {what}", f"Write for example {example}.")
+    return found
+
+
+def samples_of(
+    data: Path, labels: str | None, front_end: str | None, pictures: Pictures, any_layout: bool = False
+) -> Wish:
+    """What --data, --labels, --frontend and the options for images mean."""
     from tinygen import audio
     from tinygen.quantize import Wish
 
-    try:
-        low, high = (float(part) for part in pixels.split(","))
-    except ValueError:
-        raise UsageError(f"--pixels {pixels!r} is not two numbers", "Write for example --pixels=-1,1.") from None
-    return Wish(data, labels, None if front_end is None else audio.load(front_end), (low, high), any_layout)
+    return Wish(data, labels, None if front_end is None else audio.load(front_end), pictures, any_layout)

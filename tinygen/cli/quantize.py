@@ -5,12 +5,16 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tinygen.cli import options
 from tinygen.cli.console import progress, show, show_json
 from tinygen.errors import UsageError
+
+if TYPE_CHECKING:
+    from tinygen.quantize.images import Pictures
 
 
 @click.command()
@@ -39,7 +43,7 @@ from tinygen.errors import UsageError
     metavar="LAYER",
     help="For .tflite: a layer whose inputs and outputs are int16, between QUANTIZE operators; several times for more.",
 )
-@options.PIXELS
+@options.pictures
 @options.TRAINED_WITH
 @options.BOARD
 @click.option("--layers", "whole", is_flag=True, help="Show all layers, not only those that add most noise.")
@@ -54,7 +58,7 @@ def quantize(
     samples: int,
     int8_edges: bool,
     int16: tuple[str, ...],
-    pixels: str,
+    pictures: Pictures,
     frontend: str | None,
     board: str,
     whole: bool,
@@ -81,7 +85,7 @@ def quantize(
         raise UsageError(f"{out} is the model itself", "Choose another file with -o.")
     output.expect_free(out, force)
     load_board(board)
-    wish = options.samples_of(data, None if test is not None else labels, frontend, pixels)
+    wish = options.samples_of(data, None if test is not None else labels, frontend, pictures)
     other = None if test is None else replace(wish, path=test, labels=labels)
     with progress() as report:
         made = quantise(

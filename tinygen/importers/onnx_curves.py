@@ -47,6 +47,11 @@ class RealFunction:
         """Whether it is one of 256 numbers, the same for all channels."""
         return len(self.reals.middle) == 1 and bool(np.all(np.isfinite(self.reals.middle)))
 
+    @property
+    def rises(self) -> bool:
+        """Whether it nowhere falls."""
+        return bool(np.all(np.diff(self.reals.middle) >= 0))
+
 
 def of_integers(x: Tensor) -> RealFunction | None:
     """The real values that a tensor stands for; None where it does not, or where it is constant."""
@@ -111,14 +116,12 @@ def real(function: RealFunction, node: RawNode, y: Tensor) -> Call:
     names = ", ".join(function.operators)
     if not function.reals.are_exact:
         raise Refused(
-            f"its result {shortened(y.name)!r} ({names}) stays float32, and ONNX Runtime approximates it: the last "
+            f"the value {shortened(y.name)!r} ({names}) stays float32, and ONNX Runtime approximates it: the last "
             "bits depend on the processor",
-            "quantise the result, too, or leave the function out, and compute it after the model",
+            "quantise the value, too, or leave the function out, and compute it after the model",
         )
     if not np.all(np.isfinite(function.reals.middle)):
-        raise Refused(
-            f"its result {shortened(y.name)!r} ({names}) is no finite number for some of the quantised values"
-        )
+        raise Refused(f"the value {shortened(y.name)!r} ({names}) is no finite number for some of the quantised values")
     reals = constant(f"{y.name}~reals", function.reals.middle)
     call = dataclasses.replace(node, op=REAL_CURVE, attributes=MappingProxyType({"functions": names}))
     return Call(call, (function.base, reals), (y,))

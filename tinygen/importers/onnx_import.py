@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from types import MappingProxyType
 
-from tinygen.errors import UnsupportedModel
+from tinygen.errors import FloatModel, UnsupportedModel
 from tinygen.importers import OutlineRow
 from tinygen.importers.converted import Converted, Refused, as_parts
 from tinygen.importers.onnx_call import QUANTISE, Call
@@ -25,11 +25,13 @@ from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
 from tinygen.ops.curve import ChannelCurves, Curve
 from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.float_expression import FloatExpression
 from tinygen.ops.float_layer_norm import FloatLayerNorm
-from tinygen.ops.float_mean import FloatMean
+from tinygen.ops.float_mean import FloatMean, RealMean
 from tinygen.ops.float_pair import FloatPair
-from tinygen.ops.float_pool import FloatAveragePool
+from tinygen.ops.float_pool import FloatAveragePool, RealAveragePool
 from tinygen.ops.fully_connected import FullyConnected
+from tinygen.ops.quantize import Quantize
 from tinygen.ops.real_softmax import RealSoftmax
 from tinygen.options import Options
 from tinygen.rescaling import FloatLine
@@ -68,13 +70,28 @@ def outline(data: bytes, source: str) -> list[OutlineRow]:
     return [OutlineRow(node.label, node.op, tensors(node.inputs), tensors(node.outputs)) for node in model.nodes]
 
 
+_AS_IN_FLOAT = (
+    ChannelCurves,
+    Curve,
+    FloatConv,
+    FloatExpression,
+    FloatLayerNorm,
+    FloatMean,
+    FloatPair,
+    Quantize,
+    RealAveragePool,
+    RealMean,
+    RealSoftmax,
+)
+
+
 def _is_as_in_float(part: Converted) -> bool:
     """Whether an operator gives what float32 does, in the runtime's order."""
     if isinstance(part.op, FullyConnected):
         return isinstance(part.op.requant, FloatLine)
     if isinstance(part.op, FloatAveragePool):
         return part.op.in_float
-    return isinstance(part.op, ChannelCurves | Curve | FloatConv | FloatLayerNorm | FloatMean | FloatPair | RealSoftmax)
+    return isinstance(part.op, _AS_IN_FLOAT)
 
 
 class _Importer:
@@ -117,11 +134,10 @@ class _Importer:
             self._refuse(dynamic[0].label, dynamic[0].op, scales, _STATICALLY)
             raise UnsupportedModel(self._source, self._workshop.problems)
         if not any(node.op in (QUANTIZE, DEQUANTIZE) for node in self._raw.nodes):
-            self._refuse("the model", "", "it computes in float: nothing in it is quantised", QUANTISE)
             for node in self._raw.nodes:
                 if node.op in RECURRENT:
                     self._refuse(node.label, node.op, _STAYS_FLOAT, INSTEAD[node.op])
-            raise UnsupportedModel(self._source, self._workshop.problems)
+            raise FloatModel(self._source, self._workshop.problems)
 
     def _notes(self) -> Iterable[str]:
         if any(self._raw.types[name].dtype == UINT8 for node in self._raw.nodes for name in node.outputs):

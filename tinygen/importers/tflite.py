@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tinygen.errors import UnsupportedModel
+from tinygen.errors import FloatModel, UnsupportedModel
 from tinygen.importers import OutlineRow, tflite_variables
 from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused, as_parts
 from tinygen.importers.tflite_batch import file_batch, open_dimensions, with_batch
@@ -35,7 +35,7 @@ from tinygen.importers.tflite_uint8 import computes_on_uint8, gives_the_same, wi
 from tinygen.importers.tflite_variables import Variables
 from tinygen.importers.workshop import Workshop
 from tinygen.ir import Graph, Node, Quant, State, Tensor, read_only, unpacked
-from tinygen.ops.common import INT8, STORED
+from tinygen.ops.common import FLOAT32, INT8, INT16, STORED, UINT8
 from tinygen.options import LITERT, TFLM, Options
 
 PROFILES = (TFLM, LITERT)
@@ -68,6 +68,7 @@ def read(data: bytes, source: str, options: Options) -> Graph:
 
 
 _OUTLINED_TENSORS = 3
+_QUANTISED = {PACKED, INT8.name, UINT8.name, INT16.name}
 
 
 def outline(data: bytes, source: str) -> list[OutlineRow]:
@@ -119,6 +120,9 @@ class _Importer:
             if index in constants:
                 self._refuse(self._label(index), "", "it is an input, but the file holds a value for it")
         if self._workshop.problems:
+            dtypes = {tensor.dtype for tensor in self._subgraph.tensors}
+            if FLOAT32.name in dtypes and not dtypes & _QUANTISED:
+                raise FloatModel(self._source)
             supported = f"Supported operators: {', '.join(sorted(CONVERTERS))}."
             raise UnsupportedModel(self._source, self._workshop.problems, supported if self._lacks_operator else "")
         tensors = MappingProxyType(dict(self._tensors))

@@ -1,4 +1,4 @@
-"""SOFTMAX that no QuantizeLinear follows: int8 to float32, as ONNX Runtime's library MLAS computes it on x86-64."""
+"""SOFTMAX that no QuantizeLinear follows, as ONNX Runtime's library MLAS computes it on x86-64, to float32."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import float_literal
-from tinygen.float32 import exponential
-from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.float32 import FloatArray, exponential
+from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
@@ -22,14 +22,11 @@ _LANES = 16
 """Of a vector register, in which partial sums are kept."""
 
 
-@dataclass(frozen=True)
-class RealSoftmax(RealInput):
+class _Softmax(Op):
     """y = exp(x - max) * (1 / sum), of real values x, in float32; rows are summed by the lanes of a vector."""
 
-    name: ClassVar[str] = "SOFTMAX"
-    scale: float
-    zero_point: int
-    curve: tuple[float, ...] = ()
+    name = "SOFTMAX"
+    input_dtype: ClassVar[np.dtype[np.generic]]
 
     @property
     def rounding(self) -> str:
@@ -39,7 +36,7 @@ class RealSoftmax(RealInput):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype and rank."""
         (x,) = inputs
-        yield from common.expect_dtype(x, "input", INT8)
+        yield from common.expect_dtype(x, "input", self.input_dtype)
         if not x.shape:
             yield "the input is a scalar"
 
@@ -47,37 +44,62 @@ class RealSoftmax(RealInput):
         """The input's shape, in float32."""
         return (TensorType(inputs[0].shape, FLOAT32),)
 
+
+def _of_rows(reals: FloatArray) -> FloatArray:
+    """(..., n): in float32, step by step."""
+    terms = exponential(reals - reals.max(axis=-1, keepdims=True))
+    lanes = np.zeros((*reals.shape[:-1], _LANES), np.float32)
+    for start in range(0, reals.shape[-1], _LANES):
+        part = terms[..., start : start + _LANES]
+        lanes[..., : part.shape[-1]] += part
+    halves = lanes[..., : _LANES // 2] + lanes[..., _LANES // 2 :]
+    while halves.shape[-1] > 1:
+        halves = halves[..., 0::2] + halves[..., 1::2]
+    return np.asarray(terms * (np.float32(1) / halves))
+
+
+@dataclass(frozen=True)
+class RealSoftmax(_Softmax, RealInput):
+    """Of what int8 values stand for."""
+
+    input_dtype = INT8
+    scale: float
+    zero_point: int
+    curve: tuple[float, ...] = ()
+
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """In float32, step by step."""
-        (x,) = inputs
-        reals = self.reals()[x.astype(np.int64) + 128]
-        terms = exponential(reals - reals.max(axis=-1, keepdims=True))
-        lanes = np.zeros((*x.shape[:-1], _LANES), np.float32)
-        for start in range(0, x.shape[-1], _LANES):
-            part = terms[..., start : start + _LANES]
-            lanes[..., : part.shape[-1]] += part
-        halves = lanes[..., : _LANES // 2] + lanes[..., _LANES // 2 :]
-        while halves.shape[-1] > 1:
-            halves = halves[..., 0::2] + halves[..., 1::2]
-        return (terms * (np.float32(1) / halves),)
+        """In float32."""
+        return (_of_rows(self.reals()[inputs[0].astype(np.int64) + 128]),)
+
+
+@dataclass(frozen=True)
+class SoftmaxOfReals(_Softmax):
+    """Of float32."""
+
+    input_dtype = FLOAT32
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """In float32."""
+        return (_of_rows(inputs[0]),)
 
 
 def _prepare(site: Site) -> Body:
-    op: RealSoftmax = site.op
+    op: RealSoftmax | SoftmaxOfReals = site.op
     (x,) = site.inputs
-    has_table = site.objective == "speed" or bool(op.curve)
-    values = {
-        "rows": x.elements // x.shape[-1],
-        "depth": x.shape[-1],
-        "lanes": _LANES,
-        "has_table": has_table,
-        "scale": float_literal(op.scale),
-        "zero_point": op.zero_point,
-    }
-    return Body(values, {"reals": op.reals()} if has_table else {}, helpers=frozenset({"fused", "exponential"}))
+    values = {"rows": x.elements // x.shape[-1], "depth": x.shape[-1], "lanes": _LANES, "source": "reals"}
+    constants: dict[str, Array] = {}
+    if isinstance(op, RealSoftmax) and (site.objective == "speed" or op.curve):
+        values["source"] = "table"
+        constants["reals"] = op.reals()
+    elif isinstance(op, RealSoftmax):
+        values |= {"source": "codes", "scale": float_literal(op.scale), "zero_point": op.zero_point}
+    return Body(values, constants, helpers=frozenset({"fused", "exponential"}))
 
 
-KERNELS = (Kernel("real_softmax.direct", RealSoftmax, _prepare, work=Rates(476, output=98, in_float=True)),)
+KERNELS = tuple(
+    Kernel("real_softmax.direct", op, _prepare, work=Rates(476, output=98, in_float=True))
+    for op in (RealSoftmax, SoftmaxOfReals)
+)
 
 
 def cases() -> tuple[Case, ...]:

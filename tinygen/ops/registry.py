@@ -25,6 +25,7 @@ FAMILIES = (
     "float_add",
     "float_conv",
     "float_curves",
+    "float_expression",
     "float_layer_norm",
     "float_mean",
     "float_pair",

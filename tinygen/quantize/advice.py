@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tinygen.quantize.measure import Figures, LayerFigures, Score
 
@@ -14,18 +14,36 @@ _CLEAR_DB = 30.0
 _DOMINANT = 0.4
 """Share of all noise that makes one layer the one to look at."""
 _LARGE_HEADROOM = 4.0
+_CHANCE = (
+    "The float model itself is right no more often than one that always says the commonest class: are the samples "
+    "prepared as in training (the range of their values, their order), and are classes numbered as the model does it?"
+)
 
 
-def advice(figures: Figures, calibrated: int, given: int, measured: int, has_int16: bool) -> tuple[str, ...]:
+def advice(
+    figures: Figures,
+    calibrated: int,
+    given: int,
+    measured: int,
+    has_int16: bool,
+    integers: Mapping[str, str] | None = None,
+) -> tuple[str, ...]:
     """Sentences, the most important first; at least one.
 
     Of the samples `given` to calibrate with, so many did; so many were measured. `has_int16`: whether layers
-    can be kept in int16.
+    can be kept in int16. `integers` are the dtypes of inputs that were given as integers.
     """
     good = _is_good(figures, measured)
     said = [_verdict(figures, measured, good)]
+    if _is_chance(figures):
+        said.append(_CHANCE)
+    said += [
+        f"The samples of {name} are {dtype}, and were taken as they are: if the model was trained on scaled numbers, "
+        "such as 0 to 1, scale them."
+        for name, dtype in (integers or {}).items()
+    ]
     saturated = [layer for layer in figures.layers if layer.saturated]
-    if saturated:
+    if saturated and not good:
         said.append(_saturation(saturated, calibrated, given))
     elif calibrated < FEW_SAMPLES:
         said.append(
@@ -36,7 +54,15 @@ def advice(figures: Figures, calibrated: int, given: int, measured: int, has_int
         said += _about_layers(figures.layers, has_int16)
     if figures.float_score is None:
         said.append("Give --labels: then it is known what the differences do to the accuracy.")
+    elif good and len(said) == 1:
+        said[0] += " Nothing has to be done."
     return tuple(said)
+
+
+def _is_chance(figures: Figures) -> bool:
+    """Whether the float model is right no more often than it is to say the commonest class each time."""
+    score, commonest = figures.float_score, figures.commonest_class
+    return score is not None and commonest is not None and commonest < 1 and score.value <= commonest
 
 
 def _is_good(figures: Figures, measured: int) -> bool:
@@ -60,13 +86,11 @@ def _verdict(figures: Figures, measured: int, good: bool) -> str:
             lost = round(_drop(before, after) * measured)
             one = f"one sample is {100 / measured:.2g} percentage points"
             if good:
-                change = (
-                    "no fewer answers are right" if lost <= 0 else f"of {measured:,} answers, {lost} fewer are right"
-                )
-                return f"Int8 does what float does: {change}. Nothing has to be done."
+                fewer = f"of {measured:,} answers, {lost} fewer {'is' if lost == 1 else 'are'} right"
+                return f"Int8 does what float does: {'no fewer answers are right' if lost <= 0 else fewer}."
             return f"Int8 loses {lost} of {measured:,} right answers; {one}."
         worse = f"the mean absolute error is {after.value:.4g} instead of {before.value:.4g}"
-        return f"Int8 does what float does: {worse}. Nothing has to be done." if good else f"Int8 is worse: {worse}."
+        return f"Int8 does what float does: {worse}." if good else f"Int8 is worse: {worse}."
     worst = min((sqnr for sqnr in figures.sqnr_db.values() if sqnr is not None), default=None)
     if worst is None:
         return "Int8 gives exactly the float model's outputs."

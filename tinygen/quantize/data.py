@@ -80,8 +80,8 @@ def as_samples(array: Array, port: FloatPort, where: str, any_layout: bool = Fal
         at = int(np.argmax(~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)))
         count = int((~np.isfinite(samples)).sum())
         raise InputError(
-            f"{where}: {count:,} numbers for the input {port.name!r} are not finite (NaN or infinity), the first in "
-            f"sample {at}",
+            f"{where}: {count:,} number{'s' if count > 1 else ''} for the input {port.name!r} "
+            f"{'are' if count > 1 else 'is'} not finite (NaN or infinity), the first in sample {at}",
             "Leave such samples out: their ranges would make every other number vanish.",
         )
     return samples

@@ -19,6 +19,8 @@ SATURATED = 1e-3
 _BEYOND = 2
 """Steps beyond the int8 range that do not count: the fixed ranges of softmax and the like end a step short of one."""
 MEAN_ERROR = "mean absolute error"
+_CHANCE = 2
+"""As many values outside say nothing: of a channel with a value in each sample, one in a hundred is such a share."""
 _OUTLIERS = 99.9
 _LEAST = 1e-30
 
@@ -47,7 +49,7 @@ class LayerFigures:
     adds none."""
     channels: int
     saturated: int
-    """Channels of which more than SATURATED lies outside of the int8 range."""
+    """Channels of which more than SATURATED lies outside of the int8 range, and more than a few values."""
     headroom: float
     """The greatest magnitude over that which 99.9 % of the values do not exceed."""
 
@@ -80,6 +82,8 @@ class Figures:
     sqnr_db: Mapping[str, float | None]
     """Of each output by name, over all samples."""
     layers: tuple[LayerFigures, ...]
+    commonest_class: float | None = None
+    """Share of the samples that are of the commonest class; None where labels are no classes."""
 
 
 def score(outputs: Array, labels: Array) -> Score:
@@ -119,6 +123,7 @@ def compare(
         agreement=float(np.mean(exact[0].argmax(axis=1) == rounded[0].argmax(axis=1))) if several else None,
         sqnr_db={name: _sqnr(x, y) for name, x, y in zip(outputs, exact, rounded, strict=True)},
         layers=_layers(float_model, int8_model, layers, data.spread(LAYER_SAMPLES)),
+        commonest_class=None if labels is None or labels.ndim > 1 else float(np.bincount(labels).max() / len(labels)),
     )
 
 
@@ -193,7 +198,7 @@ def _figures(layer: FloatLayer, sums: Mapping[str, _Sums], origins: Mapping[str,
         sqnr_db=decibels(1, own.relative_noise),
         own_db=decibels(1, max(added, 0)),
         channels=len(own.outside),
-        saturated=int(np.sum(own.outside > SATURATED * own.count)),
+        saturated=int(np.sum(own.outside > max(SATURATED * own.count, _CHANCE))),
         headroom=float(peak / usual) if usual > 0 else 1.0,
     )
 

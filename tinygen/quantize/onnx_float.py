@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygen.errors import InvalidModel, ModelError
 from tinygen.quantize.data import FloatPort
+from tinygen.quantize.onnx_external import take_in
 from tinygen.quantize.onnx_means import with_global_pools
 
 PER_CHANNEL_OPSET = 13
@@ -22,14 +23,12 @@ def prepared(path: Path) -> Any:
 
     try:
         model = onnx.load(path, load_external_data=False)
+        take_in(path, model)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
         raise InvalidModel(f"{path} is not a readable ONNX model: {_first(error)}", "Export it again.") from None
     _refuse_quantised(path, model)
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise ModelError(
-            f"{path} keeps its weights in other files", "Save it as one file: onnx.save(onnx.load(MODEL), FILE)."
-        )
+    _forget_notes(model)
     constants = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
         if value.name not in constants:
@@ -103,6 +102,15 @@ def _fix_shape(path: Path, value: Any) -> None:
                 "Export the model with fixed shapes; only the first dimension, the batch, may be open.",
             )
         dim.dim_value = 1
+
+
+def _forget_notes(model: Any) -> None:
+    """What exporters note for people: half of a small file, with the paths of the program that made the model."""
+    graph = model.graph
+    for noted in (model, graph, *graph.input, *graph.output, *graph.node, *graph.initializer):
+        noted.ClearField("doc_string")
+        if "metadata_props" in noted.DESCRIPTOR.fields_by_name:  # not in every version of onnx
+            del noted.metadata_props[:]
 
 
 def _refuse_quantised(path: Path, model: Any) -> None:

@@ -34,7 +34,7 @@ class OnnxJob:
         self._has_int8_edges = choices.int8_edges
         self.quantiser = version_of("onnxruntime")
         self.layers = _layers(self._float)
-        self.float_bytes = source.stat().st_size
+        self.float_bytes = self._float.ByteSize()
 
     def to_int8(self, calibration: Mapping[str, Array]) -> bytes:
         """The int8 model."""

@@ -146,7 +146,7 @@ def quantise(
         float_bytes=job.float_bytes,
         int8_bytes=len(content),
         on_board=_on_board(content, out.name, board),
-        advice=advice(figures, len(calibration), len(given), len(data), has_int16=kind is LiteJob),
+        advice=advice(figures, len(calibration), len(given), len(data), kind is LiteJob, given.integers),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,8 @@ class Wish:
     """The name of an array of the .npz, a file, or FOLDERS; None: the array "labels", if there is one."""
     front_end: FrontEnd | None = None
     """For recordings: what makes features of them."""
-    pixels: tuple[float, float] = (0.0, 1.0)
-    """For images: what the pixel values 0 and 255 become."""
+    pictures: images.Pictures = field(default_factory=images.Pictures)
+    """For images: what is made of them."""
     any_layout: bool = False
     """Whether channels may come first in an array, and last in the model, and the other way round."""
 
@@ -43,7 +43,7 @@ def read(wish: Wish, inputs: Sequence[FloatPort], outputs: Sequence[FloatPort]) 
     """
     path = wish.path
     if path.is_dir():
-        data = _folder(wish, inputs)
+        data = _folder(wish, inputs, outputs[0])
     elif path.suffix.lower() in (".npz", ".npy"):
         data = _arrays(wish, inputs)
     elif path.exists():
@@ -51,7 +51,9 @@ def read(wish: Wish, inputs: Sequence[FloatPort], outputs: Sequence[FloatPort]) 
     else:
         raise InputError(f"there is no file or folder {path}", "Check the path.")
     if data.labels is not None:
-        data = replace(data, labels=_fitting(data.labels, len(data), outputs[0], data.source))
+        is_file = wish.labels not in (None, FOLDERS) and Path(str(wish.labels)).is_file()
+        where = str(wish.labels) if is_file else data.source
+        data = replace(data, labels=_fitting(data.labels, len(data), outputs[0], where))
     return checked(data)
 
 
@@ -89,7 +91,7 @@ def _find(path: Path, arrays: dict[str, Array], port: FloatPort, only: bool) -> 
     )
 
 
-def _folder(wish: Wish, inputs: Sequence[FloatPort]) -> Data:
+def _folder(wish: Wish, inputs: Sequence[FloatPort], output: FloatPort) -> Data:
     if len(inputs) != 1:
         raise InputError(
             f"{wish.path} is a folder, and the model has {len(inputs)} inputs",
@@ -104,17 +106,38 @@ def _folder(wish: Wish, inputs: Sequence[FloatPort]) -> Data:
     if wish.front_end is not None:
         samples = [recordings.samples(path, port, wish.front_end) for path in files]
     else:
-        samples = [images.samples(path, port, wish.pixels) for path in files]
+        samples = [images.samples(path, port, wish.pictures) for path in files]
     labels: Array | None = None
     if wish.labels == FOLDERS:
-        classes = sorted({path.parent.name for path in files})
-        labels = np.asarray([classes.index(path.parent.name) for path in files])
+        labels = _classes_of_folders(wish.path, files, output)
     elif wish.labels is not None:
         labels = _labels_file(wish, f"{wish.path} is a folder")
     if labels is not None and len(labels) == len(files):  # a recording can give several samples
         labels = np.repeat(labels, [len(each) for each in samples], axis=0)
     array = np.concatenate(samples)
     return Data(source_name(wish.path), {port.name: as_samples(array, port, source_name(wish.path))}, labels)
+
+
+def _classes_of_folders(path: Path, files: Sequence[Path], output: FloatPort) -> Array:
+    """The class of each file (files,): the place of its folder in `path` among all of these, empty ones too.
+
+    Raises InputError where not all files lie in such folders, or where these are not as many as the output's classes:
+    they would be counted wrongly.
+    """
+    classes = sorted(each.name for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+    folders = [file.relative_to(path).parts[0] for file in files]
+    for file, folder in zip(files, folders, strict=True):
+        if folder not in classes:
+            raise InputError(
+                f"--labels {FOLDERS}: {file} lies in no folder for its class",
+                f"Make a folder in {path} for each class, or leave --labels out.",
+            )
+    if len(classes) != max(output.elements, 2):
+        raise InputError(
+            f"--labels {FOLDERS}: {path} has {len(classes)} folders, and the model {max(output.elements, 2)} classes",
+            "Classes are counted in the order of the names: make a folder for each, empty where there is no sample.",
+        )
+    return np.asarray([classes.index(folder) for folder in folders])
 
 
 def _labels_file(wish: Wish, otherwise: str) -> Array:
@@ -148,8 +171,8 @@ def _fitting(labels: Array, count: int, output: FloatPort, where: str) -> Array:
             return np.asarray(wanted.argmax(axis=1))  # one-hot
         return wanted.astype(np.float64)
     raise InputError(
-        f"{where}: {labels.dtype} labels of shape {list(labels.shape)} do not fit {count:,} samples of an output "
-        f"with {output.elements:,} elements",
+        f"{where}: labels of shape {list(labels.shape)} and type {labels.dtype} do not fit {count:,} samples of an "
+        f"output with {output.elements:,} elements",
         "Give a class for each sample, or the right output.",
     )
 

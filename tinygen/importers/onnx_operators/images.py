@@ -13,6 +13,7 @@ from tinygen.importers.picking import picked
 from tinygen.ir import Tensor
 from tinygen.ops.float_resize import FloatResize, Neighbours
 from tinygen.ops.reshape import Reshape
+from tinygen.ops.resize_bilinear import ONE, Positions, ResizeBilinear
 from tinygen.ops.resize_nearest_neighbor import IrregularResize, RegularResize
 from tinygen.ops.strided_copy import DepthToSpace, Loop, SpaceToDepth, row_major
 
@@ -89,12 +90,6 @@ def _resize(call: Call) -> Sequence[Converted]:
 
 
 def _interpolated(call: Call, x: Tensor, y: Tensor) -> Sequence[Converted]:
-    if x.quant is not None and x.quant is y.quant:
-        raise Refused(
-            "it interpolates integers, which ONNX Runtime rounds otherwise than reals",
-            "use QDQ form: quant_format=QuantFormat.QDQ",
-        )
-    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
     growth = _scales(call, x, y)
     if len(x.shape) != 4 or growth[0] != 1 or growth[1] != 1:
         raise Refused(f"it interpolates from {x.shape} to {y.shape}, supported are images (n, c, h, w)")
@@ -103,8 +98,28 @@ def _interpolated(call: Call, x: Tensor, y: Tensor) -> Sequence[Converted]:
     )
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
+    if x.quant is not None and x.quant is y.quant:
+        of_integers = ResizeBilinear(_exactly(rows), _exactly(columns), "floor" if call.unsigned else "trunc")
+        return [*before, Converted(of_integers, (image,), (result,)), *after]
+    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
     op = FloatResize(rows, columns, float(scale), zero_point, float(y_scale), y_zero, clamp(call))
     return [*before, Converted(op, (image,), (result,)), *after]
+
+
+_EXACT = 128
+"""Products of two multiples of 1 / _EXACT and an integer of 8 bits are exact in float32, and so are their sums."""
+
+
+def _exactly(neighbours: Neighbours) -> Positions:
+    """The same with integer shares. Refuses others, which the runtime rounds otherwise where channels come last."""
+    shares = np.array(neighbours.share_of_second)
+    if np.any(shares * _EXACT % 1):
+        raise Refused(
+            "it interpolates integers, and ONNX Runtime rounds the neighbours' shares as it lays the image out",
+            "use QDQ form: quant_format=QuantFormat.QDQ; or make images twice or four times as large, without "
+            "align_corners",
+        )
+    return Positions(neighbours.first, neighbours.second, tuple((shares * ONE).astype(int).tolist()))
 
 
 def _scales(call: Call, x: Tensor, y: Tensor) -> list[np.float32]:

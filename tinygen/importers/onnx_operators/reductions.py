@@ -13,7 +13,8 @@ from tinygen.importers.onnx_operators.curves import requantised
 from tinygen.importers.onnx_operators.slices import axis_of, integers
 from tinygen.ir import Shape, Tensor
 from tinygen.ops.arg_extremum import ArgMax, ArgMin
-from tinygen.ops.float_mean import FloatMean, FloatSum, MeanOrder
+from tinygen.ops.common import FLOAT32
+from tinygen.ops.float_mean import FloatMean, FloatSum, MeanOrder, RealMean, RealSum
 from tinygen.ops.reduce import ReduceMax, ReduceMin, reduced_shape
 from tinygen.ops.reshape import Reshape
 
@@ -53,10 +54,9 @@ def _total(call: Call, op: type[FloatMean]) -> Sequence[Converted]:
 
 def _reduced(call: Call, op: type[FloatMean], x: Tensor, axes: tuple[int, ...], y: Tensor) -> Sequence[Converted]:
     """With ones in place of the reduced dimensions."""
-    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
     runs = _runs(x.shape, axes)
     order = _order(runs)
-    total = op(float(scale), zero_point, float(y_scale), y_zero, clamp(call), order, call.curve)
+    total = float_mean(call, x, op, order)
     places = _places(len(x.shape), axes, order, is_image=not call.sums_channels_last)
     moved, steps = _moved(x, places)
     outer = math.prod(moved.shape[: min(places.index(axis) for axis in axes)])
@@ -74,6 +74,15 @@ def _reduced(call: Call, op: type[FloatMean], x: Tensor, axes: tuple[int, ...], 
         Converted(Reshape.to(turned.shape), (result,), (turned if is_moved else y,)),
         *back,
     ]
+
+
+def float_mean(call: Call, x: Tensor, op: type[FloatMean], order: MeanOrder) -> FloatMean | RealMean:
+    """A mean, or sum, of what the values of x stand for, quantised, or as it is."""
+    scale, zero_point = scale_and_zero_point(x, "input")
+    if call.output.dtype == FLOAT32:
+        return (RealSum if op is FloatSum else RealMean)(float(scale), zero_point, order, call.curve)
+    y_scale, y_zero = scale_and_zero_point(call.output, "output")
+    return op(float(scale), zero_point, float(y_scale), y_zero, clamp(call), order, call.curve)
 
 
 class _Run(NamedTuple):
@@ -154,7 +163,8 @@ def reduced_axes(call: Call) -> tuple[int, ...]:
 def _place_of_extremum(call: Call) -> Sequence[Converted]:
     """The index along an axis, the first of equal ones; DequantizeLinear keeps the order."""
     x, y = call.input(0, "input"), call.output
-    scale_and_zero_point(x, "input")
+    if x.dtype != FLOAT32:
+        scale_and_zero_point(x, "input")
     if call.attribute("select_last_index", 0):
         raise Refused("its select_last_index is 1, supported is 0: the first of equal ones")
     axis = axis_of(int(call.attribute("axis", 0)), len(x.shape))

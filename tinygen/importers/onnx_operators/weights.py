@@ -52,8 +52,9 @@ def kept(weights: Tensor, layout: str, values: Array, channels: int, scales: npt
     return constant(f"{weights.name}~{layout}", values, quant)
 
 
-_TOLERANCE = 0.01
-"""By how much the scale of a convolution's bias may be off, relatively, for ONNX Runtime to compute on integers."""
+_TOLERANCE, _NEGLIGIBLE = 0.01, 1e-6
+"""By how much the scale of a convolution's bias may be off, relatively and in addition, for ONNX Runtime to compute on
+integers: as if it were not off."""
 
 
 def real_bias(
@@ -92,7 +93,9 @@ def has_odd_bias(call: Call, x: Tensor, scales: npt.NDArray[np.float32]) -> bool
     if given is None or given.quant is None:
         return False
     unit = scale_and_zero_point(x, "input")[0] * scales
-    return given.quant.scale.size not in (1, unit.size) or bool(np.abs(given.quant.scale / unit - 1).max() > _TOLERANCE)
+    if unit.size > 1 and given.quant.scale.size not in (1, unit.size):
+        return True
+    return bool((np.abs(given.quant.scale - unit) > _TOLERANCE * unit + _NEGLIGIBLE).any())
 
 
 def _steps(values: Array, unit: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:

@@ -232,7 +232,13 @@ def _prepare(variant: Variant, site: Site) -> Body:
         "frame": Frame.of(names),
     }
     data = _stream(site, windows, groups, variant)
-    return Body(values, {"data": data}, variant=f"{depth}x{filters}_{windows.count}", proof=form.describe())
+    return Body(
+        values,
+        {"data": data},
+        variant=f"{depth}x{filters}_{windows.count}",
+        proof=form.describe(),
+        apart=form.near is not None and groups.turns > 1 and expansion is None,
+    )
 
 
 def _stream(site: Site, windows: Windows, groups: Groups, variant: Variant) -> npt.NDArray[np.uint32]:

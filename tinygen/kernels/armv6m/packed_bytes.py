@@ -178,12 +178,19 @@ def _prepare(site: Site) -> Body:
     values = {
         "strip": strip is not None,
         "results": min(shape.filters, TOGETHER),
-        "finish": Finish(form, pairs.FREE, short),
+        "finish": Finish(form, pairs.FREE, short, decided_in=pairs.DECIDED_IN),
         "sizes": list(sizes),
         "frame": packed.Frame.of([*sizes, "x", "end", "table", "row", "mask"]),
         "longest": LONGEST,
     }
-    return Body(values, {"data": data}, variant="strip" if strip else "", proof=form.describe(), runs=shape.runs())
+    return Body(
+        values,
+        {"data": data},
+        variant="strip" if strip else "",
+        proof=form.describe(),
+        runs=shape.runs(),
+        apart=form.near is not None,
+    )
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:

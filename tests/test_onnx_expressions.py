@@ -1,0 +1,155 @@
+"""Operators on float32 in a row, between quantised tensors: what quantisers leave out, is ONNX Runtime's to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from building import build_read, differences, host, varied
+from emulated_bench import Bench
+from onnx_nets import Net, quantised
+from onnxruntime.quantization import QuantFormat, QuantType
+from random_onnx_nets import random_net
+from test_onnx_models import assert_equal
+
+from tinygen import pipeline
+from tinygen.errors import UnsupportedModel
+from tinygen.ops.float_expression import FloatExpression
+
+IMAGE = [1, 4, 5, 6]
+Chain = Callable[[Net, str, str], str]
+
+
+def _gate(net: Net, x: str) -> str:
+    """One value for each channel."""
+    return net.quantised(net.add("GlobalAveragePool", x), 0.03, 0)
+
+
+CHAINS: dict[str, Chain] = {
+    "three_tensors": lambda net, x, y: net.add("Add", net.add("Relu", net.add("Add", x, y)), net.add("Neg", y)),
+    "functions_of_both": lambda net, x, y: net.add("Mul", net.add("HardSwish", x), net.add("Sigmoid", y)),
+    "gate": lambda net, x, y: net.add("Mul", net.add("Relu", x), net.add("HardSigmoid", _gate(net, y))),
+    "gate_then_sum": lambda net, x, y: net.add("Add", net.add("Mul", x, net.add("Sigmoid", _gate(net, y))), y),
+    "positions": lambda net, x, y: net.add("Add", net.add("Max", x, y), net.random(1, *IMAGE[1:])),
+    "positions_first": lambda net, x, y: net.add("Sub", net.random(*IMAGE[1:]), net.add("Mul", x, y)),
+    "channels": lambda net, x, y: net.add(
+        "Add", net.add("Mul", net.add("Add", x, y), net.random(4, 1, 1)), net.random(4, 1, 1)
+    ),
+    "columns": lambda net, x, y: net.add("Mul", net.constant(0.7), net.add("Div", net.add("Sub", x, y), net.random(6))),
+    "normalised": lambda net, x, y: net.add(
+        "BatchNormalization",
+        net.add("Add", x, y),
+        *(net.random(4) for _ in range(3)),
+        net.constant(net.rng.uniform(0.5, 2, 4)),
+    ),
+    "cut": lambda net, x, y: net.add("Clip", net.add("Mul", x, y), net.constant(-0.3), net.constant(0.9)),
+    "leaky": lambda net, x, y: net.add("LeakyRelu", net.add("Sub", x, y), alpha=0.2),
+    "slopes": lambda net, x, y: net.add("PRelu", net.add("Add", x, y), net.random(4, 1, 1)),
+    "hard": lambda net, x, y: net.add("HardSwish", net.add("HardSigmoid", net.add("Add", x, y), alpha=0.3, beta=0.4)),
+    "mean": lambda net, x, y: net.add("Mean", x, y, net.add("Abs", x)),
+    "root": lambda net, x, y: net.add("Sqrt", net.add("Add", net.add("Mul", x, x), net.add("Mul", y, y))),
+    "quotient_by_zero": lambda net, x, y: net.add("Div", net.add("Abs", x), net.add("Relu", y)),
+    "moved": lambda net, x, y: net.add(
+        "Add", net.add("Reshape", net.add("HardSwish", x), net.constant([1, 120], np.int64)), net.add("Flatten", y)
+    ),
+    "turned": lambda net, x, y: net.add(
+        "Mul", net.add("Transpose", net.add("Add", x, y), perm=[0, 2, 3, 1]), net.random(5, 6, 4)
+    ),
+    "pooled_before": lambda net, x, y: net.add(
+        "Add", *(net.add("MaxPool", net.add("Relu", each), kernel_shape=[2, 2]) for each in (x, y))
+    ),
+    "joined": lambda net, x, y: net.add("Concat", net.add("Relu", x), net.add("Add", x, y), y, axis=1),
+    "joined_twice": lambda net, x, y: net.add(
+        "Add", *[net.add("Concat", net.add("Relu", x), y, net.add("Tanh", x), axis=1)] * 2
+    ),
+}
+
+
+def _net(chain: Chain, dtype: type[np.generic], outputs: int = 1) -> bytes:
+    """The chain on two tensors that convolutions make, so that they are of the type that ONNX Runtime likes best."""
+    net, zero = Net(IMAGE, 5), 3 if dtype is np.int8 else 131
+    first = net.quantised("x", 0.05, zero, dtype)
+    x, y = (
+        net.quantised(net.add("Conv", first, net.weights(4, 4, 1, 1)), scale, zero + moved, dtype)
+        for scale, moved in ((0.04, 9), (0.0625, -20))
+    )
+    made = chain(net, x, y)
+    results = [net.quantised(made, 0.03, zero, dtype), made][:outputs]
+    return net.model(*results, opset=20)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8], ids=["int8", "uint8"])
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_equal_onnx_runtime(name: str, dtype: type[np.generic], tmp_path: Path) -> None:
+    model = assert_equal(_net(CHAINS[name], dtype), 8)
+    assert not any("float32" in note for note in model.graph.notes)
+    built = build_read(model, tmp_path)
+    assert not differences(built, varied(built, 3), host(built))
+
+
+@pytest.mark.parametrize("name", ["three_tensors", "gate", "positions", "moved", "turned", "joined"])
+def test_results_that_stay_float32_equal_onnx_runtime(name: str, tmp_path: Path) -> None:
+    """Beside those that are quantised."""
+    model = assert_equal(_net(CHAINS[name], np.uint8, 2), 8)
+    built = build_read(model, tmp_path)
+    assert not differences(built, varied(built, 3), host(built))
+
+
+def test_float32_inputs_are_normalised_as_by_onnx_runtime(tmp_path: Path) -> None:
+    """Before the first quantiser, by constants for each channel."""
+    net = Net(IMAGE, 5)
+    x = net.add("Div", net.add("Sub", "x", net.random(4, 1, 1)), net.constant(net.rng.uniform(0.2, 0.3, (4, 1, 1))))
+    y = net.quantised(net.add("Conv", net.quantised(x, 0.05, 3), net.weights(4, 4, 1, 1)), 0.1, 0)
+    model = assert_equal(net.model(y), 8)
+    built = build_read(model, tmp_path)
+    assert not differences(built, varied(built, 3), host(built))
+
+
+def test_what_is_approximated_has_a_note() -> None:
+    net = Net(IMAGE, 4)
+    x = net.quantised("x", 0.1, 0)
+    product = net.add("Mul", net.add("Exp", x), net.quantised(net.add("Relu", x), 0.05, -128))
+    (note,) = pipeline.decode(net.model(net.quantised(product, 0.1, 0)), "net.onnx").graph.notes
+    assert "approximates functions" in note and "Exp" in note
+
+
+@pytest.mark.parametrize(
+    "inner", [lambda net, x, y: net.add("Div", x, y), lambda net, x, y: net.add("Sqrt", net.add("Sub", x, y))]
+)
+def test_bounds_of_what_can_be_no_number_are_refused(inner: Chain) -> None:
+    with pytest.raises(UnsupportedModel, match="can be no number"):
+        pipeline.decode(_net(lambda net, x, y: net.add("Max", inner(net, x, y), x), np.int8), "net.onnx")
+
+
+LISTS = (
+    ["Conv", "Gemm", "MatMul", "AveragePool", "GlobalAveragePool", "MaxPool", "Softmax"],
+    ["Conv", "Gemm", "MatMul", "AveragePool", "GlobalAveragePool", "Concat", "MaxPool", "Mul", "Softmax"],
+)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks_quantised_in_part_equal_onnx_runtime(seed: int, tmp_path: Path) -> None:
+    """By quantize_static with op_types_to_quantize."""
+    made = random_net(seed)
+    data = quantised(
+        made.net,
+        made.x,
+        tmp_path,
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8 if seed % 2 else QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=LISTS[seed // 2 % 2],
+    )
+    assert_equal(data, 6)
+
+
+@pytest.mark.parametrize("board", ["qemu-mps2-an386", "microbit"])
+def test_chains_on_boards(board: str, tmp_path: Path) -> None:
+    bench = Bench(board, tmp_path)
+    for name in ("gate_then_sum", "normalised", "quotient_by_zero", "root", "turned"):
+        model = pipeline.decode(_net(CHAINS[name], np.int8), "net.onnx")
+        assert any(isinstance(node.op, FloatExpression) for node in model.graph.nodes)
+        built = build_read(model, tmp_path / name, board=board)
+        assert not differences(built, varied(built, 3), bench.running(built))
