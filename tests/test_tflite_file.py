@@ -1,4 +1,4 @@
-"""The TensorFlow Lite reader against the schema's own object API; and the tests' builder against the original runtime."""
+"""The TensorFlow Lite reader against the schema's own object API, and the tests' builder against the runtime."""
 
 from __future__ import annotations
 
