@@ -377,7 +377,7 @@ def test_every_arm_core_takes_the_code_that_it_can_execute(
     assert ("digits_conv_2d_patches" in said(["arm-none-eabi-nm", elf])) == (takes == "assembly")
     if machine is not None:
         emulator = ["qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none", "-serial", "none"]
-        text = said([*emulator, "-semihosting", "-kernel", elf], timeout=60)
+        text = said([*emulator, "-semihosting", "-kernel", elf], timeout=300)
         assert AS_EXPECTED in text and [int(np.argmax(outputs(text)))] == the_answer()
 
 
