@@ -109,6 +109,8 @@ class Finish:
     """Whether M1 is zero: it is loaded, but there is no product with it."""
     decided_in: str = ""
     """The register of the sum where what decides near ties stands once, with five registers free; else empty."""
+    doubled_at: int | None = None
+    """Where in the frame twice the zero point plus one is, for that; None where layers of others share no code."""
 
     @property
     def carrier(self) -> str:
