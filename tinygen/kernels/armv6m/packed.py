@@ -222,7 +222,7 @@ def _prepare(variant: Variant, site: Site) -> Body:
     names += ["image", "image_row"] if windows.strip else []
     names += ["first", "marks"] if isinstance(form, OpenShortProduct) else []
     shared = _is_shared(variant, groups, form)
-    names += ["doubled_zero"] if shared else []
+    names += ["doubled_zero"] if shared and finishing.has_rest(form) else []
     frame = Frame.of(names)
     values = {
         "windows": windows,
@@ -264,8 +264,8 @@ def _stream(site: Site, windows: Windows, groups: Groups, variant: Variant) -> n
         filters = expansion.stream(groups, rows, form, lacking)
     else:
         filters = pairs.stream(groups, rows, form, lacking, in_bytes=False)
-    near = form.near if _is_shared(variant, groups, form) else None
-    head = streams.words(np.array([] if near is None else [2 * near.zero_point + 1], np.int64))
+    is_data = _is_shared(variant, groups, form) and finishing.has_rest(form)
+    head = streams.words(np.array([2 * op.output_zero_point + 1] if is_data else [], np.int64))
     return np.concatenate([head, table.view("<u4").astype(np.uint32), filters])
 
 

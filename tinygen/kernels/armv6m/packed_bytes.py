@@ -169,7 +169,9 @@ def _prepare(site: Site) -> Body:
     weights, bias = (tensor.data for tensor in site.inputs[1:])
     assert form is not None and weights is not None and bias is not None
     table = _table(shape).view("<u4").astype(np.uint32)
-    sizes = shape.sizes(table.nbytes) | ({} if form.near is None else {"doubled_zero": 2 * form.near.zero_point + 1})
+    sizes = shape.sizes(table.nbytes)
+    if finishing.has_rest(form):
+        sizes["doubled_zero"] = 2 * op.output_zero_point + 1
     frame = packed.Frame.of([*sizes, "x", "end", "table", "row", "mask"])
     short, lacking = finishing.is_short(form), op.folded_bias(weights, bias)
     filters = pairs.stream(shape.groups, flat_weights(site), form, lacking, in_bytes=True, short=short)
