@@ -138,7 +138,7 @@ def _prepare(site: Site) -> Body:
     elif isinstance(op, RealInput):
         values |= {"source": "codes", "scale": float_literal(op.scale), "zero_point": op.zero_point}
     logarithm = {"natural_logarithm"} if isinstance(op, _LogSoftmax) else set()
-    return Body(values, constants, helpers=frozenset({"fused", "exponential"} | logarithm))
+    return Body(values, constants, helpers=frozenset({"exponential"} | logarithm))
 
 
 KERNELS = tuple(
