@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from building import Built, build_read, differences, host, varied
 from emulated_bench import Bench
+from onnx import TensorProto
 from onnx_nets import Net, quantised
 from onnxruntime.quantization import QuantFormat, QuantType
 from random_onnx_nets import random_net
@@ -29,7 +30,22 @@ def _gate(net: Net, x: str) -> str:
     return net.quantised(net.add("GlobalAveragePool", x), 0.03, 0)
 
 
+def _truth(net: Net, x: str, y: str) -> str:
+    """By every comparison, with a constant for each channel among them."""
+    is_between = net.add("And", net.add("Greater", x, y), net.add("LessOrEqual", x, net.constant(0.9)))
+    is_other = net.add("Xor", net.add("Less", x, net.random(4, 1, 1)), net.add("GreaterOrEqual", y, net.constant(0.2)))
+    return net.add("Or", net.add("Not", net.add("Or", is_between, is_other)), net.add("Equal", x, net.add("Relu", y)))
+
+
 CHAINS: dict[str, Chain] = {
+    "sum": lambda net, x, y: net.add("Sum", x, y, net.random(6), net.add("Tanh", x)),
+    "choice": lambda net, x, y: net.add("Where", net.add("Greater", x, y), x, y),
+    "choice_by_one": lambda net, x, y: net.add("Where", net.add("Less", x, net.constant(0.2)), net.constant(-0.4), y),
+    "choice_of_products": lambda net, x, y: net.add(
+        "Add", net.add("Where", _truth(net, x, y), net.add("Mul", x, y), net.random(5, 1)), x
+    ),
+    "truth": lambda net, x, y: net.add("Cast", _truth(net, x, y), to=TensorProto.FLOAT),
+    "opposite_product": lambda net, x, y: net.add("Add", net.add("Neg", net.add("Mul", x, y)), x),
     "three_tensors": lambda net, x, y: net.add("Add", net.add("Relu", net.add("Add", x, y)), net.add("Neg", y)),
     "functions_of_both": lambda net, x, y: net.add("Mul", net.add("HardSwish", x), net.add("Sigmoid", y)),
     "gate": lambda net, x, y: net.add("Mul", net.add("Relu", x), net.add("HardSigmoid", _gate(net, y))),
@@ -103,7 +119,9 @@ def test_chains_equal_onnx_runtime(name: str, dtype: type[np.generic], tmp_path:
     assert not differences(built, varied(built, 3), host(built))
 
 
-@pytest.mark.parametrize("name", ["three_tensors", "gate", "positions", "moved", "turned", "joined"])
+@pytest.mark.parametrize(
+    "name", ["three_tensors", "gate", "positions", "moved", "turned", "joined", "mean", "truth", "choice"]
+)
 def test_results_that_stay_float32_equal_onnx_runtime(name: str, tmp_path: Path) -> None:
     """Beside those that are quantised."""
     model = assert_equal(_net(CHAINS[name], np.uint8, 2), 8)
@@ -144,6 +162,13 @@ def test_what_is_approximated_has_a_note() -> None:
 def test_bounds_of_what_can_be_no_number_are_refused(inner: Chain) -> None:
     with pytest.raises(UnsupportedModel, match="can be no number"):
         pipeline.decode(_net(lambda net, x, y: net.add("Max", inner(net, x, y), x), np.int8), "net.onnx")
+
+
+def test_truth_values_at_the_end_are_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="is bool, which nothing here holds"):
+        net = Net(IMAGE, 4)
+        x = net.quantised("x", 0.1, 0)
+        pipeline.decode(net.model(net.add("Greater", x, net.quantised(net.add("Relu", x), 0.05, -128))), "net.onnx")
 
 
 LISTS = (
@@ -218,7 +243,8 @@ def test_tables_on_boards(board: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("board", ["qemu-mps2-an386", "microbit"])
 def test_chains_on_boards(board: str, tmp_path: Path) -> None:
     bench = Bench(board, tmp_path)
-    for name in ("gate_then_sum", "normalised", "quotient_by_zero", "turned", "means", "means_of_halves"):
+    names = ("gate_then_sum", "normalised", "quotient_by_zero", "root", "turned", "means", "means_of_halves")
+    for name in (*names, "choice_of_products"):
         model = pipeline.decode(_net(CHAINS[name], np.int8), "net.onnx")
         assert any(isinstance(node.op, FloatExpression) for node in model.graph.nodes)
         built = build_read(model, tmp_path / name, board=board)

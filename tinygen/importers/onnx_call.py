@@ -127,6 +127,16 @@ def is_real_row(bias: Tensor | None) -> bool:
     return bias is not None and bias.dtype == FLOAT32 and len(bias.shape) > 1
 
 
+def bias_of_float(op: str, operands: Sequence[Tensor | None]) -> str:
+    """Why ONNX Runtime computes Conv or Gemm in float32 for the sake of the bias; empty: it does not."""
+    bias = operands[2] if len(operands) > 2 else None
+    if op == "Gemm" and is_real_row(bias):
+        return "its bias is float32, in more than one dimension"
+    if op in ("Conv", "Gemm") and bias is not None and bias.dtype == INT8:
+        return "its bias is not int32"
+    return ""
+
+
 def clamp(call: Call) -> Clamp:
     """The integers that the bounds between operator and QuantizeLinear leave of the output's range."""
     scale, zero_point = scale_and_zero_point(call.output, "output")

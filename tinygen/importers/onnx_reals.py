@@ -79,6 +79,10 @@ class RealValues:
 
     def held(self, writer: RawNode, y: Tensor) -> Call:
         """What makes float32 of a value, which is held from now on. Raises Refused where that is not certain."""
+        if y.dtype != FLOAT32:
+            raise Refused(
+                f"the value {shortened(y.name)!r} is {y.dtype}, which nothing here holds", "Cast it to float32"
+            )
         function, expression = self._functions.pop(y.name, None), self._expressions.pop(y.name, None)
         if function is not None and (expression is None or function.is_curve):
             return real(function, writer, y)

@@ -27,24 +27,39 @@ from tinygen.ops.work import Rates
 class _Function(NamedTuple):
     compute: Callable[..., Any]
     c: str
-    """The expression of its operands a and b."""
+    """The expression of its operands a, b and c."""
     helpers: frozenset[str] = frozenset()
+
+
+def _truth(compare: Callable[..., Any], c: str) -> _Function:
+    return _Function(compare, f"{{a}} {c} {{b}} ? 1.0f : 0.0f")
 
 
 FUNCTIONS: Mapping[str, _Function] = {
     "Abs": _Function(np.abs, "{a} > 0.0f ? {a} : 0.0f - {a}"),
     "Add": _Function(np.add, "{a} + {b}"),
     "Div": _Function(np.divide, "{a} / {b}"),
+    "Equal": _truth(np.equal, "=="),
+    "Greater": _truth(np.greater, ">"),
+    "GreaterOrEqual": _truth(np.greater_equal, ">="),
+    "Less": _truth(np.less, "<"),
+    "LessOrEqual": _truth(np.less_equal, "<="),
     "Max": _Function(np.maximum, "{a} > {b} ? {a} : {b}"),
     "Min": _Function(np.minimum, "{a} < {b} ? {a} : {b}"),
     "Mul": _Function(np.multiply, "{a} * {b}"),
+    "NotEqual": _truth(np.not_equal, "!="),
     "Neg": _Function(np.negative, "-{a}"),
     "PRelu": _Function(lambda a, b: np.where(a < 0, a * b, a), "{a} < 0.0f ? {a} * {b} : {a}"),
     "Sqrt": _Function(np.sqrt, "{prefix}_square_root({a})", frozenset({"square_root"})),
     "Sub": _Function(np.subtract, "{a} - {b}"),
+    "Where": _Function(lambda a, b, c: np.where(a != 0, b, c), "{a} != 0.0f ? {b} : {c}"),
 }
-"""Of one or two float32 values, by their names in ONNX; each is rounded once."""
+"""Of up to three float32 values, by their names in ONNX; each is rounded once. Truth values are the numbers 0 and 1."""
+TRUTHS = frozenset(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "NotEqual"))
+"""What makes truth values."""
 _SUMS = ("Add", "Sub")
+_KEEPING = ("Abs", "Max", "Min", "Neg", "Where")
+"""What hands on a value, or its negative."""
 
 
 class Step(NamedTuple):
@@ -127,6 +142,16 @@ class FloatExpression(Elementwise):
         return f"{names} to float32" if self.output_scale is None else names
 
 
+def _added(op: FloatExpression) -> set[int]:
+    """The places of what is added to something, as it is or handed on: no compiler may fuse a product with that sum."""
+    first = len(op.reals) + len(op.numbers)
+    found: set[int] = set()
+    for index, step in reversed(list(enumerate(op.steps))):
+        if step.function in _SUMS or (step.function in _KEEPING and first + index in found):
+            found.update(step.places)
+    return found
+
+
 def _prepare(site: Site) -> Body:
     op: FloatExpression = site.op
     loops = loops_over([x.shape for x in site.inputs])
@@ -141,13 +166,13 @@ def _prepare(site: Site) -> Body:
     first = len(op.reals) + len(op.numbers)
     names = [f"v{index}" for index in range(len(op.reals))] + [float_literal(number) for number in op.numbers]
     names += [f"v{index + len(op.reals)}" for index in range(len(op.steps))]
-    added = {place for step in op.steps if step.function in _SUMS for place in step.places}
+    added = _added(op)
     steps = []
     for index, step in enumerate(op.steps):
         function = FUNCTIONS[step.function]
-        a, b = (names[step.places[0]], names[step.places[-1]])
+        given = dict(zip("abc", (names[place] for place in step.places), strict=False))
         is_product = step.function in ("Mul", "PRelu") and first + index in added
-        expression = function.c.format(a=a, b=b, prefix="{prefix}")
+        expression = function.c.format(**given, prefix="{prefix}")
         steps.append({"name": names[first + index], "expression": expression, "is_stored": is_product})
     helpers = frozenset().union(*(FUNCTIONS[step.function].helpers for step in op.steps))
     values = {

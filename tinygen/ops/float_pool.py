@@ -24,7 +24,7 @@ from tinygen.ops.real_scales import RealInput, RealScales
 from tinygen.ops.traits import Channelwise
 from tinygen.ops.window import Window, WindowLoops
 from tinygen.ops.work import Rates
-from tinygen.proofs.float_sums import TieSums
+from tinygen.proofs.tie_sums import TieSums
 
 _ROUNDING = 2.0**-24
 _SAFETY = 1.01
