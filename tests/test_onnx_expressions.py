@@ -82,6 +82,13 @@ CHAINS: dict[str, Chain] = {
         "Sub",
         *(net.add("MaxPool", net.add("HardSwish", each), kernel_shape=[2, 2], pads=[1, 0, 0, 1]) for each in (x, y)),
     ),
+    "framed": lambda net, x, y: net.add(
+        "Mul",
+        *(
+            net.add("Pad", each, net.constant([0, 0, 1, 1, 0, 0, 2, 0], np.int64), net.constant(0.3))
+            for each in (net.add("Add", x, y), net.add("HardSwish", x))
+        ),
+    ),
     "means": lambda net, x, y: net.add("GlobalAveragePool", net.add("Relu", net.add("Add", x, y))),
     "means_of_halves": lambda net, x, y: net.add(
         "AveragePool", net.add("Mul", x, y), kernel_shape=[2, 3], pads=[1, 1, 0, 1]

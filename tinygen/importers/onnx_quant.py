@@ -150,7 +150,7 @@ class Matcher:
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             is_uint8 = self._graph.types[node.outputs[0]].dtype == UINT8
             return [*early, Call(node, inputs, outputs, unsigned=is_uint8)]
-        keeps_reals = _follows(node) or node.op in _MEANS
+        keeps_reals = _follows(node) or node.op in (*_MEANS, "Pad")
         is_real = keeps_reals and first is not None and first.dtype == FLOAT32 and first.data is None
         results = [(self._real(name), UNBOUNDED) if is_real else self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
