@@ -82,6 +82,9 @@ CHAINS: dict[str, Chain] = {
         "Sub",
         *(net.add("MaxPool", net.add("HardSwish", each), kernel_shape=[2, 2], pads=[1, 0, 0, 1]) for each in (x, y)),
     ),
+    "of_constants": lambda net, x, y: net.add(
+        "Mul", net.add("Add", x, y), net.add("Sub", net.quantised(net.random(6), 0.01, 3), net.constant(0.4))
+    ),
     "framed": lambda net, x, y: net.add(
         "Mul",
         *(
