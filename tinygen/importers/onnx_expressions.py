@@ -96,6 +96,19 @@ def of_constant(x: Tensor) -> Value | None:
     return constant(f"{x.name}~reals", values)
 
 
+def folded_constant(node: RawNode, operands: Sequence[Tensor | None], shape: Shape) -> Tensor | None:
+    """What an operator makes of constants, some of which are quantised; None where it is none of these."""
+    if node.op not in OPERATORS or not operands or any(x is None or x.data is None for x in operands):
+        return None
+    expression = applied(node, [None if x is None else of_constant(x) for x in operands])
+    if expression is None:
+        return None
+    y = Tensor(node.outputs[0], shape, FLOAT32)
+    call, _ = evaluated(expression, node, y)
+    (values,) = call.attribute("expression").reference(*(x.data for x in call.inputs if x is not None))
+    return constant(y.name, np.broadcast_to(values, shape).copy())
+
+
 # --- operators -------------------------------------------------------------------------------------------------------
 
 

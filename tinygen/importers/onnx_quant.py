@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, is_real_row
-from tinygen.importers.onnx_expressions import OPERATORS
+from tinygen.importers.onnx_expressions import OPERATORS, folded_constant
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
@@ -135,6 +135,10 @@ class Matcher:
             if moved is not None:
                 self._values[node.outputs[0]] = moved
                 return []
+        folded = folded_constant(node, operands, self._graph.types[node.outputs[0]].shape)
+        if folded is not None:
+            self._values[node.outputs[0]] = folded
+            return []
         if self._is_function(node, operands) or self._is_expression(node, operands):
             return self._held(node.outputs) if node.outputs[0] in self._graph.outputs else []
         curve = self._taken_function(node, operands)
