@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from building import build_read, differences, host, varied
+from building import Built, build_read, differences, host, varied
 from emulated_bench import Bench
 from onnx import TensorProto
 from onnx_nets import Net, quantised
@@ -21,6 +21,8 @@ from tinygen.ops.float_expression import FloatExpression
 
 IMAGE = [1, 4, 5, 6]
 Chain = Callable[[Net, str, str], str]
+ROUND, UNEVEN = (0.04, 0.0625, 0.03), (0.0413, 0.0617, 0.0291)
+"""Scales of two tensors and the result: those of which many sums are ties, and others."""
 
 
 def _gate(net: Net, x: str) -> str:
@@ -76,6 +78,16 @@ CHAINS: dict[str, Chain] = {
     "pooled_before": lambda net, x, y: net.add(
         "Add", *(net.add("MaxPool", net.add("Relu", each), kernel_shape=[2, 2]) for each in (x, y))
     ),
+    "largest": lambda net, x, y: net.add(
+        "Sub",
+        *(net.add("MaxPool", net.add("HardSwish", each), kernel_shape=[2, 2], pads=[1, 0, 0, 1]) for each in (x, y)),
+    ),
+    "means": lambda net, x, y: net.add("GlobalAveragePool", net.add("Relu", net.add("Add", x, y))),
+    "means_of_halves": lambda net, x, y: net.add(
+        "AveragePool", net.add("Mul", x, y), kernel_shape=[2, 3], pads=[1, 1, 0, 1]
+    ),
+    "means_of_columns": lambda net, x, y: net.add("ReduceMean", net.add("Add", x, y), net.constant([2], np.int64)),
+    "sums_of_rows": lambda net, x, y: net.add("ReduceSum", net.add("Mul", x, y), net.constant([0, 3], np.int64)),
     "joined": lambda net, x, y: net.add("Concat", net.add("Relu", x), net.add("Add", x, y), y, axis=1),
     "joined_twice": lambda net, x, y: net.add(
         "Add", *[net.add("Concat", net.add("Relu", x), y, net.add("Tanh", x), axis=1)] * 2
@@ -83,17 +95,19 @@ CHAINS: dict[str, Chain] = {
 }
 
 
-def _net(chain: Chain, dtype: type[np.generic], outputs: int = 1) -> bytes:
+def _net(
+    chain: Chain, dtype: type[np.generic], outputs: int = 1, scales: tuple[float, ...] = ROUND, opset: int = 20
+) -> bytes:
     """The chain on two tensors that convolutions make, so that they are of the type that ONNX Runtime likes best."""
     net, zero = Net(IMAGE, 5), 3 if dtype is np.int8 else 131
     first = net.quantised("x", 0.05, zero, dtype)
     x, y = (
         net.quantised(net.add("Conv", first, net.weights(4, 4, 1, 1)), scale, zero + moved, dtype)
-        for scale, moved in ((0.04, 9), (0.0625, -20))
+        for scale, moved in zip(scales, (9, -20), strict=False)
     )
     made = chain(net, x, y)
-    results = [net.quantised(made, 0.03, zero, dtype), made][:outputs]
-    return net.model(*results, opset=20)
+    results = [net.quantised(made, scales[2], zero, dtype), made][:outputs]
+    return net.model(*results, opset=opset)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8], ids=["int8", "uint8"])
@@ -113,6 +127,15 @@ def test_results_that_stay_float32_equal_onnx_runtime(name: str, tmp_path: Path)
     model = assert_equal(_net(CHAINS[name], np.uint8, 2), 8)
     built = build_read(model, tmp_path)
     assert not differences(built, varied(built, 3), host(built))
+
+
+@pytest.mark.parametrize("name", [name for name in CHAINS if "means" in name])
+def test_means_in_older_files_equal_onnx_runtime(name: str) -> None:
+    """There, AveragePool is by columns, and axes are attributes."""
+    chain = CHAINS[name]
+    if name == "means_of_columns":
+        chain = lambda net, x, y: net.add("ReduceMean", net.add("Add", x, y), axes=[2])  # noqa: E731
+    assert_equal(_net(chain, np.uint8, opset=17), 8)
 
 
 def test_float32_inputs_are_normalised_as_by_onnx_runtime(tmp_path: Path) -> None:
@@ -160,7 +183,7 @@ def test_truth_values_at_the_end_are_refused() -> None:
 
 
 LISTS = (
-    ["Conv", "Gemm", "MatMul", "AveragePool", "GlobalAveragePool", "MaxPool", "Softmax"],
+    ["Conv", "Gemm", "MatMul"],
     ["Conv", "Gemm", "MatMul", "AveragePool", "GlobalAveragePool", "Concat", "MaxPool", "Mul", "Softmax"],
 )
 
@@ -181,10 +204,46 @@ def test_random_networks_quantised_in_part_equal_onnx_runtime(seed: int, tmp_pat
     assert_equal(data, 6)
 
 
+@pytest.mark.parametrize("name", ["functions_of_both", "gate", "moved", "pooled_before"])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8], ids=["int8", "uint8"])
+def test_chains_of_two_tensors_are_tables(name: str, dtype: type[np.generic], tmp_path: Path) -> None:
+    model = assert_equal(_net(CHAINS[name], dtype, scales=UNEVEN), 8)
+    built = build_read(model, tmp_path)
+    assert not differences(built, varied(built, 3), host(built))
+    assert _kernels(built) == {"float_expression.tables"}
+
+
+def test_constants_are_tables(tmp_path: Path) -> None:
+    def of_one(net: Net, x: str, y: str) -> str:
+        moved = net.add("Sub", net.random(*IMAGE[1:]), net.add("HardSwish", y))
+        return net.add("Mul", net.quantised(moved, 0.0413, 3), net.random(1, *IMAGE[1:]))
+
+    model = assert_equal(_net(of_one, np.int8, scales=UNEVEN), 8)
+    built = build_read(model, tmp_path)
+    assert not differences(built, varied(built, 3), host(built))
+    assert _kernels(built) == {"float_expression.constants"}
+
+
+def _kernels(built: Built) -> set[str]:
+    """Those of the expressions."""
+    names = {layer.kernel for layer in built.manifest.layers}
+    return {name for name in names if name.startswith("float_expression")}
+
+
+@pytest.mark.parametrize("board", ["qemu-mps2-an386", "microbit"])
+def test_tables_on_boards(board: str, tmp_path: Path) -> None:
+    bench = Bench(board, tmp_path)
+    for name in ("functions_of_both", "pooled_before", "gate"):
+        model = pipeline.decode(_net(CHAINS[name], np.int8, scales=UNEVEN), "net.onnx")
+        built = build_read(model, tmp_path / name, board=board)
+        assert not differences(built, varied(built, 3), bench.running(built))
+
+
 @pytest.mark.parametrize("board", ["qemu-mps2-an386", "microbit"])
 def test_chains_on_boards(board: str, tmp_path: Path) -> None:
     bench = Bench(board, tmp_path)
-    for name in ("gate_then_sum", "normalised", "quotient_by_zero", "root", "turned", "choice_of_products"):
+    names = ("gate_then_sum", "normalised", "quotient_by_zero", "root", "turned", "means", "means_of_halves")
+    for name in (*names, "choice_of_products"):
         model = pipeline.decode(_net(CHAINS[name], np.int8), "net.onnx")
         assert any(isinstance(node.op, FloatExpression) for node in model.graph.nodes)
         built = build_read(model, tmp_path / name, board=board)

@@ -238,7 +238,7 @@ class _Flat:
 
 
 def _flat(expression: Expression) -> _Flat:
-    """The steps in an order of execution; each operand, number and step stands there once."""
+    """The steps in an order of execution; each operand, number and step stands there once, constants last."""
     found: dict[object, Value] = {}
 
     def visit(value: Value) -> None:
@@ -250,6 +250,7 @@ def _flat(expression: Expression) -> _Flat:
 
     visit(expression)
     inputs = [value for value in found.values() if isinstance(value, Tensor | RealFunction)]
+    inputs.sort(key=lambda value: (value.base if isinstance(value, RealFunction) else value).data is not None)
     numbers = [value for value in found.values() if isinstance(value, float)]
     steps = [value for value in found.values() if isinstance(value, Expression)]
     places = {_key(value): place for place, value in enumerate((*inputs, *numbers, *steps))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from tinygen.importers.converted import Refused
@@ -68,10 +67,6 @@ class RealValues:
         if x.data is not None:
             return of_constant(x)
         return x if x.dtype == FLOAT32 and x.name not in self._functions else None
-
-    def move(self, name: str, moved: str, to: Tensor) -> None:
-        """Notes that a value is the function `name` of other integers."""
-        self._functions[moved] = dataclasses.replace(self._functions[name], base=to)
 
     def quantised(self, x: Tensor, quantiser: RawNode, y: Tensor) -> Call:
         """What makes integers of a value."""

@@ -46,6 +46,7 @@ class _Means(RealInput):
     sums of rows.
     """
 
+    input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
     order: MeanOrder
     is_root: ClassVar[bool] = False
     """Whether the root of the sum is taken."""
@@ -60,12 +61,12 @@ class _Means(RealInput):
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype and rank."""
-        yield from common.expect_dtype(inputs[0], "input", INT8)
+        yield from common.expect_dtype(inputs[0], "input", *self.input_dtypes)
         yield from common.expect_rank(inputs[0], "input", 4)
 
     def means(self, x: Array) -> FloatArray:
         """Channel by channel."""
-        rows = np.asarray(self.reals()[np.moveaxis(x, 3, 1).astype(np.int64) + 128])
+        rows = self.real_values(np.moveaxis(x, 3, 1))
         rows = rows.reshape(x.shape[0] * x.shape[3], x.shape[1] * x.shape[2])
         if self.order is MeanOrder.IN_TURN:
             sums = np.cumsum(rows, axis=1, dtype=np.float32)[:, -1]
@@ -121,9 +122,10 @@ class FloatMean(_Means, RealScales):
 
 @dataclass(frozen=True)
 class RealMean(_Means):
-    """y[n, 0, 0, c] = mean of (x[n, :, :, c] - zero_point) * scale, which no QuantizeLinear follows: float32."""
+    """y[n, 0, 0, c] = mean of (x[n, :, :, c] - zero_point) * scale, or of x of float32: float32, not quantised."""
 
     name: ClassVar[str] = "MEAN"
+    input_dtypes = (INT8, FLOAT32)
     scale: float
     zero_point: int
     order: MeanOrder
@@ -258,6 +260,7 @@ def _prepare(site: Site) -> Body:
         "divisor": op.divisor(site.inputs[0].shape),
         "has_skipped": op.order in _FROM_MULTIPLES and pixels % LANES != 0 and batch * channels * height > 1,
         "is_real": isinstance(op, RealMean),
+        "is_of_reals": site.inputs[0].dtype == FLOAT32,
         "is_root": op.is_root,
     }
     if isinstance(op, FloatMean):
@@ -268,7 +271,7 @@ def _prepare(site: Site) -> Body:
             "high": op.clamp[1],
         }
     helpers = (["clamp", "round_float"] if isinstance(op, FloatMean) else []) + ["square_root"] * op.is_root
-    return Body(values, {"reals": op.reals()}, frozenset(helpers))
+    return Body(values, {} if values["is_of_reals"] else {"reals": op.reals()}, frozenset(helpers))
 
 
 _FROM_MULTIPLES = (MeanOrder.PAIRS, MeanOrder.ROWS)

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygen.float32 import FloatArray
 from tinygen.importers.converted import Converted, Refused
-from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, transposed
+from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, scale_of_reals, transposed
 from tinygen.importers.onnx_operators.curves import reals, requantised
 from tinygen.importers.onnx_operators.slices import axis_of, integers
 from tinygen.ir import Shape, Tensor
@@ -94,7 +94,7 @@ def _reduced(call: Call, op: type[FloatMean], x: Tensor, axes: tuple[int, ...], 
 
 def float_mean(call: Call, x: Tensor, op: type[FloatMean], order: MeanOrder) -> FloatMean | RealMean:
     """A mean, or sum, of what the values of x stand for, quantised, or as it is."""
-    scale, zero_point = scale_and_zero_point(x, "input")
+    scale, zero_point = scale_of_reals(x)
     if call.output.dtype == FLOAT32:
         return _REALS[op](float(scale), zero_point, order, call.curve)
     y_scale, y_zero = scale_and_zero_point(call.output, "output")
