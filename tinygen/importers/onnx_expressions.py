@@ -7,6 +7,7 @@ else reads them, is one operator.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -94,19 +95,6 @@ def of_constant(x: Tensor) -> Value | None:
         reals = dequantize(CODES, float(x.quant.scale[0]), int(x.quant.zero_point[0]))
         return RealFunction(x, Reals.exactly(reals.reshape(1, -1)), 1, ())
     return constant(f"{x.name}~reals", values)
-
-
-def folded_constant(node: RawNode, operands: Sequence[Tensor | None], shape: Shape) -> Tensor | None:
-    """What an operator makes of constants, some of which are quantised; None where it is none of these."""
-    if node.op not in OPERATORS or not operands or any(x is None or x.data is None for x in operands):
-        return None
-    expression = applied(node, [None if x is None else of_constant(x) for x in operands])
-    if expression is None:
-        return None
-    y = Tensor(node.outputs[0], shape, FLOAT32)
-    call, _ = evaluated(expression, node, y)
-    (values,) = call.attribute("expression").reference(*(x.data for x in call.inputs if x is not None))
-    return constant(y.name, np.broadcast_to(values, shape).copy())
 
 
 # --- operators -------------------------------------------------------------------------------------------------------
@@ -289,6 +277,18 @@ def _can_be_zero(value: Value) -> bool:
         return True
     reals = value.reals.middle if isinstance(value, RealFunction) else _array(value)
     return not np.all(reals)
+
+
+def constant_of(node: RawNode, operands: Sequence[Tensor | None], shape: Shape) -> Tensor | None:
+    """The result of an operator on constants, some of them quantised; None where it is none of these."""
+    values = [None if x is None else of_constant(x) for x in operands]
+    found = applied(node, values)
+    if found is None:
+        return None
+    flat = _flat(found)
+    data = [np.asarray(x.data) for x in flat.inputs]
+    (result,) = FloatExpression(flat.reals, flat.numbers, flat.steps).reference(*data)
+    return constant(node.outputs[0], result.reshape(shape)) if result.size == math.prod(shape) else None
 
 
 def evaluated(expression: Expression, node: RawNode, y: Tensor) -> tuple[Call, str | None]:

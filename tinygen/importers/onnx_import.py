@@ -12,7 +12,7 @@ from types import MappingProxyType
 from tinygen.errors import FloatModel, UnsupportedModel
 from tinygen.importers import OutlineRow
 from tinygen.importers.converted import Converted, Refused, as_parts
-from tinygen.importers.onnx_call import QUANTISE, Call
+from tinygen.importers.onnx_call import QUANTISE, Call, remedy_of
 from tinygen.importers.onnx_file import RawNode, read_onnx, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph, resolved
@@ -170,7 +170,7 @@ class _Importer:
         except Lost:
             return []
         except Refused as refused:
-            self._refuse(node.label, node.op, refused.reason, refused.remedy)
+            self._refuse(node.label, node.op, refused.reason, remedy_of(node, refused.remedy))
             return []
         return [made for call in calls for made in self._converted(call, call.node.label)]
 
@@ -186,7 +186,7 @@ class _Importer:
                 raise Refused("the operator is not supported", INSTEAD.get(call.op, INSTEAD_OF_ANY))
             parts = self._unwritten(as_parts(convert(call)), call)
         except Refused as refused:
-            self._refuse(place, call.op, refused.reason, refused.remedy)
+            self._refuse(place, call.op, refused.reason, remedy_of(call.node, refused.remedy))
             return []
         if call.in_float and not any(map(_is_as_in_float, parts)):
             self._workshop.notes.append(

@@ -16,7 +16,7 @@ import numpy as np
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, bias_of_float
 from tinygen.importers.onnx_curves import in_order
-from tinygen.importers.onnx_expressions import OPERATORS, folded_constant
+from tinygen.importers.onnx_expressions import OPERATORS, constant_of
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
@@ -138,10 +138,6 @@ class Matcher:
             if moved is not None:
                 self._values[node.outputs[0]] = moved
                 return []
-        folded = folded_constant(node, operands, self._graph.types[node.outputs[0]].shape)
-        if folded is not None:
-            self._values[node.outputs[0]] = folded
-            return []
         if self._is_function(node, operands) or self._is_expression(node, operands):
             return self._held(node.outputs) if node.outputs[0] in self._graph.outputs else []
         curve = self._taken_function(node, operands)
@@ -154,7 +150,7 @@ class Matcher:
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             is_uint8 = self._graph.types[node.outputs[0]].dtype == UINT8
             return [*early, Call(node, inputs, outputs, unsigned=is_uint8)]
-        keeps_reals = _follows(node) or node.op in _MEANS
+        keeps_reals = _follows(node) or node.op in (*_MEANS, "Pad")
         is_real = keeps_reals and first is not None and first.dtype == FLOAT32 and first.data is None
         results = [(self._real(name), UNBOUNDED) if is_real else self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
@@ -215,10 +211,15 @@ class Matcher:
         name = node.outputs[0]
         if node.op not in OPERATORS or len(node.outputs) > 1:
             return False
+        shape, _ = self._graph.types[name]
+        if all(x is None or x.data is not None for x in operands):
+            found = constant_of(node, operands, shape)
+            self._values |= {} if found is None else {name: found}
+            return found is not None
         is_plain = all(x is None or x.dtype == INT8 or x.data is not None for x in operands)
         if is_plain and self._has_integers(node, operands) and self._ends_in_integers(name):
             return False
-        if not self._reals.add_expression(node, operands, self._graph.types[name].shape):
+        if not self._reals.add_expression(node, operands, shape):
             return False
         self._real(name)
         return True
