@@ -179,6 +179,17 @@ def test_bounds_of_what_can_be_no_number_are_refused(inner: Chain) -> None:
         pipeline.decode(_net(lambda net, x, y: net.add("Max", inner(net, x, y), x), np.int8), "net.onnx")
 
 
+def test_what_constants_make_is_a_constant() -> None:
+    """Also quantised ones: quantisers take what follows from the shape of an image for an activation."""
+    net = Net(IMAGE, 4)
+    x = net.quantised("x", 0.1, 0)
+    count = net.quantised(net.constant(30), 30 / 255, -128)
+    y = net.add("Div", net.add("Mul", x, count), net.add("Sub", count, net.constant(1)))
+    z = net.add("Mul", x, net.add("Add", net.weights(6, scale=0.02), net.weights(5, 1, scale=0.03)))
+    model = assert_equal(net.model(net.quantised(y, 0.1, 3), net.quantised(z, 0.2, 3)), 8)
+    assert not model.graph.notes
+
+
 def test_truth_values_at_the_end_are_refused() -> None:
     with pytest.raises(UnsupportedModel, match="is bool, which nothing here holds"):
         net = Net(IMAGE, 4)

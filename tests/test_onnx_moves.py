@@ -158,7 +158,6 @@ REFUSED = (
     ),
     (Move("", "Resize", [None, scales(1, 1, 1, 0.7)], shape=(1, 1, 1, 10)), "sizes instead of scales"),
     (Move("", "ReduceMean", [integers(1, -3)]), "name a dimension twice"),
-    (Move("", "InstanceNormalization", [np.ones(8, np.float32)] * 2), "BatchNormalization instead"),
     (Move("", "LpPool", [], {"kernel_shape": [2, 2]}), "AveragePool or MaxPool"),
     (pad("", 0, 0, -1, 0, 0, 0, 0, 0), "take something away"),
 )

@@ -26,6 +26,7 @@ from tinygen.ops.common import STORED, UINT8
 from tinygen.ops.curve import ChannelCurves, Curve
 from tinygen.ops.float_conv import FloatConv
 from tinygen.ops.float_expression import FloatExpression
+from tinygen.ops.float_instance_norm import FloatInstanceNorm
 from tinygen.ops.float_layer_norm import FloatLayerNorm
 from tinygen.ops.float_mean import FloatMean, RealMean
 from tinygen.ops.float_pair import FloatPair
@@ -79,6 +80,7 @@ _AS_IN_FLOAT = (
     Curve,
     FloatConv,
     FloatExpression,
+    FloatInstanceNorm,
     FloatLayerNorm,
     FloatMean,
     FloatPair,

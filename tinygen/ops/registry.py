@@ -27,6 +27,7 @@ FAMILIES = (
     "float_cubic",
     "float_curves",
     "float_expression",
+    "float_instance_norm",
     "float_layer_norm",
     "float_mean",
     "float_pair",
