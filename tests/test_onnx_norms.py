@@ -81,3 +81,14 @@ def test_gains_are_constant() -> None:
     y = net.add("LayerNormalization", x, net.quantised(net.add("Reshape", x, net.constant([36], np.int64)), 0.05, 3))
     with pytest.raises(UnsupportedModel, match=r"its scale .* is computed at run time"):
         pipeline.decode(net.model(net.quantised(y, 0.05, 3)), "net.onnx")
+
+
+def test_norms_in_parts_are_to_be_exported_as_one() -> None:
+    """As exporters write them in opset 16 and older; ONNX Runtime makes one operator of them, if it can."""
+    net = Net([3, 12], 5)
+    x = net.quantised("x", 0.05, 3)
+    deviation = net.add("Sub", x, net.quantised(net.add("ReduceMean", x, axes=[-1]), 0.05, 3))
+    variance = net.add("ReduceMean", net.add("Pow", deviation, net.constant(2.0)), axes=[-1])
+    y = net.add("Div", deviation, net.add("Sqrt", net.add("Add", variance, net.constant(1e-5))))
+    with pytest.raises(UnsupportedModel, match=r"LayerNormalization, which is split up .*opset 17"):
+        pipeline.decode(net.model(net.quantised(y, 0.05, 3), opset=16), "net.onnx")
