@@ -10,7 +10,7 @@ settings.load_profile("tinygen")
 
 LONG = frozenset(
     f"test_{name}.py"
-    for name in ("ops_on_board", "avr", "models", "feeding", "import_errors", "benchmarks", "compare", "dual_issue")
+    for name in ("ops_on_board", "avr", "models", "feeding", "damaged_models", "benchmarks", "compare", "dual_issue")
 )
 """Files with tests that take many seconds."""
 

@@ -32,7 +32,7 @@ from tinygen.ops.float_pair import FloatPair
 from tinygen.ops.float_pool import FloatAveragePool, RealAveragePool
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.quantize import Quantize
-from tinygen.ops.real_softmax import RealSoftmax
+from tinygen.ops.real_softmax import RealLogSoftmax, RealSoftmax
 from tinygen.options import Options
 from tinygen.rescaling import FloatLine
 
@@ -84,6 +84,7 @@ _AS_IN_FLOAT = (
     FloatPair,
     Quantize,
     RealAveragePool,
+    RealLogSoftmax,
     RealMean,
     RealSoftmax,
 )
