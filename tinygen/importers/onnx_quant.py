@@ -8,6 +8,7 @@ values does so with the integers. Everything is int8: what the file has as uint8
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
@@ -61,6 +62,8 @@ _OF_REALS = (*_MEANS, "LogSoftmax", "Softmax")
 """What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
 _CHOOSING = ("GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin")
 """What moves values by their order."""
+_LONGEST_PART = 128
+"""Products that ONNX Runtime adds up before the result takes part in a sum of such."""
 _ON_FUNCTION = "no QuantizeLinear stands before it"
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
@@ -171,6 +174,7 @@ class Matcher:
             reason = reason or "it can have channels last, and interpolates in another order then"
         is_turned = node.op in _SUMS and self._sums_channels_last(node)
         bounds = results[0][1] if results else UNBOUNDED
+        self._note_sums_of_parts(node)
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
         alike = node.in_integers or len(kinds) == 1
         return [*early, Call(node, inputs, outputs, bounds, alike, unsigned, reason, curve, is_turned)]
@@ -300,6 +304,22 @@ class Matcher:
                 "value among many can differ by one step"
             )
         return layout is Layout.CHANNELS_LAST
+
+    def _note_sums_of_parts(self, node: RawNode) -> None:
+        """Conv and Add are one there: what is added comes first, so that the order counts where a sum has parts."""
+        name = node.outputs[0]
+        readers = self._readers.get(name, []) if node.op == "Conv" else []
+        if (
+            len(readers) != 1
+            or readers[0].op != "Add"
+            or not self._graph.constants.keys().isdisjoint(readers[0].inputs)
+        ):
+            return
+        if math.prod(self._graph.types[node.inputs[1]].shape[1:]) > _LONGEST_PART:
+            self._notes.append(
+                f"ONNX Runtime begins the sums of {shortened(name)!r} with what Add adds to them: a value among many "
+                "can differ in its last place, or by one step"
+            )
 
     def _layout(self, node: RawNode) -> Layout:
         """Of the image that an operator reads, there."""

@@ -47,6 +47,8 @@ FAMILIES = (
     "prelu",
     "quantize",
     "real_curve",
+    "real_conv",
+    "real_product",
     "real_softmax",
     "reduce",
     "reshape",
