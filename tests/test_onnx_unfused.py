@@ -63,6 +63,26 @@ def test_softmax_equals_onnx_runtime(tmp_path: Path) -> None:
     assert not differences(built, varied(built, 4), host(built))
 
 
+@pytest.mark.parametrize("is_small", [False, True])
+@pytest.mark.parametrize("off", [0.009, 0.012])
+def test_a_bias_counts_in_the_steps_of_products_to_a_hundredth(off: float, is_small: bool) -> None:
+    """And to a millionth beside: beyond, ONNX Runtime leaves the layer in float32."""
+    step = 1e-3 if is_small else 0.1  # of inputs; of products a hundredth of that
+    beside = 1e-6 if is_small else 0.0
+    net = Net([1, 4, 7, 6], 3)
+    x = net.quantised("x", step, 3)
+    unit = float(np.float32(step) * np.float32(0.01))
+    bias = net.add(
+        "DequantizeLinear",
+        net.constant(net.rng.integers(-9_000, 9_000, 5), np.int32),
+        net.constant(unit * (1 + off) + beside),
+        net.constant(0, np.int32),
+    )
+    y = net.add("Conv", x, net.weights(5, 4, 3, 3), bias)
+    model = assert_equal(net.model(net.quantised(y, step, 5)), 20)
+    assert (FloatConv in {type(node.op) for node in model.graph.nodes}) == (off > 0.01)
+
+
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("qdq")])
 def test_layers_that_share_weights_equal_onnx_runtime(kind: str, per_channel: bool, tmp_path: Path) -> None:
