@@ -21,6 +21,7 @@ from tinygen.interval import Interval
 from tinygen.ir import Tensor
 from tinygen.ops.float_conv import FloatConv
 from tinygen.ops.float_mean import FloatMean, MeanOrder
+from tinygen.ops.reduce import Mean
 
 STEP = 0.1
 """Of inputs and most outputs, so that many means end in ties: float32 does not have it exactly."""
@@ -51,6 +52,15 @@ def test_pools_equal_onnx_runtime(opset: int, tmp_path: Path) -> None:
     assert not any("float32" in note for note in model.graph.notes)
     built = build_read(model, tmp_path / "out")
     assert not differences(built, varied(built, 4), host(built))
+
+
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 0, 0, 1], [0, 1, 1, 0]])
+def test_a_window_of_the_whole_image_is_a_mean_of_all_without_a_border(pads: list[int]) -> None:
+    net = Net([1, 3, 9, 10], 3)
+    x = net.quantised("x", STEP, 100, np.uint8)
+    y = net.quantised(net.add("AveragePool", x, kernel_shape=[9, 10], pads=pads), STEP / 8, 90, np.uint8)
+    model = assert_equal(net.model(y), 10)
+    assert (Mean in {type(node.op) for node in model.graph.nodes}) == (not any(pads))
 
 
 def test_softmax_equals_onnx_runtime(tmp_path: Path) -> None:
