@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from tinygen.errors import UsageError
 from tinygen.ir import Array, Graph, Node, Tensor
@@ -70,7 +70,8 @@ class Twin:
         outputs = [helper.make_empty_tensor_value_info(output)]
         graph = helper.make_graph(self.nodes, "twin", [given], outputs, self.constants)
         opsets = [helper.make_opsetid("", _OPSET)]
-        return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION).SerializeToString())
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
+        return bytes(shape_inference.infer_shapes(model).SerializeToString())
 
 
 def onnx_twin(graph: Graph) -> bytes:

@@ -42,6 +42,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     ("op", "kernel", "zero_point"),
     [
         *(("pointwise", "conv_2d.packed_pairs", zero_point) for zero_point in (-128, 0, 127)),
+        ("3x3", "conv_2d.packed_pairs_compact", 9),
+        ("3x3", "conv_2d.packed_lean", -128),
         ("pointwise", "conv_2d.packed_fours", -128),
         ("pointwise", "conv_2d.packed_bytes", 9),
         ("3x3", "conv_2d.winograd_2x2_words", 0),

@@ -42,6 +42,7 @@ def with_classes(net: Net, x: str) -> str:
 CHAINS: dict[str, Chain] = {
     "classes": with_classes,
     "channels": lambda net, x: net.add("Softmax", net.add("GlobalAveragePool", x), axis=1),
+    "logarithms": lambda net, x: net.add("LogSoftmax", net.add("GlobalAveragePool", x), axis=1),
     "squeezed": lambda net, x: net.add("Squeeze", net.add("GlobalAveragePool", x), net.constant([2, 3], np.int64)),
     "reshaped": lambda net, x: net.add("Reshape", net.add("GlobalAveragePool", x), net.constant([0, -1], np.int64)),
     "transposed": lambda net, x: net.add(

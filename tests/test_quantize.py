@@ -353,6 +353,12 @@ def test_bad_data_is_told_in_words(
     assert not (tmp_path / "int8.onnx").exists()
 
 
+def _wrong_shape() -> bytes:
+    model = onnx_net()
+    del model.graph.initializer[0].dims[:]
+    return model.SerializeToString()
+
+
 def _open_height() -> bytes:
     model = onnx_net()
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
@@ -373,6 +379,7 @@ def _integers() -> bytes:
         ("net.pt", b"PK", ["is none of", "docs/pytorch.md"]),
         ("net.onnx", b"\xff\xff nothing", ["not a readable ONNX model"]),
         ("net.onnx", onnx_net().SerializeToString()[:400], ["net.onnx"]),
+        ("net.onnx", _wrong_shape(), ["the constant 'weights' cannot be read"]),
         ("net.onnx", _open_height(), ["dimension 2 of the input 'image' is open (height)"]),
         ("net.onnx", _integers(), ["is int32, not float"]),
         ("net.tflite", b"nothing", ["net.tflite"]),

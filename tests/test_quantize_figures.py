@@ -126,6 +126,12 @@ WORSE: dict[str, object] = {"int8_score": Score("accuracy", 0.80)}
         ({"commonest_class": 0.95}, (300, 300, 1000), ["says the commonest class"], ["Nothing has to be done"]),
         ({"int8_score": Score("accuracy", 0.949)}, (300, 300, 1000), ["of 1,000 answers, 1 fewer is right"], []),
         (
+            {**WORSE, "layers": (GOOD, replace(GOOD, name="dense", own_db=15.0, used=0.02))},
+            (300, 300, 1000),
+            ["dense uses 2% of the range", "Leave them out."],
+            ["--percentile", "--int16"],
+        ),
+        (
             {"int8_score": Score("accuracy", 0.80), "layers": (GOOD, replace(GOOD, name="dense", own_db=15.0))},
             (300, 300, 1000),
             ["dense adds", "--int16 dense"],
@@ -150,6 +156,12 @@ def test_advice_follows_from_the_figures(
         assert fragment in text
     for fragment in unsaid:
         assert fragment not in text
+
+
+def test_onnx_models_may_leave_the_few_out_of_the_ranges() -> None:
+    for layer in (replace(GOOD, headroom=30.0), replace(GOOD, used=0.02)):
+        figures = replace(FIGURES, int8_score=Score("accuracy", 0.80), layers=(layer,))
+        assert "--percentile 99.9" in "\n".join(advice(figures, 300, 300, 1000, has_int16=False))
 
 
 def test_pixels_that_were_not_scaled_are_pointed_out() -> None:

@@ -46,7 +46,7 @@ def assert_short_product(
         unused = 32 - near.lacking_bits
         lacking = (addend << unused).astype(np.uint32).astype(np.int32) >> unused
         factor = word((product.parts[0] << near.gain_shift) + lacking)
-        d = (x * factor + near.rest).astype(np.uint32).astype(np.int32).astype(np.int64)
+        d = (x * factor + (0 if near.rest is None else near.rest)).astype(np.uint32).astype(np.int32).astype(np.int64)
         doubled = 2 * (y - near.zero_point) - 1
         places = np.frexp(doubled ^ (doubled >> 63) | 1)[1] - 1
         half = np.int64(1) << near.half + places
@@ -142,9 +142,10 @@ def test_near_ties_are_decided_as_float32_has_them(factor: float, zero_point: in
 
 def test_a_wrong_constant_of_near_ties_is_not_proved() -> None:
     requant = FloatRequant((0.0010597982909530401,))
-    stairs = Staircases.of(requant, -128, INT8, *limits(1, -73_000, 87_000))
-    product = prove_short_product(requant, -128, INT8, stairs.low, stairs.high)
+    stairs = Staircases.of(requant, -127, INT8, *limits(1, -73_000, 87_000))
+    product = prove_short_product(requant, -127, INT8, stairs.low, stairs.high)
     assert product is not None and product.near is not None and product.holds(stairs).all()
+    assert product.near.rest is not None
     for accumulators in (-1, 1):
         moved = dataclasses.replace(product.near, rest=product.near.rest + accumulators * product.near.factor)
         assert not dataclasses.replace(product, near=moved).holds(stairs).all()

@@ -280,7 +280,7 @@ def _project(out: Path) -> _Project:
     except (OSError, UnicodeDecodeError, configparser.Error, KeyError, ValueError) as error:
         raise OutputError(
             f"{out} holds no project that tinygen wrote: {type(error).__name__} {error}",
-            f"Build it first: tinygen build MODEL.tflite -o {out}",
+            f"Build it first: tinygen build MODEL -o {out}",
         ) from None
     return _Project(
         out.resolve(),

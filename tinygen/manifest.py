@@ -352,11 +352,11 @@ def _fields(out: Path) -> dict[str, Any]:
         if is_unfinished(out):
             raise OutputError(
                 f"{out} is half written: the last `tinygen build` into it was ended",
-                f"Build it again: tinygen build MODEL.tflite -o {out}",
+                f"Build it again: tinygen build MODEL -o {out}",
             ) from None
         raise OutputError(
             f"{out} holds no {FILE_NAME}: it was not written by `tinygen build`",
-            f"Build it first: tinygen build MODEL.tflite -o {out}",
+            f"Build it first: tinygen build MODEL -o {out}",
         ) from None
     except OSError as error:
         raise OutputError(f"cannot read {path}: {error.strerror or error}", _ELSEWHERE) from None

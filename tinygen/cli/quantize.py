@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     metavar="LAYER",
     help="For .tflite: a layer whose inputs and outputs are int16, between QUANTIZE operators; several times for more.",
 )
+@click.option(
+    "--percentile",
+    type=click.FloatRange(50, 100, min_open=True, max_open=True),
+    help="For ONNX: how many of a hundred values the range of an activation holds, as 99.99; by default all of them.",
+)
 @options.pictures
 @options.TRAINED_WITH
 @options.BOARD
@@ -58,6 +63,7 @@ def quantize(
     samples: int,
     int8_edges: bool,
     int16: tuple[str, ...],
+    percentile: float | None,
     pictures: Pictures,
     frontend: str | None,
     board: str,
@@ -72,6 +78,7 @@ def quantize(
     tinygen quantize kws.keras --data samples.npz -o kws.tflite
     tinygen quantize digits.onnx --data train.npz --test test.npz --labels y -o digits_int8.onnx
     tinygen quantize vww.h5 --data photos --labels folders --pixels -1,1 -o vww.tflite
+    tinygen quantize net.onnx --data photos --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o net_int8.onnx
     tinygen quantize kws.tflite --data speech --labels folders --frontend micro -o kws_int8.tflite
     """
     from tinygen import output
@@ -89,7 +96,14 @@ def quantize(
     other = None if test is None else replace(wish, path=test, labels=labels)
     with progress() as report:
         made = quantise(
-            model, wish, out, board, samples, other, Choices(int8_edges, int16), Progress(report.stage, report.count)
+            model,
+            wish,
+            out,
+            board,
+            samples,
+            other,
+            Choices(int8_edges, int16, percentile),
+            Progress(report.stage, report.count),
         )
     output.write_file(made.data, out, force)
     if as_json:

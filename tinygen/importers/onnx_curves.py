@@ -111,6 +111,22 @@ def _constant(given: Tensor, base: Tensor, axis: int | None) -> tuple[FloatArray
     return (values.reshape(-1, 1), axis) if is_each and (is_image or axis == rank - 1) else None
 
 
+def in_order(function: RealFunction, node: RawNode, name: str) -> tuple[RealFunction, Call] | None:
+    """The same values as a function that nowhere falls, of their places in order, and what makes these of integers.
+
+    None where the values, and so their order, are not certain.
+    """
+    if not function.reals.are_exact or not np.all(np.isfinite(function.reals.middle)):
+        return None
+    found = [np.unique(row, return_inverse=True) for row in function.reals.middle]
+    ranked = Tensor(name, function.base.shape, INT8, function.base.quant)
+    tables = constant(f"{name}~tables", np.stack([places - 128 for _, places in found]).astype(np.int8))
+    attributes = MappingProxyType({"axis": function.axis, "functions": "order of values"})
+    call = Call(dataclasses.replace(node, op=CURVE, attributes=attributes), (function.base, tables), (ranked,))
+    reals = np.stack([np.pad(values, (0, len(CODES) - len(values)), mode="edge") for values, _ in found])
+    return dataclasses.replace(function, base=ranked, reals=Reals.exactly(reals)), call
+
+
 def real(function: RealFunction, node: RawNode, y: Tensor) -> Call:
     """The operator that makes float32 values of integers. Raises Refused where ONNX Runtime's are not certain."""
     names = ", ".join(function.operators)

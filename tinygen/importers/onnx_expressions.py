@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from tinygen.float32 import FloatArray, dequantize
 from tinygen.importers.converted import Refused
@@ -24,7 +25,7 @@ from tinygen.ir import Shape, Tensor
 from tinygen.ops.broadcast import broadcast_shape
 from tinygen.ops.common import FLOAT32
 from tinygen.ops.curve import CODES
-from tinygen.ops.float_expression import FloatExpression, Step
+from tinygen.ops.float_expression import TRUTHS, FloatExpression, Step
 
 EXPRESSION = "expression of several tensors"
 """What stands for the operators: one that no file has."""
@@ -79,7 +80,7 @@ def applied(node: RawNode, operands: Sequence[Value | None]) -> Expression | Non
 def of_constant(x: Tensor) -> Value | None:
     """A constant: float32, or one that DequantizeLinear makes with a scale for all, or one for each channel."""
     assert x.data is not None
-    if x.dtype == FLOAT32:
+    if x.dtype in (FLOAT32, np.dtype(np.bool_)):
         values = np.asarray(x.data, np.float32)
     elif x.quant is not None:
         each = [-1 if at == x.quant.axis else 1 for at in range(x.data.ndim)] if x.quant.scale.size > 1 else ()
@@ -119,7 +120,14 @@ def _in_turn(function: str) -> Callable[[_Attributes, _Values], Value]:
 
 
 def _mean(attributes: _Attributes, values: _Values) -> Value:
-    return _step("Div", _in_turn("Add")(attributes, values), float(len(values)))
+    return _step("Mul", _in_turn("Add")(attributes, values), float(np.float32(1) / np.float32(len(values))))
+
+
+def _cast(attributes: _Attributes, values: _Values) -> Value | None:
+    """To float32, which truth values are already; or to these."""
+    if attributes.get("to") == TensorProto.FLOAT:
+        return values[0]
+    return _step("NotEqual", values[0], 0.0) if attributes.get("to") == TensorProto.BOOL else None
 
 
 def _clip(attributes: _Attributes, values: _Values) -> Value | None:
@@ -171,23 +179,34 @@ def _rank(value: Value) -> int:
 _BUILT: Mapping[str, Callable[[_Attributes, _Values], Value | None]] = {
     "Abs": lambda _, values: _step("Abs", values[0]),
     "Add": _pair("Add"),
+    "And": _pair("Min"),
     "BatchNormalization": _batch_normalization,
+    "Cast": _cast,
     "Clip": _clip,
     "Div": _pair("Div"),
+    "Equal": _pair("Equal"),
+    "Greater": _pair("Greater"),
+    "GreaterOrEqual": _pair("GreaterOrEqual"),
     "HardSigmoid": lambda given, values: _hard_sigmoid(values[0], given.get("alpha", 0.2), given.get("beta", 0.5)),
     "HardSwish": lambda _, values: _step("Mul", values[0], _hard_sigmoid(values[0], 1 / 6, 0.5)),
     "LeakyRelu": lambda given, values: _step("PRelu", values[0], float(np.float32(given.get("alpha", 0.01)))),
+    "Less": _pair("Less"),
+    "LessOrEqual": _pair("LessOrEqual"),
     "Max": _in_turn("Max"),
     "Mean": _mean,
     "Min": _in_turn("Min"),
     "Mul": _pair("Mul"),
     "Neg": lambda _, values: _step("Neg", values[0]),
+    "Not": lambda _, values: _step("Sub", 1.0, values[0]),
+    "Or": _pair("Max"),
     "PRelu": _pair("PRelu"),
     "Reciprocal": lambda _, values: _step("Div", 1.0, values[0]),
     "Relu": lambda _, values: _step("Max", values[0], 0.0),
     "Sqrt": lambda _, values: _step("Sqrt", values[0]),
     "Sub": _pair("Sub"),
     "Sum": _in_turn("Add"),
+    "Where": lambda _, values: _step("Where", *values),
+    "Xor": _pair("NotEqual"),
 }
 """By operator, of its attributes and operands."""
 OPERATORS = frozenset(_BUILT)
@@ -206,7 +225,7 @@ class _Flat:
 
 
 def _flat(expression: Expression) -> _Flat:
-    """The steps in an order of execution; each operand, number and step stands there once."""
+    """The steps in an order of execution; each operand, number and step stands there once, constants last."""
     found: dict[object, Value] = {}
 
     def visit(value: Value) -> None:
@@ -218,6 +237,7 @@ def _flat(expression: Expression) -> _Flat:
 
     visit(expression)
     inputs = [value for value in found.values() if isinstance(value, Tensor | RealFunction)]
+    inputs.sort(key=lambda value: (value.base if isinstance(value, RealFunction) else value).data is not None)
     numbers = [value for value in found.values() if isinstance(value, float)]
     steps = [value for value in found.values() if isinstance(value, Expression)]
     places = {_key(value): place for place, value in enumerate((*inputs, *numbers, *steps))}
@@ -244,7 +264,7 @@ def _key(value: Value) -> object:
 
 def _can_be_nan(value: Value) -> bool:
     """Whether it may be no number: of quotients by what can be zero, and roots."""
-    if not isinstance(value, Expression):
+    if not isinstance(value, Expression) or value.function in TRUTHS:
         return False
     if any(map(_can_be_nan, value.operands)):
         return True

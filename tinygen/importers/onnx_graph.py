@@ -52,6 +52,8 @@ class RawGraph:
     outputs: tuple[str, ...]
     opset: int
     has_open_batch: bool
+    has_defaults: bool
+    """As in the file: `RawModel`."""
 
 
 def resolved(model: RawModel, source: str, batch: int | None) -> RawGraph:
@@ -64,9 +66,8 @@ def resolved(model: RawModel, source: str, batch: int | None) -> RawGraph:
     nodes = list(_without_names_for_the_same(model.nodes, constants, model.outputs))
     nodes = in_standard_form(nodes, constants, model.opset)
     _expect_known_domains(nodes, source)
-    graph = RawGraph(
-        tuple(nodes), constants, {}, tuple(value.name for value in inputs), model.outputs, model.opset, is_open
-    )
+    names = tuple(value.name for value in inputs)
+    graph = RawGraph(tuple(nodes), constants, {}, names, model.outputs, model.opset, is_open, model.has_defaults)
     for _ in range(_MOST_ROUNDS):
         graph = dataclasses.replace(graph, types=_inferred(graph, inputs, source))
         folded = _folded(graph, source)

@@ -32,11 +32,15 @@ from tinygen.ops.float_pair import FloatPair
 from tinygen.ops.float_pool import FloatAveragePool, RealAveragePool
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.quantize import Quantize
-from tinygen.ops.real_softmax import RealSoftmax
+from tinygen.ops.real_softmax import RealLogSoftmax, RealSoftmax
 from tinygen.options import Options
 from tinygen.rescaling import FloatLine
 
 UINT8_NOTE = "uint8 model, computed as int8: the same results"
+_DEFAULTS = (
+    "constants of the file are listed as its inputs, too: ONNX Runtime does not rely on them, and fuses less, so that "
+    "a value among many can differ by one step; without them in graph.input, it gives the same"
+)
 _OUTLINED_TENSORS = 3
 _STATICALLY = "quantise the float model statically: tinygen quantize MODEL --data CALIBRATION -o OUT.onnx"
 
@@ -80,6 +84,7 @@ _AS_IN_FLOAT = (
     FloatPair,
     Quantize,
     RealAveragePool,
+    RealLogSoftmax,
     RealMean,
     RealSoftmax,
 )
@@ -144,6 +149,8 @@ class _Importer:
             yield UINT8_NOTE
         if self._raw.has_open_batch:
             yield "the batch is open in the file"
+        if self._raw.has_defaults:
+            yield _DEFAULTS
         yield from self._matcher.notes
         yield from self._workshop.notes
 

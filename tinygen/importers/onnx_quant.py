@@ -14,7 +14,8 @@ from types import MappingProxyType
 import numpy as np
 
 from tinygen.importers.converted import Refused
-from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, is_real_row
+from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, bias_of_float
+from tinygen.importers.onnx_curves import in_order
 from tinygen.importers.onnx_expressions import OPERATORS
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
@@ -51,11 +52,13 @@ _FUSED_ON_UINT8 = ("Conv", "MatMul")
 _PAIRS = ("Add", "Div", "Max", "Min", "Mul", "Sub")
 _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Div", "Max", "Min", "Sub", "Sum", *SCALED.values())
+_NEVER_FUSED = ("ConvTranspose", "Div", "LogSoftmax", "Max", "Min", "Sub", "Sum", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
-_OF_REALS = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Softmax")
+_SUMS = ("ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare")
+_MEANS = ("AveragePool", "GlobalAveragePool", *_SUMS)
+"""What makes float32 of real values that are held."""
+_OF_REALS = (*_MEANS, "LogSoftmax", "Softmax")
 """What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
-_SUMS = ("ReduceMean", "ReduceSum")
 _CHOOSING = ("GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin")
 """What moves values by their order."""
 _ON_FUNCTION = "no QuantizeLinear stands before it"
@@ -147,7 +150,8 @@ class Matcher:
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             is_uint8 = self._graph.types[node.outputs[0]].dtype == UINT8
             return [*early, Call(node, inputs, outputs, unsigned=is_uint8)]
-        is_real = first is not None and first.dtype == FLOAT32 and first.data is None and _follows(node)
+        keeps_reals = _follows(node) or node.op in _MEANS
+        is_real = keeps_reals and first is not None and first.dtype == FLOAT32 and first.data is None
         results = [(self._real(name), UNBOUNDED) if is_real else self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
         if node.op == "Concat" and outputs[0].dtype == INT8:
@@ -161,10 +165,10 @@ class Matcher:
         is_unlike |= node.op in _FUSED_ON_UINT8 and not takes_int8 and np.dtype(INT8) in computed
         reason = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
         reason = _ON_FUNCTION if curve else reason
-        if is_unlike and not node.in_integers:
-            reason = reason or UNLIKE
-        if node.op == "Gemm" and not node.in_integers and is_real_row(operands[2] if len(operands) > 2 else None):
-            reason = reason or "its bias is float32, in more than one dimension"
+        if not node.in_integers:
+            reason = reason or (UNLIKE if is_unlike else bias_of_float(node.op, operands))
+        if node.attributes.get("mode") == "cubic" and self._layout(node) is not Layout.AS_IN_THE_FILE:
+            reason = reason or "it can have channels last, and interpolates in another order then"
         is_turned = node.op in _SUMS and self._sums_channels_last(node)
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
@@ -208,13 +212,20 @@ class Matcher:
         if node.op not in OPERATORS or len(node.outputs) > 1:
             return False
         is_plain = all(x is None or x.dtype == INT8 or x.data is not None for x in operands)
-        is_known = (node.op in _BY_VALUE or node.op == "Sum") and not self._has_constants(node, operands)
-        if is_plain and is_known and self._ends_in_integers(name):
+        if is_plain and self._has_integers(node, operands) and self._ends_in_integers(name):
             return False
         if not self._reals.add_expression(node, operands, self._graph.types[name].shape):
             return False
         self._real(name)
         return True
+
+    def _has_integers(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
+        """Whether there is an operator on integers for it, of tensors of these that QuantizeLinear ends."""
+        if node.op == "Where":
+            return operands[0] is not None and operands[0].data is not None
+        if node.op == "Sum":
+            return len(operands) == 2 and not self._has_constants(node, operands)
+        return node.op in ("Max", "Min") or (node.op in _BY_VALUE and not self._has_constants(node, operands))
 
     def _has_constants(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
         """Whether an operator on several values has one that is constant and that nothing quantises."""
@@ -241,17 +252,26 @@ class Matcher:
     def _moved_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> list[Call]:
         """What moves the integers that real values are a function of; none where a node does more than that."""
         first = operands[0] if operands else None
-        function = None if first is None or not _follows(node) else self._reals.curve(first.name)
-        if first is None or function is None or (node.op in _CHOOSING and not function.rises):
+        of_channels = node.op in ("GlobalMaxPool", "MaxPool")
+        known = self._reals.function if of_channels else self._reals.curve
+        function = None if first is None or not _follows(node) else known(first.name)
+        if first is None or function is None:
             return []
+        steps = []
+        if node.op in _CHOOSING and not function.rises:
+            ordered = in_order(function, node, f"{first.name}~order of {node.outputs[0]}")
+            if ordered is None:
+                return []
+            function, step = ordered
+            steps.append(step)
         outputs = []
         for name in node.outputs:
             moved = Tensor(f"{name}~codes", self._real(name).shape, INT8, function.base.quant)
             self._kinds[moved.name] = self._kinds.get(function.base.name, INT8)
-            self._reals.move(first.name, name, moved)
+            self._reals.add_function(name, dataclasses.replace(function, base=moved))
             outputs.append(moved)
         call = Call(node, (function.base, *operands[1:]), tuple(outputs))
-        return [call, *self._held([name for name in node.outputs if name in self._graph.outputs])]
+        return [*steps, call, *self._held([name for name in node.outputs if name in self._graph.outputs])]
 
     def _quantised_parts(
         self, node: RawNode, inputs: Sequence[Tensor | None], y: Tensor
@@ -268,13 +288,17 @@ class Matcher:
 
     def _sums_channels_last(self, node: RawNode) -> bool:
         """Whether a reduction is of an image with channels last there; a note says where that is not known."""
-        layout = layout_of_sums(node, self._graph, self._is_on_uint8)
+        layout = self._layout(node)
         if layout is Layout.UNKNOWN:
             self._notes.append(
                 f"ONNX Runtime may have {shortened(node.inputs[0])!r} with channels last, and sum in another order: a "
                 "value among many can differ by one step"
             )
         return layout is Layout.CHANNELS_LAST
+
+    def _layout(self, node: RawNode) -> Layout:
+        """Of the image that an operator reads, there."""
+        return layout_of_sums(node, self._graph, self._is_on_uint8)
 
     def _is_on_uint8(self, node: RawNode) -> bool:
         """Whether a Conv is computed on integers of that type."""

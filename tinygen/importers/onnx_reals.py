@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from tinygen.importers.converted import Refused
@@ -69,10 +68,6 @@ class RealValues:
             return of_constant(x)
         return x if x.dtype == FLOAT32 and x.name not in self._functions else None
 
-    def move(self, name: str, moved: str, to: Tensor) -> None:
-        """Notes that a value is the function `name` of other integers."""
-        self._functions[moved] = dataclasses.replace(self._functions[name], base=to)
-
     def quantised(self, x: Tensor, quantiser: RawNode, y: Tensor) -> Call:
         """What makes integers of a value."""
         if x.name in self._functions:
@@ -84,6 +79,10 @@ class RealValues:
 
     def held(self, writer: RawNode, y: Tensor) -> Call:
         """What makes float32 of a value, which is held from now on. Raises Refused where that is not certain."""
+        if y.dtype != FLOAT32:
+            raise Refused(
+                f"the value {shortened(y.name)!r} is {y.dtype}, which nothing here holds", "Cast it to float32"
+            )
         function, expression = self._functions.pop(y.name, None), self._expressions.pop(y.name, None)
         if function is not None and (expression is None or function.is_curve):
             return real(function, writer, y)

@@ -14,11 +14,12 @@ from tinygen.interval import Interval
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
-from tinygen.ops.broadcast import broadcast_shape, index_expression, loops_over
+from tinygen.ops.broadcast import broadcast_shape, broadcast_values, index_expression, loops_over
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, Clamp
 from tinygen.ops.curve import FLOAT_TO_INT8
 from tinygen.ops.overlaps import by_broadcast
+from tinygen.ops.proved_expressions import tables_of
 from tinygen.ops.traits import Elementwise
 from tinygen.ops.work import Rates
 
@@ -26,24 +27,39 @@ from tinygen.ops.work import Rates
 class _Function(NamedTuple):
     compute: Callable[..., Any]
     c: str
-    """The expression of its operands a and b."""
+    """The expression of its operands a, b and c."""
     helpers: frozenset[str] = frozenset()
+
+
+def _truth(compare: Callable[..., Any], c: str) -> _Function:
+    return _Function(compare, f"{{a}} {c} {{b}} ? 1.0f : 0.0f")
 
 
 FUNCTIONS: Mapping[str, _Function] = {
     "Abs": _Function(np.abs, "{a} > 0.0f ? {a} : 0.0f - {a}"),
     "Add": _Function(np.add, "{a} + {b}"),
     "Div": _Function(np.divide, "{a} / {b}"),
+    "Equal": _truth(np.equal, "=="),
+    "Greater": _truth(np.greater, ">"),
+    "GreaterOrEqual": _truth(np.greater_equal, ">="),
+    "Less": _truth(np.less, "<"),
+    "LessOrEqual": _truth(np.less_equal, "<="),
     "Max": _Function(np.maximum, "{a} > {b} ? {a} : {b}"),
     "Min": _Function(np.minimum, "{a} < {b} ? {a} : {b}"),
     "Mul": _Function(np.multiply, "{a} * {b}"),
+    "NotEqual": _truth(np.not_equal, "!="),
     "Neg": _Function(np.negative, "-{a}"),
     "PRelu": _Function(lambda a, b: np.where(a < 0, a * b, a), "{a} < 0.0f ? {a} * {b} : {a}"),
     "Sqrt": _Function(np.sqrt, "{prefix}_square_root({a})", frozenset({"square_root"})),
     "Sub": _Function(np.subtract, "{a} - {b}"),
+    "Where": _Function(lambda a, b, c: np.where(a != 0, b, c), "{a} != 0.0f ? {b} : {c}"),
 }
-"""Of one or two float32 values, by their names in ONNX; each is rounded once."""
+"""Of up to three float32 values, by their names in ONNX; each is rounded once. Truth values are the numbers 0 and 1."""
+TRUTHS = frozenset(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "NotEqual"))
+"""What makes truth values."""
 _SUMS = ("Add", "Sub")
+_KEEPING = ("Abs", "Max", "Min", "Neg", "Where")
+"""What hands on a value, or its negative."""
 
 
 class Step(NamedTuple):
@@ -99,25 +115,41 @@ class FloatExpression(Elementwise):
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Step by step."""
+        y = np.broadcast_to(self.values(inputs)[-1], np.broadcast_shapes(*(x.shape for x in inputs)))
+        return (y.copy() if self.output_scale is None else self.quantised(y),)
+
+    def values(self, inputs: Sequence[Array]) -> list[FloatArray]:
+        """Of the inputs, the numbers, and the steps."""
         values: list[FloatArray] = [
             np.array(reals, np.float32)[x.astype(np.int64) + 128] if reals else np.asarray(x, np.float32)
             for x, reals in zip(inputs, self.reals, strict=True)
         ]
-        shape = np.broadcast_shapes(*(value.shape for value in values))
         values += [np.asarray(number, np.float32) for number in self.numbers]
         with np.errstate(all="ignore"):
             for step in self.steps:
                 result = FUNCTIONS[step.function].compute(*(values[place] for place in step.places))
                 values.append(np.asarray(result, np.float32))
-        y = np.broadcast_to(values[-1], shape)
-        if self.output_scale is None:
-            return (y.copy(),)
-        return (quantize(y, self.output_scale, self.output_zero_point, *self.clamp).astype(np.int8),)
+        return values
+
+    def quantised(self, values: FloatArray) -> Array:
+        """What QuantizeLinear makes of the last step's values."""
+        assert self.output_scale is not None
+        return quantize(values, self.output_scale, self.output_zero_point, *self.clamp).astype(np.int8)
 
     def describe(self) -> str:
         """The operations, and the result's type where it is not int8."""
         names = ", ".join(step.function for step in self.steps)
         return f"{names} to float32" if self.output_scale is None else names
+
+
+def _added(op: FloatExpression) -> set[int]:
+    """The places of what is added to something, as it is or handed on: no compiler may fuse a product with that sum."""
+    first = len(op.reals) + len(op.numbers)
+    found: set[int] = set()
+    for index, step in reversed(list(enumerate(op.steps))):
+        if step.function in _SUMS or (step.function in _KEEPING and first + index in found):
+            found.update(step.places)
+    return found
 
 
 def _prepare(site: Site) -> Body:
@@ -134,13 +166,13 @@ def _prepare(site: Site) -> Body:
     first = len(op.reals) + len(op.numbers)
     names = [f"v{index}" for index in range(len(op.reals))] + [float_literal(number) for number in op.numbers]
     names += [f"v{index + len(op.reals)}" for index in range(len(op.steps))]
-    added = {place for step in op.steps if step.function in _SUMS for place in step.places}
+    added = _added(op)
     steps = []
     for index, step in enumerate(op.steps):
         function = FUNCTIONS[step.function]
-        a, b = (names[step.places[0]], names[step.places[-1]])
+        given = dict(zip("abc", (names[place] for place in step.places), strict=False))
         is_product = step.function in ("Mul", "PRelu") and first + index in added
-        expression = function.c.format(a=a, b=b, prefix="{prefix}")
+        expression = function.c.format(**given, prefix="{prefix}")
         steps.append({"name": names[first + index], "expression": expression, "is_stored": is_product})
     helpers = frozenset().union(*(FUNCTIONS[step.function].helpers for step in op.steps))
     values = {
@@ -158,11 +190,65 @@ def _prepare(site: Site) -> Body:
 
 def _work(site: Site) -> Work:
     op: FloatExpression = site.op
-    each = 4 * len(site.inputs) + 4 * len(op.steps)
-    return Rates(120 + 4 * each, output=each + (20 if op.output_scale is not None else 4), in_float=True)(site)
+    each = 4 * len(site.inputs) + 2 * len(op.steps)
+    return Rates(120 + 4 * each, output=each + (14 if op.output_scale is not None else 2), in_float=True)(site)
+
+
+def _takes_tables(site: Site) -> bool:
+    return len(site.inputs) == 2 and site.inputs[1].data is None and tables_of(site.op, site.inputs) is not None
+
+
+def _takes_constants(site: Site) -> bool:
+    return len(site.inputs) == 2 and site.inputs[1].data is not None and tables_of(site.op, site.inputs) is not None
+
+
+def _prepare_tables(site: Site) -> Body:
+    op, (a, b) = site.op, site.inputs
+    found = tables_of(op, site.inputs)
+    assert found is not None
+    values = {
+        **broadcast_values(a.shape, b.shape),
+        "is_product": found.is_product,
+        "is_wide": found.is_wide,
+        "offset": found.offset,
+        "shift": found.shift,
+        "low": found.low,
+        "high": found.high,
+    }
+    of_a, of_b = (_narrowest(table) for table in (found.first, found.second))
+    return Body(values, {"of_a": of_a, "of_b": of_b}, frozenset({"clamp"}), proof=found.describe())
+
+
+def _narrowest(table: Array) -> Array:
+    """As int16, where that holds it; else int32."""
+    fits = int(np.abs(table).max()) <= np.iinfo(np.int16).max
+    return table.astype(np.int16 if fits else np.int32)
+
+
+def _table_work(site: Site) -> Work:
+    found = tables_of(site.op, site.inputs)
+    return Rates(90, output=17 if found is not None and found.is_wide else 13)(site)
 
 
 KERNELS = (
+    Kernel(
+        "float_expression.tables",
+        FloatExpression,
+        _prepare_tables,
+        work=_table_work,
+        parameters=("a", "b"),
+        accepts=_takes_tables,
+        overlaps=by_broadcast,
+    ),
+    Kernel(
+        "float_expression.constants",
+        FloatExpression,
+        _prepare_tables,
+        work=_table_work,
+        parameters=("a",),
+        accepts=_takes_constants,
+        overlaps=by_broadcast,
+    ),
     Kernel("float_expression.direct", FloatExpression, _prepare, work=_work, parameters=("x*",), overlaps=by_broadcast),
 )
 

@@ -1,4 +1,4 @@
-"""MEAN and SUM as ONNX Runtime's ReduceMean, ReduceSum and GlobalAveragePool compute them in float32."""
+"""Means, sums and norms as ONNX Runtime's ReduceMean, GlobalAveragePool and their like compute them in float32."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ class _Means(RealInput):
     sums of rows.
     """
 
+    input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
     order: MeanOrder
+    is_root: ClassVar[bool] = False
+    """Whether the root of the sum is taken."""
 
     def terms(self, x: Shape) -> int:
         """How many values of an input (n, h, w, c) are added up for one result."""
@@ -58,12 +61,12 @@ class _Means(RealInput):
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype and rank."""
-        yield from common.expect_dtype(inputs[0], "input", INT8)
+        yield from common.expect_dtype(inputs[0], "input", *self.input_dtypes)
         yield from common.expect_rank(inputs[0], "input", 4)
 
     def means(self, x: Array) -> FloatArray:
         """Channel by channel."""
-        rows = np.asarray(self.reals()[np.moveaxis(x, 3, 1).astype(np.int64) + 128])
+        rows = self.real_values(np.moveaxis(x, 3, 1))
         rows = rows.reshape(x.shape[0] * x.shape[3], x.shape[1] * x.shape[2])
         if self.order is MeanOrder.IN_TURN:
             sums = np.cumsum(rows, axis=1, dtype=np.float32)[:, -1]
@@ -76,7 +79,7 @@ class _Means(RealInput):
             sums = np.cumsum(parts, axis=1, dtype=np.float32)[:, -1].reshape(-1)
         else:
             sums = _by_pairs(rows)
-        mean = sums / np.float32(self.divisor(x.shape))
+        mean = np.sqrt(sums) if self.is_root else sums / np.float32(self.divisor(x.shape))
         return np.asarray(mean.reshape(x.shape[0], 1, 1, x.shape[3]))
 
 
@@ -119,9 +122,10 @@ class FloatMean(_Means, RealScales):
 
 @dataclass(frozen=True)
 class RealMean(_Means):
-    """y[n, 0, 0, c] = mean of (x[n, :, :, c] - zero_point) * scale, which no QuantizeLinear follows: float32."""
+    """y[n, 0, 0, c] = mean of (x[n, :, :, c] - zero_point) * scale, or of x of float32: float32, not quantised."""
 
     name: ClassVar[str] = "MEAN"
+    input_dtypes = (INT8, FLOAT32)
     scale: float
     zero_point: int
     order: MeanOrder
@@ -165,6 +169,22 @@ class RealSum(_Undivided, RealMean):
     """The same, but for the division by the number of values."""
 
     name: ClassVar[str] = "SUM"
+
+
+@dataclass(frozen=True)
+class FloatNorm(FloatSum):
+    """The root of a sum: of squares, which the curve is."""
+
+    name: ClassVar[str] = "NORM"
+    is_root: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class RealNorm(RealSum):
+    """The root of a sum: of squares, which the curve is."""
+
+    name: ClassVar[str] = "NORM"
+    is_root: ClassVar[bool] = True
 
 
 def _by_pairs(rows: FloatArray) -> FloatArray:
@@ -239,6 +259,8 @@ def _prepare(site: Site) -> Body:
         "divisor": op.divisor(site.inputs[0].shape),
         "has_skipped": op.order in _FROM_MULTIPLES and pixels % LANES != 0 and batch * channels * height > 1,
         "is_real": isinstance(op, RealMean),
+        "is_of_reals": site.inputs[0].dtype == FLOAT32,
+        "is_root": op.is_root,
     }
     if isinstance(op, FloatMean):
         values |= {
@@ -247,14 +269,14 @@ def _prepare(site: Site) -> Body:
             "low": op.clamp[0],
             "high": op.clamp[1],
         }
-    helpers = {"clamp", "round_float"} if isinstance(op, FloatMean) else set()
-    return Body(values, {"reals": op.reals()}, frozenset(helpers))
+    helpers = (["clamp", "round_float"] if isinstance(op, FloatMean) else []) + ["square_root"] * op.is_root
+    return Body(values, {} if values["is_of_reals"] else {"reals": op.reals()}, frozenset(helpers))
 
 
 _FROM_MULTIPLES = (MeanOrder.PAIRS, MeanOrder.ROWS)
 KERNELS = tuple(
     Kernel("float_mean.direct", op, _prepare, work=Rates(324, output=60, input=11, in_float=True))
-    for op in (FloatMean, FloatSum, RealMean, RealSum)
+    for op in (FloatMean, FloatNorm, FloatSum, RealMean, RealNorm, RealSum)
 )
 
 
@@ -289,6 +311,13 @@ def cases() -> tuple[Case, ...]:
         _case("sum_of_rows", (3, 4, 13), (0, 2), op="ReduceSum", output_scale=0.5, dtype="uint8", zero_points=(3, 250)),
         _case("sum_in_turn", (9, 4), (0,), op="ReduceSum", output_scale=0.1),
         _case("sum_same_scale", (3, 9, 4), (1,), op="ReduceSum", output_scale=0.05),
+        _case("lengths", (3, 4, 5), (2,), op="ReduceL2", output_scale=0.1),
+        _case("length", (2, 37), (0, 1), op="ReduceL2", output_scale=0.2),
+        _case("lengths_to_float32", (1, 16, 3, 3), (1,), op="ReduceL2", output_scale=None),
+        _case("absolute", (1, 5, 7, 7), (2, 3), op="ReduceL1", output_scale=0.7),
+        _case(
+            "squares", (1, 5, 7, 7), (1, 3), op="ReduceSumSquare", output_scale=0.9, dtype="uint8", zero_points=(3, 0)
+        ),
         _case("to_float32", (1, 5, 7, 7), (2, 3), output_scale=None),
         _case("rows_to_float32", (3, 4, 3, 5), (0, 2, 3), output_scale=None, dtype="uint8", zero_points=(3, 0)),
         _case("sum_to_float32", (3, 30, 5), (1,), op="ReduceSum", output_scale=None),
@@ -307,7 +336,7 @@ def random_case(rng: np.random.Generator) -> Case:
         f"random_{rng.integers(1 << 30)}",
         shape,
         tuple(int(axis) for axis in axes),
-        op=str(rng.choice(["ReduceMean", "ReduceSum"])),
+        op=str(rng.choice(["ReduceMean", "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"])),
         keep=int(rng.integers(2)),
         dtype=dtype,
         scale=float(scales[0]),

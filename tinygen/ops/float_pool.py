@@ -38,6 +38,7 @@ class _Averages(Channelwise, RealInput):
     many there are. Taps are added up row by row; with `by_column`, those of each column first.
     """
 
+    input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
     window: Window
     counts_border: bool
     by_column: bool
@@ -45,7 +46,7 @@ class _Averages(Channelwise, RealInput):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, rank and size."""
         (x,) = inputs
-        broken = [*common.expect_dtype(x, "input", INT8), *common.expect_rank(x, "input", 4)]
+        broken = [*common.expect_dtype(x, "input", *self.input_dtypes), *common.expect_rank(x, "input", 4)]
         yield from broken
         if not broken and min(self.window.output_size(*x.shape[1:3])) < 1:
             yield f"the {self.window.describe()} does not fit into the input {x.shape}"
@@ -53,7 +54,7 @@ class _Averages(Channelwise, RealInput):
     def means(self, x: Array) -> FloatArray:
         """Sums over the padded image, tap by tap, divided."""
         height, width = self.window.output_size(*x.shape[1:3])
-        reals = np.asarray(self.reals()[x.astype(np.int64) + 128])
+        reals = self.real_values(x)
         taps = {(ky, kx): view for ky, kx, view in self.window.tap_views(self.window.pad(reals, 0), height, width)}
         columns, rows = range(self.window.columns.taps), range(self.window.rows.taps)
         parts = [[(ky, kx) for ky in rows] for kx in columns] if self.by_column else [list(taps)]
@@ -167,9 +168,10 @@ class FloatAveragePool(_Averages, RealScales):
 
 @dataclass(frozen=True)
 class RealAveragePool(_Averages):
-    """y = mean of (x - zero_point) * scale, which no QuantizeLinear follows: float32."""
+    """y = mean of (x - zero_point) * scale, or of x of float32: float32, not quantised."""
 
     name: ClassVar[str] = "AVERAGE_POOL_2D"
+    input_dtypes = (INT8, FLOAT32)
     window: Window
     scale: float
     zero_point: int
@@ -218,6 +220,7 @@ def _prepare(site: Site) -> Body:
             "window": loops,
             "batch": x.shape[0],
             "is_real": False,
+            "is_of_reals": False,
             "scale": float_literal(op.output_scale),
             "zero_point": op.output_zero_point if op.in_float else float_literal(op.output_zero_point + op.offset),
             "in_float": op.in_float,
@@ -253,11 +256,13 @@ def _prepare_reals(site: Site) -> Body:
         "by_column": op.by_column,
         "counts_border": op.counts_border,
         "is_real": True,
+        "is_of_reals": x.dtype == FLOAT32,
         "sums": None,
         "ties": None,
         "has_table": True,
     }
-    return Body(values, {"reals": op.reals()}, frozenset({"taps"} if loops.has_edge else ()))
+    constants = {} if x.dtype == FLOAT32 else {"reals": op.reals()}
+    return Body(values, constants, frozenset({"taps"} if loops.has_edge else ()))
 
 
 KERNELS = (

@@ -24,6 +24,7 @@ FAMILIES = (
     "extremum",
     "float_add",
     "float_conv",
+    "float_cubic",
     "float_curves",
     "float_expression",
     "float_layer_norm",

@@ -12,7 +12,7 @@ and an addend C that needs not be precise: its low bits are what M0 * 2**(e - 24
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,18 +41,18 @@ class NearTies:
     """e, of all channels"""
     factor: IntArray
     """F, below 2**32"""
-    rest: IntArray
-    """what x * F lacks of acc * F, modulo 2**32"""
+    rest: IntArray | None
+    """R, what x * F lacks of acc * F, modulo 2**32; None where x is acc"""
     zero_point: int
     """of the outputs"""
     bits: int
     """a sum is near a tie where so many bits of its line's fraction are zero"""
 
     @staticmethod
-    def kinds(requant: Rescaling, zero_point: int, low: IntArray, high: IntArray) -> Iterator[NearTies]:
+    def kinds(requant: Rescaling, zero_point: int, lowest: int, low: IntArray, high: IntArray) -> Iterator[NearTies]:
         """For accumulators from low to high (channels,); none: another rule, or too large ones.
 
-        `rest` is to be replaced.
+        x is acc where the least output is the zero point, as behind a ReLU; else R is to be replaced.
         """
         if not isinstance(requant, FloatRequant) or requant.added or max(-low.min(), high.max()) > _MOST_SUM:
             return
@@ -64,7 +64,12 @@ class NearTies:
             # The fraction has room for d.
             if exponent <= most and bits >= exponent - 30:
                 factor = np.ldexp(fractions, _SIGNIFICAND_BITS).astype(np.int64) << exponent - exponents
-                yield NearTies(exponent, factor, np.zeros_like(factor), zero_point, bits)
+                rest = None if lowest == zero_point else np.zeros_like(factor)
+                yield NearTies(exponent, factor, rest, zero_point, bits)
+
+    def where(self, origin: IntArray) -> NearTies:
+        """For x = acc + origin; where x is acc, for all channels that have more than one output."""
+        return self if self.rest is None else replace(self, rest=-self.factor * origin & 0xFFFFFFFF)
 
     @property
     def half(self) -> int:
@@ -100,7 +105,7 @@ class NearTies:
 
     def decided(self, x: IntArray, upper: IntArray) -> IntArray:
         """The outputs of x (..., channels) that are near the tie below the output `upper`."""
-        word = (x * self.factor + self.rest) & 0xFFFFFFFF
+        word = (x * self.factor + (0 if self.rest is None else self.rest)) & 0xFFFFFFFF
         difference = np.where(word >> 31, word - (1 << 32), word)
         lower = upper - self.zero_point - 1
         half = np.int64(1) << self.half + np.frexp(np.abs(2 * lower + 1))[1] - 1

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -175,11 +175,12 @@ def _prove(
     stairs = Staircases.of(requant, zero_point, clamp, *ends)
     factors = np.broadcast_to(np.array(requant.factors), stairs.low.shape)
     search = _Search(stairs, factors, *clamp)
+    kinds = partial(NearTies.kinds, requant, zero_point, clamp[0], *ends)
     return (
-        (search.first_proved_near_ties(NearTies.kinds(requant, zero_point, *ends)) if apart else None)
+        (search.first_proved_near_ties(kinds()) if apart else None)
         or search.first_proved(False)
         or search.first_proved(True)
-        or search.first_proved_near_ties(NearTies.kinds(requant, zero_point, *ends))
+        or search.first_proved_near_ties(kinds())
         or search.first_proved_with_exceptions()
     )
 
@@ -293,6 +294,8 @@ class _Search:
                 found &= tried > 0
                 # What is less than a whole window above the least output is the least output.
                 ahead: IntArray = np.asarray(-(-apart // np.maximum(tried, 1)), np.int64)
+                if near is not None and near.rest is None:
+                    ahead = start
                 start, offset = start - ahead, offset + ahead * tried
                 if near is not None:
                     lacking = near.factor[varied[waiting]] - (tried << near.gain_shift)
@@ -323,7 +326,7 @@ class _Search:
             step=step if stepped else None,
             low=stairs.low,
             high=stairs.high,
-            near=None if near is None else replace(near, rest=-near.factor * origin & _WORD - 1),
+            near=near and near.where(origin),
         )
 
 

@@ -14,6 +14,9 @@ _CLEAR_DB = 30.0
 _DOMINANT = 0.4
 """Share of all noise that makes one layer the one to look at."""
 _LARGE_HEADROOM = 4.0
+_LITTLE_USED = 0.25
+"""Of a range: two of its eight bits are never set."""
+_CLIPPED = "Leave the few out of the ranges, --percentile 99.9, and see what that gives. "
 _CHANCE = (
     "The float model itself is right no more often than one that always says the commonest class: are the samples "
     "prepared as in training (the range of their values, their order), and are classes numbered as the model does it?"
@@ -114,14 +117,19 @@ def _about_layers(layers: Sequence[LayerFigures], has_int16: bool) -> list[str]:
     adding = [(10 ** (-layer.own_db / 10), layer) for layer in layers if layer.own_db is not None]
     noise, worst = max(adding, key=lambda each: each[0], default=(0.0, None))
     total = sum(each for each, _ in adding)
+    if worst is not None and worst.used < _LITTLE_USED:
+        return [
+            f"{worst.name} uses {worst.used:.0%} of the range that was calibrated: some of the samples that calibrated "
+            f"are much larger than those compared. Leave them out{'' if has_int16 else ', or --percentile 99.9'}."
+        ]
     if worst is None or noise < _DOMINANT * total:
         return ["No layer by itself is to blame, all add noise: train with quantisation (QAT), or with more channels."]
     blamed = f"{worst.name} adds {noise / total:.0%} of the noise"
     if worst.headroom > _LARGE_HEADROOM:
         return [
             f"{blamed}, and its greatest values are {worst.headroom:.0f} times what 99.9 % of them stay below: int8's "
-            "steps are spent on those few. Limit them in training (ReLU6, weight decay), or leave out the samples that "
-            "cause them."
+            f"steps are spent on those few. {_CLIPPED if not has_int16 else ''}Limit them in training (ReLU6, weight "
+            "decay), or leave out the samples that cause them."
         ]
     remedy = f"Keep it in int16, --int16 {shlex.quote(worst.name)}, or" if has_int16 else "ONNX has no int16 here;"
     return [f"{blamed}: 256 steps are too few for it. {remedy} give it more channels."]

@@ -21,6 +21,8 @@ class Choices:
     """Of an ONNX file, int8 inputs and outputs instead of float32 ones; those of .tflite files are int8."""
     int16: tuple[str, ...] = ()
     """Names of the layers to keep in int16, of a .tflite file."""
+    percentile: float | None = None
+    """Of an ONNX file, how many of a hundred values the range of an activation holds; None: all."""
 
 
 class Job(Protocol):

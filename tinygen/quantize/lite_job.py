@@ -29,6 +29,10 @@ class LiteJob:
     suffix = ".tflite"
 
     def __init__(self, source: Path, folder: Path, choices: Choices) -> None:
+        if choices.percentile is not None:
+            raise UsageError(
+                f"{source} becomes a .tflite file, whose ranges hold all values", "Leave --percentile out."
+            )
         self._source, self._folder = source, folder
         is_tflite = source.suffix.lower() == ".tflite"
         # Only one of them can keep some layers in int16.

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir import Array
 from tinygen.quantize.data import Data
-from tinygen.quantize.runner import Runner
+from tinygen.quantize.runner import Runner, Scaling
 
 LAYER_SAMPLES = 100
 """As many are enough for what is measured layer by layer: every value of every layer counts."""
@@ -52,6 +52,8 @@ class LayerFigures:
     """Channels of which more than SATURATED lies outside of the int8 range, and more than a few values."""
     headroom: float
     """The greatest magnitude over that which 99.9 % of the values do not exceed."""
+    used: float = 1.0
+    """The greatest magnitude over that which its int8 can stand for."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ def _layers(
                     scaling.low - _BEYOND * scaling.scale,
                     scaling.high + _BEYOND * scaling.scale,
                 )
-    return tuple(_figures(layer, sums, _origins(layers, sums)) for layer in layers if layer.output in sums)
+    origins = _origins(layers, sums)
+    return tuple(_figures(layer, sums, origins, scalings[layer.output]) for layer in layers if layer.output in sums)
 
 
 def _origins(layers: Sequence[FloatLayer], sums: Mapping[str, _Sums]) -> Mapping[str, tuple[str, ...]]:
@@ -187,7 +190,9 @@ def _origins(layers: Sequence[FloatLayer], sums: Mapping[str, _Sums]) -> Mapping
     return found
 
 
-def _figures(layer: FloatLayer, sums: Mapping[str, _Sums], origins: Mapping[str, tuple[str, ...]]) -> LayerFigures:
+def _figures(
+    layer: FloatLayer, sums: Mapping[str, _Sums], origins: Mapping[str, tuple[str, ...]], scaling: Scaling
+) -> LayerFigures:
     own = sums[layer.output]
     added = own.relative_noise - max((sums[name].relative_noise for name in origins[layer.output]), default=0.0)
     peak, usual = np.max(own.magnitudes, axis=0)
@@ -200,6 +205,7 @@ def _figures(layer: FloatLayer, sums: Mapping[str, _Sums], origins: Mapping[str,
         channels=len(own.outside),
         saturated=int(np.sum(own.outside > max(SATURATED * own.count, _CHANCE))),
         headroom=float(peak / usual) if usual > 0 else 1.0,
+        used=float(peak) / max(abs(scaling.low), abs(scaling.high)),
     )
 
 

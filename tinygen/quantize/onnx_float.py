@@ -28,6 +28,7 @@ def prepared(path: Path) -> Any:
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
         raise InvalidModel(f"{path} is not a readable ONNX model: {_first(error)}", "Export it again.") from None
     _refuse_quantised(path, model)
+    _expect_values(path, model)
     _forget_notes(model)
     constants = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
@@ -102,6 +103,21 @@ def _fix_shape(path: Path, value: Any) -> None:
                 "Export the model with fixed shapes; only the first dimension, the batch, may be open.",
             )
         dim.dim_value = 1
+
+
+def _expect_values(path: Path, model: Any) -> None:
+    """Raises InvalidModel for constants whose bytes are not those of their shape, which the checker lets pass."""
+    from onnx import numpy_helper
+
+    tensors = [*model.graph.initializer]
+    tensors += [attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")]
+    for tensor in tensors:
+        try:
+            numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidModel(
+                f"{path}: the constant {tensor.name!r} cannot be read: {_first(error)}", "Export it again."
+            ) from None
 
 
 def _forget_notes(model: Any) -> None:

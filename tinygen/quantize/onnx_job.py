@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from tinygen.quantize import onnx_float, with_onnxruntime
 from tinygen.quantize.job import Choices, version_of
 from tinygen.quantize.measure import FloatLayer
 from tinygen.quantize.onnx_runner import OnnxRunner
+
+_MOST_BYTES = 2**31
 
 
 class OnnxJob:
@@ -31,16 +34,32 @@ class OnnxJob:
         self._folder = folder
         self._float = with_onnxruntime.simplified(model, folder)
         self._int8: Any = None
-        self._has_int8_edges = choices.int8_edges
+        self._choices = choices
         self.quantiser = version_of("onnxruntime")
         self.layers = _layers(self._float)
         self.float_bytes = self._float.ByteSize()
 
     def to_int8(self, calibration: Mapping[str, Array]) -> bytes:
         """The int8 model."""
-        self._int8 = with_onnxruntime.to_int8(self._float, calibration, self._folder, self._has_int8_edges)
+        self._expect_room(len(next(iter(calibration.values()))))
+        self._int8 = with_onnxruntime.to_int8(self._float, calibration, self._folder, self._choices)
         data: bytes = self._int8.SerializeToString(deterministic=True)
         return data
+
+    def _expect_room(self, samples: int) -> None:
+        """Raises UsageError where the values of all layers, which histograms are made of at once, are too many."""
+        if self._choices.percentile is None:
+            return
+        sample = 4 * sum(
+            math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+            for value in (*self._float.graph.input, *self._float.graph.value_info, *self._float.graph.output)
+        )
+        if samples * sample > _MOST_BYTES:
+            raise UsageError(
+                f"--percentile needs the values of all layers at once: {samples * sample:,} bytes for {samples} "
+                "samples",
+                f"Calibrate with fewer: --samples {_MOST_BYTES // sample}.",
+            )
 
     def float_runner(self) -> OnnxRunner:
         """The float model at work."""

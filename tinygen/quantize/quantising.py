@@ -134,6 +134,7 @@ def quantise(
             data,
             lambda done, total: progress.count("comparing float with int8", done, total),
         )
+    progress.stage(f"planning for {board}")
     return Quantised(
         source=str(source),
         quantiser=job.quantiser,

@@ -154,7 +154,10 @@ def _labels_file(wish: Wish, otherwise: str) -> Array:
     try:
         return np.loadtxt(path, ndmin=1, delimiter=None)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read labels from {path}: {error}", "Give a number in each line, or .npy.") from None
+        raise InputError(
+            f"cannot read labels from {path}: {error}",
+            "Give a number in each line, the class of each sample counted from 0; or .npy.",
+        ) from None
 
 
 def _fitting(labels: Array, count: int, output: FloatPort, where: str) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from tinygen.errors import ToolFailed
 from tinygen.importers.onnx_operators import CONVERTERS
 from tinygen.ir import Array
+from tinygen.quantize.job import Choices
 from tinygen.quantize.programs import expect_package
 
 _EDGES = {"QuantizeLinear", "DequantizeLinear"}
@@ -39,12 +42,12 @@ def simplified(model: Any, folder: Path) -> Any:
     return onnx.load(target)
 
 
-def to_int8(model: Any, calibration: Mapping[str, Array], folder: Path, edges: bool) -> Any:
-    """An int8 model in QDQ form, with int8 `edges` or float32 ones, from a simplified one. Raises ToolFailed.
+def to_int8(model: Any, calibration: Mapping[str, Array], folder: Path, choices: Choices) -> Any:
+    """An int8 model in QDQ form, with int8 edges or float32 ones, from a simplified one. Raises ToolFailed.
 
-    `calibration` has for each input an array (samples, *shape). Weights are symmetric, with a scale for each channel;
-    ranges of activations are the least and the greatest that was seen. Between float32 edges, activations are uint8: on
-    x86-64, ONNX Runtime computes on nothing else, and leaves operators in float whose int8 it cannot make that of.
+    `calibration` has for each input an array (samples, *shape). Weights are symmetric, with a scale for each channel.
+    Between float32 edges, activations are uint8: on x86-64, ONNX Runtime computes on nothing else, and leaves operators
+    in float whose int8 it cannot make that of.
     """
     import onnx
     from onnxruntime.quantization import (
@@ -66,23 +69,26 @@ def to_int8(model: Any, calibration: Mapping[str, Array], folder: Path, edges: b
 
     source, target = folder / "to_quantise.onnx", folder / "qdq.onnx"
     onnx.save(model, source)
+    percentile = choices.percentile
     try:
-        quantize_static(
-            str(source),
-            str(target),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=False,
-            activation_type=QuantType.QInt8 if edges else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry, *CONVERTERS} - _EDGES),
-            calibrate_method=CalibrationMethod.MinMax,
-        )
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+            quantize_static(
+                str(source),
+                str(target),
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=False,
+                activation_type=QuantType.QInt8 if choices.int8_edges else QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry, *CONVERTERS} - _EDGES),
+                calibrate_method=CalibrationMethod.MinMax if percentile is None else CalibrationMethod.Percentile,
+                extra_options={} if percentile is None else {"CalibPercentile": percentile},
+            )
     except Exception as error:  # its tools raise whatever they meet
         raise failed("quantise the model", error) from None
     made = onnx.load(target)
-    return _tidied(int8_edges(made) if edges else made)
+    return _tidied(int8_edges(made) if choices.int8_edges else made)
 
 
 def int8_edges(model: Any) -> Any:

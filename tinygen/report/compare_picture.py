@@ -54,6 +54,7 @@ def compare_picture(entries: Sequence[Entry]) -> bytes:
                 edgecolors=colours[entry.model],
                 facecolors=colours[entry.model] if filled else "none",
                 zorder=2,
+                clip_on=False,  # whole at 100 %
             )
         is_wide = min(costs) > 0 and max(costs) > _WIDE * min(costs)
         if is_wide:

@@ -16,6 +16,7 @@ from tinygen.importers.onnx_call import (
     expect_no_bounds,
     from_nhwc,
     scale_and_zero_point,
+    scale_of_reals,
     spatial,
     to_nhwc,
 )
@@ -64,7 +65,7 @@ def _pooled(call: Call, steps: Window) -> Sequence[Converted]:
 def _average_pool(call: Call) -> Sequence[Converted]:
     """By ONNX Runtime's QLinearAveragePool, for which a window of the whole image is GlobalAveragePool."""
     x, y = call.input(0, "input"), call.output
-    scale, zero_point = scale_and_zero_point(x, "input")
+    scale, zero_point = scale_of_reals(x)
     steps = window(call, x, call.attribute("kernel_shape"))
     in_float = bool(call.in_float) or y.dtype == FLOAT32
     is_by_mlas = in_float and call.node.version < _BY_ROW and not _is_by_channels(x)

@@ -1,4 +1,4 @@
-"""Softmax."""
+"""Softmax, and its logarithm."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, transposed
-from tinygen.ir import Shape, Tensor
+from tinygen.ir import Op, Shape, Tensor
 from tinygen.ops.common import FLOAT32, full_range
 from tinygen.ops.curve import CODES, Curve
 from tinygen.ops.float_softmax import FloatSoftmax
 from tinygen.ops.quantize import Quantize
-from tinygen.ops.real_softmax import RealSoftmax, SoftmaxOfReals
+from tinygen.ops.real_softmax import LogSoftmaxOfReals, RealLogSoftmax, RealSoftmax, SoftmaxOfReals
 from tinygen.ops.reshape import Reshape
 
 _OF_ONE_AXIS = 13
@@ -30,7 +30,7 @@ def _softmax(call: Call) -> Sequence[Converted]:
     if not -rank <= axis < max(rank, 1):
         raise Refused(f"its axis {axis} is not in its input {x.shape}")
     axis %= max(rank, 1)
-    if y.dtype != FLOAT32 and (call.in_float or x.dtype == FLOAT32):
+    if y.dtype != FLOAT32 and (call.in_float or x.dtype == FLOAT32 or call.op == "LogSoftmax"):
         y_scale, y_zero = scale_and_zero_point(y, "output")
         reals = Tensor(f"{y.name}~real", y.shape, FLOAT32)
         rounded = Quantize(float(y_scale), y_zero, y.dtype, to_even=True)
@@ -58,11 +58,14 @@ def _softmax(call: Call) -> Sequence[Converted]:
     ]
 
 
-def _of(call: Call, x: Tensor, y: Tensor) -> FloatSoftmax | RealSoftmax | SoftmaxOfReals:
+def _of(call: Call, x: Tensor, y: Tensor) -> Op:
     """The operator between such tensors."""
+    is_logarithm = call.op == "LogSoftmax"
     if x.dtype == FLOAT32:
-        return SoftmaxOfReals()
+        return LogSoftmaxOfReals() if is_logarithm else SoftmaxOfReals()
     scale, zero_point = scale_and_zero_point(x, "input")
+    if is_logarithm:
+        return RealLogSoftmax(float(scale), zero_point, call.curve)
     if y.dtype == FLOAT32:
         return RealSoftmax(float(scale), zero_point, call.curve)
     y_scale, y_zero = scale_and_zero_point(y, "output")
@@ -73,4 +76,4 @@ def _as(tensor: Tensor, suffix: str, shape: Shape) -> Tensor:
     return Tensor(f"{tensor.name}~{suffix}", shape, tensor.dtype, tensor.quant)
 
 
-CONVERTERS: Mapping[str, Converter] = {"Softmax": _softmax}
+CONVERTERS: Mapping[str, Converter] = {"LogSoftmax": _softmax, "Softmax": _softmax}

@@ -78,8 +78,8 @@ def real_bias(
         if is_real_row(given) or call.op == "MatMul":
             return values
         return np.asarray(_steps(values, unit, name) * unit) if scales.size in (1, filters) else values
-    if given.dtype != INT32 or given.quant is None:
-        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
+    if given.dtype not in (INT8, INT32) or given.quant is None:
+        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int8, int32 and float32", _BIAS_REMEDY)
     differences = values.astype(np.int64) - given.quant.zero_point
     return np.asarray(differences.astype(np.float32) * given.quant.scale)
 
@@ -126,7 +126,7 @@ def bias(
     if given.dtype == FLOAT32:
         flat = _steps(flat, unit, name).astype(np.int32)
     elif given.dtype != INT32:
-        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
+        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int8, int32 and float32", _BIAS_REMEDY)
     elif given.quant is not None and (np.any(given.quant.zero_point) or (in_scale and has_odd_bias(call, x, scales))):
         raise Refused(
             f"its bias {name!r} does not count in the product of the scales of input and weights", _BIAS_REMEDY

@@ -45,7 +45,7 @@ def proved(site: Site) -> ShortProduct | None:
 
 
 def is_plain(form: ShortProduct) -> bool:
-    """Whether a channel has no constants but O, X, C and one or two factors, or a factor and R."""
+    """Whether a channel has no constants but O, X, C and one or two factors, or a factor and, maybe, R."""
     is_open = isinstance(form, OpenShortProduct)
     return form.step is None and not form.exceptions and len(form.parts) <= 2 and not is_open
 
@@ -68,14 +68,14 @@ def constants(form: ShortProduct, bias: IntArray, short: bool = False) -> npt.ND
     """(channels, n): what the instructions load for each channel; `bias` (channels,) is what sums lack.
 
     O plus bias, X, E and D of each exception, in the form with a step Z and S, C, M[n] to M[0]; where near ties are
-    decided apart, R (`tinygen.proofs.near_ties`) follows. C has L in its high byte, so that nothing is left to be
-    added to the result. `short`: M0 and M1 are one word.
+    decided apart, R (`tinygen.proofs.near_ties`) follows, unless x is the sum. C has L in its high byte, so
+    that nothing is left to be added to the result. `short`: M0 and M1 are one word.
     """
     step = [] if form.border is None or form.step is None else [form.border, form.step]
     addend = form.addend + (form.lowest << TOP_BITS)
     moved = [constant for exception in form.exceptions for constant in exception]
     factors = [(form.parts[0] << FACTOR_BITS) + form.parts[1]] if short else [*reversed(form.parts)]
-    apart = [] if form.near is None else [form.near.rest]
+    apart = [form.near.rest] if form.near is not None and form.near.rest is not None else []
     return streams.words(np.stack([form.origin + bias, form.most, *moved, *step, addend, *factors, *apart], axis=1))
 
 
@@ -86,7 +86,7 @@ class Step:
     "load" of these from the pointer; "origin" to add; "clamp" to zero and this; "exception", what is moved and by how
     much; "border" of Z, S and C; "split" of M0 and M1, which are in the second, into both; "part", a product that takes
     the place of the factor, and the carry that is added to it if there is one; "top", the last factor, C and the carry;
-    "near" in its place, M0, C and R, then others that are free.
+    "near" in its place, M0, C and R, or a free one without R, then others that are free.
     """
 
     kind: str
@@ -109,11 +109,13 @@ class Finish:
     """Whether M1 is zero: it is loaded, but there is no product with it."""
     decided_in: str = ""
     """The register of the sum where what decides near ties stands once, with five registers free; else empty."""
+    doubled_at: int | None = None
+    """Where in the frame twice the zero point plus one is, for that; None where layers of others share no code."""
 
     @property
     def carrier(self) -> str:
         """The register that this word is in."""
-        return self.free[len(self.form.parts) + (self.form.near is not None) + _PLAIN]
+        return self.free[len(self.form.parts) + has_rest(self.form) + _PLAIN]
 
     @property
     def bits(self) -> int:
@@ -151,12 +153,17 @@ class Finish:
         return list(_steps(self))
 
 
+def has_rest(form: ShortProduct) -> bool:
+    """Whether R is among the constants."""
+    return form.near is not None and form.near.rest is not None
+
+
 def _steps(finish: Finish) -> Iterator[Step]:
     form, free = finish.form, finish.free
-    stepped, near = form.step is not None, form.near is not None
+    stepped, rest = form.step is not None, has_rest(form)
     parts = len(form.parts) - 1
     factors = 1 if finish.short else 1 + parts
-    waiting = 3 + 2 * len(form.exceptions) + 2 * stepped + factors + near + finish.carried
+    waiting = 3 + 2 * len(form.exceptions) + 2 * stepped + factors + rest + finish.carried
     unused = list(free)
     held: list[str] = []
 
@@ -210,9 +217,10 @@ def _steps(finish: Finish) -> Iterator[Step]:
         yield Step("part", (factor, *carry))
         freed(*carry)
         carry = (factor,)
-    if near:
-        yield from needed(2)
-        yield Step("near", (taken(), addend, taken(), *unused))
+    if form.near is not None:
+        yield from needed(1 + rest)
+        others = [name for name in unused if name != finish.decided_in]
+        yield Step("near", (taken(), addend, *([taken()] if rest else []), *others))
         return
     yield from needed(1)
     yield Step("top", (taken(), addend, *carry))

@@ -83,10 +83,21 @@ class Pairs:
     """Of branches: whether they get from behind the four filters to before them at once."""
 
     @staticmethod
-    def of(groups: Groups, form: ShortProduct, filters: int, around: int, in_place: bool = False) -> Pairs:
-        """With the registers that are free when the sums are complete; `around` instructions are around the filters."""
+    def of(
+        groups: Groups,
+        form: ShortProduct,
+        filters: int,
+        around: int,
+        in_place: bool = False,
+        doubled_at: int | None = None,
+    ) -> Pairs:
+        """With the registers that are free when the sums are complete; `around` instructions are around the filters.
+
+        `doubled_at`: see `Finish`.
+        """
         in_reach = groups.turns > 1 or _is_in_reach(groups, form, around, in_place)
-        return Pairs(groups, Finish(form, FREE, decided_in=DECIDED_IN), filters, in_place, in_reach)
+        finish = Finish(form, FREE, decided_in=DECIDED_IN, doubled_at=doubled_at)
+        return Pairs(groups, finish, filters, in_place, in_reach)
 
     @property
     def turns(self) -> int:
