@@ -78,8 +78,8 @@ def from_file(path: Path, ports: Sequence[Port]) -> list[Sample]:
 
     An .npy holds the only input: one sample, or several along a new first axis. An .npz holds an array for each input,
     under the input's name, or, for models with one input, a single array besides "labels", or one called "inputs" or
-    "x". Raises InputError when a file cannot be read, or an array has another dtype or shape than the input. A model with state
-    is reset before the first sample only.
+    "x". Raises InputError when a file cannot be read, or an array has another dtype or shape than the input. A model
+    with state is reset before the first sample only.
     """
     arrays = load_arrays(path)
     columns = []
