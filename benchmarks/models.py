@@ -26,6 +26,7 @@ from rich.console import Console
 
 from tinygen import bench, manifest, output, pipeline, reference
 from tinygen.goal import OBJECTIVES, Goal
+from tinygen.options import Options
 from tinygen.report.tables import plain_table
 from tinygen.version import VERSION
 
@@ -42,6 +43,8 @@ BOARDS = {
     "cortex-m33": "qemu-mps2-an505",
     "cortex-m55": "qemu-mps3-an547",
 }
+MORE_BOARDS = {"rv32imc": "qemu-riscv32-virt", "rv32imcv": "qemu-riscv32-virt-v"}
+"""Of cores whose results are not kept."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Task:
     model: Path
     core: str
     objective: str
+    options: Options | None = None
 
 
 def full(cores: Sequence[str], objectives: Sequence[str], names: Sequence[str]) -> list[Task]:
@@ -70,9 +74,10 @@ def short() -> list[Task]:
 
 def measure(task: Task, folder: Path) -> dict[str, Any]:
     """A row of the results: build, count, and compare the answer with the reference's."""
-    out = folder / f"{task.model.stem}-{task.core}-{task.objective}"
-    model = pipeline.read(task.model)
-    output.write(pipeline.build(model, BOARDS[task.core], goal=Goal(task.objective)).files, out)
+    out = folder / f"{task.model.name}-{task.core}-{task.objective}"
+    model = pipeline.read(task.model, task.options)
+    board = (BOARDS | MORE_BOARDS)[task.core]
+    output.write(pipeline.build(model, board, goal=Goal(task.objective)).files, out)
     content = manifest.load(out)
     count = bench.count(out, content)
     expected = reference.outputs(model.graph, bench.sample_of(content).arrays)

@@ -74,7 +74,7 @@ class Compiler:
         return image
 
     def _run(self, command: Sequence[str]) -> None:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, f"{' '.join(command)}:\n{done.stderr}"
 
 
@@ -131,7 +131,7 @@ def test_arduinos_builder_takes_the_zip_and_its_sketch_runs_on_an_uno(tmp_path: 
     options = ("-fqbn", "arduino:avr:uno", "-ide-version", "10819", "-warnings", "all")
     older = f"-prefs=compiler.cpp.extra_flags=-fpermissive {OLDER[0]}"
     command = ["arduino-builder", "-compile", *map(str, folders), *options, older, str(ino)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "digits" not in done.stderr, done.stderr  # whose warnings are those of the core
 
@@ -142,7 +142,7 @@ def test_arduinos_builder_takes_the_zip_and_its_sketch_runs_on_an_uno(tmp_path: 
         EMULATOR.simavr(tmp_path / "state", "atmega328p", image, uart), pass_fds=uart.inherited
     ) as process:
         try:
-            said, deadline = b"", time.monotonic() + 120
+            said, deadline = b"", time.monotonic() + 300
             while b"\n" not in said.partition(b"xpected")[2] and time.monotonic() < deadline:
                 said += uart.ask(b"")
         finally:

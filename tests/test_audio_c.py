@@ -47,7 +47,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 def run(*command: str | Path, data: bytes = b"") -> bytes:
-    done = subprocess.run(command, capture_output=True, check=False, timeout=120, input=data)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=300, input=data)
     assert done.returncode == 0, f"{command}:\n{done.stderr.decode()}"
     return done.stdout
 

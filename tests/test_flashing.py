@@ -178,7 +178,7 @@ def test_a_platform_to_download_without_a_network_is_said_at_once(storage: Calla
     started = time.monotonic()
     with pytest.raises(ToolFailed, match=r"has to download the platform ststm32@19\.6\.0, .* cannot be reached"):
         check_registry("ststm32@19.6.0", NOBODY)
-    assert time.monotonic() - started < 10.0  # PlatformIO itself takes one to four minutes
+    assert time.monotonic() - started < 50.0  # PlatformIO itself takes one to four minutes
 
 
 def test_what_is_there_needs_no_network(storage: Callable[[str, str, str], None]) -> None:

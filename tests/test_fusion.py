@@ -11,6 +11,7 @@ import pytest
 from accesses import allowed_by
 from building import BOARD, Built, differences, host, varied
 from emulated_bench import Bench
+from qdq_net import QdqNet
 from row_nets import random_chains, shortcut
 
 from tinygen import output, pipeline
@@ -18,6 +19,7 @@ from tinygen.fit import room
 from tinygen.fusion import fuse, fusible
 from tinygen.goal import Goal
 from tinygen.ir import Graph
+from tinygen.ops.reduce import Mean
 from tinygen.options import Options
 from tinygen.plan import plan
 from tinygen.row_schedule import Kind, Schedule, Stage, schedule
@@ -228,3 +230,21 @@ def test_what_a_later_node_reads_stays_whole() -> None:
         group = fuse(model.graph, [run])
         read = {name for node in group.nodes for name in node.inputs} | set(group.outputs)
         assert read <= set(group.tensors)
+
+
+def test_groups_of_onnx_models_compute_what_their_nodes_do(tmp_path: Path) -> None:
+    """Sums, differences, averages and convolutions as ONNX Runtime rounds them."""
+    net = QdqNet("uint8")
+    x = net.input(1, 4, 12, 6)
+    y = net.add("Conv", x, net.weights(4, 4, 3, 3), pads=[1] * 4)
+    y = net.add("Sub", net.add("Add", y, x), net.add("Conv", x, net.weights(4, 4, 1, 1)))
+    y = net.add("AveragePool", y, kernel_shape=[2, 2], strides=[2, 2])
+    y = net.add("GlobalAveragePool", net.add("Conv", y, net.weights(4, 4, 1, 1)))
+    model = pipeline.decode(net.bytes(y), "net.onnx", Options(io="int8"))
+    last = next(index for index, node in enumerate(model.graph.nodes) if isinstance(node.op, Mean))
+    run = max((run for run in fusible(model.graph) if run.stop == last + 1), key=len)
+    kinds = {type(node.op).__name__ for node in model.graph.nodes[run.start : run.stop]}
+    assert kinds >= {"Conv2D", "FloatAdd", "FloatPair", "FloatAveragePool", "Mean"}
+    found = built(dataclasses.replace(model, graph=fuse(model.graph, [run])), tmp_path / "out", "balanced")
+    assert any(layer.op == "ROW_GROUP" for layer in found.manifest.layers)
+    assert differences(dataclasses.replace(found, model=model), varied(found, 6), host(found)) == []

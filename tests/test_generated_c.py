@@ -31,7 +31,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=cwd)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=cwd)
     assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -249,7 +249,7 @@ def build_elsewhere(folder: Path, hash_seed: str, zone: str, locale: str) -> dic
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return tree(folder / "out")

@@ -62,7 +62,7 @@ class Coordinator:
 
     def client(self, *arguments: str) -> str:
         command = [program("client"), "-x", self.address, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -75,7 +75,7 @@ def program(name: str) -> str:
 
 
 def until(is_so: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         with contextlib.suppress(AssertionError):
             if is_so():

@@ -74,7 +74,7 @@ def running(program: Path) -> Iterator[Client]:
         assert client.lines() == ["m-init-done"]
         yield client
     finally:
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors.decode()) == (0, "")
 
 

@@ -197,11 +197,11 @@ def test_two_models_link_into_one_program(language: str, tmp_path: Path) -> None
         for built, sample in zip(builts, (first, second), strict=True)
     )
     answer = subprocess.run(
-        [tmp_path / "two"], input=b"".join([*first.bytes, *second.bytes]), capture_output=True, check=True, timeout=60
+        [tmp_path / "two"], input=b"".join([*first.bytes, *second.bytes]), capture_output=True, check=True, timeout=300
     )
     assert answer.stdout == expected
 
 
 def run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr

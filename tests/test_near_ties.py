@@ -21,7 +21,7 @@ def net_of(op: str, zero_point: int) -> bytes:
     """One layer."""
     net = QdqNet()
     net.zero_point = zero_point
-    depth = {"pointwise": (8, 1, 1), "depthwise": (1, 3, 3)}[op]
+    depth = {"pointwise": (8, 1, 1), "3x3": (8, 3, 3), "depthwise": (1, 3, 3)}[op]
     weights = net.rng.integers(-127, 128, (CHANNELS, *depth)).astype(np.int8)
     zeros = net.constant(np.zeros(CHANNELS, np.int8))
     (w,) = net._add("DequantizeLinear", [net.constant(weights), net.constant(FACTORS), zeros], axis=0)
@@ -38,9 +38,20 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(BOARD, tmp_path_factory.mktemp("bench"))
 
 
-@pytest.mark.parametrize("zero_point", [-128, 0, 9, 127])
 @pytest.mark.parametrize(
-    ("op", "kernel"), [("pointwise", "conv_2d.packed_pairs"), ("depthwise", "depthwise_conv_2d.word_plane")]
+    ("op", "kernel", "zero_point"),
+    [
+        *(("pointwise", "conv_2d.packed_pairs", zero_point) for zero_point in (-128, 0, 127)),
+        ("3x3", "conv_2d.packed_pairs_compact", 9),
+        ("3x3", "conv_2d.packed_lean", -128),
+        ("pointwise", "conv_2d.packed_fours", -128),
+        ("pointwise", "conv_2d.packed_bytes", 9),
+        ("3x3", "conv_2d.winograd_2x2_words", 0),
+        ("depthwise", "depthwise_conv_2d.word_plane", -128),
+        ("depthwise", "depthwise_conv_2d.word_plane", 9),
+        ("depthwise", "depthwise_conv_2d.lane_plane", -128),
+        ("depthwise", "depthwise_conv_2d.lane_plane", 9),
+    ],
 )
 def test_boards_decide_as_the_reference(bench: Bench, op: str, kernel: str, zero_point: int, tmp_path: Path) -> None:
     built = build_bytes(net_of(op, zero_point), tmp_path, board=BOARD, kernel=kernel, file="net.onnx")

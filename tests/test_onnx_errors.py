@@ -158,11 +158,29 @@ def subgraph(model: onnx.ModelProto) -> None:
     node(model, "MaxPool").attribute.append(helper.make_attribute("body", model.graph))
 
 
-def function(model: onnx.ModelProto) -> None:
-    opsets = [helper.make_opsetid("", 17)]
-    model.functions.append(
-        helper.make_function("org.example", "f", ["a"], ["b"], [helper.make_node("Relu", ["a"], ["b"])], opsets)
-    )
+def functions(count: int, *ends: onnx.NodeProto) -> Change:
+    """Each one calls the next one twice; the last one has the nodes `ends`."""
+
+    def change(model: onnx.ModelProto) -> None:
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+        for index in range(count):
+            called = f"f{index + 1}"
+            twice = [helper.make_node(called, [a], [b], domain="local") for a, b in (("a", "c"), ("c", "b"))]
+            nodes = twice if index + 1 < count else list(ends)
+            model.functions.append(helper.make_function("local", f"f{index}", ["a"], ["b"], nodes, opsets))
+        model.graph.node.append(helper.make_node("f0", ["x"], ["unread"], domain="local"))
+        model.opset_import.append(opsets[1])
+
+    return change
+
+
+def same_function_twice(model: onnx.ModelProto) -> None:
+    functions(1, helper.make_node("Relu", ["a"], ["b"]))(model)
+    model.functions.append(model.functions[0])
+
+
+RECURSION = helper.make_node("f0", ["a"], ["b"], domain="local")
+CONDITION = helper.make_node("If", ["a"], ["b"], then_branch=onnx.GraphProto(), else_branch=onnx.GraphProto())
 
 
 def no_nodes(model: onnx.ModelProto) -> None:
@@ -199,7 +217,10 @@ INVALID: dict[str, tuple[Change, str]] = {
     "domain": (domain, "of the domain 'org.example'"),
     "unknown_operator": (unknown_operator, "breaks the rules of ONNX"),
     "subgraph": (subgraph, "holds a graph of its own"),
-    "function": (function, "defines functions"),
+    "recursive_function": (functions(3, RECURSION), "its function 'f0' calls itself"),
+    "vast_functions": (functions(40, helper.make_node("Relu", ["a"], ["b"])), "take more than 268,435,456 bytes"),
+    "condition_in_function": (functions(2, CONDITION), "'If' holds a graph of its own"),
+    "function_twice": (same_function_twice, "two of its functions have the same name"),
     "no_nodes": (no_nodes, "holds no graph"),
     "no_outputs": (no_outputs, "no outputs|breaks the rules"),
     "output_of_nobody": (output_of_nobody, "is never written"),
@@ -468,9 +489,13 @@ def test_recurrent_layers_say_what_to_do(is_quantised: bool) -> None:
     assert any("unroll it" in problem.remedy for problem in caught.value.problems)
 
 
-def test_functions_that_are_no_tables_say_so() -> None:
-    """Of one tensor, but not value by value until QuantizeLinear."""
+def test_functions_that_a_layer_reads_unquantised_say_so() -> None:
     net = Net([1, 4], 3)
-    y = net.add("Gemm", net.add("Elu", net.quantised("x", 0.05, 3)), net.weights(4, 3))
-    with pytest.raises(UnsupportedModel, match=r"Elu: .* no function of one quantised tensor"):
-        pipeline.decode(net.model(net.quantised(y, 0.1, 3)), "net.onnx")
+    x = net.quantised("x", 0.05, 3)
+    for op, words in (
+        ("Elu", r"Gemm: .* \(Elu\) stays float32, and ONNX"),
+        ("Relu", "Gemm: its input .* stays float32"),
+    ):
+        y = net.add("Gemm", net.add(op, x), net.weights(4, 3))
+        with pytest.raises(UnsupportedModel, match=words):
+            pipeline.decode(net.model(net.quantised(y, 0.1, 3)), "net.onnx")

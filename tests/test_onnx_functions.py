@@ -203,12 +203,3 @@ def test_clip_of_integers_is_the_clamp_of_the_layer_before(dtype: type[np.generi
     writers = {node.outputs[0]: node.op for node in model.graph.nodes}
     clipped_ops = [writers[node.inputs[0]] for node in model.graph.nodes if isinstance(node.op, Relu6)]
     assert clipped_ops and not any(isinstance(op, Weighted | FloatAdd) for op in clipped_ops)
-
-
-def test_a_function_of_two_tensors_is_none() -> None:
-    net = Net(IMAGE, 4)
-    x = net.quantised("x", 0.1, 0)
-    y = net.quantised(net.add("Relu", x), 0.05, -128)
-    product = net.add("Mul", net.add("Exp", x), y)
-    with pytest.raises(UnsupportedModel, match="stays float32"):
-        pipeline.decode(net.model(net.quantised(product, 0.1, 0)), "net.onnx")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from shared import needs_shared_models, shared_model_files, shared_models
 from tinygen import pipeline, reference
 from tinygen.errors import FloatModel, UnsupportedModel
 from tinygen.ir import Array, Graph
+from tinygen.ops.float_expression import FloatExpression
 from tinygen.ops.quantize import Quantize
 from tinygen.options import ONNXRUNTIME, Options
 
@@ -39,6 +40,9 @@ def full_range(graph: Graph, rng: np.random.Generator) -> list[Array]:
             arrays.append(rng.integers(limits.min, limits.max + 1, tensor.shape).astype(tensor.dtype))
             continue
         op = next(node.op for node in graph.nodes if name in node.inputs)
+        if isinstance(op, FloatExpression):
+            arrays.append(rng.normal(size=tensor.shape).astype(np.float32))
+            continue
         assert isinstance(op, Quantize)
         steps = rng.integers(-132, 133, tensor.shape) - op.zero_point + rng.choice([0, 0.5, rng.random()])
         arrays.append((steps * np.float32(op.scale)).astype(np.float32))
@@ -426,14 +430,30 @@ def test_places_of_extremes_are_int32(op: str, axis: int, keepdims: int, tmp_pat
     assert not differences(built, varied(built, 3), host(built), original(built))
 
 
-def test_integers_are_not_interpolated() -> None:
-    """As models in QOperator form have it: ONNX Runtime does not round to the nearest integer there."""
-    net = Net([1, 4, 5, 5], 1)
-    quant = net.constant(X_SCALE), net.constant(3, np.int8)
+def interpolated(dtype: type[np.generic], sizes: Sequence[int], mode: str) -> bytes:
+    """Integers, as models in QOperator form have them."""
+    net = Net([1, 4, 5, 6], 1)
+    quant = net.constant(X_SCALE), net.constant(3, dtype)
     x = net.add("QuantizeLinear", "x", *quant)
-    x = net.add("Resize", x, "", net.constant([1, 1, 2, 2]), mode="linear")
+    wanted = net.constant([1, 4, *sizes], np.int64)
+    x = net.add("Resize", x, "", "", wanted, mode="linear", coordinate_transformation_mode=mode)
+    return net.model(net.add("DequantizeLinear", x, *quant))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize(
+    ("sizes", "mode"),
+    [((10, 12), "half_pixel"), ((10, 24), "pytorch_half_pixel"), ((5, 48), "asymmetric"), ((9, 11), "align_corners")],
+)
+def test_integers_are_interpolated(dtype: type[np.generic], sizes: Sequence[int], mode: str, tmp_path: Path) -> None:
+    """ONNX Runtime does not round to the nearest integer there, but towards zero, which is down for uint8."""
+    built = build_read(pipeline.decode(interpolated(dtype, sizes, mode), "net.onnx"), tmp_path)
+    assert not differences(built, varied(built, 3), host(built), original(built))
+
+
+def test_integers_are_not_interpolated_by_any_share() -> None:
     with pytest.raises(UnsupportedModel, match="QDQ form"):
-        pipeline.decode(net.model(net.add("DequantizeLinear", x, *quant)), "net.onnx")
+        pipeline.decode(interpolated(np.uint8, (10, 11), "align_corners"), "net.onnx")
 
 
 def test_the_interface_can_be_int8(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from building import build_file, build_read, differences, host, original, other_host, varied
+from onnx_nets import Net
 from qdq_net import SCALE, QdqNet, graph_of
+from test_onnx_models import assert_equal
 
 from tinygen import pipeline
 from tinygen.errors import UnsupportedModel
@@ -149,7 +151,7 @@ def test_pixels_are_those_of_onnx_runtime(mode: str, rounding: str) -> None:
 
 TWICE = scales(1, 1, 2, 2)
 REFUSED = (
-    (Move("", "Resize", [None, TWICE], {"mode": "cubic"}), "supported are nearest and linear"),
+    (Move("", "Resize", [None, TWICE], {"mode": "cubic", "exclude_outside": 1}), "its exclude_outside is 1"),
     (
         Move("", "Resize", [None, scales(1, 1, 2, 2)], {"coordinate_transformation_mode": "half_pixel_symmetric"}),
         "mode",
@@ -273,3 +275,14 @@ def test_integers_behind_inputs_and_outputs_have_channels_last_too() -> None:
     assert [node.op.name for node in graph.nodes] == ["CONV_2D"]
     assert [graph.tensors[name].shape for name in (*graph.inputs, *graph.outputs)] == [(1, 4, 5, 3), (1, 4, 5, 4)]
     assert (graph.input_axes, graph.output_axes) == (((0, 2, 3, 1),), ((0, 2, 3, 1),))
+
+
+def test_a_note_says_where_cubes_are_of_another_layout() -> None:
+    """Between convolutions."""
+    net = Net([1, 4, 6, 5], 3)
+    y = net.quantised(net.add("Conv", net.quantised("x", 0.1, 3), net.weights(4, 4, 1, 1)), 0.1, 5)
+    y = net.quantised(net.add("Resize", y, "", net.constant([1, 1, 2, 3]), mode="cubic"), 0.1, 5)
+    assert not assert_equal(net.model(y), 12).graph.notes
+    y = net.quantised(net.add("Conv", y, net.weights(4, 4, 1, 1)), 0.1, 5)
+    graph = pipeline.decode(net.model(y), "net.onnx").graph
+    assert any("channels last, and interpolates in another order" in note for note in graph.notes)

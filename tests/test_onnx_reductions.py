@@ -16,6 +16,8 @@ from tinygen import pipeline
 
 STEP = 0.1
 """Of inputs and results, so that many means end in ties: float32 does not have it exactly."""
+STEPS = {"ReduceL1": 20, "ReduceL2": 2, "ReduceMean": 1, "ReduceSum": 6, "ReduceSumSquare": 100}
+"""How many of them a step of the result is."""
 SHAPES = [
     (2, 4, 7, 6),
     (1, 9, 5, 3),
@@ -33,13 +35,12 @@ def reduced(op: str, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: in
     net = Net(shape, 3, TensorProto.INT8)
     x = net.add("DequantizeLinear", "x", net.constant(STEP), net.constant(3, np.int8))
     y = net.add(op, x, net.constant(axes, np.int64), keepdims=keepdims)
-    scale = STEP if op == "ReduceMean" else STEP * 2 * len(shape)
-    y = net.add("QuantizeLinear", y, net.constant(scale), net.constant(-5, np.int8))
+    y = net.add("QuantizeLinear", y, net.constant(STEP * STEPS[op]), net.constant(-5, np.int8))
     return net.model(y, opset=opset)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("op", ["ReduceMean", "ReduceSum"])
+@pytest.mark.parametrize("op", STEPS)
 def test_all_dimensions_equal_onnx_runtime(op: str, shape: tuple[int, ...]) -> None:
     rank = len(shape)
     for count in range(1, rank + 1):
@@ -56,7 +57,9 @@ def several() -> bytes:
     axes = [(2, 3), (1,), (0, 2, 3), (1, 3), (2,), (3,), (0,)]
     results = [net.add("ReduceMean", x, axes=one) for one in axes]
     results.append(net.add("ReduceSum", x, net.constant([1], np.int64), keepdims=0))
-    return net.model(*(net.quantised(y, STEP, 5) for y in results))
+    results += [net.add("ReduceL2", x, axes=one) for one in axes[:4]]
+    lengths = net.add("ReduceL2", x, axes=[1], keepdims=0)
+    return net.model(*(net.quantised(y, STEP, 5) for y in results), lengths)
 
 
 def test_the_c_code_is_exact(tmp_path: Path) -> None:
@@ -72,12 +75,12 @@ def test_without_axes_all_dimensions_are_reduced_or_none(opset: int, attributes:
     assert_equal(net.model(net.quantised(y, 0.07, 5), opset=opset), 12)
 
 
-def between_convolutions(shape: tuple[int, ...], axes: tuple[int, ...], *, to_convolution: bool) -> bytes:
+def between_convolutions(op: str, shape: tuple[int, ...], axes: tuple[int, ...], *, to_convolution: bool) -> bytes:
     """On uint8, which ONNX Runtime computes with channels last; it keeps that up to another convolution."""
     net, taps = Net(shape, 3), [3] * (len(shape) - 2)
     x = net.quantised("x", STEP, 3, np.uint8)
     x = net.quantised(net.add("Conv", x, net.weights(5, 4, *taps), auto_pad="SAME_UPPER"), STEP, 99, np.uint8)
-    total = net.quantised(net.add("ReduceMean", net.add("HardSwish", x), axes=axes), STEP, 101, np.uint8)
+    total = net.quantised(net.add(op, net.add("HardSwish", x), axes=axes), STEP, 101, np.uint8)
     y = net.quantised(
         net.add("Mul", x, net.quantised(net.add("Sigmoid", total), 0.01, 3, np.uint8)), STEP, 90, np.uint8
     )
@@ -87,10 +90,10 @@ def between_convolutions(shape: tuple[int, ...], axes: tuple[int, ...], *, to_co
 
 
 @pytest.mark.parametrize("to_convolution", [False, True])
-@pytest.mark.parametrize("batch", [1, 2])
-def test_images_between_convolutions_have_channels_last(batch: int, to_convolution: bool) -> None:
+@pytest.mark.parametrize("batch, op", [(1, "ReduceMean"), (2, "ReduceMean"), (1, "ReduceL2")])
+def test_images_between_convolutions_have_channels_last(batch: int, op: str, to_convolution: bool) -> None:
     for shape, axes in (((9, 10), (2, 3)), ((9, 10), (3,)), ((9, 10), (0, 1)), ((9, 10), (1, 3)), ((30,), (2,))):
-        data = between_convolutions((batch, 4, *shape), axes, to_convolution=to_convolution)
+        data = between_convolutions(op, (batch, 4, *shape), axes, to_convolution=to_convolution)
         assert not any("channels last" in note for note in assert_equal(data, 20).graph.notes)
 
 

@@ -117,9 +117,7 @@ def test_an_onnx_model_becomes_what_its_twin_becomes(board: str, objective: str)
     assert onnx.arena_bytes <= MOST * tflite.arena_bytes
     assert onnx.const_bytes <= MOST * tflite.const_bytes
     for one, other in zip(onnx.layers, tflite.layers, strict=True):
-        # Cortex-M0's kernel of two pixels in a word has no room for what decides near ties.
-        alike = {one.kernel, other.kernel} - {"depthwise_conv_2d.lane_plane", "depthwise_conv_2d.word_plane_lean"}
-        assert one.kernel == other.kernel or ("near ties" in one.proof and not alike)
+        assert one.kernel == other.kernel
         if one.proof[:LINE] == other.proof[:LINE] and "float32" not in one.proof:
             assert (one.estimate.instructions or 0) <= MOST * (other.estimate.instructions or 0)
     if board != "microbit":

@@ -88,6 +88,19 @@ def test_layers_that_share_weights_equal_onnx_runtime(kind: str, per_channel: bo
     assert not differences(built, varied(built, 4), host(built))
 
 
+@pytest.mark.parametrize("scale", [0.01, [0.01, 0.011, 0.009, 0.01]])
+@pytest.mark.parametrize(("off", "is_fused"), [(1.0, True), (1.05, True), (0.95, True), (1.07, False), (0.9, False)])
+def test_how_far_a_bias_may_be_off_is_as_in_onnx_runtime(scale: object, off: float, is_fused: bool) -> None:
+    """A hundredth and a millionth: near enough, it counts as if it were not off."""
+    net = Net([1, 3, 5, 4], 5)
+    step = 0.002
+    scales = np.asarray(scale, np.float32)
+    biases = net.weights(4, scale=np.float32(off) * np.float32(step) * scales, dtype=np.int32)
+    x = net.add("Conv", net.quantised("x", step, 3, np.uint8), net.weights(4, 3, 3, 3, scale=scales), biases)
+    model = assert_equal(net.model(net.quantised(x, 0.01, 128, np.uint8)), 20)
+    assert any(isinstance(node.op, FloatConv) for node in model.graph.nodes) != is_fused
+
+
 FUNCTIONS: dict[str, Callable[[Net, str], str]] = {
     "relu": lambda net, x: net.add("Relu", x),
     "hard_swish": lambda net, x: net.add("HardSwish", x),

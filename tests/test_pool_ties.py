@@ -19,7 +19,7 @@ from tinygen.ops.case import Case
 from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.pool_2d import AveragePool2D, Ties
 from tinygen.ops.window import Axis, Window
-from tinygen.proofs.float_sums import TieSums
+from tinygen.proofs.tie_sums import TieSums
 
 CASES = {case.name: case for case in pool_2d.cases() if case.op == "AVERAGE_POOL_2D"}
 SAMPLES = 8

@@ -54,7 +54,7 @@ def test_a_project_is_one_that_platformio_takes(name: str, tmp_path: Path) -> No
     environment["PLATFORMIO_SETTING_ENABLE_TELEMETRY"] = "no"
 
     command = [sys.executable, "-m", "platformio", "project", "config", "-d", str(tmp_path), "--lint", "--json-output"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ast.literal_eval(done.stdout) == {"errors": [], "warnings": []}
 
@@ -134,7 +134,7 @@ class Process:
 
     def close(self) -> None:
         self._in.close()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=300)
         self._out.close()
 
 

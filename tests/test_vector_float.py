@@ -23,12 +23,25 @@ OF_TIES = 2.0**-8
 FILTERS = 9
 
 
-@pytest.mark.parametrize(("zero_point", "clamp"), [(-128, (-128, 127)), (0, (-100, 90)), (100, (0, 127))])
+@pytest.mark.parametrize(
+    ("zero_point", "clamp"), [(-128, (-128, 127)), (0, (-100, 90)), (100, (0, 127)), (-7, (-128, 127))]
+)
 def test_products_are_rounded_as_the_rule_has_it(zero_point: int, clamp: tuple[int, int]) -> None:
+    requant = FloatRequant((FACTOR, 0.25, 2.0**-9))
+    low, high = (np.full(3, end) for end in RANGE)
+    product = vector_float(requant, zero_point, clamp, low, high)
+    assert product is not None and product.is_narrow
+    assert (product.rounder is None) == bool(zero_point % 2), "an odd number would make odd ones of even ones"
+    every = np.arange(RANGE[0], RANGE[1] + 1)[:, None].repeat(3, axis=1)
+    assert np.array_equal(product.apply(every), np.clip(requant.apply(every) + zero_point, *clamp))
+
+
+@pytest.mark.parametrize(("zero_point", "clamp"), [(-128, (-128, 127)), (0, (-100, 90)), (100, (0, 127))])
+def test_products_beyond_halfwords_are_saturated(zero_point: int, clamp: tuple[int, int]) -> None:
     requant = FloatRequant((FACTOR, 0.5, 2.0**-9))
     low, high = (np.full(3, end) for end in RANGE)
     product = vector_float(requant, zero_point, clamp, low, high)
-    assert product is not None
+    assert product is not None and not product.is_narrow and product.rounder is None
     every = np.arange(RANGE[0], RANGE[1] + 1)[:, None].repeat(3, axis=1)
     assert np.array_equal(product.apply(every), np.clip(requant.apply(every) + zero_point, *clamp))
     far = np.full((2, 3), 2**31 - 1) * [[1], [-1]]
@@ -83,9 +96,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         ("pointwise", "conv_2d.vectors_2x4", -128),
         ("pointwise", "conv_2d.vectors_stationary", -128),
         ("square", "conv_2d.vector_windows", 5),
+        ("square", "conv_2d.vector_windows", -128),
         ("square", "conv_2d.vector_columns", -128),
         ("square", "conv_2d.vector_rows", 0),
         ("depthwise", "depthwise_conv_2d.strips", 7),
+        ("depthwise", "depthwise_conv_2d.strips", -128),
         ("inside", "depthwise_conv_2d.channels", -128),
         ("dense", "fully_connected.vectors_8x1", -128),
     ],

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from test_proofs import AWKWARD, INT8, all_of, exactly, limits, requantisations
+from requantisations import AWKWARD, INT8, all_of, exactly, limits, requantisations
 
 from tinygen.fixedpoint import IntArray
 from tinygen.proofs.staircase import Staircases

@@ -21,6 +21,7 @@ FLOAT_HELPERS = frozenset(
         "exponential",
         "fused",
         "fused_sum",
+        "natural_logarithm",
         "requantise_float",
         "requantise_float_shifted",
         "requantise_line",

@@ -27,7 +27,7 @@ class Site(NamedTuple):
     features: frozenset[str] = frozenset()
     """What the core can do (see `tinygen.target.FEATURES`)."""
     mixed: bool = False
-    """Whether the function is to have float32 for some channels though none of these needs it, as other layers' do."""
+    """Whether the function is to have float32 for some channels, or for near ties, as other layers' do."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ class Body:
 
     around: Around | None = None
     """Of assembly: the C around the call of the function, where that is more than the call."""
+    apart: bool = False
+    """Of assembly that may be several layers': whether near ties are decided apart."""
 
     @property
     def mixed(self) -> bool:
-        """Whether there are blocks for channels in float32."""
-        return any(name.startswith("floats") for name in self.runs)
+        """Whether there are blocks for channels, or sums, in float32."""
+        return self.apart or any(name.startswith("floats") for name in self.runs)
 
 
 class Around(NamedTuple):

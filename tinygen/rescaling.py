@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -284,6 +283,8 @@ Rescaling = Requant | RealRequant | FloatRequant | FloatLine | OpenLine
 _FAR = 2.0**62
 _ROOM_FOR_ZERO_POINT = 1 << 16
 _LARGEST_EXACT_FLOAT64 = 2**53
+_CHANNELS = 1 << 16
+"""Of a whole network, about: each layer is looked at several times."""
 
 
 def _integer_factors(
@@ -298,7 +299,7 @@ def _integer_factors(
     return np.array([m for m, _ in found], np.int64), np.array([s for _, s in found], np.int64)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_CHANNELS)
 def integer_factor(requant: RealRequant | FloatRequant, bound: int, reach: int) -> tuple[int, int] | None:
     """The smallest multiplier, and its shift, that stand for the factor of a rule that is odd: f(-a) = -f(a).
 
@@ -323,10 +324,10 @@ def integer_factor(requant: RealRequant | FloatRequant, bound: int, reach: int) 
         most = min(filter(None, (most, Fraction(2 * largest + 1, 2 * max(bound, 1)))))
     least = least or Fraction(0)
     for shift in range(1, 63):
-        multiplier = math.ceil(least * (1 << shift))
+        multiplier = -(-(least.numerator << shift) // least.denominator)
         if bound * multiplier + (1 << (shift - 1)) >= 1 << 63:
             return None
-        if most is None or multiplier < most * (1 << shift):
+        if most is None or multiplier * most.denominator < most.numerator << shift:
             return multiplier, shift
     return None
 

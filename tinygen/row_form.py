@@ -11,10 +11,13 @@ from tinygen.ops.common_scale import CommonScale
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.extremum import Maximum, Minimum
+from tinygen.ops.float_add import FloatAdd
+from tinygen.ops.float_pair import FloatPair
+from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.lookup import Lookup
 from tinygen.ops.mul import Mul
 from tinygen.ops.pool_2d import AveragePool2D, MaxPool2D
-from tinygen.ops.row_pool import MeanOfSum, RowSum
+from tinygen.ops.row_pool import MeanOfSum, RescaledSum, RowSum
 from tinygen.ops.window import Axis
 
 
@@ -50,7 +53,7 @@ def row_form(graph: Graph, node: Node) -> RowForm | None:
     """The form of a node between int8 images (1, h, w, c), if it has one."""
     if isinstance(node.op, RowSum):
         return RowForm(node.op, 1, 1, 0, 0, 0, accumulates=True)
-    if isinstance(node.op, MeanOfSum):
+    if isinstance(node.op, (MeanOfSum, RescaledSum)):
         return RowForm(node.op, 1, 1, 0, 0, 0)
     read = [tensor for tensor in graph.input_tensors(node) if tensor.data is None]
     written = graph.output_tensors(node)
@@ -61,15 +64,16 @@ def row_form(graph: Graph, node: Node) -> RowForm | None:
         return _windowed(op, op.window.rows, read[0], written[0], op.zero_point)
     if isinstance(op, MaxPool2D):
         return _windowed(op, op.window.rows, read[0], written[0], full_range(INT8)[0])
-    if isinstance(op, AveragePool2D):
+    if isinstance(op, (AveragePool2D, FloatAveragePool)):
         # Taps outside the image do not count, so that no value stands for them.
         found = _windowed(op, op.window.rows, read[0], written[0], 0)
         return found if found.before == found.after == 0 else None
-    if isinstance(op, (CommonScale, Mul, Maximum, Minimum, Lookup)) and _is_by_row(
-        graph.input_tensors(node), written[0]
-    ):
+    if isinstance(op, _ELEMENT_BY_ELEMENT) and _is_by_row(graph.input_tensors(node), written[0]):
         return RowForm(op, 1, 1, 0, 0, 0)
     return None
+
+
+_ELEMENT_BY_ELEMENT = (CommonScale, FloatAdd, FloatPair, Mul, Maximum, Minimum, Lookup)
 
 
 def _is_image(tensor: Tensor) -> bool:
@@ -82,7 +86,11 @@ def _is_by_row(inputs: tuple[Tensor, ...], y: Tensor) -> bool:
 
 
 def _windowed(
-    op: Conv2D | DepthwiseConv2D | MaxPool2D | AveragePool2D, rows: Axis, x: Tensor, y: Tensor, fill: int
+    op: Conv2D | DepthwiseConv2D | MaxPool2D | AveragePool2D | FloatAveragePool,
+    rows: Axis,
+    x: Tensor,
+    y: Tensor,
+    fill: int,
 ) -> RowForm:
     after = (y.shape[1] - 1) * rows.stride + rows.extent - rows.before - x.shape[1]
     window = dataclasses.replace(op.window, rows=dataclasses.replace(rows, before=0, after=0))

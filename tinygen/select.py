@@ -112,7 +112,7 @@ def candidates(graph: Graph, core: Core, goal: Goal, portable: bool = False) -> 
 
 
 def _alike(steps: Sequence[Step], core: Core) -> tuple[Step, ...]:
-    """The same steps; where a kernel has float32 for channels of one layer, others have the choice to share that."""
+    """The same steps; where a kernel has float32 for channels or sums of one layer, others may share that function."""
     every = [each for step in steps for each in (step.chosen, *step.rejected)]
     mixed = {(each.kernel.name, each.text) for each in every if each.body.mixed}
     names = {name for name, _ in mixed}

@@ -7,6 +7,7 @@ import math
 import re
 import tomllib
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +19,12 @@ def known(kind: str, names: Collection[str], wanted: str) -> str:
     """What there is, in words, and which of it somebody may have meant."""
     close = difflib.get_close_matches(wanted.lower(), names, n=1, cutoff=0.5)
     return (f"Did you mean {close[0]}? " if close else "") + f"Known {kind}: {', '.join(sorted(names)) or 'none'}."
+
+
+@lru_cache
+def _parsed(text: str) -> Mapping[str, Any]:
+    """The outermost table, which nobody changes: boards and cores are asked for again and again."""
+    return tomllib.loads(text)
 
 
 class Table:
@@ -34,7 +41,7 @@ class Table:
     def read(cls, path: Path, error: type[TinygenError]) -> Table:
         """A file's outermost table; whatever is wrong with the file is raised as `error`."""
         try:
-            return cls(path, "", tomllib.loads(path.read_text(encoding="utf-8")), error)
+            return cls(path, "", _parsed(path.read_text(encoding="utf-8")), error)
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as wrong:
             raise error(f"cannot read {path}: {wrong}") from None
 

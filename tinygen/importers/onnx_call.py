@@ -104,9 +104,25 @@ def scale_and_zero_point(tensor: Tensor, role: str) -> tuple[np.float32, int]:
     return np.float32(tensor.quant.scale[0]), int(tensor.quant.zero_point[0])
 
 
+def scale_of_reals(tensor: Tensor) -> tuple[np.float32, int]:
+    """The same of the first input of what computes on real values; those of float32 stand for themselves."""
+    is_held = tensor.dtype == FLOAT32 and tensor.data is None
+    return (np.float32(1), 0) if is_held else scale_and_zero_point(tensor, "input")
+
+
 def is_real_row(bias: Tensor | None) -> bool:
     """Whether a bias is one of float32 that ONNX Runtime does not quantise, as it has more than one dimension."""
     return bias is not None and bias.dtype == FLOAT32 and len(bias.shape) > 1
+
+
+def bias_of_float(op: str, operands: Sequence[Tensor | None]) -> str:
+    """Why ONNX Runtime computes Conv or Gemm in float32 for the sake of the bias; empty: it does not."""
+    bias = operands[2] if len(operands) > 2 else None
+    if op == "Gemm" and is_real_row(bias):
+        return "its bias is float32, in more than one dimension"
+    if op in ("Conv", "Gemm") and bias is not None and bias.dtype == INT8:
+        return "its bias is not int32"
+    return ""
 
 
 def clamp(call: Call) -> Clamp:

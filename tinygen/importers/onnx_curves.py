@@ -47,6 +47,11 @@ class RealFunction:
         """Whether it is one of 256 numbers, the same for all channels."""
         return len(self.reals.middle) == 1 and bool(np.all(np.isfinite(self.reals.middle)))
 
+    @property
+    def rises(self) -> bool:
+        """Whether it nowhere falls."""
+        return bool(np.all(np.diff(self.reals.middle) >= 0))
+
 
 def of_integers(x: Tensor) -> RealFunction | None:
     """The real values that a tensor stands for; None where it does not, or where it is constant."""
@@ -106,19 +111,33 @@ def _constant(given: Tensor, base: Tensor, axis: int | None) -> tuple[FloatArray
     return (values.reshape(-1, 1), axis) if is_each and (is_image or axis == rank - 1) else None
 
 
+def in_order(function: RealFunction, node: RawNode, name: str) -> tuple[RealFunction, Call] | None:
+    """The same values as a function that nowhere falls, of their places in order, and what makes these of integers.
+
+    None where the values, and so their order, are not certain.
+    """
+    if not function.reals.are_exact or not np.all(np.isfinite(function.reals.middle)):
+        return None
+    found = [np.unique(row, return_inverse=True) for row in function.reals.middle]
+    ranked = Tensor(name, function.base.shape, INT8, function.base.quant)
+    tables = constant(f"{name}~tables", np.stack([places - 128 for _, places in found]).astype(np.int8))
+    attributes = MappingProxyType({"axis": function.axis, "functions": "order of values"})
+    call = Call(dataclasses.replace(node, op=CURVE, attributes=attributes), (function.base, tables), (ranked,))
+    reals = np.stack([np.pad(values, (0, len(CODES) - len(values)), mode="edge") for values, _ in found])
+    return dataclasses.replace(function, base=ranked, reals=Reals.exactly(reals)), call
+
+
 def real(function: RealFunction, node: RawNode, y: Tensor) -> Call:
     """The operator that makes float32 values of integers. Raises Refused where ONNX Runtime's are not certain."""
     names = ", ".join(function.operators)
     if not function.reals.are_exact:
         raise Refused(
-            f"its result {shortened(y.name)!r} ({names}) stays float32, and ONNX Runtime approximates it: the last "
+            f"the value {shortened(y.name)!r} ({names}) stays float32, and ONNX Runtime approximates it: the last "
             "bits depend on the processor",
-            "quantise the result, too, or leave the function out, and compute it after the model",
+            "quantise the value, too, or leave the function out, and compute it after the model",
         )
     if not np.all(np.isfinite(function.reals.middle)):
-        raise Refused(
-            f"its result {shortened(y.name)!r} ({names}) is no finite number for some of the quantised values"
-        )
+        raise Refused(f"the value {shortened(y.name)!r} ({names}) is no finite number for some of the quantised values")
     reals = constant(f"{y.name}~reals", function.reals.middle)
     call = dataclasses.replace(node, op=REAL_CURVE, attributes=MappingProxyType({"functions": names}))
     return Call(call, (function.base, reals), (y,))

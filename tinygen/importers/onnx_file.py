@@ -23,12 +23,15 @@ import onnx.numpy_helper
 from google.protobuf.message import DecodeError
 
 from tinygen.errors import InvalidModel
+from tinygen.importers.onnx_inlining import NotInlined, inlined
 from tinygen.ir import Array, read_only
 
 OLDEST_OPSET = 10
 MICROSOFT = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
 _STANDARD = ("", "ai.onnx")
+_CONSTANTS_ARE_INPUTS = 3
+"""The last version of the format (not of operators) in which constants have to be listed as inputs, too."""
 _LONGEST_LABEL = 60
 _MOST_NODES = 100_000
 _MOST_ELEMENTS = 2**28
@@ -88,19 +91,25 @@ class RawModel:
     constants: Mapping[str, Array]
     inputs: tuple[RawValue, ...]
     outputs: tuple[str, ...]
+    has_defaults: bool
+    """Whether some of the constants are inputs, too, which may be given or not: ONNX Runtime does not rely on them."""
 
 
 def read_onnx(data: bytes, source: str) -> RawModel:
     """Decode the bytes of an .onnx file; `source` is its name, for messages.
 
-    Raises InvalidModel for what is no valid model, or uses what is never supported: subgraphs, functions, external
-    data, other domains and opsets.
+    Raises InvalidModel for what is no valid model, or uses what is never supported: subgraphs, external data, other
+    domains and opsets.
     """
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
     except DecodeError:
         raise InvalidModel(f"{source} is not an ONNX file, or is cut off", "Export the model again.") from None
+    try:
+        model = inlined(model)
+    except NotInlined as error:
+        raise InvalidModel(f"{source}: {error}", "Export the model without functions, conditions and loops.") from None
     if any(isinstance(text, bytes) for text in _texts(model)):
         raise InvalidModel(f"{source}: a name in it is no text (UTF-8)", "Export the model again.")
     _keep_names_free(model.graph)
@@ -119,11 +128,6 @@ class _Reader:
     def model(self, model: onnx.ModelProto) -> RawModel:
         opset = self._opset(model)
         graph = model.graph
-        if model.functions:
-            raise self._invalid(
-                f"it defines functions ({shortened(model.functions[0].name)!r}), which are not supported",
-                "Inline them: onnx.inliner.inline_local_functions(model).",
-            )
         if graph.sparse_initializer:
             raise self._invalid("it has sparse constants, which are not supported", "Store them as dense ones.")
         if len(graph.node) > _MOST_NODES:
@@ -140,7 +144,8 @@ class _Reader:
         outputs = tuple(value.name for value in graph.output)
         self._check_interface(inputs, outputs, nodes, constants)
         self._check(model, nodes)
-        return RawModel(opset, tuple(nodes), MappingProxyType(constants), inputs, outputs)
+        has_defaults = len(inputs) < len(graph.input) and model.ir_version > _CONSTANTS_ARE_INPUTS
+        return RawModel(opset, tuple(nodes), MappingProxyType(constants), inputs, outputs, has_defaults)
 
     def _opset(self, model: onnx.ModelProto) -> int:
         versions = {"" if entry.domain in _STANDARD else entry.domain: entry.version for entry in model.opset_import}
@@ -278,6 +283,8 @@ class _Reader:
         checked.CopyFrom(model)
         del checked.graph.node[:]
         checked.graph.node.extend(model.graph.node[node.index] for node in nodes)
+        for named in (*checked.opset_import, *checked.graph.node):
+            named.domain = "" if named.domain in _STANDARD else named.domain
         try:
             onnx.checker.check_model(checked)
         except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:

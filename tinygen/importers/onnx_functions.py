@@ -237,7 +237,7 @@ def _thresholded(x: FloatArray, alpha: float) -> FloatArray:
 
 def _mean(attributes: Attributes, operands: Sequence[Reals]) -> Reals | None:
     total = _in_turn(np.add)(attributes, operands)
-    return None if total is None else _mapped(lambda x: x / np.float32(len(operands)), total)
+    return None if total is None else _mapped(lambda x: x * (_ONE / np.float32(len(operands))), total)
 
 
 def _modulo(attributes: Attributes, operands: Sequence[Reals]) -> Reals | None:

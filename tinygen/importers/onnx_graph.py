@@ -52,6 +52,8 @@ class RawGraph:
     outputs: tuple[str, ...]
     opset: int
     has_open_batch: bool
+    has_defaults: bool
+    """As in the file: `RawModel`."""
 
 
 def resolved(model: RawModel, source: str, batch: int | None) -> RawGraph:
@@ -64,9 +66,8 @@ def resolved(model: RawModel, source: str, batch: int | None) -> RawGraph:
     nodes = list(_without_names_for_the_same(model.nodes, constants, model.outputs))
     nodes = in_standard_form(nodes, constants, model.opset)
     _expect_known_domains(nodes, source)
-    graph = RawGraph(
-        tuple(nodes), constants, {}, tuple(value.name for value in inputs), model.outputs, model.opset, is_open
-    )
+    names = tuple(value.name for value in inputs)
+    graph = RawGraph(tuple(nodes), constants, {}, names, model.outputs, model.opset, is_open, model.has_defaults)
     for _ in range(_MOST_ROUNDS):
         graph = dataclasses.replace(graph, types=_inferred(graph, inputs, source))
         folded = _folded(graph, source)
@@ -200,16 +201,28 @@ def _attributes(node: RawNode, opset: int) -> dict[str, Any]:
 
 
 def _folded(graph: RawGraph, source: str) -> RawGraph:
-    """Without the nodes whose results are known."""
+    """Without the nodes whose results are known, or what they read."""
     constants = dict(graph.constants)
+    alias: dict[str, str] = {}
     kept = []
-    for node in graph.nodes:
+    for found in graph.nodes:
+        node = dataclasses.replace(found, inputs=tuple(alias.get(name, name) for name in found.inputs))
         values = _values(node, graph, constants)
-        if values is None or set(node.outputs) & set(graph.outputs):
+        if set(node.outputs) & set(graph.outputs):
+            kept.append(node)
+        elif _is_cast_to_the_same(node, graph):
+            alias[node.outputs[0]] = node.inputs[0]
+        elif values is None:
             kept.append(node)
         else:
             constants.update(zip(node.outputs, values, strict=False))
     return dataclasses.replace(graph, nodes=tuple(kept), constants=constants)
+
+
+def _is_cast_to_the_same(node: RawNode, graph: RawGraph) -> bool:
+    """``CastElimination``: PyTorch writes such behind each QuantizeLinear."""
+    known = graph.types.get(node.inputs[0]) if node.op == "Cast" and node.inputs else None
+    return known is not None and onnx.helper.np_dtype_to_tensor_dtype(known.dtype) == node.attributes.get("to")
 
 
 def _values(node: RawNode, graph: RawGraph, constants: Mapping[str, Array]) -> Sequence[Array] | None:

@@ -25,16 +25,22 @@ from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
 from tinygen.ops.curve import ChannelCurves, Curve
 from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.float_expression import FloatExpression
 from tinygen.ops.float_layer_norm import FloatLayerNorm
-from tinygen.ops.float_mean import FloatMean
+from tinygen.ops.float_mean import FloatMean, RealMean
 from tinygen.ops.float_pair import FloatPair
-from tinygen.ops.float_pool import FloatAveragePool
+from tinygen.ops.float_pool import FloatAveragePool, RealAveragePool
 from tinygen.ops.fully_connected import FullyConnected
-from tinygen.ops.real_softmax import RealSoftmax
+from tinygen.ops.quantize import Quantize
+from tinygen.ops.real_softmax import RealLogSoftmax, RealSoftmax
 from tinygen.options import Options
 from tinygen.rescaling import FloatLine
 
 UINT8_NOTE = "uint8 model, computed as int8: the same results"
+_DEFAULTS = (
+    "constants of the file are listed as its inputs, too: ONNX Runtime does not rely on them, and fuses less, so that "
+    "a value among many can differ by one step; without them in graph.input, it gives the same"
+)
 _OUTLINED_TENSORS = 3
 _STATICALLY = "quantise the float model statically: tinygen quantize MODEL --data CALIBRATION -o OUT.onnx"
 
@@ -68,13 +74,29 @@ def outline(data: bytes, source: str) -> list[OutlineRow]:
     return [OutlineRow(node.label, node.op, tensors(node.inputs), tensors(node.outputs)) for node in model.nodes]
 
 
+_AS_IN_FLOAT = (
+    ChannelCurves,
+    Curve,
+    FloatConv,
+    FloatExpression,
+    FloatLayerNorm,
+    FloatMean,
+    FloatPair,
+    Quantize,
+    RealAveragePool,
+    RealLogSoftmax,
+    RealMean,
+    RealSoftmax,
+)
+
+
 def _is_as_in_float(part: Converted) -> bool:
     """Whether an operator gives what float32 does, in the runtime's order."""
     if isinstance(part.op, FullyConnected):
         return isinstance(part.op.requant, FloatLine)
     if isinstance(part.op, FloatAveragePool):
         return part.op.in_float
-    return isinstance(part.op, ChannelCurves | Curve | FloatConv | FloatLayerNorm | FloatMean | FloatPair | RealSoftmax)
+    return isinstance(part.op, _AS_IN_FLOAT)
 
 
 class _Importer:
@@ -127,6 +149,8 @@ class _Importer:
             yield UINT8_NOTE
         if self._raw.has_open_batch:
             yield "the batch is open in the file"
+        if self._raw.has_defaults:
+            yield _DEFAULTS
         yield from self._matcher.notes
         yield from self._workshop.notes
 

@@ -17,8 +17,8 @@ _PASSED = frozenset(
     (
         *("Abs", "Add", "AveragePool", "Cast", "Ceil", "Clip", "Concat", "Div", "Elu", "Erf", "Exp", "Floor"),
         *("GlobalAveragePool", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Max", "MaxPool", "Min", "Mul", "Neg"),
-        *("Pad", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Resize", "Round", "Sigmoid", "Sqrt"),
-        *("Sub", "Sum", "Tanh", DEQUANTIZE, QUANTIZE),
+        *("Pad", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare"),
+        *("Relu", "Resize", "Round", "Sigmoid", "Sqrt", "Sub", "Sum", "Tanh", DEQUANTIZE, QUANTIZE),
     )
 )
 """Operators that a transposition is moved through."""

@@ -32,12 +32,12 @@ class _Form:
     bias: int | None = None
     axes: tuple[int | None, ...] = ()
     """The dimension that scales run along, of operands that can have many: as in the standard."""
-    dropped: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ("channels_last",)
     """Attributes that the standard's operator lacks."""
 
 
 def _unary(op: str, *dropped: str) -> _Form:
-    return _Form(op, ((0, 1, 2),), (3, 4), dropped=dropped)
+    return _Form(op, ((0, 1, 2),), (3, 4), dropped=("channels_last", *dropped))
 
 
 _BINARY = ((0, 1, 2), (3, 4, 5))
@@ -47,8 +47,8 @@ _FORMS: Mapping[str, _Form] = {
     "QGemm": _Form("Gemm", _BINARY, (7, 8), bias=6, axes=(None, 1)),
     "QLinearAdd": _Form("Add", _BINARY, (6, 7)),
     "QLinearMul": _Form("Mul", _BINARY, (6, 7)),
-    "QLinearAveragePool": _unary("AveragePool", "channels_last"),
-    "QLinearGlobalAveragePool": _unary("GlobalAveragePool", "channels_last"),
+    "QLinearAveragePool": _unary("AveragePool"),
+    "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
     "QLinearLeakyRelu": _unary("LeakyRelu"),
     "QLinearReduceMean": _unary("ReduceMean"),
     "QLinearSigmoid": _unary("Sigmoid"),
@@ -56,7 +56,9 @@ _FORMS: Mapping[str, _Form] = {
 }
 """By ONNX Runtime's operator; QLinearConv and QLinearMatMul are the standard's."""
 
-KNOWN = frozenset((*_FORMS, "QLinearConcat", QUANTIZE, DEQUANTIZE))
+_CHANNELS_LAST_POOL = "NhwcMaxPool"
+
+KNOWN = frozenset((*_FORMS, "QLinearConcat", _CHANNELS_LAST_POOL, QUANTIZE, DEQUANTIZE))
 """Operators of ONNX Runtime's domain that can be read."""
 
 
@@ -75,7 +77,9 @@ class _Apart:
 
     def of(self, node: RawNode) -> Iterator[RawNode]:
         node = dataclasses.replace(node, name=node.name or next(iter(node.outputs), ""))
-        if node.op == "QLinearConcat":
+        if node.op == _CHANNELS_LAST_POOL or node.attributes.get("channels_last"):
+            yield from self._channels_second(node)
+        elif node.op == "QLinearConcat":
             yield from self._concat(node)
         elif node.op in _FORMS:
             yield from self._taken_apart(node, _FORMS[node.op])
@@ -89,6 +93,34 @@ class _Apart:
             wanted += "'"
         self._taken.add(wanted)
         return wanted
+
+    def _channels_second(self, node: RawNode) -> Iterator[RawNode]:
+        """The operator on images (n, c, ...) between transpositions.
+
+        Files have it with channels last that ONNX Runtime saved after its optimisations.
+        """
+        rank = self._rank(node)
+        before, after = (self._name(f"{name}/channels_second") for name in (node.inputs[0], node.outputs[0]))
+        yield self._transposed(node, node.inputs[0], before, [0, rank - 1, *range(1, rank - 1)])
+        attributes = {name: value for name, value in node.attributes.items() if name != "channels_last"}
+        second = dataclasses.replace(
+            node, attributes=MappingProxyType(attributes), inputs=(before, *node.inputs[1:]), outputs=(after,)
+        )
+        if node.op == _CHANNELS_LAST_POOL:
+            yield dataclasses.replace(second, op="MaxPool", version=self._opset, domain="")
+        else:
+            yield from self.of(second)
+        yield self._transposed(node, after, node.outputs[0], [0, *range(2, rank), 1])
+
+    def _rank(self, node: RawNode) -> int:
+        """Of a windowed operator's image; of one without a window it is four."""
+        weights = self._constants.get(_input(node, 3)) if node.op == "QLinearConv" else None
+        window = node.attributes.get("kernel_shape", (1, 1))
+        return len(window) + 2 if weights is None else weights.ndim
+
+    def _transposed(self, node: RawNode, x: str, y: str, order: Sequence[int]) -> RawNode:
+        perm = MappingProxyType({"perm": order})
+        return RawNode(node.index, node.name, "Transpose", self._opset, perm, (x,), (y,))
 
     def _taken_apart(self, node: RawNode, form: _Form) -> Iterator[RawNode]:
         reals = []

@@ -14,14 +14,16 @@ from types import MappingProxyType
 import numpy as np
 
 from tinygen.importers.converted import Refused
-from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, is_real_row
-from tinygen.importers.onnx_curves import RealFunction, applied, of_integers, quantised, real
+from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, bias_of_float
+from tinygen.importers.onnx_curves import in_order
+from tinygen.importers.onnx_expressions import OPERATORS
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_layout import Layout, layout_of_sums
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
+from tinygen.importers.onnx_reals import RealValues
 from tinygen.importers.onnx_scales import (
     bounds_of,
     index_type,
@@ -50,11 +52,15 @@ _FUSED_ON_UINT8 = ("Conv", "MatMul")
 _PAIRS = ("Add", "Div", "Max", "Min", "Mul", "Sub")
 _BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
 """Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Div", "Max", "Min", "Sub", "Sum", *SCALED.values())
+_NEVER_FUSED = ("ConvTranspose", "Div", "LogSoftmax", "Max", "Min", "Sub", "Sum", *SCALED.values())
 """What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
-_OF_REALS = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Softmax")
+_SUMS = ("ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare")
+_MEANS = ("AveragePool", "GlobalAveragePool", *_SUMS)
+"""What makes float32 of real values that are held."""
+_OF_REALS = (*_MEANS, "LogSoftmax", "Softmax")
 """What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
-_SUMS = ("ReduceMean", "ReduceSum")
+_CHOOSING = ("GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin")
+"""What moves values by their order."""
 _ON_FUNCTION = "no QuantizeLinear stands before it"
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
@@ -81,8 +87,7 @@ class Matcher:
         """Why ONNX Runtime does not fuse the operator that makes a value."""
         self._quantised: dict[tuple[str, float, int], Tensor] = {}
         """What float32 values were quantised to."""
-        self._functions: dict[str, RealFunction] = {}
-        """Real values that nothing holds: they follow from integers."""
+        self._reals = RealValues()
         self._writers = {name: node for node in graph.nodes for name in node.outputs}
         self._readers: dict[str, list[RawNode]] = {}
         for node in graph.nodes:
@@ -92,7 +97,7 @@ class Matcher:
     @property
     def notes(self) -> list[str]:
         """Where ONNX Runtime computes otherwise, in words."""
-        return self._notes
+        return [*self._notes, *self._reals.notes]
 
     def inputs(self) -> Iterator[tuple[Tensor, Call | None]]:
         """The model's inputs, and what makes int8 of those that are uint8."""
@@ -133,18 +138,25 @@ class Matcher:
             if moved is not None:
                 self._values[node.outputs[0]] = moved
                 return []
-        if self._is_function(node, operands):
-            name = node.outputs[0]
-            return [real(self._functions[name], node, self._values[name])] if name in self._graph.outputs else []
+        if self._is_function(node, operands) or self._is_expression(node, operands):
+            return self._held(node.outputs) if node.outputs[0] in self._graph.outputs else []
         curve = self._taken_function(node, operands)
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
+        if not early and (moves := self._moved_function(node, operands)):
+            return moves
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
         if first is not None and first.dtype == INT8 and (_follows(node) or self._is_integer(node.outputs[0])):
             outputs = tuple(self._follower(name, first) for name in node.outputs)
-            return [*early, Call(node, inputs, outputs)]
-        results = [self._result(name, node) for name in node.outputs]
+            is_uint8 = self._graph.types[node.outputs[0]].dtype == UINT8
+            return [*early, Call(node, inputs, outputs, unsigned=is_uint8)]
+        keeps_reals = _follows(node) or node.op in _MEANS
+        is_real = keeps_reals and first is not None and first.dtype == FLOAT32 and first.data is None
+        results = [(self._real(name), UNBOUNDED) if is_real else self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
+        if node.op == "Concat" and outputs[0].dtype == INT8:
+            inputs, early = self._quantised_parts(node, inputs, outputs[0])
+        early += self._held([x.name for x in inputs if x is not None])
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
         computed = {self._kinds.get(tensor.name) for tensor in integers if tensor.data is None}
@@ -153,16 +165,15 @@ class Matcher:
         is_unlike |= node.op in _FUSED_ON_UINT8 and not takes_int8 and np.dtype(INT8) in computed
         reason = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
         reason = _ON_FUNCTION if curve else reason
-        if is_unlike and not node.in_integers:
-            reason = reason or UNLIKE
-        if node.op == "Gemm" and not node.in_integers and is_real_row(operands[2] if len(operands) > 2 else None):
-            reason = reason or "its bias is float32, in more than one dimension"
+        if not node.in_integers:
+            reason = reason or (UNLIKE if is_unlike else bias_of_float(node.op, operands))
+        if node.attributes.get("mode") == "cubic" and self._layout(node) is not Layout.AS_IN_THE_FILE:
+            reason = reason or "it can have channels last, and interpolates in another order then"
         is_turned = node.op in _SUMS and self._sums_channels_last(node)
         bounds = results[0][1] if results else UNBOUNDED
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
-        return [
-            Call(node, inputs, outputs, bounds, node.in_integers or len(kinds) == 1, unsigned, reason, curve, is_turned)
-        ]
+        alike = node.in_integers or len(kinds) == 1
+        return [*early, Call(node, inputs, outputs, bounds, alike, unsigned, reason, curve, is_turned)]
 
     def _operand(self, name: str) -> Tensor:
         if name in self._values:
@@ -175,32 +186,54 @@ class Matcher:
     def _is_integer(self, name: str) -> bool:
         return self._graph.types[name].dtype in (INT8, UINT8)
 
-    # Functions of integers
+    # Real values that nothing holds
 
     def _is_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
-        """Whether a node's result is a function of integers that others compute on, move, or take out; notes it."""
+        """Whether a node's result is a function of one tensor of integers, value by value; notes it."""
         name = node.outputs[0]
-        is_plain = node.op in _BY_VALUE and not any(name in self._functions for name in node.inputs)
-        has_reals = node.op in _PAIRS and any(
-            x is not None and x.dtype == FLOAT32 and x.data is not None for x in operands
-        )
-        if is_plain and not has_reals and self._ends_in_integers(name):
+        is_plain = node.op in _BY_VALUE and not any(name in self._reals for name in node.inputs)
+        if is_plain and not self._has_constants(node, operands) and self._ends_in_integers(name):
             return False
-        if not all(map(self._takes_function, self._readers.get(name, []))):
-            return False
-        found = applied(
-            node, [None if x is None else self._functions.get(x.name) or of_integers(x) or x for x in operands]
-        )
+        found = self._reals.function_of(node, operands)
         shape, dtype = self._graph.types[name]
-        if found is None or shape != found.base.shape:
+        if found is None or shape != found.base.shape or (dtype != FLOAT32 and name in self._graph.outputs):
             return False
-        if name in self._graph.outputs and (dtype != FLOAT32 or len(found.reals.middle) > 1):
-            return False
-        if not found.is_curve and any(reader.op in _OF_REALS for reader in self._readers.get(name, [])):
-            return False
-        self._functions[name] = found
-        self._values[name] = Tensor(name, shape, dtype)
+        is_for_all = len(found.reals.middle) == 1
+        if is_for_all or not self._is_expression(node, operands):
+            if not all(map(self._takes_function, self._readers.get(name, []))) and dtype != FLOAT32:
+                return False
+            self._real(name)
+        self._reals.add_function(name, found)
         return True
+
+    def _is_expression(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
+        """Whether a node's result follows from several tensors, or from real ones, element by element; notes it."""
+        name = node.outputs[0]
+        if node.op not in OPERATORS or len(node.outputs) > 1:
+            return False
+        is_plain = all(x is None or x.dtype == INT8 or x.data is not None for x in operands)
+        if is_plain and self._has_integers(node, operands) and self._ends_in_integers(name):
+            return False
+        if not self._reals.add_expression(node, operands, self._graph.types[name].shape):
+            return False
+        self._real(name)
+        return True
+
+    def _has_integers(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
+        """Whether there is an operator on integers for it, of tensors of these that QuantizeLinear ends."""
+        if node.op == "Where":
+            return operands[0] is not None and operands[0].data is not None
+        if node.op == "Sum":
+            return len(operands) == 2 and not self._has_constants(node, operands)
+        return node.op in ("Max", "Min") or (node.op in _BY_VALUE and not self._has_constants(node, operands))
+
+    def _has_constants(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
+        """Whether an operator on several values has one that is constant and that nothing quantises."""
+        return node.op in _PAIRS and any(x is not None and x.dtype == FLOAT32 and x.data is not None for x in operands)
+
+    def _held(self, names: Sequence[str]) -> list[Call]:
+        """What makes float32 of those values that nothing holds so far."""
+        return [self._reals.held(self._writers[name], self._values[name]) for name in names if name in self._reals]
 
     def _takes_function(self, reader: RawNode) -> bool:
         """Whether a node reads real values that nothing holds."""
@@ -210,27 +243,62 @@ class Matcher:
     def _taken_function(self, node: RawNode, operands: list[Tensor | None]) -> tuple[float, ...]:
         """What the integers stand for that take the place of a function's results as the first operand; else none."""
         first = operands[0] if operands else None
-        if node.op not in _OF_REALS or first is None or first.name not in self._functions:
+        function = None if node.op not in _OF_REALS or first is None else self._reals.taken(first, node)
+        if function is None:
             return ()
-        function = self._functions[first.name]
         operands[0] = function.base
-        if not function.reals.are_exact:
-            names = ", ".join(function.operators)
-            self._notes.append(
-                f"ONNX Runtime approximates functions in {shortened(first.name)!r} ({names}): a value among many that "
-                f"{node.op} makes of them can differ by one step"
-            )
         return tuple(function.reals.middle[0].tolist())
+
+    def _moved_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> list[Call]:
+        """What moves the integers that real values are a function of; none where a node does more than that."""
+        first = operands[0] if operands else None
+        of_channels = node.op in ("GlobalMaxPool", "MaxPool")
+        known = self._reals.function if of_channels else self._reals.curve
+        function = None if first is None or not _follows(node) else known(first.name)
+        if first is None or function is None:
+            return []
+        steps = []
+        if node.op in _CHOOSING and not function.rises:
+            ordered = in_order(function, node, f"{first.name}~order of {node.outputs[0]}")
+            if ordered is None:
+                return []
+            function, step = ordered
+            steps.append(step)
+        outputs = []
+        for name in node.outputs:
+            moved = Tensor(f"{name}~codes", self._real(name).shape, INT8, function.base.quant)
+            self._kinds[moved.name] = self._kinds.get(function.base.name, INT8)
+            self._reals.add_function(name, dataclasses.replace(function, base=moved))
+            outputs.append(moved)
+        call = Call(node, (function.base, *operands[1:]), tuple(outputs))
+        return [*steps, call, *self._held([name for name in node.outputs if name in self._graph.outputs])]
+
+    def _quantised_parts(
+        self, node: RawNode, inputs: Sequence[Tensor | None], y: Tensor
+    ) -> tuple[tuple[Tensor | None, ...], list[Call]]:
+        """QuantizeLinear before a join of real values, where it stands behind it; and the parts then."""
+        found, calls = [], []
+        for index, x in enumerate(inputs):
+            if x is not None and x.dtype == FLOAT32 and x.data is None:
+                part = Tensor(f"{y.name}~part {index}", x.shape, INT8, y.quant)
+                calls.append(self._made(x, dataclasses.replace(node, op=QUANTIZE), part))
+                x = part
+            found.append(x)
+        return tuple(found), calls
 
     def _sums_channels_last(self, node: RawNode) -> bool:
         """Whether a reduction is of an image with channels last there; a note says where that is not known."""
-        layout = layout_of_sums(node, self._graph, self._is_on_uint8)
+        layout = self._layout(node)
         if layout is Layout.UNKNOWN:
             self._notes.append(
                 f"ONNX Runtime may have {shortened(node.inputs[0])!r} with channels last, and sum in another order: a "
                 "value among many can differ by one step"
             )
         return layout is Layout.CHANNELS_LAST
+
+    def _layout(self, node: RawNode) -> Layout:
+        """Of the image that an operator reads, there."""
+        return layout_of_sums(node, self._graph, self._is_on_uint8)
 
     def _is_on_uint8(self, node: RawNode) -> bool:
         """Whether a Conv is computed on integers of that type."""
@@ -304,11 +372,7 @@ class Matcher:
 
     def _made(self, x: Tensor, quantiser: RawNode, y: Tensor) -> Call:
         """What makes integers of real values, or of others."""
-        if x.name not in self._functions:
-            return Call(quantiser, (x,), (y,))
-        call, note = quantised(self._functions[x.name], quantiser, y)
-        self._notes += [] if note is None else [note]
-        return call
+        return self._reals.quantised(x, quantiser, y) if x.name in self._reals else Call(quantiser, (x,), (y,))
 
     def _integers(self, name: str, quant: Quant, node: RawNode) -> Tensor:
         """The tensor for the result `name` of QuantizeLinear."""
@@ -372,9 +436,7 @@ class Matcher:
                 self._done.update(absorbed)
                 return moved, bounds
             if limits is None:
-                shape, dtype = self._graph.types[name]
-                self._values[name] = Tensor(name, shape, index_type(dtype))
-                return self._values[name], UNBOUNDED
+                return self._real(name), UNBOUNDED
             bounds = (min(max(bounds[0], limits[0]), limits[1]), min(max(bounds[1], limits[0]), limits[1]))
             last = readers[0].outputs[0]
             absorbed.append(last)
@@ -390,6 +452,12 @@ class Matcher:
         elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
             self._in_float[name] = "several QuantizeLinear with constants of their own read it"
         return tensor, bounds
+
+    def _real(self, name: str) -> Tensor:
+        """The tensor for a result that nothing quantises, or that is no real value."""
+        shape, dtype = self._graph.types[name]
+        self._values[name] = Tensor(name, shape, index_type(dtype))
+        return self._values[name]
 
     def _moved_result(self, name: str, node: RawNode, bounds: tuple[float, float]) -> Tensor | None:
         """The tensor for a result of a node that is moved or compared before the QuantizeLinear that it has alone."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tinygen.ir import Array
 from tinygen.layers import Layer, with_parts
+from tinygen.natural_logarithm import TABLE as LOGARITHMS
 from tinygen.sigmoid_table import SIGMOID_TABLE
 
 _ORDER = (
@@ -25,6 +26,7 @@ _ORDER = (
     "fused_sum",
     "square_root",
     "exponential",
+    "natural_logarithm",
     "requantise_float",
     "requantise_float_shifted",
     "requantise_line",
@@ -59,6 +61,7 @@ _NEEDS = {
 TABLES: Mapping[str, Mapping[str, Array]] = {
     "logistic_int16": {"sigmoid_table": SIGMOID_TABLE},
     "tanh_int16": {"sigmoid_table": SIGMOID_TABLE},
+    "natural_logarithm": {"logarithms": LOGARITHMS},
 }
 """Constant arrays that helpers read, each there once for all helpers and layers."""
 

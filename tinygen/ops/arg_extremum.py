@@ -16,7 +16,7 @@ from tinygen.ir import Arranged, Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import INT8, INT32
+from tinygen.ops.common import FLOAT32, INT8, INT32
 from tinygen.ops.overlaps import by_reduction
 from tinygen.ops.reduce import Loop, element, loop_values, reduction_loops
 from tinygen.ops.traits import Channelwise
@@ -31,7 +31,7 @@ class _ArgExtremum(Channelwise):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype and axis."""
         (x,) = inputs
-        yield from common.expect_dtype(x, "input", INT8)
+        yield from common.expect_dtype(x, "input", INT8, FLOAT32)
         if not 0 <= self.axis < len(x.shape):
             yield f"the axis {self.axis} is not in the input {x.shape}"
 
@@ -67,7 +67,7 @@ class _ArgExtremum(Channelwise):
 
 @dataclass(frozen=True)
 class ArgMax(_ArgExtremum):
-    """y = the index along the axis of the largest int8, the first of equal ones."""
+    """y = the index along the axis of the largest value, the first of equal ones."""
 
     name: ClassVar[str] = "ARG_MAX"
     relation: ClassVar[str] = ">"
@@ -79,7 +79,7 @@ class ArgMax(_ArgExtremum):
 
 @dataclass(frozen=True)
 class ArgMin(_ArgExtremum):
-    """y = the index along the axis of the smallest int8, the first of equal ones."""
+    """y = the index along the axis of the smallest value, the first of equal ones."""
 
     name: ClassVar[str] = "ARG_MIN"
     relation: ClassVar[str] = "<"
@@ -124,6 +124,7 @@ def cases() -> tuple[Case, ...]:
             "one_value": {"x": (1,), "axis": 0},
             "axis_in_a_list": {"x": (3, 4, 5), "axis": 1, "axis_shape": (1,)},
             "six_dims": {"x": (2, 1, 3, 2, 300, 2), "axis": 4},
+            "reals": {"x": (3, 4, 5), "axis": 1, "dtype": "float32"},
         }.items()
     )
 
@@ -135,13 +136,13 @@ def random_case(rng: np.random.Generator) -> Case:
     return _case(f"random_{rng.integers(1 << 30)}", str(rng.choice(["ARG_MAX", "ARG_MIN"])), shape, axis)
 
 
-def _case(name: str, op: str, x: Shape, axis: int, axis_shape: Shape = ()) -> Case:
+def _case(name: str, op: str, x: Shape, axis: int, axis_shape: Shape = (), dtype: str = "int8") -> Case:
     wanted = np.full(axis_shape, axis, np.int32)
     position = axis % len(x)
     return Case(
         name,
         op,
-        (CaseTensor(x, scale=0.05, zero_point=-11), CaseTensor(axis_shape, "int32", data=wanted)),
+        (CaseTensor(x, dtype, 0.05 if dtype == "int8" else None, -11), CaseTensor(axis_shape, "int32", data=wanted)),
         (CaseTensor(x[:position] + x[position + 1 :], "int32"),),
         {"output_type": "INT32"},
     )

@@ -1,4 +1,4 @@
-"""Broadcasting of two operands, as nested loops with literal strides."""
+"""Broadcasting of operands, as nested loops with literal strides."""
 
 from __future__ import annotations
 
@@ -19,10 +19,18 @@ class Loop(NamedTuple):
     b_stride: int
 
 
-def broadcast_shape(a: Shape, b: Shape) -> Shape | None:
+class LoopOfAll(NamedTuple):
+    """One loop over any number of operands."""
+
+    trips: int
+    strides: tuple[int, ...]
+    """Of each operand."""
+
+
+def broadcast_shape(*shapes: Shape) -> Shape | None:
     """The common shape, or None where there is none."""
     try:
-        return np.broadcast_shapes(a, b)
+        return np.broadcast_shapes(*shapes)
     except ValueError:
         return None
 
@@ -49,23 +57,24 @@ def broadcast_values(a: Shape, b: Shape) -> Mapping[str, object]:
 
 def broadcast_loops(a: Shape, b: Shape) -> tuple[Loop, ...]:
     """The fewest loops, outermost first, that visit both operands in the order of the result."""
-    shape = np.broadcast_shapes(a, b)
-    loops: list[Loop] = []
-    a_step = b_step = 1
-    for axis in range(1, len(shape) + 1):
-        count = shape[-axis]
-        a_dim = a[-axis] if axis <= len(a) else 1
-        b_dim = b[-axis] if axis <= len(b) else 1
-        loop = Loop(count, a_step if a_dim > 1 else 0, b_step if b_dim > 1 else 0)
-        a_step *= a_dim
-        b_step *= b_dim
+    return tuple(Loop(loop.trips, *loop.strides) for loop in loops_over([a, b]))
+
+
+def loops_over(shapes: Sequence[Shape]) -> tuple[LoopOfAll, ...]:
+    """The same for any number of operands."""
+    loops: list[LoopOfAll] = []
+    steps = [1] * len(shapes)
+    for axis, count in enumerate(reversed(np.broadcast_shapes(*shapes)), 1):
+        dims = [shape[-axis] if axis <= len(shape) else 1 for shape in shapes]
+        loop = LoopOfAll(count, tuple(step if dim > 1 else 0 for step, dim in zip(steps, dims, strict=True)))
+        steps = [step * dim for step, dim in zip(steps, dims, strict=True)]
         if count == 1:
             continue
         if loops and _continues(loops[-1], loop):
             loops[-1] = loops[-1]._replace(trips=loops[-1].trips * count)
         else:
             loops.append(loop)
-    return tuple(reversed(loops)) or (Loop(1, 0, 0),)
+    return tuple(reversed(loops)) or (LoopOfAll(1, (0,) * len(shapes)),)
 
 
 def index_expression(strides: Sequence[int]) -> str:
@@ -74,5 +83,5 @@ def index_expression(strides: Sequence[int]) -> str:
     return " + ".join(terms) or "0"
 
 
-def _continues(inner: Loop, outer: Loop) -> bool:
-    return (outer.a_stride, outer.b_stride) == (inner.a_stride * inner.trips, inner.b_stride * inner.trips)
+def _continues(inner: LoopOfAll, outer: LoopOfAll) -> bool:
+    return outer.strides == tuple(stride * inner.trips for stride in inner.strides)

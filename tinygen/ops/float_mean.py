@@ -1,4 +1,4 @@
-"""MEAN and SUM as ONNX Runtime's ReduceMean, ReduceSum and GlobalAveragePool compute them in float32."""
+"""Means, sums and norms as ONNX Runtime's ReduceMean, GlobalAveragePool and their like compute them in float32."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
-from tinygen.ops.common import INT8, Clamp, full_range
-from tinygen.ops.real_scales import RealScales
+from tinygen.ops.common import FLOAT32, INT8, Clamp, full_range
+from tinygen.ops.real_scales import RealInput, RealScales
 from tinygen.ops.work import Rates
 
 LANES = 4
@@ -34,9 +34,8 @@ class MeanOrder(Enum):
     ROWS = "by pairs of vectors in each row, as by Eigen, and row by row, as by ReduceMean along the first and the last"
 
 
-@dataclass(frozen=True)
-class FloatMean(RealScales):
-    """y[n, 0, 0, c] = clamp(rint(mean of (x[n, :, :, c] - zero_point) * scale / output_scale) + output_zero_point).
+class _Means(RealInput):
+    """The means of the real values of each channel: (n, 1, 1, c) of (n, h, w, c).
 
     Each step is in float32, and sums are taken in one of these orders. By pairs, of the values of a channel, which
     follow each other in the file, those before the first multiple of four elements are left for later; then every
@@ -47,14 +46,10 @@ class FloatMean(RealScales):
     sums of rows.
     """
 
-    name: ClassVar[str] = "MEAN"
-    scale: float
-    zero_point: int
-    output_scale: float
-    output_zero_point: int
-    clamp: Clamp
-    order: MeanOrder = MeanOrder.PAIRS
-    curve: tuple[float, ...] = ()
+    input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
+    order: MeanOrder
+    is_root: ClassVar[bool] = False
+    """Whether the root of the sum is taken."""
 
     def terms(self, x: Shape) -> int:
         """How many values of an input (n, h, w, c) are added up for one result."""
@@ -64,27 +59,14 @@ class FloatMean(RealScales):
         """What a sum is divided by."""
         return self.terms(x)
 
-    @property
-    def rounding(self) -> str:
-        """In words."""
-        return "float32 sums, ties to even"
-
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtype, rank and scales."""
-        broken = [*common.expect_dtype(inputs[0], "input", INT8), *common.expect_rank(inputs[0], "input", 4)]
-        yield from broken
-        if not broken:
-            yield from self.scale_problems(self.terms(inputs[0].shape) // self.divisor(inputs[0].shape))
+        """Dtype and rank."""
+        yield from common.expect_dtype(inputs[0], "input", *self.input_dtypes)
+        yield from common.expect_rank(inputs[0], "input", 4)
 
-    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """(n, 1, 1, c)."""
-        (x,) = inputs
-        return (TensorType((x.shape[0], 1, 1, x.shape[3]), x.dtype),)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+    def means(self, x: Array) -> FloatArray:
         """Channel by channel."""
-        (x,) = inputs
-        rows = np.asarray(self.reals()[np.moveaxis(x, 3, 1).astype(np.int64) + 128])
+        rows = self.real_values(np.moveaxis(x, 3, 1))
         rows = rows.reshape(x.shape[0] * x.shape[3], x.shape[1] * x.shape[2])
         if self.order is MeanOrder.IN_TURN:
             sums = np.cumsum(rows, axis=1, dtype=np.float32)[:, -1]
@@ -97,20 +79,112 @@ class FloatMean(RealScales):
             sums = np.cumsum(parts, axis=1, dtype=np.float32)[:, -1].reshape(-1)
         else:
             sums = _by_pairs(rows)
-        mean = sums / np.float32(self.divisor(x.shape))
-        y = quantize(mean, self.output_scale, self.output_zero_point, *self.clamp)
-        return (y.astype(x.dtype).reshape(x.shape[0], 1, 1, x.shape[3]),)
+        mean = np.sqrt(sums) if self.is_root else sums / np.float32(self.divisor(x.shape))
+        return np.asarray(mean.reshape(x.shape[0], 1, 1, x.shape[3]))
 
 
 @dataclass(frozen=True)
-class FloatSum(FloatMean):
+class FloatMean(_Means, RealScales):
+    """y[n, 0, 0, c] = clamp(rint(mean of (x[n, :, :, c] - zero_point) * scale / output_scale) + output_zero_point)."""
+
+    name: ClassVar[str] = "MEAN"
+    scale: float
+    zero_point: int
+    output_scale: float
+    output_zero_point: int
+    clamp: Clamp
+    order: MeanOrder = MeanOrder.PAIRS
+    curve: tuple[float, ...] = ()
+
+    @property
+    def rounding(self) -> str:
+        """In words."""
+        return "float32 sums, ties to even"
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype, rank and scales."""
+        broken = list(super().problems(inputs))
+        yield from broken
+        if not broken:
+            yield from self.scale_problems(self.terms(inputs[0].shape) // self.divisor(inputs[0].shape))
+
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """(n, 1, 1, c)."""
+        (x,) = inputs
+        return (TensorType((x.shape[0], 1, 1, x.shape[3]), x.dtype),)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """Channel by channel."""
+        (x,) = inputs
+        y = quantize(self.means(x), self.output_scale, self.output_zero_point, *self.clamp)
+        return (y.astype(x.dtype),)
+
+
+@dataclass(frozen=True)
+class RealMean(_Means):
+    """y[n, 0, 0, c] = mean of (x[n, :, :, c] - zero_point) * scale, or of x of float32: float32, not quantised."""
+
+    name: ClassVar[str] = "MEAN"
+    input_dtypes = (INT8, FLOAT32)
+    scale: float
+    zero_point: int
+    order: MeanOrder
+    curve: tuple[float, ...] = ()
+
+    @property
+    def rounding(self) -> str:
+        """In words."""
+        return "float32"
+
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """(n, 1, 1, c)."""
+        (x,) = inputs
+        return (TensorType((x.shape[0], 1, 1, x.shape[3]), FLOAT32),)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """Channel by channel."""
+        (x,) = inputs
+        return (self.means(x),)
+
+    def describe(self) -> str:
+        """The result's type."""
+        return "to float32"
+
+
+class _Undivided(_Means):
+    def divisor(self, x: Shape) -> int:
+        """None."""
+        return 1
+
+
+@dataclass(frozen=True)
+class FloatSum(_Undivided, FloatMean):
     """The same, but for the division by the number of values."""
 
     name: ClassVar[str] = "SUM"
 
-    def divisor(self, x: Shape) -> int:
-        """None."""
-        return 1
+
+@dataclass(frozen=True)
+class RealSum(_Undivided, RealMean):
+    """The same, but for the division by the number of values."""
+
+    name: ClassVar[str] = "SUM"
+
+
+@dataclass(frozen=True)
+class FloatNorm(FloatSum):
+    """The root of a sum: of squares, which the curve is."""
+
+    name: ClassVar[str] = "NORM"
+    is_root: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class RealNorm(RealSum):
+    """The root of a sum: of squares, which the curve is."""
+
+    name: ClassVar[str] = "NORM"
+    is_root: ClassVar[bool] = True
 
 
 def _by_pairs(rows: FloatArray) -> FloatArray:
@@ -171,7 +245,7 @@ def _fours(count: int) -> Iterator[tuple[int, int]]:
 
 
 def _prepare(site: Site) -> Body:
-    op: FloatMean = site.op
+    op: FloatMean | RealMean = site.op
     batch, height, width, channels = site.inputs[0].shape
     by_rows = op.order is MeanOrder.ROWS
     pixels = width if by_rows else height * width
@@ -184,18 +258,25 @@ def _prepare(site: Site) -> Body:
         "order": op.order.name,
         "divisor": op.divisor(site.inputs[0].shape),
         "has_skipped": op.order in _FROM_MULTIPLES and pixels % LANES != 0 and batch * channels * height > 1,
-        "scale": float_literal(op.output_scale),
-        "zero_point": op.output_zero_point,
-        "low": op.clamp[0],
-        "high": op.clamp[1],
+        "is_real": isinstance(op, RealMean),
+        "is_of_reals": site.inputs[0].dtype == FLOAT32,
+        "is_root": op.is_root,
     }
-    return Body(values, {"reals": op.reals()}, frozenset({"clamp", "round_float"}))
+    if isinstance(op, FloatMean):
+        values |= {
+            "scale": float_literal(op.output_scale),
+            "zero_point": op.output_zero_point,
+            "low": op.clamp[0],
+            "high": op.clamp[1],
+        }
+    helpers = (["clamp", "round_float"] if isinstance(op, FloatMean) else []) + ["square_root"] * op.is_root
+    return Body(values, {} if values["is_of_reals"] else {"reals": op.reals()}, frozenset(helpers))
 
 
 _FROM_MULTIPLES = (MeanOrder.PAIRS, MeanOrder.ROWS)
 KERNELS = tuple(
     Kernel("float_mean.direct", op, _prepare, work=Rates(324, output=60, input=11, in_float=True))
-    for op in (FloatMean, FloatSum)
+    for op in (FloatMean, FloatNorm, FloatSum, RealMean, RealNorm, RealSum)
 )
 
 
@@ -230,6 +311,17 @@ def cases() -> tuple[Case, ...]:
         _case("sum_of_rows", (3, 4, 13), (0, 2), op="ReduceSum", output_scale=0.5, dtype="uint8", zero_points=(3, 250)),
         _case("sum_in_turn", (9, 4), (0,), op="ReduceSum", output_scale=0.1),
         _case("sum_same_scale", (3, 9, 4), (1,), op="ReduceSum", output_scale=0.05),
+        _case("lengths", (3, 4, 5), (2,), op="ReduceL2", output_scale=0.1),
+        _case("length", (2, 37), (0, 1), op="ReduceL2", output_scale=0.2),
+        _case("lengths_to_float32", (1, 16, 3, 3), (1,), op="ReduceL2", output_scale=None),
+        _case("absolute", (1, 5, 7, 7), (2, 3), op="ReduceL1", output_scale=0.7),
+        _case(
+            "squares", (1, 5, 7, 7), (1, 3), op="ReduceSumSquare", output_scale=0.9, dtype="uint8", zero_points=(3, 0)
+        ),
+        _case("to_float32", (1, 5, 7, 7), (2, 3), output_scale=None),
+        _case("rows_to_float32", (3, 4, 3, 5), (0, 2, 3), output_scale=None, dtype="uint8", zero_points=(3, 0)),
+        _case("sum_to_float32", (3, 30, 5), (1,), op="ReduceSum", output_scale=None),
+        _global_case("vectors_to_float32", (1, 6, 5, 3), None),
     )
 
 
@@ -244,11 +336,11 @@ def random_case(rng: np.random.Generator) -> Case:
         f"random_{rng.integers(1 << 30)}",
         shape,
         tuple(int(axis) for axis in axes),
-        op=str(rng.choice(["ReduceMean", "ReduceSum"])),
+        op=str(rng.choice(["ReduceMean", "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"])),
         keep=int(rng.integers(2)),
         dtype=dtype,
         scale=float(scales[0]),
-        output_scale=float(scales[int(rng.random() < 0.5)]),
+        output_scale=float(scales[int(rng.random() < 0.5)]) if rng.random() < 0.8 else None,
         zero_points=(int(zeros[0]), int(zeros[1])),
     )
 
@@ -262,7 +354,7 @@ def _case(
     keep: int = 1,
     dtype: str = "int8",
     scale: float = 0.05,
-    output_scale: float = 0.031,
+    output_scale: float | None = 0.031,
     zero_points: tuple[int, int] = (-11, 6),
 ) -> Case:
     reduced = {axis % len(x) for axis in axes}
@@ -274,18 +366,18 @@ def _case(
         name,
         op,
         (CaseTensor(x, dtype, scale, zero_points[0]), given),
-        (CaseTensor(y, dtype, output_scale, zero_points[1]),),
+        (CaseTensor(y, dtype if output_scale else "float32", output_scale, zero_points[1]),),
         {"keepdims": keep},
         suffix=ONNX,
     )
 
 
-def _global_case(name: str, x: Shape) -> Case:
-    """From int8 to uint8, which ONNX Runtime does not fuse."""
+def _global_case(name: str, x: Shape, output_scale: float | None = 0.06) -> Case:
+    """From int8 to uint8, which ONNX Runtime does not fuse, or to float32."""
     return Case(
         name,
         "GlobalAveragePool",
         (CaseTensor(x, "int8", 0.1, -11),),
-        (CaseTensor((*x[:2], *(1,) * (len(x) - 2)), "uint8", 0.06, 99),),
+        (CaseTensor((*x[:2], *(1,) * (len(x) - 2)), "uint8" if output_scale else "float32", output_scale, 99),),
         suffix=ONNX,
     )

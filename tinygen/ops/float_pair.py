@@ -42,8 +42,6 @@ FUNCTIONS: Mapping[str, _Function] = {
     "Sub": _Function(np.subtract, "a - b", (1, -1)),
     "Mul": _Function(np.multiply, "a * b"),
     "Div": _Function(np.divide, "a / b"),
-    "Max": _Function(np.maximum, "a > b ? a : b"),
-    "Min": _Function(np.minimum, "a < b ? a : b"),
 }
 """By their names in ONNX."""
 
@@ -178,15 +176,13 @@ def cases() -> tuple[Case, ...]:
         _case("Sub", "sub_far", (1, 33), (1, 33), output_scale=1e-9),
         _case("Div", "div", (1, 40, 40), (1, 40, 40), output_scale=0.1),
         _case("Div", "div_broadcast", (1, 4, 3, 5), (5,), zero_points=(0, -128, 3)),
-        _case("Max", "max", (1, 40, 40), (1, 40, 40)),
-        _case("Min", "min", (1, 4, 3, 5), (1, 4, 3, 1)),
     )
 
 
 def random_case(rng: np.random.Generator) -> Case:
     """A random function."""
     dtype = str(rng.choice(["int8", "uint8"]))
-    return random_operand_case(rng, str(rng.choice(["Sub", "Div", "Max", "Min"])), dtype=dtype, suffix=ONNX)
+    return random_operand_case(rng, str(rng.choice(["Sub", "Div"])), dtype=dtype, suffix=ONNX)
 
 
 def _case(op: str, name: str, a: Shape, b: Shape, **arguments: Any) -> Case:

@@ -11,33 +11,76 @@ import numpy as np
 from tinygen.access import Spacing
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
+from tinygen.float32 import FloatArray
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
-from tinygen.ops.common import INT8, Clamp, full_range
+from tinygen.ops.common import FLOAT32, INT8, Clamp, full_range
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.pool_sums import Sums
-from tinygen.ops.real_scales import RealScales
+from tinygen.ops.real_scales import RealInput, RealScales
 from tinygen.ops.traits import Channelwise
 from tinygen.ops.window import Window, WindowLoops
 from tinygen.ops.work import Rates
-from tinygen.proofs.float_sums import TieSums
+from tinygen.proofs.tie_sums import TieSums
 
 _ROUNDING = 2.0**-24
 _SAFETY = 1.01
 _MOST_TOGETHER = 8
 
 
-@dataclass(frozen=True)
-class FloatAveragePool(Channelwise, RealScales):
-    """y = clamp(rint(sum of (x - zero_point) * scale / count / output_scale + output_zero_point)).
+class _Averages(Channelwise, RealInput):
+    """The means of the real values that lie in each window: (n, oh, ow, c) of (n, h, w, c).
 
-    Each step is in float32. `count` is of the taps inside the image, or, with `counts_border`, of all. Where the
-    runtime computes on codes without sign, `offset` is 128: the zero point that is added before rounding is larger.
-    Where it does not fuse the operator (`in_float`), QuantizeLinear rounds first. Taps are added up row by row; with
-    `by_column`, those of each column first.
+    Each step is in float32. Sums are divided by how many taps are inside the image, or, with `counts_border`, by how
+    many there are. Taps are added up row by row; with `by_column`, those of each column first.
+    """
+
+    input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
+    window: Window
+    counts_border: bool
+    by_column: bool
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype, rank and size."""
+        (x,) = inputs
+        broken = [*common.expect_dtype(x, "input", *self.input_dtypes), *common.expect_rank(x, "input", 4)]
+        yield from broken
+        if not broken and min(self.window.output_size(*x.shape[1:3])) < 1:
+            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
+
+    def means(self, x: Array) -> FloatArray:
+        """Sums over the padded image, tap by tap, divided."""
+        height, width = self.window.output_size(*x.shape[1:3])
+        reals = self.real_values(x)
+        taps = {(ky, kx): view for ky, kx, view in self.window.tap_views(self.window.pad(reals, 0), height, width)}
+        columns, rows = range(self.window.columns.taps), range(self.window.rows.taps)
+        parts = [[(ky, kx) for ky in rows] for kx in columns] if self.by_column else [list(taps)]
+        total = np.zeros((x.shape[0], height, width, x.shape[3]), np.float32)
+        for part in parts:
+            found = np.zeros_like(total)
+            for place in part:
+                found = found + taps[place]  # a zero of the border changes nothing
+            total = total + found
+        count = np.zeros((1, height, width, 1), np.int64)
+        inside = self.window.pad(np.ones((1, *x.shape[1:3], 1), np.int64), 1 if self.counts_border else 0)
+        for _, _, view in self.window.tap_views(inside, height, width):
+            count += view
+        return np.asarray(total / count.astype(np.float32))
+
+    def describe(self) -> str:
+        """Window in words."""
+        return self.window.describe()
+
+
+@dataclass(frozen=True)
+class FloatAveragePool(_Averages, RealScales):
+    """y = clamp(rint(mean of (x - zero_point) * scale / output_scale + output_zero_point)).
+
+    Where the runtime computes on codes without sign, `offset` is 128: the zero point that is added before rounding is
+    larger. Where it does not fuse the operator (`in_float`), QuantizeLinear rounds first.
     """
 
     name: ClassVar[str] = "AVERAGE_POOL_2D"
@@ -59,12 +102,8 @@ class FloatAveragePool(Channelwise, RealScales):
         return "float32 sums, ties to even"
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtype, rank and size."""
-        (x,) = inputs
-        broken = [*common.expect_dtype(x, "input", INT8), *common.expect_rank(x, "input", 4)]
-        yield from broken
-        if not broken and min(self.window.output_size(*x.shape[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
+        """Dtype, rank, size and scales."""
+        yield from super().problems(inputs)
         yield from self.scale_problems()
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
@@ -73,24 +112,9 @@ class FloatAveragePool(Channelwise, RealScales):
         return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), x.shape[3]), x.dtype),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """Sums over the padded image, tap by tap."""
+        """The means, rounded."""
         (x,) = inputs
-        height, width = self.window.output_size(*x.shape[1:3])
-        reals = np.asarray(self.reals()[x.astype(np.int64) + 128])
-        taps = {(ky, kx): view for ky, kx, view in self.window.tap_views(self.window.pad(reals, 0), height, width)}
-        columns, rows = range(self.window.columns.taps), range(self.window.rows.taps)
-        parts = [[(ky, kx) for ky in rows] for kx in columns] if self.by_column else [list(taps)]
-        total = np.zeros((x.shape[0], height, width, x.shape[3]), np.float32)
-        for part in parts:
-            found = np.zeros_like(total)
-            for place in part:
-                found = found + taps[place]  # a zero of the border changes nothing
-            total = total + found
-        count = np.zeros((1, height, width, 1), np.int64)
-        inside = self.window.pad(np.ones((1, *x.shape[1:3], 1), np.int64), 1 if self.counts_border else 0)
-        for _, _, view in self.window.tap_views(inside, height, width):
-            count += view
-        mean = total / count.astype(np.float32) / np.float32(self.output_scale)
+        mean = self.means(x) / np.float32(self.output_scale)
         if self.in_float:
             y = np.rint(mean).astype(np.int64) + self.output_zero_point
         else:
@@ -141,9 +165,38 @@ class FloatAveragePool(Channelwise, RealScales):
         low, high = full_range(INT8)
         return TieSums.of(self.scale, low - self.zero_point, high - self.zero_point, self.window.taps)
 
+
+@dataclass(frozen=True)
+class RealAveragePool(_Averages):
+    """y = mean of (x - zero_point) * scale, or of x of float32: float32, not quantised."""
+
+    name: ClassVar[str] = "AVERAGE_POOL_2D"
+    input_dtypes = (INT8, FLOAT32)
+    window: Window
+    scale: float
+    zero_point: int
+    counts_border: bool
+    by_column: bool
+    curve: tuple[float, ...] = ()
+
+    @property
+    def rounding(self) -> str:
+        """In words."""
+        return "float32"
+
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """(n, oh, ow, c)."""
+        (x,) = inputs
+        return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), x.shape[3]), FLOAT32),)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """The means."""
+        (x,) = inputs
+        return (self.means(x),)
+
     def describe(self) -> str:
-        """Window in words."""
-        return self.window.describe()
+        """Window, and the result's type."""
+        return f"{super().describe()}, to float32"
 
 
 def _together(taps: int, objective: str) -> int:
@@ -166,6 +219,8 @@ def _prepare(site: Site) -> Body:
         values={
             "window": loops,
             "batch": x.shape[0],
+            "is_real": False,
+            "is_of_reals": False,
             "scale": float_literal(op.output_scale),
             "zero_point": op.output_zero_point if op.in_float else float_literal(op.output_zero_point + op.offset),
             "in_float": op.in_float,
@@ -191,11 +246,34 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_window(site, site.op.window, channelwise=True)
 
 
+def _prepare_reals(site: Site) -> Body:
+    op: RealAveragePool = site.op
+    (x,) = site.inputs
+    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
+    values = {
+        "window": loops,
+        "batch": x.shape[0],
+        "by_column": op.by_column,
+        "counts_border": op.counts_border,
+        "is_real": True,
+        "is_of_reals": x.dtype == FLOAT32,
+        "sums": None,
+        "ties": None,
+        "has_table": True,
+    }
+    constants = {} if x.dtype == FLOAT32 else {"reals": op.reals()}
+    return Body(values, constants, frozenset({"taps"} if loops.has_edge else ()))
+
+
 KERNELS = (
     Kernel(
         "float_pool.direct", FloatAveragePool, _prepare, work=Rates(328, output=30, in_float=True), overlaps=_overlaps
     ),
+    Kernel("float_pool.direct", RealAveragePool, _prepare_reals, work=Rates(328, output=30, in_float=True)),
 )
+
+
+_BORDER = {"count_include_pad": 1}
 
 
 def cases() -> tuple[Case, ...]:
@@ -205,11 +283,22 @@ def cases() -> tuple[Case, ...]:
         _case("same_scale", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.031, zero_points=(5, 5)),
         _case("exact_ties", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.5, output_scale=0.5),
         _case("padded", (1, 3, 5, 6), (3, 2), pads=(1, 0, 1, 1)),
-        _case("counts_border", (1, 3, 5, 6), (3, 3), (2, 2), pads=(1, 1, 1, 1), options={"count_include_pad": 1}),
+        _case("counts_border", (1, 3, 5, 6), (3, 3), (2, 2), pads=(1, 1, 1, 1), options=_BORDER),
         _case("large", (1, 3, 9, 7), (9, 7)),
         _case("batch", (2, 3, 4, 4), (3, 3)),
         _case("one_dimension", (1, 3, 17), (5,), (2,)),
         _case("uint8", (1, 5, 6, 4), (3, 2), dtype="uint8", zero_points=(3, 250)),
+        _case("to_float32", (1, 5, 6, 4), (2, 3), (2, 1), output_scale=None),
+        _case(
+            "padded_to_float32",
+            (1, 3, 5, 6),
+            (3, 2),
+            pads=(1, 0, 1, 1),
+            output_scale=None,
+            dtype="uint8",
+            zero_points=(3, 0),
+        ),
+        _case("border_to_float32", (2, 16, 5, 6), (3, 3), (2, 2), (1, 1, 1, 1), output_scale=None, options=_BORDER),
     )
 
 
@@ -227,7 +316,7 @@ def random_case(rng: np.random.Generator) -> Case:
         tuple(int(rng.integers(0, taps)) for taps in (*kernel, *kernel)),
         dtype=dtype,
         scale=float(scales[0]),
-        output_scale=float(scales[int(rng.random() < 0.5)]),
+        output_scale=float(scales[int(rng.random() < 0.5)]) if rng.random() < 0.8 else None,
         zero_points=(int(zeros[0]), int(zeros[1])),
         options={"count_include_pad": int(rng.integers(0, 2))},
     )
@@ -242,7 +331,7 @@ def _case(
     *,
     dtype: str = "int8",
     scale: float = 0.05,
-    output_scale: float = 0.031,
+    output_scale: float | None = 0.031,
     zero_points: tuple[int, int] = (-11, 6),
     options: Mapping[str, object] | None = None,
 ) -> Case:
@@ -253,7 +342,7 @@ def _case(
         name,
         "AveragePool",
         (CaseTensor(x, dtype, scale, zero_points[0]),),
-        (CaseTensor((*x[:2], *sizes), dtype, output_scale, zero_points[1]),),
+        (CaseTensor((*x[:2], *sizes), dtype if output_scale else "float32", output_scale, zero_points[1]),),
         {"kernel_shape": kernel, "strides": strides, "pads": pads, **(options or {})},
         suffix=ONNX,
     )

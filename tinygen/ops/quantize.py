@@ -142,13 +142,17 @@ class Dequantize(Elementwise):
         return "to float32"
 
 
+def _scaled(site: Site) -> dict[str, object]:
+    """What templates on both sides of float32 need."""
+    op: Quantize | Dequantize = site.op
+    return {"elements": site.inputs[0].elements, "scale": float_literal(op.scale), "zero_point": op.zero_point}
+
+
 def _prepare_quantize(site: Site) -> Body:
     op: Quantize = site.op
     low, high = full_range(op.to)
     values = {
-        "elements": site.inputs[0].elements,
-        "scale": float_literal(op.scale),
-        "zero_point": op.zero_point,
+        **_scaled(site),
         # Bounds are integers: it does not matter whether values are rounded before or after.
         "low": float_literal(low - op.zero_point),
         "high": float_literal(high - op.zero_point),
@@ -180,9 +184,7 @@ def _prepare_integer_quantize(site: Site) -> Body:
     op: Quantize = site.op
     low, high = full_range(op.to)
     values = {
-        "elements": site.inputs[0].elements,
-        "scale": float_literal(op.scale),
-        "zero_point": op.zero_point,
+        **_scaled(site),
         "low": low,
         "high": high,
         "q": _integer_quotient(site),
@@ -194,9 +196,7 @@ def _prepare_integer_quantize(site: Site) -> Body:
 def _prepare_integer_dequantize(site: Site) -> Body:
     op: Dequantize = site.op
     values = {
-        "elements": site.inputs[0].elements,
-        "scale": float_literal(op.scale),
-        "zero_point": op.zero_point,
+        **_scaled(site),
         "signed": differences(site.inputs[0], op.zero_point)[0] < 0,
         "p": _integer_product(site),
     }
@@ -214,13 +214,7 @@ def _prepare_requantize(site: Site) -> Body:
 
 
 def _prepare_dequantize(site: Site) -> Body:
-    op: Dequantize = site.op
-    values = {
-        "elements": site.inputs[0].elements,
-        "scale": float_literal(op.scale),
-        "zero_point": op.zero_point,
-    }
-    return Body(values)
+    return Body(_scaled(site))
 
 
 def _work(site: Site) -> Work:

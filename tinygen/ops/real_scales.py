@@ -9,6 +9,7 @@ import numpy as np
 from tinygen.float32 import FloatArray, dequantize
 from tinygen.interval import Interval
 from tinygen.ir import Array, Op, Tensor
+from tinygen.ops.common import FLOAT32
 from tinygen.ops.curve import CODES
 
 LARGEST_QUOTIENT = 2.0**30
@@ -28,6 +29,10 @@ class RealInput(Op):
         if self.curve:
             return np.array(self.curve, np.float32)
         return dequantize(CODES, self.scale, self.zero_point)
+
+    def real_values(self, x: Array) -> FloatArray:
+        """What an input stands for; one of float32 for itself."""
+        return np.asarray(x if x.dtype == FLOAT32 else self.reals()[x.astype(np.int64) + 128])
 
 
 class RealScales(RealInput):

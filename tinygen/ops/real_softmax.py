@@ -1,7 +1,8 @@
-"""SOFTMAX that no QuantizeLinear follows: int8 to float32, as ONNX Runtime's library MLAS computes it on x86-64."""
+"""SOFTMAX and LOG_SOFTMAX to float32, as ONNX Runtime's library MLAS computes them on x86-64."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,9 +10,10 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import float_literal
-from tinygen.float32 import exponential
-from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.float32 import FloatArray, exponential
+from tinygen.ir import Array, Op, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.natural_logarithm import natural_logarithm
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8
@@ -22,14 +24,10 @@ _LANES = 16
 """Of a vector register, in which partial sums are kept."""
 
 
-@dataclass(frozen=True)
-class RealSoftmax(RealInput):
-    """y = exp(x - max) * (1 / sum), of real values x, in float32; rows are summed by the lanes of a vector."""
+class _OfRows(Op):
+    """A function of the rows of real values, to float32."""
 
-    name: ClassVar[str] = "SOFTMAX"
-    scale: float
-    zero_point: int
-    curve: tuple[float, ...] = ()
+    input_dtype: ClassVar[np.dtype[np.generic]]
 
     @property
     def rounding(self) -> str:
@@ -39,7 +37,7 @@ class RealSoftmax(RealInput):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype and rank."""
         (x,) = inputs
-        yield from common.expect_dtype(x, "input", INT8)
+        yield from common.expect_dtype(x, "input", self.input_dtype)
         if not x.shape:
             yield "the input is a scalar"
 
@@ -48,36 +46,110 @@ class RealSoftmax(RealInput):
         return (TensorType(inputs[0].shape, FLOAT32),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """In float32, step by step."""
+        """In float32."""
         (x,) = inputs
-        reals = self.reals()[x.astype(np.int64) + 128]
-        terms = exponential(reals - reals.max(axis=-1, keepdims=True))
-        lanes = np.zeros((*x.shape[:-1], _LANES), np.float32)
-        for start in range(0, x.shape[-1], _LANES):
-            part = terms[..., start : start + _LANES]
-            lanes[..., : part.shape[-1]] += part
-        halves = lanes[..., : _LANES // 2] + lanes[..., _LANES // 2 :]
-        while halves.shape[-1] > 1:
-            halves = halves[..., 0::2] + halves[..., 1::2]
-        return (terms * (np.float32(1) / halves),)
+        return (self.of_rows(self.reals()[x.astype(np.int64) + 128] if isinstance(self, RealInput) else x),)
+
+    @abstractmethod
+    def of_rows(self, reals: FloatArray) -> FloatArray:
+        """Of (..., n), step by step."""
+
+
+class _Softmax(_OfRows):
+    """y = exp(x - max) * (1 / sum), of real values x, in float32; rows are summed by the lanes of a vector."""
+
+    name = "SOFTMAX"
+
+    def of_rows(self, reals: FloatArray) -> FloatArray:
+        """(..., n)."""
+        terms = _exponentials(reals)
+        return np.asarray(terms * (np.float32(1) / _sums(terms)))
+
+
+class _LogSoftmax(_OfRows):
+    """y = x - max - log(sum of exp(x - max)), of real values x, in float32; rows are summed as SOFTMAX's."""
+
+    name = "LOG_SOFTMAX"
+
+    def of_rows(self, reals: FloatArray) -> FloatArray:
+        """(..., n)."""
+        logarithms = natural_logarithm(_sums(_exponentials(reals)))
+        return np.asarray(reals - reals.max(axis=-1, keepdims=True) - logarithms)
+
+
+def _exponentials(reals: FloatArray) -> FloatArray:
+    return exponential(reals - reals.max(axis=-1, keepdims=True))
+
+
+def _sums(terms: FloatArray) -> FloatArray:
+    """(..., n) to (..., 1)."""
+    lanes = np.zeros((*terms.shape[:-1], _LANES), np.float32)
+    for start in range(0, terms.shape[-1], _LANES):
+        part = terms[..., start : start + _LANES]
+        lanes[..., : part.shape[-1]] += part
+    halves = lanes[..., : _LANES // 2] + lanes[..., _LANES // 2 :]
+    while halves.shape[-1] > 1:
+        halves = halves[..., 0::2] + halves[..., 1::2]
+    return np.asarray(halves)
+
+
+@dataclass(frozen=True)
+class RealSoftmax(_Softmax, RealInput):
+    """Of what int8 values stand for."""
+
+    input_dtype = INT8
+    scale: float
+    zero_point: int
+    curve: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class SoftmaxOfReals(_Softmax):
+    """Of float32."""
+
+    input_dtype = FLOAT32
+
+
+@dataclass(frozen=True)
+class RealLogSoftmax(_LogSoftmax, RealInput):
+    """Of what int8 values stand for."""
+
+    input_dtype = INT8
+    scale: float
+    zero_point: int
+    curve: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogSoftmaxOfReals(_LogSoftmax):
+    """Of float32."""
+
+    input_dtype = FLOAT32
 
 
 def _prepare(site: Site) -> Body:
-    op: RealSoftmax = site.op
+    op: _OfRows = site.op
     (x,) = site.inputs
-    has_table = site.objective == "speed" or bool(op.curve)
-    values = {
-        "rows": x.elements // x.shape[-1],
-        "depth": x.shape[-1],
-        "lanes": _LANES,
-        "has_table": has_table,
-        "scale": float_literal(op.scale),
-        "zero_point": op.zero_point,
-    }
-    return Body(values, {"reals": op.reals()} if has_table else {}, helpers=frozenset({"fused", "exponential"}))
+    values = {"rows": x.elements // x.shape[-1], "depth": x.shape[-1], "lanes": _LANES, "source": "reals"}
+    constants: dict[str, Array] = {}
+    if isinstance(op, RealInput) and (site.objective == "speed" or op.curve):
+        values["source"] = "table"
+        constants["reals"] = op.reals()
+    elif isinstance(op, RealInput):
+        values |= {"source": "codes", "scale": float_literal(op.scale), "zero_point": op.zero_point}
+    logarithm = {"natural_logarithm"} if isinstance(op, _LogSoftmax) else set()
+    return Body(values, constants, helpers=frozenset({"fused", "exponential"} | logarithm))
 
 
-KERNELS = (Kernel("real_softmax.direct", RealSoftmax, _prepare, work=Rates(476, output=98, in_float=True)),)
+KERNELS = tuple(
+    Kernel(name, op, _prepare, work=Rates(476, output=98, in_float=True))
+    for name, op in (
+        ("real_softmax.direct", RealSoftmax),
+        ("real_softmax.direct", SoftmaxOfReals),
+        ("real_log_softmax.direct", RealLogSoftmax),
+        ("real_log_softmax.direct", LogSoftmaxOfReals),
+    )
+)
 
 
 def cases() -> tuple[Case, ...]:
@@ -91,14 +163,21 @@ def cases() -> tuple[Case, ...]:
         _case("flat", (1, 10), 1e-5),
         _case("long", (1, 600), 0.02),
         _case("uint8", (3, 12), 0.1, dtype="uint8"),
+        _case("log_ten_classes", (40, 10), 0.1, op="LogSoftmax"),
+        _case("log_one_class", (2, 1), 0.1, op="LogSoftmax"),
+        _case("log_channels", (1, 4, 2, 3), 0.05, op="LogSoftmax", axis=1),
+        _case("log_steep", (20, 12), 1.1, op="LogSoftmax"),
+        _case("log_long", (3, 600), 0.02, op="LogSoftmax"),
     )
 
 
 def random_case(rng: np.random.Generator) -> Case:
     """A random softmax."""
     shape = (int(rng.integers(1, 4)), int(rng.integers(1, 40)))
-    return _case(f"random_{rng.integers(1 << 30)}", shape, float(np.exp(rng.uniform(np.log(1e-3), np.log(2.0)))))
+    scale = float(np.exp(rng.uniform(np.log(1e-3), np.log(2.0))))
+    return _case(f"random_{rng.integers(1 << 30)}", shape, scale, op=str(rng.choice(["Softmax", "LogSoftmax"])))
 
 
-def _case(name: str, shape: Shape, scale: float, dtype: str = "int8") -> Case:
-    return Case(name, "Softmax", (CaseTensor(shape, dtype, scale, 4),), (CaseTensor(shape, "float32"),), suffix=ONNX)
+def _case(name: str, shape: Shape, scale: float, dtype: str = "int8", op: str = "Softmax", axis: int = -1) -> Case:
+    x, y = CaseTensor(shape, dtype, scale, 4), CaseTensor(shape, "float32")
+    return Case(name, op, (x,), (y,), {"axis": axis}, suffix=ONNX)

@@ -80,9 +80,13 @@ class _Total(_Reduction):
         """Exact integers."""
         (x,) = inputs
         total = (x.astype(np.int64) - self.zero_point).sum(axis=self.axes, keepdims=self.keep_dims)
-        y = self.requant.apply(np.asarray(total, np.int64)) + self.output_zero_point
+        return (self.rescaled(np.asarray(total, np.int64), x.dtype),)
+
+    def rescaled(self, total: IntArray, dtype: np.dtype[Any]) -> Array:
+        """The results of sums."""
+        y = self.requant.apply(total) + self.output_zero_point
         # One multiplier for all gives a scalar one dimension.
-        return (np.clip(y, *full_range(x.dtype)).astype(x.dtype).reshape(np.shape(total)),)
+        return np.asarray(np.clip(y, *full_range(dtype)).astype(dtype).reshape(total.shape))
 
 
 @dataclass(frozen=True)

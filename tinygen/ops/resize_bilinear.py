@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -55,11 +55,13 @@ class Positions:
 
 @dataclass(frozen=True)
 class ResizeBilinear(Increasing, Channelwise):
-    """y = (sum of four neighbours times their Q20 weights, ties away from zero) / 2**20; scales do not change."""
+    """y = (sum of four neighbours times their Q20 weights) / 2**20, a whole number; scales do not change."""
 
     name: ClassVar[str] = "RESIZE_BILINEAR"
     rows: Positions
     columns: Positions
+    whole: Literal["nearest", "floor", "trunc"] = "nearest"
+    """Which one: the nearest, of two the one farther from zero; the next one below; or the next one towards zero."""
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, rank, and positions inside the image."""
@@ -86,7 +88,9 @@ class ResizeBilinear(Increasing, Channelwise):
         rows = x[:, self.rows.first] * (ONE - down) + x[:, self.rows.second] * down
         right = np.array(self.columns.weight)[:, np.newaxis]
         acc = rows[:, :, self.columns.first] * (ONE - right) + rows[:, :, self.columns.second] * right
-        half = ONE * ONE // 2
+        if self.whole == "floor":
+            return ((acc // (ONE * ONE)).astype(np.int8),)
+        half = ONE * ONE // 2 if self.whole == "nearest" else 0
         return ((np.sign(acc) * ((np.abs(acc) + half) // (ONE * ONE))).astype(np.int8),)
 
     def describe(self) -> str:
@@ -107,8 +111,10 @@ def _prepare(site: Site) -> Body:
             "width": y.shape[2],
             "channels": channels,
             "one": ONE,
+            "whole": op.whole,
             "half": ONE * ONE // 2,
             "unit": ONE * ONE,
+            "bits": 2 * (ONE.bit_length() - 1),
         },
         {
             "top": offset_table(op.rows.first, row),

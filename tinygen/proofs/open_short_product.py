@@ -16,7 +16,8 @@ import numpy as np
 
 from tinygen.fixedpoint import IntArray
 from tinygen.proofs.line import BoolArray
-from tinygen.proofs.short_product import TOP_BITS, ShortProduct
+from tinygen.proofs.near_ties import TOP_BITS
+from tinygen.proofs.short_product import ShortProduct
 from tinygen.rescaling import OpenLine
 
 _MOST_OPEN_BITS = 23

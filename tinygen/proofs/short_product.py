@@ -20,20 +20,18 @@ What is found here is not trusted: every result was evaluated at both ends and o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX, INT32_MIN, IntArray
 from tinygen.proofs.line import BoolArray, Marks, Window, possible_gains, sides_of
-from tinygen.proofs.near_ties import NearTies
+from tinygen.proofs.near_ties import TOP_BITS, NearTies
 from tinygen.proofs.staircase import Staircases
 from tinygen.rescaling import Rescaling
 
-TOP_BITS = 24
-"""An unsigned result in the high byte of a word."""
 _WORD = 1 << 32
 _FORMS = (
     (0, 0),
@@ -44,8 +42,6 @@ _FORMS = (
 """(n, b) in the order in which they are tried: those of fewer parts first, and those that most layers can have."""
 _NEAR = sorted({0, *(sign * round(1.4**n) for n in range(20) for sign in (1, -1))}, key=abs)
 """How far from the first possible gain others are tried."""
-_NEAR_BITS = range(10, 3, -1)
-"""Zeros in the fraction of what is near a tie, in the order in which they are tried: the most leave the fewest sums."""
 _FINE = 48
 """Bits of a gain such that what has no line then has none at all."""
 _LARGEST_GAIN = 1 << 58
@@ -90,7 +86,7 @@ class ShortProduct:
         total = self._sums(acc)[-1]
         line = (total >> TOP_BITS) + self.lowest
         if self.near is not None:
-            is_near = self.near.is_near(total & (1 << TOP_BITS) - 1, TOP_BITS)
+            is_near = self.near.is_near(total & (1 << TOP_BITS) - 1)
             line = np.where(is_near, self.near.decided(np.clip(x, 0, self.most), line), line)
         return np.where(x < 0, self.lowest, np.where(x > self.most, self.highest, line))
 
@@ -107,6 +103,8 @@ class ShortProduct:
             moved = where + by
             inside &= (where >= 0) & (where <= INT32_MAX) & ((by == 0) | (moved >= 0) & (moved <= self.most))
         inside &= self.addend >= 0
+        if self.near is not None:
+            inside &= (self.parts[0] == 0) | self.near.says_factor(self.parts[0], self.addend)
         for total in self._sums(np.stack([low, high])):
             inside &= np.all((total >= 0) & (total < _WORD), axis=0)
         return inside
@@ -148,20 +146,28 @@ def _number(count: int, noun: str) -> str:
 
 
 def prove_short_product(
-    requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: IntArray, high: IntArray
+    requant: Rescaling,
+    zero_point: int,
+    clamp: tuple[int, int],
+    low: IntArray,
+    high: IntArray,
+    apart: bool = False,
 ) -> ShortProduct | None:
     """The form that equals clip(requant(acc) + zero_point, *clamp) for every acc from low to high (channels,).
 
-    None where some channel has none, or where the clamp does not lie within int8.
+    None where some channel has none, or where the clamp does not lie within int8. `apart`: one that decides near ties
+    apart if there is any, though others may be enough.
     """
     if clamp[0] < -128 or clamp[1] > 127:
         return None
     low_bytes, high_bytes = (np.asarray(end, np.int64).tobytes() for end in (low, high))
-    return _prove(requant, zero_point, clamp, low_bytes, high_bytes)
+    return _prove(requant, zero_point, clamp, low_bytes, high_bytes, apart)
 
 
 @lru_cache(maxsize=1024)
-def _prove(requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: bytes, high: bytes) -> ShortProduct | None:
+def _prove(
+    requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: bytes, high: bytes, apart: bool
+) -> ShortProduct | None:
     """What can be a key, as kernels ask for the same again: when they are selected, and when they are printed."""
     ends = np.frombuffer(low, np.int64), np.frombuffer(high, np.int64)
     if ends[0].min() <= INT32_MIN // 2 or ends[1].max() >= INT32_MAX // 2:
@@ -169,10 +175,12 @@ def _prove(requant: Rescaling, zero_point: int, clamp: tuple[int, int], low: byt
     stairs = Staircases.of(requant, zero_point, clamp, *ends)
     factors = np.broadcast_to(np.array(requant.factors), stairs.low.shape)
     search = _Search(stairs, factors, *clamp)
+    kinds = partial(NearTies.kinds, requant, zero_point, clamp[0], *ends)
     return (
-        search.first_proved(False)
+        (search.first_proved_near_ties(kinds()) if apart else None)
+        or search.first_proved(False)
         or search.first_proved(True)
-        or search.first_proved_near_ties(NearTies.of(requant, zero_point, *ends))
+        or search.first_proved_near_ties(kinds())
         or search.first_proved_with_exceptions()
     )
 
@@ -202,16 +210,12 @@ class _Search:
             return None
         return self._with_any_form(sides, _no_exceptions(self.varied))
 
-    def first_proved_near_ties(self, near: NearTies | None) -> ShortProduct | None:
+    def first_proved_near_ties(self, kinds: Iterable[NearTies]) -> ShortProduct | None:
         """Of one part, with sums near a tie apart."""
         nominal = self._nominal(TOP_BITS)
         gains = {1: (nominal, np.ones(nominal.shape, np.bool_))}
-        for bits in () if near is None else _NEAR_BITS:
-            assert near is not None
-            if bits < near.fewest_bits:
-                break
-            apart = replace(near, bits=bits)
-            found = self._with_form((self.marks,), _no_exceptions(self.varied), 0, 0, gains, apart)
+        for near in kinds:
+            found = self._with_form((self.marks,), _no_exceptions(self.varied), 0, 0, gains, near)
             if found is not None and found.holds(self.stairs).all():
                 return found
         return None
@@ -269,6 +273,7 @@ class _Search:
         stairs, varied = self.stairs, self.varied
         shift = TOP_BITS + more * bits
         apart = 0 if near is None else 1 << shift - near.bits
+        said = 0 if near is None else 1 << near.lacking_bits - 1
         last = np.where(stairs.reached, stairs.thresholds - 1, stairs.low[:, None]).max(axis=1, initial=INT32_MIN)
         last = np.where(stairs.last < self.highest, stairs.high, last)
         for where, by in np.moveaxis(exceptions, 2, 1):
@@ -284,12 +289,18 @@ class _Search:
                     break
                 tried = unit * (base[waiting] + delta)
                 windows = [side.of_channels(waiting).window(tried, shift) for side in sides]
-                windows = [window._replace(most=window.most + apart) for window in windows]
+                windows = [Window(least + said, most + apart - said, turn) for least, most, turn in windows]
                 start, offset, lower, found = _offsets(windows, tried, shift - TOP_BITS)
                 found &= tried > 0
                 # What is less than a whole window above the least output is the least output.
                 ahead: IntArray = np.asarray(-(-apart // np.maximum(tried, 1)), np.int64)
+                if near is not None and near.rest is None:
+                    ahead = start
                 start, offset = start - ahead, offset + ahead * tried
+                if near is not None:
+                    lacking = near.factor[varied[waiting]] - (tried << near.gain_shift)
+                    found &= (lacking >= -said) & (lacking < said)
+                    offset = near.with_lacking(offset, lacking)
                 done = varied[waiting[found]]
                 gain[done], origin[done] = tried[found], start[found]
                 addend[done], step[done] = offset[found], lower[found]
@@ -315,7 +326,7 @@ class _Search:
             step=step if stepped else None,
             low=stairs.low,
             high=stairs.high,
-            near=None if near is None else replace(near, rest=-near.factor * origin & _WORD - 1),
+            near=near and near.where(origin),
         )
 
 

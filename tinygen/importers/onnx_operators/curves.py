@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -24,7 +25,10 @@ from tinygen.ir import Tensor
 from tinygen.ops.activations import Relu6
 from tinygen.ops.common import FLOAT32, INT8, UINT8, Clamp, full_range
 from tinygen.ops.curve import CODES, ChannelCurves, Curve
+from tinygen.ops.extremum import Maximum, Minimum
+from tinygen.ops.quantize import Quantize
 from tinygen.ops.real_curve import RealCurve
+from tinygen.ops.reshape import Reshape
 
 
 def requantised(x: Tensor, y: Tensor, limits: Clamp | None = None, curve: Sequence[float] = ()) -> Converted:
@@ -47,11 +51,37 @@ def _curve(call: Call, function: Callable[[FloatArray], FloatArray]) -> Converte
     return Converted(Curve.of(call.op, function(reals(x)), float(scale), zero_point, clamp(call)), (x,))
 
 
-def _relu(call: Call) -> Converted:
+def _relu(call: Call) -> Converted | Sequence[Converted]:
+    if call.input(0, "input").dtype == FLOAT32:
+        return _within(call, np.float32(0), np.float32(np.inf))
     return _curve(call, lambda x: np.maximum(x, np.float32(0)))
 
 
-def _clip(call: Call) -> Converted:
+def _within(call: Call, low: np.float32, high: np.float32) -> Sequence[Converted]:
+    """Of real values: to int8, QuantizeLinear keeps the order, so that it may come first."""
+    x, y = call.input(0, "input"), call.output
+    if y.dtype != FLOAT32:
+        scale, zero_point = scale_and_zero_point(y, "output")
+        limits = clamp(dataclasses.replace(call, bounds=_inner((float(low), float(high)), call.bounds)))
+        codes = Tensor(f"{y.name}~codes", y.shape, y.dtype, y.quant)
+        quantised = Quantize(float(scale), zero_point, y.dtype, to_even=True)
+        return [Converted(quantised, (x,), (codes,)), Converted(Relu6(limits), (codes,), (y,))]
+    steps: list[Converted] = []
+    found = x
+    for op, name, bound in ((Maximum(), "low", low), (Minimum(), "high", high)):
+        if np.isfinite(bound):
+            bounded = Tensor(f"{y.name}~{name}", y.shape, FLOAT32)
+            steps.append(Converted(op, (found, constant(f"{bounded.name} bound", np.array(bound))), (bounded,)))
+            found = bounded
+    return [*steps, Converted(Reshape.to(y.shape), (found,), (y,))]
+
+
+def _inner(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    """What is left within the first bounds, and then the second ones."""
+    return min(max(first[0], second[0]), second[1]), min(max(first[1], second[0]), second[1])
+
+
+def _clip(call: Call) -> Converted | Sequence[Converted]:
     bounds = [call.optional(index) for index in (1, 2)]
     if any(bound is not None and bound.dtype in (INT8, UINT8) and bound.quant is None for bound in bounds):
         return _clip_of_integers(call)
@@ -61,6 +91,8 @@ def _clip(call: Call) -> Converted:
         else _real(given, "bound").reshape(-1)[0]
         for index, name, default in ((1, "min", -np.inf), (2, "max", np.inf))
     )
+    if call.input(0, "input").dtype == FLOAT32:
+        return _within(call, np.float32(low), np.float32(high))
     return _curve(call, lambda x: np.minimum(np.maximum(x, low), high))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from tinygen.float32 import quantize
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, codes_offset, constant, scale_and_zero_point
+from tinygen.importers.onnx_expressions import EXPRESSION
 from tinygen.importers.onnx_operators.curves import requantised
 from tinygen.importers.onnx_operators.weights import expect_finite
 from tinygen.ir import Shape, Tensor
@@ -19,6 +20,7 @@ from tinygen.ops.extremum import Maximum, Minimum
 from tinygen.ops.float_add import FloatAdd
 from tinygen.ops.float_pair import FloatPair
 from tinygen.ops.mul import Mul
+from tinygen.ops.quantize import Dequantize
 from tinygen.rescaling import FloatRequant
 
 
@@ -59,16 +61,17 @@ def _sum(call: Call) -> Converted:
 
 
 def _extremum(call: Call) -> Sequence[Converted]:
-    """Pair by pair: QuantizeLinear keeps the order, so that it may come after each."""
-    y = call.output
-    inputs = [call.input(index, f"input {index}") for index in range(len(call.inputs))]
-    if len(inputs) < 2:
+    """Of integers in the scale of the output: QuantizeLinear keeps the order, so that it may come first."""
+    y, op = call.output, Maximum() if call.op == "Max" else Minimum()
+    if len(call.inputs) < 2:
         raise Refused("it has one input", "leave it out")
-    found, parts = inputs[0], []
-    for index, x in enumerate(inputs[1:], 2):
+    alike = [_in_scale_of_output(call, index, f"input {index}") for index in range(len(call.inputs))]
+    parts = [step for _, steps in alike for step in steps]
+    found = alike[0][0]
+    for index, (x, _) in enumerate(alike[1:], 2):
         shape = np.broadcast_shapes(found.shape, x.shape)
-        extreme = y if index == len(inputs) else Tensor(f"{y.name}~of {index}", shape, y.dtype, y.quant)
-        parts.append(_in_float(call, call.op, found, x, extreme))
+        extreme = y if index == len(alike) else Tensor(f"{y.name}~of {index}", shape, y.dtype, y.quant)
+        parts.append(Converted(op, (found, x), (extreme,)))
         found = extreme
     return parts
 
@@ -117,7 +120,8 @@ def _concat(call: Call) -> Sequence[Converted]:
     axis = int(call.attribute("axis"))
     if not -len(y.shape) <= axis < len(y.shape):
         raise Refused(f"its axis {axis} is not in its output {y.shape}")
-    alike = [_in_scale_of_output(call, index, f"input {index}") for index in range(len(call.inputs))]
+    join = _real if y.dtype == FLOAT32 else _in_scale_of_output
+    alike = [join(call, index, f"input {index}") for index in range(len(call.inputs))]
     outer = math.prod(y.shape[: axis % len(y.shape)])
     joined = Converted(Concatenation(y.shape, outer), tuple(x for x, _ in alike), (y,))
     return [*(step for _, steps in alike for step in steps), joined]
@@ -137,6 +141,16 @@ def _where(call: Call) -> Sequence[Converted]:
     return [*steps, Converted(Maximum(), tuple(choices), (y,))]
 
 
+def _real(call: Call, index: int, role: str) -> tuple[Tensor, list[Converted]]:
+    """An input in float32, and what makes it that."""
+    x = call.input(index, role)
+    if x.dtype == FLOAT32:
+        return x, []
+    scale, zero_point = scale_and_zero_point(x, role)
+    same = Tensor(f"{call.output.name}~{index}", x.shape, FLOAT32)
+    return same, [Converted(Dequantize(float(scale), zero_point), (x,), (same,))]
+
+
 def _in_scale_of_output(call: Call, index: int, role: str) -> tuple[Tensor, list[Converted]]:
     """An input with the scale, and the bounds, of the output, and what makes it that; also of float32 constants."""
     x, y = call.input(index, role), call.output
@@ -149,7 +163,15 @@ def _in_scale_of_output(call: Call, index: int, role: str) -> tuple[Tensor, list
     return same, [requantised(x, same, limits)]
 
 
+def _expression(call: Call) -> Converted:
+    """Operators in a row, which make one."""
+    return Converted(
+        call.attribute("expression"), tuple(call.input(index, "input") for index in range(len(call.inputs)))
+    )
+
+
 CONVERTERS: Mapping[str, Converter] = {
+    EXPRESSION: _expression,
     "Add": _add,
     "Concat": _concat,
     "Div": _quotient,

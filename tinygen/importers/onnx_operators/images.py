@@ -11,8 +11,10 @@ from tinygen.importers.converted import LARGEST_TENSOR, Converted, Refused
 from tinygen.importers.onnx_call import Call, Converter, clamp, from_nhwc, scale_and_zero_point, to_nhwc
 from tinygen.importers.picking import picked
 from tinygen.ir import Tensor
+from tinygen.ops.float_cubic import CubicTaps, FloatCubic
 from tinygen.ops.float_resize import FloatResize, Neighbours
 from tinygen.ops.reshape import Reshape
+from tinygen.ops.resize_bilinear import ONE, Positions, ResizeBilinear
 from tinygen.ops.resize_nearest_neighbor import IrregularResize, RegularResize
 from tinygen.ops.strided_copy import DepthToSpace, Loop, SpaceToDepth, row_major
 
@@ -70,8 +72,8 @@ _AS_PIXELS = "export it with mode nearest, coordinate_transformation_mode asymme
 def _resize(call: Call) -> Sequence[Converted]:
     x, y = call.input(0, "input"), call.output
     mode = call.attribute("mode", "nearest")
-    if mode not in ("nearest", "linear"):
-        raise Refused(f"its mode is {mode}, supported are nearest and linear", _AS_PIXELS)
+    if mode not in ("nearest", "linear", "cubic"):
+        raise Refused(f"its mode is {mode}, supported are nearest, linear and cubic", _AS_PIXELS)
     for name, ordinary in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):
         if call.attribute(name, ordinary) != ordinary:
             raise Refused(f"its {name} is {call.attribute(name)}, supported is {ordinary}", _AS_PIXELS)
@@ -79,6 +81,8 @@ def _resize(call: Call) -> Sequence[Converted]:
         raise Refused(f"its output {y.shape} is empty or too large")
     if mode == "linear":
         return _interpolated(call, x, y)
+    if mode == "cubic":
+        return _cubic(call, x, y)
     if x.shape == y.shape:
         return [Converted(Reshape.to(y.shape), (x,))]
     taken = [
@@ -89,22 +93,53 @@ def _resize(call: Call) -> Sequence[Converted]:
 
 
 def _interpolated(call: Call, x: Tensor, y: Tensor) -> Sequence[Converted]:
+    rows, columns = (Neighbours.of(*positions) for positions in _image_positions(call, x, y))
+    image, before = to_nhwc(x)
+    result, after = from_nhwc(y)
     if x.quant is not None and x.quant is y.quant:
-        raise Refused(
-            "it interpolates integers, which ONNX Runtime rounds otherwise than reals",
-            "use QDQ form: quant_format=QuantFormat.QDQ",
-        )
+        of_integers = ResizeBilinear(_exactly(rows), _exactly(columns), "floor" if call.unsigned else "trunc")
+        return [*before, Converted(of_integers, (image,), (result,)), *after]
     (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
+    op = FloatResize(rows, columns, float(scale), zero_point, float(y_scale), y_zero, clamp(call))
+    return [*before, Converted(op, (image,), (result,)), *after]
+
+
+_EXACT = 128
+"""Products of two multiples of 1 / _EXACT and an integer of 8 bits are exact in float32, and so are their sums."""
+
+
+def _exactly(neighbours: Neighbours) -> Positions:
+    """The same with integer shares. Refuses others, which the runtime rounds otherwise where channels come last."""
+    shares = np.array(neighbours.share_of_second)
+    if np.any(shares * _EXACT % 1):
+        raise Refused(
+            "it interpolates integers, and ONNX Runtime rounds the neighbours' shares as it lays the image out",
+            "use QDQ form: quant_format=QuantFormat.QDQ; or make images twice or four times as large, without "
+            "align_corners",
+        )
+    return Positions(neighbours.first, neighbours.second, tuple((shares * ONE).astype(int).tolist()))
+
+
+def _cubic(call: Call, x: Tensor, y: Tensor) -> Sequence[Converted]:
+    if call.attribute("exclude_outside", 0):
+        raise Refused("its exclude_outside is 1, supported is 0: pixels at the edge count for those beyond")
+    if x.quant is not None and x.quant is y.quant:
+        raise Refused("it interpolates integers by cubes", "use QDQ form: quant_format=QuantFormat.QDQ")
+    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
+    a = float(call.attribute("cubic_coeff_a", -0.75))
+    rows, columns = (CubicTaps.of(*positions, a) for positions in _image_positions(call, x, y))
+    image, before = to_nhwc(x)
+    result, after = from_nhwc(y)
+    op = FloatCubic(rows, columns, float(scale), zero_point, float(y_scale), y_zero, clamp(call))
+    return [*before, Converted(op, (image,), (result,)), *after]
+
+
+def _image_positions(call: Call, x: Tensor, y: Tensor) -> list[tuple[FloatArray, int]]:
+    """Where rows and columns of the output lie in the input, and how many of them that has."""
     growth = _scales(call, x, y)
     if len(x.shape) != 4 or growth[0] != 1 or growth[1] != 1:
         raise Refused(f"it interpolates from {x.shape} to {y.shape}, supported are images (n, c, h, w)")
-    rows, columns = (
-        Neighbours.of(_positions(call, x.shape[axis], y.shape[axis], growth[axis]), x.shape[axis]) for axis in (2, 3)
-    )
-    image, before = to_nhwc(x)
-    result, after = from_nhwc(y)
-    op = FloatResize(rows, columns, float(scale), zero_point, float(y_scale), y_zero, clamp(call))
-    return [*before, Converted(op, (image,), (result,)), *after]
+    return [(_positions(call, x.shape[axis], y.shape[axis], growth[axis]), x.shape[axis]) for axis in (2, 3)]
 
 
 def _scales(call: Call, x: Tensor, y: Tensor) -> list[np.float32]:

@@ -16,15 +16,17 @@ from tinygen.importers.onnx_call import (
     expect_no_bounds,
     from_nhwc,
     scale_and_zero_point,
+    scale_of_reals,
     spatial,
     to_nhwc,
 )
+from tinygen.importers.onnx_operators.reductions import float_mean
 from tinygen.importers.onnx_operators.weights import expect_finite
 from tinygen.importers.onnx_operators.windows import window
 from tinygen.ir import Tensor
-from tinygen.ops.common import full_range
+from tinygen.ops.common import FLOAT32, full_range
 from tinygen.ops.float_mean import FloatMean, MeanOrder
-from tinygen.ops.float_pool import FloatAveragePool
+from tinygen.ops.float_pool import FloatAveragePool, RealAveragePool
 from tinygen.ops.pool_2d import MaxPool2D
 from tinygen.ops.reduce import Mean
 from tinygen.ops.window import Axis, Window
@@ -32,6 +34,8 @@ from tinygen.rescaling import FloatRequant
 
 _BY_ROW = 19
 """The opset since which ONNX Runtime's AveragePool adds up taps row by row whatever they are."""
+_CHANNELS_IN_A_BLOCK = 16
+"""With AVX-512."""
 _MOST_TAPS, _FARTHEST_STEP, _MOST_COLUMNS = 32, 2, 1984
 """Of windows, and of an image with its border, for which MLAS has vectors."""
 
@@ -61,32 +65,44 @@ def _pooled(call: Call, steps: Window) -> Sequence[Converted]:
 def _average_pool(call: Call) -> Sequence[Converted]:
     """By ONNX Runtime's QLinearAveragePool, for which a window of the whole image is GlobalAveragePool."""
     x, y = call.input(0, "input"), call.output
-    scale, zero_point = scale_and_zero_point(x, "input")
-    y_scale, y_zero = scale_and_zero_point(y, "output")
+    scale, zero_point = scale_of_reals(x)
     steps = window(call, x, call.attribute("kernel_shape"))
-    if call.in_float and call.node.version < _BY_ROW and _takes_all(steps, x) and _moves_by_one(steps):
+    in_float = bool(call.in_float) or y.dtype == FLOAT32
+    is_by_mlas = in_float and call.node.version < _BY_ROW and not _is_by_channels(x)
+    if is_by_mlas and _takes_all(steps, x) and _moves_by_one(steps):
         return _float_mean(call)
-    if not call.in_float and _takes_all(steps, x) and clamp(call) == full_range(y.dtype):
+    if not in_float and _takes_all(steps, x) and clamp(call) == full_range(y.dtype):
         return _global_average_pool(call)
     counts_border = bool(call.attribute("count_include_pad", 0))
     if counts_border and call.attribute("ceil_mode", 0):
         raise Refused("it has both count_include_pad and ceil_mode, which runtimes do not agree on")
-    op = FloatAveragePool(
-        window=steps,
-        scale=float(scale),
-        zero_point=zero_point,
-        output_scale=float(y_scale),
-        output_zero_point=y_zero,
-        clamp=clamp(call),
-        counts_border=counts_border,
-        offset=0 if call.in_float else codes_offset(call),
-        in_float=bool(call.in_float),
-        by_column=bool(call.in_float) and call.node.version < _BY_ROW and _is_by_column(steps, x),
-        curve=call.curve,
-    )
+    by_column = is_by_mlas and _is_by_column(steps, x)
+    op: FloatAveragePool | RealAveragePool
+    if y.dtype == FLOAT32:
+        op = RealAveragePool(steps, float(scale), zero_point, counts_border, by_column, call.curve)
+    else:
+        y_scale, y_zero = scale_and_zero_point(y, "output")
+        op = FloatAveragePool(
+            window=steps,
+            scale=float(scale),
+            zero_point=zero_point,
+            output_scale=float(y_scale),
+            output_zero_point=y_zero,
+            clamp=clamp(call),
+            counts_border=counts_border,
+            offset=0 if in_float else codes_offset(call),
+            in_float=in_float,
+            by_column=by_column,
+            curve=call.curve,
+        )
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
     return [*before, Converted(op, (image,), (result,)), *after]
+
+
+def _is_by_channels(x: Tensor) -> bool:
+    """Whether ONNX Runtime has blocks of channels in vectors, and adds up taps row by row: ``NchwcTransformer``."""
+    return len(x.shape) == 4 and x.shape[1] % _CHANNELS_IN_A_BLOCK == 0
 
 
 def _is_by_column(steps: Window, x: Tensor) -> bool:
@@ -109,9 +125,9 @@ def _takes_all(steps: Window, x: Tensor) -> bool:
 
 def _global_average_pool(call: Call) -> Sequence[Converted]:
     """By ONNX Runtime's QLinearGlobalAveragePool, which sums integers."""
-    if call.in_float:
-        return _float_mean(call)
     x, y = call.input(0, "input"), call.output
+    if call.in_float or y.dtype == FLOAT32:
+        return _float_mean(call)
     scale, zero_point = scale_and_zero_point(x, "input")
     y_scale, y_zero = scale_and_zero_point(y, "output")
     factor = float(scale / (y_scale * np.float32(math.prod(spatial(x)))))
@@ -126,8 +142,7 @@ def _global_average_pool(call: Call) -> Sequence[Converted]:
 def _float_mean(call: Call) -> Sequence[Converted]:
     """Of each channel, by ``MlasPoolGlobalKernel``."""
     x, y = call.input(0, "input"), call.output
-    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
-    op = FloatMean(float(scale), zero_point, float(y_scale), y_zero, clamp(call), MeanOrder.VECTORS, call.curve)
+    op = float_mean(call, x, FloatMean, MeanOrder.VECTORS)
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
     return [*before, Converted(op, (image,), (result,)), *after]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from tinygen.float32 import FloatArray
 from tinygen.importers.converted import Converted, Refused
-from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, transposed
-from tinygen.importers.onnx_operators.curves import requantised
+from tinygen.importers.onnx_call import Call, Converter, clamp, scale_and_zero_point, scale_of_reals, transposed
+from tinygen.importers.onnx_operators.curves import reals, requantised
 from tinygen.importers.onnx_operators.slices import axis_of, integers
 from tinygen.ir import Shape, Tensor
 from tinygen.ops.arg_extremum import ArgMax, ArgMin
-from tinygen.ops.float_mean import FloatMean, FloatSum, MeanOrder
+from tinygen.ops.common import FLOAT32
+from tinygen.ops.float_mean import FloatMean, FloatNorm, FloatSum, MeanOrder, RealMean, RealNorm, RealSum
 from tinygen.ops.reduce import ReduceMax, ReduceMin, reduced_shape
 from tinygen.ops.reshape import Reshape
 
@@ -29,6 +34,18 @@ def _mean(call: Call) -> Sequence[Converted]:
 
 def _sum(call: Call) -> Sequence[Converted]:
     return _total(call, FloatSum)
+
+
+def _sum_of(function: Callable[[FloatArray], FloatArray], op: type[FloatSum]) -> Converter:
+    """A sum of what a function makes of each value."""
+
+    def converted(call: Call) -> Sequence[Converted]:
+        if not reduced_axes(call):
+            raise Refused("it reduces nothing", "leave it out")
+        values = np.array(call.curve, np.float32) if call.curve else reals(call.input(0, "input"))
+        return _total(dataclasses.replace(call, curve=tuple(function(values).tolist())), op)
+
+    return converted
 
 
 def _total(call: Call, op: type[FloatMean]) -> Sequence[Converted]:
@@ -53,10 +70,9 @@ def _total(call: Call, op: type[FloatMean]) -> Sequence[Converted]:
 
 def _reduced(call: Call, op: type[FloatMean], x: Tensor, axes: tuple[int, ...], y: Tensor) -> Sequence[Converted]:
     """With ones in place of the reduced dimensions."""
-    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
     runs = _runs(x.shape, axes)
-    order = _order(runs)
-    total = op(float(scale), zero_point, float(y_scale), y_zero, clamp(call), order, call.curve)
+    order = _order(runs) if call.op in _BY_BLOCKS else _plain_order(runs)
+    total = float_mean(call, x, op, order)
     places = _places(len(x.shape), axes, order, is_image=not call.sums_channels_last)
     moved, steps = _moved(x, places)
     outer = math.prod(moved.shape[: min(places.index(axis) for axis in axes)])
@@ -74,6 +90,21 @@ def _reduced(call: Call, op: type[FloatMean], x: Tensor, axes: tuple[int, ...], 
         Converted(Reshape.to(turned.shape), (result,), (turned if is_moved else y,)),
         *back,
     ]
+
+
+def float_mean(call: Call, x: Tensor, op: type[FloatMean], order: MeanOrder) -> FloatMean | RealMean:
+    """A mean, or sum, of what the values of x stand for, quantised, or as it is."""
+    scale, zero_point = scale_of_reals(x)
+    if call.output.dtype == FLOAT32:
+        return _REALS[op](float(scale), zero_point, order, call.curve)
+    y_scale, y_zero = scale_and_zero_point(call.output, "output")
+    return op(float(scale), zero_point, float(y_scale), y_zero, clamp(call), order, call.curve)
+
+
+_REALS: Mapping[type[FloatMean], type[RealMean]] = {FloatMean: RealMean, FloatNorm: RealNorm, FloatSum: RealSum}
+"""Operators whose results stay float32, by those whose results are quantised."""
+_BY_BLOCKS = ("ReduceMean", "ReduceSum")
+"""Reductions for which ONNX Runtime has loops of their own, by the order of dimensions."""
 
 
 class _Run(NamedTuple):
@@ -99,6 +130,11 @@ def _order(runs: Sequence[_Run]) -> MeanOrder:
     if kinds == (True, False, True) and runs[1].size > 1:
         return MeanOrder.ROWS
     return MeanOrder.IN_TURN
+
+
+def _plain_order(runs: Sequence[_Run]) -> MeanOrder:
+    """Of reductions without blocks: ``NoTransposeReduce1Loop``, and Eigen where everything is reduced."""
+    return MeanOrder.PAIRS if all(run.is_reduced for run in runs) else MeanOrder.IN_TURN
 
 
 def _places(rank: int, axes: tuple[int, ...], order: MeanOrder, *, is_image: bool) -> tuple[int, ...]:
@@ -154,7 +190,8 @@ def reduced_axes(call: Call) -> tuple[int, ...]:
 def _place_of_extremum(call: Call) -> Sequence[Converted]:
     """The index along an axis, the first of equal ones; DequantizeLinear keeps the order."""
     x, y = call.input(0, "input"), call.output
-    scale_and_zero_point(x, "input")
+    if x.dtype != FLOAT32:
+        scale_and_zero_point(x, "input")
     if call.attribute("select_last_index", 0):
         raise Refused("its select_last_index is 1, supported is 0: the first of equal ones")
     axis = axis_of(int(call.attribute("axis", 0)), len(x.shape))
@@ -166,8 +203,11 @@ def _place_of_extremum(call: Call) -> Sequence[Converted]:
 CONVERTERS: Mapping[str, Converter] = {
     "ArgMax": _place_of_extremum,
     "ArgMin": _place_of_extremum,
+    "ReduceL1": _sum_of(np.abs, FloatSum),
+    "ReduceL2": _sum_of(np.square, FloatNorm),
     "ReduceMax": _extremum,
     "ReduceMean": _mean,
     "ReduceMin": _extremum,
     "ReduceSum": _sum,
+    "ReduceSumSquare": _sum_of(np.square, FloatSum),
 }

@@ -52,8 +52,9 @@ def kept(weights: Tensor, layout: str, values: Array, channels: int, scales: npt
     return constant(f"{weights.name}~{layout}", values, quant)
 
 
-_TOLERANCE = 0.01
-"""By how much the scale of a convolution's bias may be off, relatively, for ONNX Runtime to compute on integers."""
+_TOLERANCE, _NEGLIGIBLE = 0.01, 1e-6
+"""By how much the scale of a convolution's bias may be off, relatively and in addition, for ONNX Runtime to compute on
+integers: as if it were not off."""
 
 
 def real_bias(
@@ -77,8 +78,8 @@ def real_bias(
         if is_real_row(given) or call.op == "MatMul":
             return values
         return np.asarray(_steps(values, unit, name) * unit) if scales.size in (1, filters) else values
-    if given.dtype != INT32 or given.quant is None:
-        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
+    if given.dtype not in (INT8, INT32) or given.quant is None:
+        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int8, int32 and float32", _BIAS_REMEDY)
     differences = values.astype(np.int64) - given.quant.zero_point
     return np.asarray(differences.astype(np.float32) * given.quant.scale)
 
@@ -92,7 +93,9 @@ def has_odd_bias(call: Call, x: Tensor, scales: npt.NDArray[np.float32]) -> bool
     if given is None or given.quant is None:
         return False
     unit = scale_and_zero_point(x, "input")[0] * scales
-    return given.quant.scale.size not in (1, unit.size) or bool(np.abs(given.quant.scale / unit - 1).max() > _TOLERANCE)
+    if unit.size > 1 and given.quant.scale.size not in (1, unit.size):
+        return True
+    return bool((np.abs(given.quant.scale - unit) > _TOLERANCE * unit + _NEGLIGIBLE).any())
 
 
 def _steps(values: Array, unit: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
@@ -123,7 +126,7 @@ def bias(
     if given.dtype == FLOAT32:
         flat = _steps(flat, unit, name).astype(np.int32)
     elif given.dtype != INT32:
-        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int32 and float32", _BIAS_REMEDY)
+        raise Refused(f"its bias {name!r} is {given.dtype}, supported are int8, int32 and float32", _BIAS_REMEDY)
     elif given.quant is not None and (np.any(given.quant.zero_point) or (in_scale and has_odd_bias(call, x, scales))):
         raise Refused(
             f"its bias {name!r} does not count in the product of the scales of input and weights", _BIAS_REMEDY

@@ -129,6 +129,7 @@ def _prepare(site: Site, most_words: int) -> Body:
         variant=f"{plane.rows.taps}x{plane.columns.taps}",
         proof=form.describe(),
         runs=plane.runs(),
+        apart=form.near is not None,
     )
 
 

@@ -169,8 +169,8 @@ def _prepare(site: Site) -> Body:
     words = constants.shape[1] + short
     runs = dict(plane.runs())
     ways = [
-        Way(finishing.Finish(form, _FREE, carried=True, single=bool(kind)), "one_product" if kind else "products")
-        for kind in (0, 1)
+        Way(finishing.Finish(form, _FREE, carried=True, single=alone, decided_in=_FREE[0]), name)
+        for name, alone in (("products", False), ("one_product", True))
     ]
     for way in ways:
         runs |= _runs_of(way, plane, cuts[single == way.finish.single])
@@ -192,6 +192,7 @@ def _prepare(site: Site) -> Body:
         variant=f"stride_{plane.stride}{'_down' if plane.down else ''}",
         proof=form.describe(),
         runs=runs,
+        apart=form.near is not None,
     )
 
 

@@ -8,10 +8,11 @@ are used. `templates/armv6m/finish.j2` prints `Finish.steps` by the macro `outpu
     the pointer: a low register at the constants of the channel, in the end at those of the next one
     free: low registers in ascending order, three or more; lost. With five of them, a form without a step loads all of
         its constants at once
-    flags: lost; labels 91 to 97 are taken, some of them twice
+    flags: lost; labels 85 to 98 are taken, some of them twice
 
 Where results can be open (`tinygen.proofs.open_short_product`), five registers are free, and behind the function's
-return is what marks them: `templates/armv6m/marking.j2`.
+return is what marks them: `templates/armv6m/marking.j2`. What decides near ties (`tinygen.proofs.near_ties`) is with
+the result, or, for kernels with several of them, once behind the function's return: `templates/armv6m/near_ties.j2`.
 """
 
 from __future__ import annotations
@@ -26,26 +27,27 @@ from tinygen.fixedpoint import IntArray
 from tinygen.kernel import Site
 from tinygen.kernels import streams
 from tinygen.ops.weighted import Weighted
+from tinygen.proofs.near_ties import TOP_BITS
 from tinygen.proofs.open_short_product import OpenShortProduct, open_short_product
-from tinygen.proofs.short_product import TOP_BITS, ShortProduct, prove_short_product
+from tinygen.proofs.short_product import ShortProduct, prove_short_product
 from tinygen.rescaling import OpenLine
 
 FEATURES = frozenset({"thumb1"})
 
 
 def proved(site: Site) -> ShortProduct | None:
-    """The form of a weighted layer, if there is one for all its filters."""
+    """The form of a weighted layer, if there is one for all its filters; that of other layers where it is to be."""
     op: Weighted = site.op
     if isinstance(op.requant, OpenLine):
         low, high = (tuple(end.tolist()) for end in op.reach(site.inputs))
         return open_short_product(op.requant, op.output_zero_point, op.clamp, low, high)
-    return prove_short_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs))
+    return prove_short_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs), apart=site.mixed)
 
 
 def is_plain(form: ShortProduct) -> bool:
-    """Whether a channel has no constants but O, X, C and one or two factors."""
-    is_apart = form.near is not None or isinstance(form, OpenShortProduct)
-    return form.step is None and not form.exceptions and len(form.parts) <= 2 and not is_apart
+    """Whether a channel has no constants but O, X, C and one or two factors, or a factor and, maybe, R."""
+    is_open = isinstance(form, OpenShortProduct)
+    return form.step is None and not form.exceptions and len(form.parts) <= 2 and not is_open
 
 
 _PLAIN = 3
@@ -66,14 +68,14 @@ def constants(form: ShortProduct, bias: IntArray, short: bool = False) -> npt.ND
     """(channels, n): what the instructions load for each channel; `bias` (channels,) is what sums lack.
 
     O plus bias, X, E and D of each exception, in the form with a step Z and S, C, M[n] to M[0]; where near ties are
-    decided apart, F and R (`tinygen.proofs.near_ties`) follow. C has L in its high byte, so that nothing is left to be
-    added to the result. `short`: M0 and M1 are one word.
+    decided apart, R (`tinygen.proofs.near_ties`) follows, unless x is the sum. C has L in its high byte, so
+    that nothing is left to be added to the result. `short`: M0 and M1 are one word.
     """
     step = [] if form.border is None or form.step is None else [form.border, form.step]
     addend = form.addend + (form.lowest << TOP_BITS)
     moved = [constant for exception in form.exceptions for constant in exception]
     factors = [(form.parts[0] << FACTOR_BITS) + form.parts[1]] if short else [*reversed(form.parts)]
-    apart = [] if form.near is None else [form.near.factor, form.near.rest]
+    apart = [form.near.rest] if form.near is not None and form.near.rest is not None else []
     return streams.words(np.stack([form.origin + bias, form.most, *moved, *step, addend, *factors, *apart], axis=1))
 
 
@@ -84,7 +86,7 @@ class Step:
     "load" of these from the pointer; "origin" to add; "clamp" to zero and this; "exception", what is moved and by how
     much; "border" of Z, S and C; "split" of M0 and M1, which are in the second, into both; "part", a product that takes
     the place of the factor, and the carry that is added to it if there is one; "top", the last factor, C and the carry;
-    "near" in its place, M0, C and a free one: F and R are behind the pointer, which moves on.
+    "near" in its place, M0, C and R, or a free one without R, then others that are free.
     """
 
     kind: str
@@ -105,11 +107,15 @@ class Finish:
     """Whether a word behind the constants is loaded with them: of plain forms, with a register more than they need."""
     single: bool = False
     """Whether M1 is zero: it is loaded, but there is no product with it."""
+    decided_in: str = ""
+    """The register of the sum where what decides near ties stands once, with five registers free; else empty."""
+    doubled_at: int | None = None
+    """Where in the frame twice the zero point plus one is, for that; None where layers of others share no code."""
 
     @property
     def carrier(self) -> str:
         """The register that this word is in."""
-        return self.free[len(self.form.parts) + _PLAIN]
+        return self.free[len(self.form.parts) + has_rest(self.form) + _PLAIN]
 
     @property
     def bits(self) -> int:
@@ -147,12 +153,17 @@ class Finish:
         return list(_steps(self))
 
 
+def has_rest(form: ShortProduct) -> bool:
+    """Whether R is among the constants."""
+    return form.near is not None and form.near.rest is not None
+
+
 def _steps(finish: Finish) -> Iterator[Step]:
     form, free = finish.form, finish.free
-    stepped, near = form.step is not None, form.near is not None
+    stepped, rest = form.step is not None, has_rest(form)
     parts = len(form.parts) - 1
     factors = 1 if finish.short else 1 + parts
-    waiting = 3 + 2 * len(form.exceptions) + 2 * stepped + factors + finish.carried
+    waiting = 3 + 2 * len(form.exceptions) + 2 * stepped + factors + rest + finish.carried
     unused = list(free)
     held: list[str] = []
 
@@ -177,7 +188,7 @@ def _steps(finish: Finish) -> Iterator[Step]:
     yield Step("origin", (origin := taken(),))
     freed(origin)
     yield from needed(1)
-    yield Step("clamp", (most := taken(),), waiting + 2 * near)
+    yield Step("clamp", (most := taken(),), waiting)
     freed(most)
     for _ in form.exceptions:
         yield from needed(2)
@@ -206,5 +217,10 @@ def _steps(finish: Finish) -> Iterator[Step]:
         yield Step("part", (factor, *carry))
         freed(*carry)
         carry = (factor,)
+    if form.near is not None:
+        yield from needed(1 + rest)
+        others = [name for name in unused if name != finish.decided_in]
+        yield Step("near", (taken(), addend, *([taken()] if rest else []), *others))
+        return
     yield from needed(1)
-    yield Step("near", (taken(), addend, unused[0])) if near else Step("top", (taken(), addend, *carry))
+    yield Step("top", (taken(), addend, *carry))

@@ -23,6 +23,7 @@ from tinygen.access import Spacing, spacing
 from tinygen.interval import Interval
 from tinygen.ir import Tensor
 from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernels import streams
 from tinygen.kernels.armv6m import finishing, grouping, pairs
 from tinygen.kernels.armv6m.expansion import Expansion
 from tinygen.kernels.armv6m.grouping import Groups
@@ -34,6 +35,7 @@ from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.fully_connected import FullyConnected
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.open_short_product import OpenShortProduct
+from tinygen.proofs.short_product import ShortProduct
 
 _MOST_GATHERED = 32
 """Values in a turn of the loop that gathers them: as far as offsets of LDRH reach."""
@@ -219,20 +221,34 @@ def _prepare(variant: Variant, site: Site) -> Body:
     names += ["lines"] if windows.lines > 1 else []
     names += ["image", "image_row"] if windows.strip else []
     names += ["first", "marks"] if isinstance(form, OpenShortProduct) else []
+    shared = _is_shared(variant, groups, form)
+    names += ["doubled_zero"] if shared and finishing.has_rest(form) else []
+    frame = Frame.of(names)
     values = {
         "windows": windows,
         "strip": windows.strip,
         "depth": depth,
         "filters": filters,
-        "pairs": Pairs.of(groups, form, filters, around, variant.in_place),
+        "pairs": Pairs.of(groups, form, filters, around, variant.in_place, frame.offsets.get("doubled_zero")),
         "expansion": expansion,
         "stream_at": (gather.bytes if gather else 0) + (windows.strip.bytes if windows.strip else 0),
         "offsets": variant.offsets(groups.slots),
         "gather": gather,
-        "frame": Frame.of(names),
+        "frame": frame,
     }
     data = _stream(site, windows, groups, variant)
-    return Body(values, {"data": data}, variant=f"{depth}x{filters}_{windows.count}", proof=form.describe())
+    return Body(
+        values,
+        {"data": data},
+        variant=f"{depth}x{filters}_{windows.count}",
+        proof=form.describe(),
+        apart=shared,
+    )
+
+
+def _is_shared(variant: Variant, groups: Groups, form: ShortProduct) -> bool:
+    """Whether layers whose near ties are decided apart have a loop that others of their shape may share."""
+    return form.near is not None and groups.turns > 1 and not variant.expanded
 
 
 def _stream(site: Site, windows: Windows, groups: Groups, variant: Variant) -> npt.NDArray[np.uint32]:
@@ -248,7 +264,9 @@ def _stream(site: Site, windows: Windows, groups: Groups, variant: Variant) -> n
         filters = expansion.stream(groups, rows, form, lacking)
     else:
         filters = pairs.stream(groups, rows, form, lacking, in_bytes=False)
-    return np.concatenate([table.view("<u4").astype(np.uint32), filters])
+    is_data = _is_shared(variant, groups, form) and finishing.has_rest(form)
+    head = streams.words(np.array([2 * op.output_zero_point + 1] if is_data else [], np.int64))
+    return np.concatenate([head, table.view("<u4").astype(np.uint32), filters])
 
 
 def _kernel(name: str, op: type[Weighted], variant: Variant, accepts: Callable[[Site], bool] = accepts) -> Kernel:

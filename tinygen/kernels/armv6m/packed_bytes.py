@@ -170,20 +170,31 @@ def _prepare(site: Site) -> Body:
     assert form is not None and weights is not None and bias is not None
     table = _table(shape).view("<u4").astype(np.uint32)
     sizes = shape.sizes(table.nbytes)
+    if finishing.has_rest(form):
+        sizes["doubled_zero"] = 2 * op.output_zero_point + 1
+    frame = packed.Frame.of([*sizes, "x", "end", "table", "row", "mask"])
     short, lacking = finishing.is_short(form), op.folded_bias(weights, bias)
     filters = pairs.stream(shape.groups, flat_weights(site), form, lacking, in_bytes=True, short=short)
     alone = [] if shape.filters > TOGETHER else [streams.words(np.zeros(1, np.int64))]
     data = np.concatenate([streams.words(np.array([*sizes.values()])), table, filters, *alone])
     strip = shape.windows.strip
+    doubled_at = frame.offsets.get("doubled_zero")
     values = {
         "strip": strip is not None,
         "results": min(shape.filters, TOGETHER),
-        "finish": Finish(form, pairs.FREE, short),
+        "finish": Finish(form, pairs.FREE, short, decided_in=pairs.DECIDED_IN, doubled_at=doubled_at),
         "sizes": list(sizes),
-        "frame": packed.Frame.of([*sizes, "x", "end", "table", "row", "mask"]),
+        "frame": frame,
         "longest": LONGEST,
     }
-    return Body(values, {"data": data}, variant="strip" if strip else "", proof=form.describe(), runs=shape.runs())
+    return Body(
+        values,
+        {"data": data},
+        variant="strip" if strip else "",
+        proof=form.describe(),
+        runs=shape.runs(),
+        apart=form.near is not None,
+    )
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:

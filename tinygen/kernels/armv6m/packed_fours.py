@@ -91,7 +91,7 @@ def _prepare(site: Site) -> Body:
         "fours": found,
         "runs": list(_runs(windows.offsets)),
         "reach": REACH,
-        "finish": Finish(form, pairs.FREE),
+        "finish": Finish(form, pairs.FREE, decided_in=pairs.DECIDED_IN),
         "frame": Frame.of(names),
     }
     stream = [words for four in found for words in four.stream(flat, bounds, form, lacking)]

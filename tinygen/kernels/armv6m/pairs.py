@@ -44,15 +44,17 @@ _REACH = 32
 _BYTES = 0x80808080
 FREE = ("r1", "r2", "r3", "r4", "r5")
 """Registers, when the sums are complete."""
+DECIDED_IN = "r2"
+"""The register of a sum whose result is decided apart: sums are in two of them."""
 NEAR, _FAR = 110, 1000
 """Instructions of a turn that a conditional branch reaches over, and what another one does."""
 _FROM_LANDING = 60
 """Values from a landing of branches back to the next: an even number, within reach even where each is a group."""
 _LANDING = 100
 """What its number adds to labels, times this."""
-_OF_RESULT, _OF_OPEN, _OF_NEAR_TIES = 18, 13, 32
+_OF_RESULT, _OF_OPEN, _OF_NEAR_TIES = 18, 13, 10
 """Instructions from a sum to its result, with those of sums that are beyond the clamp, and no exceptions; more of open
-ones; and more where near ties are decided apart."""
+ones; and more of those whose near ties are decided apart."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,21 @@ class Pairs:
     """Of branches: whether they get from behind the four filters to before them at once."""
 
     @staticmethod
-    def of(groups: Groups, form: ShortProduct, filters: int, around: int, in_place: bool = False) -> Pairs:
-        """With the registers that are free when the sums are complete; `around` instructions are around the filters."""
+    def of(
+        groups: Groups,
+        form: ShortProduct,
+        filters: int,
+        around: int,
+        in_place: bool = False,
+        doubled_at: int | None = None,
+    ) -> Pairs:
+        """With the registers that are free when the sums are complete; `around` instructions are around the filters.
+
+        `doubled_at`: see `Finish`.
+        """
         in_reach = groups.turns > 1 or _is_in_reach(groups, form, around, in_place)
-        return Pairs(groups, Finish(form, FREE), filters, in_place, in_reach)
+        finish = Finish(form, FREE, decided_in=DECIDED_IN, doubled_at=doubled_at)
+        return Pairs(groups, finish, filters, in_place, in_reach)
 
     @property
     def turns(self) -> int:

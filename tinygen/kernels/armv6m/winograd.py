@@ -244,7 +244,7 @@ def _prepare(site: Site) -> Body:
     return Body(
         {
             "s": shape,
-            "f": finishing.Finish(form, ("r2", "r3", "r4", "r6", "r7")),
+            "f": finishing.Finish(form, ("r2", "r3", "r4", "r6", "r7"), decided_in="r5"),
             "jumps": shape.filters % _QUAD != 0,
             "head_bytes": 4 * len(head),
         },
@@ -252,6 +252,7 @@ def _prepare(site: Site) -> Body:
         variant=f"{shape.channels}x{shape.filters}",
         proof=form.describe(),
         runs=shape.runs(),
+        apart=form.near is not None,
     )
 
 

@@ -72,7 +72,7 @@ def _prepare(most: int, most_lanes: int, site: Site) -> Body:
     }
     return Body(
         values,
-        {"data": layer.stream(patches.sums)},
+        {"data": layer.after_zero_point(layer.stream(patches.sums))},
         variant=plane.variant,
         proof=layer.form.describe(),
         runs=layer.runs,

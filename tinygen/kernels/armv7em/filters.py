@@ -4,6 +4,7 @@ The pixels of a block, its lanes, lie expanded and interleaved in memory, as `do
 run of groups, or several of equal length that begin at the addresses of a table on the stack. The weights come in the
 order in which they are used, with everything else that differs from filter to filter, as one stream of words:
 
+    the zero point, where filters are in float32
     for two filters, or for the last one alone:
         start values of the sums
         for each group of four values: the weights of each filter (wide ones: of each half of a group)
@@ -226,6 +227,10 @@ class Layer:
                 parts += [words[pair, index].T.reshape(-1), np.array(after, np.uint32)]
             parts.append(constants[pair].reshape(-1))
         return np.concatenate(parts)
+
+    def after_zero_point(self, stream: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        """The stream as the function takes it: see `finishing.with_zero_point`."""
+        return finishing.with_zero_point(self.form, stream)
 
     def _words(self, rows: Array) -> npt.NDArray[np.uint32]:
         if self.wide:

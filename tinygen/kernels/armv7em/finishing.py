@@ -42,6 +42,9 @@ def proved_or_float(site: Site, scale: int) -> HighProduct | None:
     return mixed_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs), scale=scale)
 
 
+HELD_ZERO_POINT = "s12"
+
+
 class Floats(NamedTuple):
     """What is in the code for filters in float32."""
 
@@ -49,6 +52,8 @@ class Floats(NamedTuple):
     """As the sums are before they are shifted to int8."""
     inverse: int | None
     """What sums are to be multiplied by first."""
+    held: str | None = None
+    """The register of the FPU that has the zero point; None: it is in the code."""
 
     @staticmethod
     def of(form: HighProduct) -> Floats | None:
@@ -56,6 +61,12 @@ class Floats(NamedTuple):
         if not isinstance(form, MixedProduct):
             return None
         return Floats(form.zero_point << form.shift, form.inverse)
+
+    @staticmethod
+    def holding(form: HighProduct) -> Floats | None:
+        """The same for functions whose stream has the zero point (see `with_zero_point`), whatever it is."""
+        found = Floats.of(form)
+        return None if found is None else found._replace(held=HELD_ZERO_POINT)
 
 
 class Marking(NamedTuple):
@@ -105,6 +116,12 @@ def constants(form: HighProduct) -> npt.NDArray[np.uint32]:
     return streams.words(np.stack([form.multiplier, form.addend, *thirds], axis=1))
 
 
+def with_zero_point(form: HighProduct, stream: streams.Words) -> streams.Words:
+    """The stream, which begins with the zero point if filters are in float32."""
+    floats = Floats.of(form)
+    return stream if floats is None else np.concatenate([streams.words(np.array([floats.zero_point])), stream])
+
+
 def uniform(form: HighProduct) -> bool:
     """Whether all filters have the same constants but for the start value: as a rule, those of one scale do."""
     return (
@@ -152,7 +169,7 @@ class Finish:
         """For the registers that the block leaves."""
         clamps = form.low_clamp, form.high_clamp
         return Finish(
-            block, form.shift, form.step is not None, uniform(form), *clamps, Floats.of(form), Marking.of(form)
+            block, form.shift, form.step is not None, uniform(form), *clamps, Floats.holding(form), Marking.of(form)
         )
 
     @property

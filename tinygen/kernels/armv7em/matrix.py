@@ -5,6 +5,7 @@ two at a time (see `dot`), or four at a time with a single row: each loaded word
 registers allow. The weights come as one stream of words, in the order in which they are used. Blocks come in the order
 of rows, or, so that results may lie above the rows that they replace, in the reverse order. The stream:
 
+    the zero point, where filters are in float32
     for each two filters (four with a single row, one where code is to be small), and for those left over:
         start values of the sums
         for each group of four values of a row: the packed weights of each filter
@@ -209,7 +210,7 @@ def stream(
             parts += [starts[these], words[these].T.reshape(-1)]
             parts += [] if uniform else [constants[these].reshape(-1)]
             first += filters
-    return np.concatenate(parts)
+    return finishing.with_zero_point(requantisation, np.concatenate(parts))
 
 
 _UNROLLED = Unrolling(often=32, seldom=8, copies=16)

@@ -80,7 +80,7 @@ def _prepare(most: int, largest_band: int, site: Site) -> Body:
         "table_bytes": patches.table.nbytes,
         "gather": patches.gather,
     }
-    data = np.concatenate([patches.table, layer.stream(patches.sums)])
+    data = layer.after_zero_point(np.concatenate([patches.table, layer.stream(patches.sums)]))
     return Body(values, {"data": data}, variant=plane.variant, proof=layer.form.describe(), runs=layer.runs)
 
 

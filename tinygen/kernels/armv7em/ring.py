@@ -234,9 +234,8 @@ def _prepare(most: int, site: Site) -> Body:
         "step": plane.columns.stride * ring.pixel * group_bytes(lanes),
         "beyond": (plane.out_width - ring.length) * plane.filters,
     }
-    return Body(
-        values, {"data": layer.stream(ring.sums)}, variant=plane.variant, proof=layer.form.describe(), runs=layer.runs
-    )
+    data = layer.after_zero_point(layer.stream(ring.sums))
+    return Body(values, {"data": data}, variant=plane.variant, proof=layer.form.describe(), runs=layer.runs)
 
 
 def _kernel(name: str, most: int) -> Kernel:

@@ -4,7 +4,8 @@ A tile of rows is expanded to int16 in the scratch memory, two values a word. Th
 constants are loaded once, and each row takes a SMLAD for two values and the requantisation. The last tile may begin
 within the one before: its first results are written twice. Short tiles take a little more time, and less memory.
 
-The stream has for each filter: the weights, two int16 a word, 256 times what they are; start value, multiplier, addend
+The stream has the zero point, where filters are in float32, and for each filter: the weights, two int16 a word, 256
+times what they are; start value, multiplier, addend
 and, in the form with a step, step of its requantisation. Filters in float32 take the rows one by one.
 `templates/armv7em/stationary.S.j2` prints it.
 """
@@ -265,7 +266,7 @@ def prepare(most_bytes: int, site: Site) -> Body:
         "rows": tuple(plan.sums(tile.at_once)),
         "row": next(plan.sums(1)),
         "form": form,
-        "floats": Floats.of(form),
+        "floats": Floats.holding(form),
         "words": words(sizes.depth),
         "stream_bytes": 4 * sizes.filters * len(plan.constants),
         "overlap": tile.rows * tile.count - sizes.rows,
@@ -288,7 +289,8 @@ def _stream(site: Site, depth: int, form: HighProduct) -> npt.NDArray[np.uint32]
     ]
     packed = streams.words(np.stack([low & 0xFFFF | high << 16 for low, high in halves], axis=1))
     starts = streams.words(packing.SCALE * op.folded_bias(weights.data, bias.data) + form.start)
-    return np.hstack([packed, starts[:, None], finishing.constants(form)]).reshape(-1)
+    stream = np.hstack([packed, starts[:, None], finishing.constants(form)]).reshape(-1)
+    return finishing.with_zero_point(form, stream)
 
 
 def _names(first: int, count: int) -> tuple[str, ...]:

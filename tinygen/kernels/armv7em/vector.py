@@ -7,6 +7,7 @@ Where there are more results than values, most of them can be had for less: both
 that ends beyond the results, and four filters at a time find them. Before the last results are written where it
 begins, the words that are kept move together to its end. The stream:
 
+    the zero point, where filters are in float32
     multiplier, addend and, in the form with a step, step of the requantisation, where all filters have the same
     for the filters that are taken together, and for those left over:
         start values of the sums
@@ -208,6 +209,7 @@ def prepare(both: bool, site: Site) -> Body:
     values = {
         "sizes": sizes,
         "phases": phases,
+        "floats": finishing.Floats.holding(requantisation),
         "scale": requantisation.scale,
         "stepped": requantisation.step is not None,
         "loops": any(group.walk.turns for _, groups in phases for group in groups),

@@ -16,8 +16,7 @@ import numpy as np
 
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv81m import finishing
-from tinygen.kernels.armv81m.finishing import Finish
-from tinygen.kernels.armv81m.passing import Passing
+from tinygen.kernels.armv81m.passing import Passing, body_of
 from tinygen.kernels.armv81m.pixel_blocks import PixelBlocks
 from tinygen.kernels.armv81m.values import LANES, has_byte_of_zero
 from tinygen.kernels.armv81m.window_bytes import WindowBytes
@@ -92,19 +91,8 @@ def _accepts(site: Site) -> bool:
 
 
 def _prepare(site: Site) -> Body:
-    found, form = Columns.of(site), finishing.proved(site)
-    assert form is not None
-    plane = found.plane
-    values = {
-        "c": found,
-        "w": found.passing,
-        "plane": plane,
-        "finish": Finish.of(form),
-        "scale_bits": int(form.scale_bits[0]),
-        "zero": site.op.zero_point & 0xFF,
-    }
-    data = found.passing.stream(site, plane, form)
-    return Body(values, {"data": data}, variant=plane.variant, proof=form.describe())
+    found = Columns.of(site)
+    return body_of(found, found.passing, site, found.plane)
 
 
 KERNELS = (

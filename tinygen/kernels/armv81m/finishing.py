@@ -51,6 +51,10 @@ class Finish:
     """Of an output"""
     zero_point: int | None
     """What is added to products in float32, once they are integers; None: they are no floats"""
+    is_narrow: bool
+    """Whether such integers are all of 16 bits"""
+    rounder: int | None
+    """The bits of a float32 that rounds products when it is added, and adds the zero point; None: there is none"""
 
     @staticmethod
     def of(form: VectorForm) -> Finish:
@@ -59,8 +63,10 @@ class Finish:
         mask = (1 << form.bits) - 1
         clamps = tuple((f"{name}.s{form.bits}", end & mask) for name, end in ends if end is not None)
         scale = 1 << int(form.scale_bits[0]) if form.is_uniform else None
-        zero_point = form.zero_point if isinstance(form, VectorFloat) else None
-        return Finish(scale, form.shift, form.step is not None, clamps, form.bits, zero_point)
+        in_float = (
+            (form.zero_point, form.is_narrow, form.rounder) if isinstance(form, VectorFloat) else (None, False, None)
+        )
+        return Finish(scale, form.shift, form.step is not None, clamps, form.bits, *in_float)
 
     @property
     def in_float(self) -> bool:
@@ -70,21 +76,16 @@ class Finish:
     @property
     def held_name(self) -> str:
         """What stays in a vector, if there is room for it."""
+        if self.rounder is not None:
+            return "1.5 * 2**23 + Z"
         return "Z" if self.in_float else "K"
 
     @property
-    def held(self) -> str:
-        """The instruction that makes this vector."""
-        if self.zero_point is None:
-            return "vmov.i32"
-        return "vmov.i16" if self.zero_point >= 0 else "vmvn.i16"
-
-    @property
-    def held_value(self) -> int | None:
-        """Its immediate."""
-        if self.zero_point is None:
-            return self.scale
-        return self.zero_point if self.zero_point >= 0 else ~self.zero_point
+    def in_register(self) -> int | None:
+        """The same as the value of a register: the rounder, the zero point, or K."""
+        if self.rounder is not None:
+            return self.rounder
+        return self.zero_point if self.in_float else self.scale
 
     @property
     def bytes(self) -> int:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygen.kernel import Site
+from tinygen.kernel import Body, Site
 from tinygen.kernels.armv7em.plane import Plane
-from tinygen.kernels.armv81m import pointwise
-from tinygen.kernels.armv81m.finishing import VectorForm
+from tinygen.kernels.armv81m import finishing, pointwise
+from tinygen.kernels.armv81m.finishing import Finish, VectorForm
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
 from tinygen.kernels.armv81m.values import LANES, Values
 from tinygen.kernels.streams import Words
@@ -129,3 +129,20 @@ class Passing:
         head = np.array(places, "<u2").view("<u4")
         filters = pointwise.stream(site, self.blocks, vectors, form, together=self.vectors)
         return np.concatenate([head, filters]).astype(np.uint32)
+
+
+def body_of(windows: object, passing: Passing, site: Site, plane: Plane, **more: object) -> Body:
+    """What templates need whose windows, copied as `windows` says, pass by; with `more` that one of them needs."""
+    form = finishing.proved(site)
+    assert form is not None
+    values = {
+        "c": windows,
+        "w": passing,
+        "plane": plane,
+        "finish": Finish.of(form),
+        "scale_bits": int(form.scale_bits[0]),
+        "zero": site.op.zero_point & 0xFF,
+        **more,
+    }
+    data = passing.stream(site, plane, form)
+    return Body(values, {"data": data}, variant=plane.variant, proof=form.describe())

@@ -1,0 +1,303 @@
+"""Operators on float32 whose result follows, element by element, from several tensors.
+
+Nothing holds what is between them: what QuantizeLinear makes of the last one, or its float32 values where something
+else reads them, is one operator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from tinygen.float32 import FloatArray, dequantize
+from tinygen.importers.converted import Refused
+from tinygen.importers.onnx_call import Call, constant
+from tinygen.importers.onnx_curves import RealFunction
+from tinygen.importers.onnx_file import RawNode, shortened
+from tinygen.importers.onnx_functions import Reals
+from tinygen.ir import Shape, Tensor
+from tinygen.ops.broadcast import broadcast_shape
+from tinygen.ops.common import FLOAT32
+from tinygen.ops.curve import CODES
+from tinygen.ops.float_expression import TRUTHS, FloatExpression, Step
+
+EXPRESSION = "expression of several tensors"
+"""What stands for the operators: one that no file has."""
+_MOST_STEPS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Expression:
+    """A step with its operands, which may be steps."""
+
+    function: str
+    """One of `tinygen.ops.float_expression.FUNCTIONS`"""
+    operands: tuple[Value, ...]
+    operators: tuple[str, ...]
+    """Of the file, that led here."""
+
+    @property
+    def shape(self) -> Shape | None:
+        """Of its result; None where its operands do not broadcast."""
+        return broadcast_shape(*(x.shape for x in _flat(self).inputs))
+
+
+Value = Expression | RealFunction | Tensor | float
+"""Functions of integers, one for all channels, tensors of float32, and one number for all elements."""
+_Values = Sequence[Value]
+_Attributes = Mapping[str, Any]
+
+
+def applied(node: RawNode, operands: Sequence[Value | None]) -> Expression | None:
+    """An operator's result; None where it is none of these, or has other operands.
+
+    Raises Refused where nobody can say what ONNX Runtime makes of it.
+    """
+    build = _BUILT.get(node.op)
+    if build is None or not operands or any(operand is None for operand in operands):
+        return None
+    values = [operand for operand in operands if operand is not None]
+    made = build(node.attributes, values)
+    if not isinstance(made, Expression):
+        return None
+    if made.function in ("Max", "Min") and any(map(_can_be_nan, made.operands)):
+        raise Refused(
+            "its input can be no number, of a quotient by zero or a root, and what becomes of that depends on the "
+            "processor",
+            "quantise its input, too, or leave it out",
+        )
+    names = (name for value in values if isinstance(value, Expression | RealFunction) for name in value.operators)
+    found = dataclasses.replace(made, operators=tuple(dict.fromkeys((*names, node.op))))
+    return found if len(_flat(found).steps) <= _MOST_STEPS else None
+
+
+def of_constant(x: Tensor) -> Value | None:
+    """A constant: float32, or one that DequantizeLinear makes with a scale for all, or one for each channel."""
+    assert x.data is not None
+    if x.dtype in (FLOAT32, np.dtype(np.bool_)):
+        values = np.asarray(x.data, np.float32)
+    elif x.quant is not None:
+        each = [-1 if at == x.quant.axis else 1 for at in range(x.data.ndim)] if x.quant.scale.size > 1 else ()
+        differences = (x.data.astype(np.int64) - x.quant.zero_point.reshape(each)).astype(np.float32)
+        values = np.asarray(differences * x.quant.scale.reshape(each))
+    else:
+        return None
+    if values.size == 1:
+        return float(values.reshape(-1)[0])
+    if x.quant is not None and x.quant.scale.size == 1 and values.size > len(CODES):
+        reals = dequantize(CODES, float(x.quant.scale[0]), int(x.quant.zero_point[0]))
+        return RealFunction(x, Reals.exactly(reals.reshape(1, -1)), 1, ())
+    return constant(f"{x.name}~reals", values)
+
+
+# --- operators -------------------------------------------------------------------------------------------------------
+
+
+def _step(function: str, *operands: Value) -> Expression:
+    return Expression(function, operands, ())
+
+
+def _pair(function: str) -> Callable[[_Attributes, _Values], Expression | None]:
+    return lambda _, values: _step(function, *values) if len(values) == 2 else None
+
+
+def _in_turn(function: str) -> Callable[[_Attributes, _Values], Value]:
+    """Of any number of operands, from the first to the last."""
+
+    def built(_: _Attributes, values: _Values) -> Value:
+        found = values[0]
+        for value in values[1:]:
+            found = _step(function, found, value)
+        return found
+
+    return built
+
+
+def _mean(attributes: _Attributes, values: _Values) -> Value:
+    return _step("Mul", _in_turn("Add")(attributes, values), float(np.float32(1) / np.float32(len(values))))
+
+
+def _cast(attributes: _Attributes, values: _Values) -> Value | None:
+    """To float32, which truth values are already; or to these."""
+    if attributes.get("to") == TensorProto.FLOAT:
+        return values[0]
+    return _step("NotEqual", values[0], 0.0) if attributes.get("to") == TensorProto.BOOL else None
+
+
+def _clip(attributes: _Attributes, values: _Values) -> Value | None:
+    found = values[0]
+    for place, name, function in ((1, "min", "Max"), (2, "max", "Min")):
+        bound = values[place] if place < len(values) else attributes.get(name)
+        if bound is not None and not isinstance(bound, float):
+            return None
+        found = found if bound is None else _step(function, found, bound)
+    return found
+
+
+def _hard_sigmoid(x: Value, alpha: float, beta: float) -> Expression:
+    line = _step("Add", _step("Mul", x, float(np.float32(alpha))), float(np.float32(beta)))
+    return _step("Min", _step("Max", line, 0.0), 1.0)
+
+
+def _batch_normalization(attributes: _Attributes, values: _Values) -> Value | None:
+    """x * s + b, not fused, with s and b of each channel."""
+    given = [value for value in values[1:] if isinstance(value, float | Tensor)]
+    if len(values) != 5 or len(given) != 4 or attributes.get("training_mode", 0):
+        return None
+    scale, bias, mean, variance = (_array(value) for value in given)
+    factor = scale * (np.float32(1) / np.sqrt(variance + np.float32(attributes.get("epsilon", 1e-5))))
+    moved = bias - mean * factor
+    name = next((value.name for value in given if isinstance(value, Tensor)), "")
+    rank = _rank(values[0])
+    if not name or rank < 2:
+        return None
+    each = (len(factor), *(1,) * (rank - 2))
+    of_channels = [
+        constant(f"{name}~{role}", array.reshape(each)) for role, array in (("factor", factor), ("moved", moved))
+    ]
+    return _step("Add", _step("Mul", values[0], of_channels[0]), of_channels[1])
+
+
+def _array(value: float | Tensor) -> FloatArray:
+    return np.asarray(value.data if isinstance(value, Tensor) else value, np.float32)
+
+
+def _rank(value: Value) -> int:
+    if isinstance(value, Expression):
+        return max(map(_rank, value.operands))
+    if isinstance(value, float):
+        return 0
+    return len((value.base if isinstance(value, RealFunction) else value).shape)
+
+
+_BUILT: Mapping[str, Callable[[_Attributes, _Values], Value | None]] = {
+    "Abs": lambda _, values: _step("Abs", values[0]),
+    "Add": _pair("Add"),
+    "And": _pair("Min"),
+    "BatchNormalization": _batch_normalization,
+    "Cast": _cast,
+    "Clip": _clip,
+    "Div": _pair("Div"),
+    "Equal": _pair("Equal"),
+    "Greater": _pair("Greater"),
+    "GreaterOrEqual": _pair("GreaterOrEqual"),
+    "HardSigmoid": lambda given, values: _hard_sigmoid(values[0], given.get("alpha", 0.2), given.get("beta", 0.5)),
+    "HardSwish": lambda _, values: _step("Mul", values[0], _hard_sigmoid(values[0], 1 / 6, 0.5)),
+    "LeakyRelu": lambda given, values: _step("PRelu", values[0], float(np.float32(given.get("alpha", 0.01)))),
+    "Less": _pair("Less"),
+    "LessOrEqual": _pair("LessOrEqual"),
+    "Max": _in_turn("Max"),
+    "Mean": _mean,
+    "Min": _in_turn("Min"),
+    "Mul": _pair("Mul"),
+    "Neg": lambda _, values: _step("Neg", values[0]),
+    "Not": lambda _, values: _step("Sub", 1.0, values[0]),
+    "Or": _pair("Max"),
+    "PRelu": _pair("PRelu"),
+    "Reciprocal": lambda _, values: _step("Div", 1.0, values[0]),
+    "Relu": lambda _, values: _step("Max", values[0], 0.0),
+    "Sqrt": lambda _, values: _step("Sqrt", values[0]),
+    "Sub": _pair("Sub"),
+    "Sum": _in_turn("Add"),
+    "Where": lambda _, values: _step("Where", *values),
+    "Xor": _pair("NotEqual"),
+}
+"""By operator, of its attributes and operands."""
+OPERATORS = frozenset(_BUILT)
+
+
+# --- calls -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Flat:
+    inputs: tuple[Tensor, ...]
+    reals: tuple[tuple[float, ...], ...]
+    are_exact: bool
+    numbers: tuple[float, ...]
+    steps: tuple[Step, ...]
+
+
+def _flat(expression: Expression) -> _Flat:
+    """The steps in an order of execution; each operand, number and step stands there once, constants last."""
+    found: dict[object, Value] = {}
+
+    def visit(value: Value) -> None:
+        if _key(value) in found:
+            return
+        for operand in value.operands if isinstance(value, Expression) else ():
+            visit(operand)
+        found[_key(value)] = value
+
+    visit(expression)
+    inputs = [value for value in found.values() if isinstance(value, Tensor | RealFunction)]
+    inputs.sort(key=lambda value: (value.base if isinstance(value, RealFunction) else value).data is not None)
+    numbers = [value for value in found.values() if isinstance(value, float)]
+    steps = [value for value in found.values() if isinstance(value, Expression)]
+    places = {_key(value): place for place, value in enumerate((*inputs, *numbers, *steps))}
+    reals = [value.reals if isinstance(value, RealFunction) else None for value in inputs]
+    return _Flat(
+        tuple(value.base if isinstance(value, RealFunction) else value for value in inputs),
+        tuple(() if each is None else tuple(each.middle[0].tolist()) for each in reals),
+        all(each is None or each.are_exact for each in reals),
+        tuple(numbers),
+        tuple(Step(each.function, tuple(places[_key(operand)] for operand in each.operands)) for each in steps),
+    )
+
+
+def _key(value: Value) -> object:
+    """What is the same for operands that are the same."""
+    if isinstance(value, Expression):
+        return id(value)
+    if isinstance(value, float):
+        return value.hex()
+    if isinstance(value, RealFunction):
+        return value.base.name, value.reals.middle.tobytes()
+    return value.name, b""
+
+
+def _can_be_nan(value: Value) -> bool:
+    """Whether it may be no number: of quotients by what can be zero, and roots."""
+    if not isinstance(value, Expression) or value.function in TRUTHS:
+        return False
+    if any(map(_can_be_nan, value.operands)):
+        return True
+    return value.function == "Sqrt" or (value.function == "Div" and _can_be_zero(value.operands[1]))
+
+
+def _can_be_zero(value: Value) -> bool:
+    if isinstance(value, Expression) or (isinstance(value, Tensor) and value.data is None):
+        return True
+    reals = value.reals.middle if isinstance(value, RealFunction) else _array(value)
+    return not np.all(reals)
+
+
+def evaluated(expression: Expression, node: RawNode, y: Tensor) -> tuple[Call, str | None]:
+    """The operator that makes int8 or float32 of an expression, and a note where its values are not certain.
+
+    Raises Refused for float32 values that are not.
+    """
+    flat = _flat(expression)
+    names = ", ".join(expression.operators)
+    if y.dtype == FLOAT32 and not flat.are_exact:
+        raise Refused(
+            f"the value {shortened(y.name)!r} ({names}) stays float32, and ONNX Runtime approximates it: the last "
+            "bits depend on the processor",
+            "quantise the value, too",
+        )
+    scale, zero_point = None, 0
+    if y.quant is not None:
+        scale, zero_point = float(y.quant.scale[0]), int(y.quant.zero_point[0])
+    op = FloatExpression(flat.reals, flat.numbers, flat.steps, scale, zero_point)
+    call = dataclasses.replace(node, op=EXPRESSION, attributes=MappingProxyType({"expression": op}))
+    note = (
+        f"ONNX Runtime approximates functions in {shortened(y.name)!r} ({names}): a value among many can differ by one "
+        "step"
+    )
+    return Call(call, flat.inputs, (y,)), None if flat.are_exact else note
