@@ -303,3 +303,11 @@ def test_a_note_says_where_cubes_are_of_another_layout() -> None:
     y = net.quantised(net.add("Conv", y, net.weights(4, 4, 1, 1)), 0.1, 5)
     graph = pipeline.decode(net.model(y), "net.onnx").graph
     assert any("channels last, and interpolates in another order" in note for note in graph.notes)
+
+
+def test_what_holds_nothing_is_refused() -> None:
+    net = Net([1, 5], 1)
+    ends = [net.constant(integers(value), np.int64) for value in (5, 5, 1)]  # along dimension 1
+    nothing = net.add("Slice", net.quantised("x", SCALE, 0), *ends)
+    with pytest.raises(UnsupportedModel, match=r"Slice: .* has the shape \(1, 0\), which holds nothing"):
+        pipeline.decode(net.model(net.quantised(nothing, SCALE, 0)), "net.onnx")
