@@ -261,10 +261,11 @@ def zero_point_of_another_type(model: onnx.ModelProto) -> None:
 
 
 def float_between(model: onnx.ModelProto) -> None:
-    """Relu's result is read by Softmax, too."""
+    """Relu's result is read by Resize, too."""
     conv = node(model, "Conv")
-    model.graph.node.append(helper.make_node("Softmax", [conv.output[0]], ["extra"]))
-    model.graph.output.append(helper.make_tensor_value_info("extra", TensorProto.FLOAT, [1, 3, 4, 4]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice"))
+    model.graph.node.append(helper.make_node("Resize", [conv.output[0], "", "twice"], ["extra"], mode="linear"))
+    model.graph.output.append(helper.make_tensor_value_info("extra", TensorProto.FLOAT, [1, 3, 8, 8]))
 
 
 def float_weights(model: onnx.ModelProto) -> None:
@@ -286,7 +287,7 @@ UNSUPPORTED: dict[str, tuple[Change, str, str]] = {
         "its zero point is uint8, its integers are int8",
         "type",
     ),
-    "float_between": (float_between, "no QuantizeLinear follows", "tinygen quantize"),
+    "float_between": (float_between, "stays float32: no DequantizeLinear makes it", "op_types_to_quantize"),
     "float_weights": (float_weights, "is float32: no DequantizeLinear makes it", "tinygen quantize"),
     "unsupported_operator": (unsupported_operator, "LpPool: the operator is not supported", "take AveragePool"),
     "indices": (lambda model: node(model, "MaxPool").output.append("indices"), "is not supported|not known", ""),
