@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from onnx_nets import NETS, Net, quantised_net
-from test_onnx_models import assert_equal
+from test_onnx_models import assert_equal, finished
 
 from tinygen import pipeline
 from tinygen.ops.float_conv import FloatConv
@@ -151,3 +151,22 @@ def test_results_that_stay_float32(bias: str, dtype: type[np.generic]) -> None:
     model = assert_equal(net.model(net.add("Gemm", y, net.weights(5, 168), *biases(5, 0.25 * 0.01), transB=1)), 20)
     found = [type(node.op) for node in model.graph.nodes]
     assert found.count(RealConv) == 1 + (bias == "float") and found.count(RealProduct) == (bias != "float")
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("mover", ["Flatten", "DepthToSpace", "MaxPool"])
+def test_values_moved_between_dequantising_and_their_reader(mover: str, dtype: type[np.generic]) -> None:
+    """Exporters that do not quantise again behind what moves values; ONNX Runtime takes some of these on."""
+    net = Net([1, 8, 6, 6], 3)
+    zero = 3 if dtype == np.int8 else 131
+    x = net.quantised("x", X_SCALE, zero, dtype)
+    scales = [0.004, 0.001, 0.01, 0.0075, 0.002, 0.003]
+    if mover == "Flatten":
+        y = net.add("Gemm", net.add("Flatten", x), net.weights(6, 288, scale=scales), transB=1)
+    elif mover == "DepthToSpace":
+        y = net.add("Conv", net.add("DepthToSpace", x, blocksize=2), net.weights(6, 2, 1, 1, scale=scales))
+    else:
+        pooled = net.add("MaxPool", x, kernel_shape=[2, 2])
+        y = net.add("Add", pooled, pooled)
+    model = assert_equal(finished(net, y, dtype, 5), 20)
+    assert sum(isinstance(node.op, FloatConv) for node in model.graph.nodes) == (mover != "MaxPool")

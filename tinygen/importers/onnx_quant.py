@@ -168,16 +168,29 @@ class Matcher:
         is_unlike |= node.op in _FUSED_ON_UINT8 and not takes_int8 and np.dtype(INT8) in computed
         reason = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
         reason = _ON_FUNCTION if curve else reason
+        mover = "" if node.in_integers else next(filter(None, map(self._moved_by, node.inputs)), "")
         if not node.in_integers:
             reason = reason or (UNLIKE if is_unlike else bias_of_float(node.op, operands))
+        if mover and node.op in _FUSED:
+            reason = reason or f"{mover} stands between DequantizeLinear and it"
         if node.attributes.get("mode") == "cubic" and self._layout(node) is not Layout.AS_IN_THE_FILE:
             reason = reason or "it can have channels last, and interpolates in another order then"
         is_turned = node.op in _SUMS and self._sums_channels_last(node)
         bounds = results[0][1] if results else UNBOUNDED
         self._note_sums_of_parts(node)
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
-        alike = node.in_integers or len(kinds) == 1
+        alike = node.in_integers or (len(kinds) == 1 and not mover)
         return [*early, Call(node, inputs, outputs, bounds, alike, unsigned, reason, curve, is_turned)]
+
+    def _moved_by(self, name: str) -> str:
+        """What ONNX Runtime does not take DequantizeLinear through, towards who reads a value; empty: nothing is."""
+        while (writer := self._writers.get(name)) is not None and _follows(writer):
+            x = writer.inputs[0]
+            is_nothing = writer.op == "Expand" and self._graph.types[x].shape == self._graph.types[name].shape
+            if writer.op not in _PASSED_BY and not is_nothing and not self._is_integer(name):
+                return writer.op
+            name = x
+        return ""
 
     def _operand(self, name: str) -> Tensor:
         if name in self._values:
@@ -417,6 +430,17 @@ class Matcher:
         becomes_uint8 = name not in self._graph.outputs and not quantiser.in_integers and self._edges(quantiser) == 1
         return np.dtype(np.uint8) if becomes_uint8 else self._graph.types[name].dtype
 
+    def _kind_of_moved(self, name: str, kind: np.dtype[np.generic]) -> np.dtype[np.generic]:
+        """The same for what moves values of that kind: real ones are quantised again behind it."""
+        source = self._writers.get(name)
+        while source is not None and _follows(source):
+            source = self._writers.get(source.inputs[0])
+        if self._is_integer(name) or source is None or source.op != DEQUANTIZE:
+            return kind
+        read = sum(reader.inputs.count(name) for reader in self._readers.get(name, []))
+        becomes_uint8 = read == 1 and name not in self._graph.outputs
+        return np.dtype(np.uint8) if becomes_uint8 else self._graph.types[source.inputs[0]].dtype
+
     def _edges(self, quantiser: RawNode) -> int:
         """How many operators, and outputs of the model, read what DequantizeLinear makes of a quantiser's result.
 
@@ -518,7 +542,7 @@ class Matcher:
             if is_claimed:
                 kept = quantiser.outputs[0] + ("~int8" if is_outer else "")
         tensor = Tensor(kept, shape, INT8, x.quant)
-        self._kinds[kept] = self._kinds.get(x.name, np.dtype(np.int8))
+        self._kinds[kept] = self._kind_of_moved(name, self._kinds.get(x.name, np.dtype(np.int8)))
         self._values[name] = tensor
         if is_claimed and quantiser is not None:
             self._kinds[kept] = self._kind_of(quantiser)
