@@ -16,6 +16,7 @@ from operator_cases import NAMED
 from tinygen import pipeline
 from tinygen.check import check
 from tinygen.emit import render
+from tinygen.float32 import fused_multiply_add
 from tinygen.host import compile_shared
 from tinygen.ops.weighted import Weighted
 from tinygen.rescaling import FloatRequant
@@ -64,6 +65,37 @@ def test_the_integers_are_the_float32_product(tmp_path: Path) -> None:
     kept = (factors >= 2.0**-32) & (factors < 1)
     expected = np.rint(all_sums[kept].astype(np.float32) * factors[kept]).astype(np.int64)
     assert np.array_equal(in_c(all_sums[kept], factors[kept], tmp_path), expected)
+
+
+def fused_in_c(operands: Floats, folder: Path) -> Floats:
+    """What the C helper makes of rows of a, b, and c."""
+    loop = """
+void run(const float *operands, float *results, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        results[i] = c_fused_normal(operands[3 * i], operands[3 * i + 1], operands[3 * i + 2]);
+    }
+}
+"""
+    text = "#include <stdint.h>\n" + render("helpers/fused_normal.c.j2", prefix="c") + loop
+    library = ctypes.CDLL(str(compile_shared({"fused.c": text}, folder)))
+    given, results = np.ascontiguousarray(operands), np.zeros(len(operands), np.float32)
+    library.run(*(array.ctypes.data_as(ctypes.c_void_p) for array in (given, results)), len(operands))
+    return results
+
+
+def test_the_integers_are_the_fused_product_and_sum(tmp_path: Path) -> None:
+    """Of sums that nearly or wholly vanish, of those that are ties, and of zeros."""
+    rng = np.random.default_rng(6)
+    count = 200_000
+    signs = rng.choice([-1.0, 1.0], (3, count, 3))
+    wide = signs[0] * np.exp2(rng.uniform(-30, 30, (count, 3)))
+    alike = signs[1] * rng.uniform(0.5, 2, (count, 3))
+    ties = signs[2] * rng.integers(0, 1 << 12, (count, 3)) * np.exp2(rng.integers(-14, 14, (count, 3)))
+    vanishing = alike.astype(np.float32)
+    vanishing[:, 2] = -(vanishing[:, 0] * vanishing[:, 1])
+    operands = np.concatenate([each.astype(np.float32) for each in (wide, alike, ties, vanishing)])
+    assert np.array_equal(fused_in_c(operands, tmp_path), fused_multiply_add(*operands.T))
 
 
 @pytest.mark.parametrize("every", [1, 3])

@@ -15,6 +15,8 @@ from test_onnx_models import assert_equal
 
 from tinygen import pipeline
 from tinygen.ops.float_conv import FloatConv
+from tinygen.ops.real_conv import RealConv
+from tinygen.ops.real_product import RealProduct
 
 X_SCALE, Y_SCALE = 0.02, 0.1
 
@@ -125,3 +127,27 @@ def test_a_bias_of_eight_bits(dtype: type[np.generic]) -> None:
     y = net.add("Gemm", y, net.weights(5, 120), net.weights(5, scale=0.25, dtype=dtype), transB=1)
     model = assert_equal(net.model(net.quantised(y, Y_SCALE, 128, np.uint8)), 40)
     assert sum(isinstance(node.op, FloatConv) for node in model.graph.nodes) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("bias", ["none", "int32", "float"])
+def test_results_that_stay_float32(bias: str, dtype: type[np.generic]) -> None:
+    """Conv before an addition, as PyTorch's quantiser for x86 has it, and the last layer of a classifier."""
+    net = Net([1, 4, 7, 6], 5)
+    zero = 3 if dtype == np.int8 else 131
+    x = net.quantised("x", X_SCALE, zero, dtype)
+
+    def biases(filters: int, scale: float) -> list[str]:
+        given = {
+            "int32": lambda: net.weights(filters, scale=scale, dtype=np.int32),
+            "float": lambda: net.random(filters),
+        }
+        return [] if bias == "none" else [given[bias]()]
+
+    y = net.add("Conv", x, net.weights(4, 4, 3, 3, scale=[0.01] * 4), *biases(4, X_SCALE * 0.01), pads=[1] * 4)
+    y = net.quantised(net.add("Relu", net.add("Add", y, x)), 0.25, zero, dtype)
+    y = net.add("Reshape", y, net.constant([1, -1], np.int64))
+    y = net.quantised(y, 0.25, zero, dtype)
+    model = assert_equal(net.model(net.add("Gemm", y, net.weights(5, 168), *biases(5, 0.25 * 0.01), transB=1)), 20)
+    found = [type(node.op) for node in model.graph.nodes]
+    assert found.count(RealConv) == 1 + (bias == "float") and found.count(RealProduct) == (bias != "float")

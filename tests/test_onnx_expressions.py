@@ -82,6 +82,21 @@ CHAINS: dict[str, Chain] = {
         "Sub",
         *(net.add("MaxPool", net.add("HardSwish", each), kernel_shape=[2, 2], pads=[1, 0, 0, 1]) for each in (x, y)),
     ),
+    "largest_sums": lambda net, x, y: net.add(
+        "Mul",
+        net.add("MaxPool", net.add("Add", x, y), kernel_shape=[3, 2], pads=[1, 1, 1, 0]),
+        net.add("GlobalMaxPool", net.add("Mul", x, y)),
+    ),
+    "of_constants": lambda net, x, y: net.add(
+        "Mul", net.add("Add", x, y), net.add("Sub", net.quantised(net.random(6), 0.01, 3), net.constant(0.4))
+    ),
+    "framed": lambda net, x, y: net.add(
+        "Mul",
+        *(
+            net.add("Pad", each, net.constant([0, 0, 1, 1, 0, 0, 2, 0], np.int64), net.constant(0.3))
+            for each in (net.add("Add", x, y), net.add("HardSwish", x))
+        ),
+    ),
     "means": lambda net, x, y: net.add("GlobalAveragePool", net.add("Relu", net.add("Add", x, y))),
     "means_of_halves": lambda net, x, y: net.add(
         "AveragePool", net.add("Mul", x, y), kernel_shape=[2, 3], pads=[1, 1, 0, 1]
@@ -164,6 +179,17 @@ def test_bounds_of_what_can_be_no_number_are_refused(inner: Chain) -> None:
         pipeline.decode(_net(lambda net, x, y: net.add("Max", inner(net, x, y), x), np.int8), "net.onnx")
 
 
+def test_what_constants_make_is_a_constant() -> None:
+    """Also quantised ones: quantisers take what follows from the shape of an image for an activation."""
+    net = Net(IMAGE, 4)
+    x = net.quantised("x", 0.1, 0)
+    count = net.quantised(net.constant(30), 30 / 255, -128)
+    y = net.add("Div", net.add("Mul", x, count), net.add("Sub", count, net.constant(1)))
+    z = net.add("Mul", x, net.add("Add", net.weights(6, scale=0.02), net.weights(5, 1, scale=0.03)))
+    model = assert_equal(net.model(net.quantised(y, 0.1, 3), net.quantised(z, 0.2, 3)), 8)
+    assert not model.graph.notes
+
+
 def test_truth_values_at_the_end_are_refused() -> None:
     with pytest.raises(UnsupportedModel, match="is bool, which nothing here holds"):
         net = Net(IMAGE, 4)
@@ -172,7 +198,7 @@ def test_truth_values_at_the_end_are_refused() -> None:
 
 
 LISTS = (
-    ["Conv", "Gemm", "MatMul"],
+    ["Conv", "Gemm", "MatMul", "MaxPool"],
     ["Conv", "Gemm", "MatMul", "AveragePool", "GlobalAveragePool", "Concat", "MaxPool", "Mul", "Softmax"],
 )
 
@@ -191,6 +217,18 @@ def test_random_networks_quantised_in_part_equal_onnx_runtime(seed: int, tmp_pat
         op_types_to_quantize=LISTS[seed // 2 % 2],
     )
     assert_equal(data, 6)
+
+
+def test_what_a_quantiser_left_out_says_how_to_take_it_in(tmp_path: Path) -> None:
+    """A layer that stayed float32 whole, in the middle of others."""
+    net = Net([1, 3, 8, 8], 4)
+    x = net.conv(net.conv("x", 3, 4, 3, 3), 4, 4, 3, 3)
+    y = net.add("Gemm", net.add("Flatten", x), net.random(64, 5))
+    data = quantised(net, y, tmp_path, quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"])
+    with pytest.raises(UnsupportedModel, match="is float32: no DequantizeLinear makes it") as caught:
+        pipeline.decode(data, "net.onnx")
+    (problem,) = caught.value.problems
+    assert "Gemm belongs to op_types_to_quantize" in problem.remedy
 
 
 @pytest.mark.parametrize("name", ["functions_of_both", "gate", "moved", "pooled_before"])

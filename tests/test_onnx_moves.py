@@ -149,6 +149,24 @@ def test_pixels_are_those_of_onnx_runtime(mode: str, rounding: str) -> None:
     graph_of(net.bytes(*outputs))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_a_border_of_a_quantised_value_is_that_value(dtype: str) -> None:
+    """As quantisers write it, with a scale and a zero point of its own."""
+    net = QdqNet(dtype)
+    value = net.quantised(net.constant(1.3, np.float32), 0.1, 40)
+    x, pads = net.input(*IMAGE), net.constant(integers(0, 0, 1, 2, 0, 0, 3, 0))
+    graph_of(net.bytes(net.add("Pad", x, pads, value)))
+
+
+@pytest.mark.parametrize("opset", [10, 12, 13])
+@pytest.mark.parametrize("axis", [1, 2, None])
+def test_softmax_is_over_what_its_opset_says(axis: int | None, opset: int) -> None:
+    """Before opset 13 over all dimensions from the axis on, which is 1 where it is not given."""
+    net = QdqNet("uint8", opset)
+    given = {} if axis is None else {"axis": axis}
+    graph_of(net.bytes(net.add("Softmax", net.input(2, 3, 2, 4), scale=1 / 256, **given)))
+
+
 TWICE = scales(1, 1, 2, 2)
 REFUSED = (
     (Move("", "Resize", [None, TWICE], {"mode": "cubic", "exclude_outside": 1}), "its exclude_outside is 1"),
@@ -158,7 +176,6 @@ REFUSED = (
     ),
     (Move("", "Resize", [None, scales(1, 1, 1, 0.7)], shape=(1, 1, 1, 10)), "sizes instead of scales"),
     (Move("", "ReduceMean", [integers(1, -3)]), "name a dimension twice"),
-    (Move("", "InstanceNormalization", [np.ones(8, np.float32)] * 2), "BatchNormalization instead"),
     (Move("", "LpPool", [], {"kernel_shape": [2, 2]}), "AveragePool or MaxPool"),
     (pad("", 0, 0, -1, 0, 0, 0, 0, 0), "take something away"),
 )
@@ -286,3 +303,11 @@ def test_a_note_says_where_cubes_are_of_another_layout() -> None:
     y = net.quantised(net.add("Conv", y, net.weights(4, 4, 1, 1)), 0.1, 5)
     graph = pipeline.decode(net.model(y), "net.onnx").graph
     assert any("channels last, and interpolates in another order" in note for note in graph.notes)
+
+
+def test_what_holds_nothing_is_refused() -> None:
+    net = Net([1, 5], 1)
+    ends = [net.constant(integers(value), np.int64) for value in (5, 5, 1)]  # along dimension 1
+    nothing = net.add("Slice", net.quantised("x", SCALE, 0), *ends)
+    with pytest.raises(UnsupportedModel, match=r"Slice: .* has the shape \(1, 0\), which holds nothing"):
+        pipeline.decode(net.model(net.quantised(nothing, SCALE, 0)), "net.onnx")

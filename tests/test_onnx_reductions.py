@@ -106,3 +106,16 @@ def test_a_note_says_where_the_layout_is_not_known() -> None:
     y = net.quantised(net.add("Conv", y, net.weights(3, 4, 1, 1)), STEP, 99, np.uint8)
     graph = pipeline.decode(net.model(y), "net.onnx").graph
     assert any("channels last, and sum in another order" in note for note in graph.notes)
+
+
+def test_norms_of_float32_are_onnx_runtimes(tmp_path: Path) -> None:
+    """As where embeddings are made to have a length of one, of what nothing quantises."""
+    net = Net([2, 5, 6], 3)
+    x = net.quantised("x", STEP, 3)
+    y = net.add("Add", net.add("Mul", x, net.random(5, 6)), net.random(6))
+    lengths = net.add("Clip", net.add("ReduceL2", y, axes=[2]), net.constant(1e-12))
+    unit = net.add("Div", y, net.add("Expand", lengths, net.constant([2, 5, 6], np.int64)))
+    sums = [net.add(op, y, axes=axes) for op in ("ReduceL1", "ReduceSumSquare") for axes in ([1], [0, 1, 2])]
+    model = assert_equal(net.model(unit, *sums, net.quantised(sums[0], STEP, 3)), 12)
+    built = build_read(model, tmp_path / "out")
+    assert not differences(built, varied(built, 4), host(built))

@@ -21,6 +21,7 @@ from tinygen.interval import Interval
 from tinygen.ir import Tensor
 from tinygen.ops.float_conv import FloatConv
 from tinygen.ops.float_mean import FloatMean, MeanOrder
+from tinygen.ops.reduce import Mean
 
 STEP = 0.1
 """Of inputs and most outputs, so that many means end in ties: float32 does not have it exactly."""
@@ -53,6 +54,15 @@ def test_pools_equal_onnx_runtime(opset: int, tmp_path: Path) -> None:
     assert not differences(built, varied(built, 4), host(built))
 
 
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 0, 0, 1], [0, 1, 1, 0]])
+def test_a_window_of_the_whole_image_is_a_mean_of_all_without_a_border(pads: list[int]) -> None:
+    net = Net([1, 3, 9, 10], 3)
+    x = net.quantised("x", STEP, 100, np.uint8)
+    y = net.quantised(net.add("AveragePool", x, kernel_shape=[9, 10], pads=pads), STEP / 8, 90, np.uint8)
+    model = assert_equal(net.model(y), 10)
+    assert (Mean in {type(node.op) for node in model.graph.nodes}) == (not any(pads))
+
+
 def test_softmax_equals_onnx_runtime(tmp_path: Path) -> None:
     net = Net([4, 19], 3, TensorProto.INT8)
     x = net.add("DequantizeLinear", "x", net.constant(0.05), net.constant(3, np.int8))
@@ -61,6 +71,26 @@ def test_softmax_equals_onnx_runtime(tmp_path: Path) -> None:
     assert not any("float32" in note for note in model.graph.notes)
     built = build_read(model, tmp_path / "out")
     assert not differences(built, varied(built, 4), host(built))
+
+
+@pytest.mark.parametrize("is_small", [False, True])
+@pytest.mark.parametrize("off", [0.009, 0.012])
+def test_a_bias_counts_in_the_steps_of_products_to_a_hundredth(off: float, is_small: bool) -> None:
+    """And to a millionth beside: beyond, ONNX Runtime leaves the layer in float32."""
+    step = 1e-3 if is_small else 0.1  # of inputs; of products a hundredth of that
+    beside = 1e-6 if is_small else 0.0
+    net = Net([1, 4, 7, 6], 3)
+    x = net.quantised("x", step, 3)
+    unit = float(np.float32(step) * np.float32(0.01))
+    bias = net.add(
+        "DequantizeLinear",
+        net.constant(net.rng.integers(-9_000, 9_000, 5), np.int32),
+        net.constant(unit * (1 + off) + beside),
+        net.constant(0, np.int32),
+    )
+    y = net.add("Conv", x, net.weights(5, 4, 3, 3), bias)
+    model = assert_equal(net.model(net.quantised(y, step, 5)), 20)
+    assert (FloatConv in {type(node.op) for node in model.graph.nodes}) == (off > 0.01)
 
 
 @pytest.mark.parametrize("per_channel", [False, True])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from float_nets import onnx_net, samples, save, tflite_net
 
-from tinygen.errors import UsageError
+from tinygen.errors import ModelError, ToolFailed, UsageError
 from tinygen.quantize import Choices, Quantised, Wish, quantise
 
 BOARD = "qemu-mps2-an386"
@@ -49,3 +49,15 @@ def test_histograms_of_too_many_values_are_not_begun(tmp_path: Path, monkeypatch
     with pytest.raises(UsageError, match=r"values of all layers at once: [\d,]+ bytes for 100 samples") as caught:
         quantised(tmp_path, 99.0)
     assert "--samples" in caught.value.remedy
+
+
+def test_what_onnx_runtime_cannot_run_is_one_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its tools log a traceback of it, and go on."""
+    model = onnx_net()
+    model.graph.node[2].domain = "org.example"
+    model.opset_import.add(domain="org.example", version=1)
+    np.save(tmp_path / "data.npy", samples(20))
+    with pytest.raises((ModelError, ToolFailed), match=r"org\.example"):
+        quantise(save(model, tmp_path / "net.onnx"), Wish(tmp_path / "data.npy"), tmp_path / "int8.onnx", BOARD)
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""

@@ -49,6 +49,8 @@ def test_reads_arrays_by_the_inputs_names(tmp_path: Path) -> None:
     assert labels is not None
     assert labels.tolist() == [3, 1]
     assert read_labels(tmp_path / "x.npz", 3) is None
+    np.savez(tmp_path / "y.npz", photo=image, labels=np.array([3, 1]))  # of an only input, under any name
+    assert [s.bytes for s in from_file(tmp_path / "y.npz", [INT8])] == [[each.tobytes()] for each in image]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ class Sample:
 
 
 _ENOUGH = 20
+_LABELS = "labels"
 
 
 def enough(streaming: Streaming | None) -> int:
@@ -76,9 +77,9 @@ def from_file(path: Path, ports: Sequence[Port]) -> list[Sample]:
     """The samples of an .npy or .npz file.
 
     An .npy holds the only input: one sample, or several along a new first axis. An .npz holds an array for each input,
-    under the input's name, or, for models with one input, a single array or one called "inputs" or "x". Raises
-    InputError when a file cannot be read, or an array has another dtype or shape than the input. A model with state
-    is reset before the first sample only.
+    under the input's name, or, for models with one input, a single array besides "labels", or one called "inputs" or
+    "x". Raises InputError when a file cannot be read, or an array has another dtype or shape than the input. A model
+    with state is reset before the first sample only.
     """
     arrays = load_arrays(path)
     columns = []
@@ -116,8 +117,9 @@ def _find(path: Path, arrays: dict[str, Array], port: Port, only: bool) -> Array
     for name in names:
         if name in arrays:
             return arrays[name]
-    if only and len(arrays) == 1:
-        return next(iter(arrays.values()))
+    others = [name for name in arrays if name != _LABELS]
+    if only and len(others) == 1:
+        return arrays[others[0]]
     raise InputError(
         f"{path} holds no array for the input {port.name!r}: it holds {', '.join(map(repr, arrays)) or 'none'}",
         "Name the arrays after the inputs: numpy.savez(FILE, **{name: array}).",
@@ -158,5 +160,5 @@ def _text(shape: Sequence[int]) -> str:
 
 def read_labels(path: Path, count: int) -> Array | None:
     """The array "labels" of an .npz, when there is one with an entry for each sample."""
-    labels: Any = load_arrays(path).get("labels")
+    labels: Any = load_arrays(path).get(_LABELS)
     return labels.reshape(-1) if labels is not None and labels.size == count else None

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_file import RawNode, shortened
+from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.ir import Array, Quant, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, Clamp, full_range
 from tinygen.ops.reshape import Reshape
@@ -102,6 +103,17 @@ def scale_and_zero_point(tensor: Tensor, role: str) -> tuple[np.float32, int]:
     if tensor.quant.scale.size != 1:
         raise Refused(f"its {role} has {tensor.quant.scale.size} scales, supported is one for the whole tensor")
     return np.float32(tensor.quant.scale[0]), int(tensor.quant.zero_point[0])
+
+
+def remedy_of(node: RawNode, remedy: str) -> str:
+    """A remedy for a node; one for the whole model says what about this one, which others around it may be without."""
+    if remedy != QUANTISE or node.op in (QUANTIZE, DEQUANTIZE):
+        return remedy
+    also = f", and {shortened(node.name)!r} not to nodes_to_exclude" if node.name else ""
+    return (
+        f"quantise it, too: with quantize_static, {node.op} belongs to op_types_to_quantize{also}; tinygen quantize "
+        "MODEL --data CALIBRATION -o OUT.onnx does it for all of the model"
+    )
 
 
 def scale_of_reals(tensor: Tensor) -> tuple[np.float32, int]:

@@ -7,6 +7,7 @@ else reads them, is one operator.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -276,6 +277,18 @@ def _can_be_zero(value: Value) -> bool:
         return True
     reals = value.reals.middle if isinstance(value, RealFunction) else _array(value)
     return not np.all(reals)
+
+
+def constant_of(node: RawNode, operands: Sequence[Tensor | None], shape: Shape) -> Tensor | None:
+    """The result of an operator on constants, some of them quantised; None where it is none of these."""
+    values = [None if x is None else of_constant(x) for x in operands]
+    found = applied(node, values)
+    if found is None:
+        return None
+    flat = _flat(found)
+    data = [np.asarray(x.data) for x in flat.inputs]
+    (result,) = FloatExpression(flat.reals, flat.numbers, flat.steps).reference(*data)
+    return constant(node.outputs[0], result.reshape(shape)) if result.size == math.prod(shape) else None
 
 
 def evaluated(expression: Expression, node: RawNode, y: Tensor) -> tuple[Call, str | None]:

@@ -273,7 +273,10 @@ def _of_known_types(graph: RawGraph, source: str) -> RawGraph:
             if known is None:
                 remedy = "simplify the model first, for example with onnxsim, or give shapes as constants"
                 problems.append(Problem(node.label, node.op, f"the shape of {shortened(name)!r} is not known", remedy))
-            elif any(dim < 1 for dim in known.shape) or math.prod(known.shape) > _LARGEST_VALUE:
+            elif any(dim < 1 for dim in known.shape):
+                reason = f"{shortened(name)!r} has the shape {known.shape}, which holds nothing"
+                problems.append(Problem(node.label, node.op, reason, ""))
+            elif math.prod(known.shape) > _LARGEST_VALUE:
                 reason = f"{shortened(name)!r} has the shape {known.shape}; {_LARGEST_VALUE:,} elements are the limit"
                 problems.append(Problem(node.label, node.op, reason, ""))
     for name in graph.inputs:

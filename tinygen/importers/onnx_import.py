@@ -12,7 +12,7 @@ from types import MappingProxyType
 from tinygen.errors import FloatModel, UnsupportedModel
 from tinygen.importers import OutlineRow
 from tinygen.importers.converted import Converted, Refused, as_parts
-from tinygen.importers.onnx_call import QUANTISE, Call
+from tinygen.importers.onnx_call import QUANTISE, Call, remedy_of
 from tinygen.importers.onnx_file import RawNode, read_onnx, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph, resolved
@@ -26,6 +26,7 @@ from tinygen.ops.common import STORED, UINT8
 from tinygen.ops.curve import ChannelCurves, Curve
 from tinygen.ops.float_conv import FloatConv
 from tinygen.ops.float_expression import FloatExpression
+from tinygen.ops.float_instance_norm import FloatInstanceNorm
 from tinygen.ops.float_layer_norm import FloatLayerNorm
 from tinygen.ops.float_mean import FloatMean, RealMean
 from tinygen.ops.float_pair import FloatPair
@@ -53,6 +54,8 @@ _BY_A_TABLE = (
     "supported are such operators between one DequantizeLinear and QuantizeLinear, with constants of one value or one "
     "for each channel: quantise its inputs and its result, or leave it out"
 )
+_OF_A_NORM = "it squares deviations from a mean: it is a part of LayerNormalization, which is split up here"
+_AS_A_NORM = "export the float model in opset 17 or newer, which has that as one operator, and quantise it again"
 
 
 def graph(data: bytes, source: str, options: Options) -> Graph:
@@ -79,6 +82,7 @@ _AS_IN_FLOAT = (
     Curve,
     FloatConv,
     FloatExpression,
+    FloatInstanceNorm,
     FloatLayerNorm,
     FloatMean,
     FloatPair,
@@ -168,23 +172,39 @@ class _Importer:
         except Lost:
             return []
         except Refused as refused:
-            self._refuse(node.label, node.op, refused.reason, refused.remedy)
+            self._refuse(node.label, node.op, refused.reason, remedy_of(node, refused.remedy))
             return []
         return [made for call in calls for made in self._converted(call, call.node.label)]
+
+    def _why_no_function(self, node: RawNode) -> tuple[str, str]:
+        """Of real values; and what to do."""
+        deviation = self._writer_of(node.inputs[0]) if node.op == "Pow" else None
+        if deviation is not None and deviation.op == "Sub":
+            mean = self._writer_of(deviation.inputs[1])
+            if mean is not None and mean.op == "ReduceMean":
+                return _OF_A_NORM, _AS_A_NORM
+        return _NO_FUNCTION, _BY_A_TABLE
+
+    def _writer_of(self, name: str) -> RawNode | None:
+        """The operator that makes a value, before it is quantised."""
+        writer = next((node for node in self._raw.nodes if name in node.outputs), None)
+        if writer is not None and writer.op in (QUANTIZE, DEQUANTIZE):
+            return self._writer_of(writer.inputs[0])
+        return writer
 
     def _converted(self, call: Call, place: str) -> list[Node]:
         convert = CONVERTERS.get(call.op)
         try:
             if convert is None:
                 if call.op in FUNCTIONS:
-                    raise Refused(_NO_FUNCTION, _BY_A_TABLE)
+                    raise Refused(*self._why_no_function(call.node))
                 if call.op in RECURRENT:
                     raise Refused(_STAYS_FLOAT, INSTEAD[call.op])
                 self._lacks_operator = True
                 raise Refused("the operator is not supported", INSTEAD.get(call.op, INSTEAD_OF_ANY))
             parts = self._unwritten(as_parts(convert(call)), call)
         except Refused as refused:
-            self._refuse(place, call.op, refused.reason, refused.remedy)
+            self._refuse(place, call.op, refused.reason, remedy_of(call.node, refused.remedy))
             return []
         if call.in_float and not any(map(_is_as_in_float, parts)):
             self._workshop.notes.append(

@@ -8,6 +8,7 @@ values does so with the integers. Everything is int8: what the file has as uint8
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
@@ -16,7 +17,7 @@ import numpy as np
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, bias_of_float
 from tinygen.importers.onnx_curves import in_order
-from tinygen.importers.onnx_expressions import OPERATORS
+from tinygen.importers.onnx_expressions import OPERATORS, constant_of
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
@@ -61,6 +62,8 @@ _OF_REALS = (*_MEANS, "LogSoftmax", "Softmax")
 """What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
 _CHOOSING = ("GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin")
 """What moves values by their order."""
+_LONGEST_PART = 128
+"""Products that ONNX Runtime adds up before the result takes part in a sum of such."""
 _ON_FUNCTION = "no QuantizeLinear stands before it"
 TO_INT8 = "uint8 to int8"
 TO_UINT8 = "int8 to uint8"
@@ -150,7 +153,7 @@ class Matcher:
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             is_uint8 = self._graph.types[node.outputs[0]].dtype == UINT8
             return [*early, Call(node, inputs, outputs, unsigned=is_uint8)]
-        keeps_reals = _follows(node) or node.op in _MEANS
+        keeps_reals = _follows(node) or node.op in (*_MEANS, "Pad")
         is_real = keeps_reals and first is not None and first.dtype == FLOAT32 and first.data is None
         results = [(self._real(name), UNBOUNDED) if is_real else self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
@@ -171,6 +174,7 @@ class Matcher:
             reason = reason or "it can have channels last, and interpolates in another order then"
         is_turned = node.op in _SUMS and self._sums_channels_last(node)
         bounds = results[0][1] if results else UNBOUNDED
+        self._note_sums_of_parts(node)
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
         alike = node.in_integers or len(kinds) == 1
         return [*early, Call(node, inputs, outputs, bounds, alike, unsigned, reason, curve, is_turned)]
@@ -211,10 +215,15 @@ class Matcher:
         name = node.outputs[0]
         if node.op not in OPERATORS or len(node.outputs) > 1:
             return False
+        shape, _ = self._graph.types[name]
+        if all(x is None or x.data is not None for x in operands):
+            found = constant_of(node, operands, shape)
+            self._values |= {} if found is None else {name: found}
+            return found is not None
         is_plain = all(x is None or x.dtype == INT8 or x.data is not None for x in operands)
         if is_plain and self._has_integers(node, operands) and self._ends_in_integers(name):
             return False
-        if not self._reals.add_expression(node, operands, self._graph.types[name].shape):
+        if not self._reals.add_expression(node, operands, shape):
             return False
         self._real(name)
         return True
@@ -295,6 +304,22 @@ class Matcher:
                 "value among many can differ by one step"
             )
         return layout is Layout.CHANNELS_LAST
+
+    def _note_sums_of_parts(self, node: RawNode) -> None:
+        """Conv and Add are one there: what is added comes first, so that the order counts where a sum has parts."""
+        name = node.outputs[0]
+        readers = self._readers.get(name, []) if node.op == "Conv" else []
+        if (
+            len(readers) != 1
+            or readers[0].op != "Add"
+            or not self._graph.constants.keys().isdisjoint(readers[0].inputs)
+        ):
+            return
+        if math.prod(self._graph.types[node.inputs[1]].shape[1:]) > _LONGEST_PART:
+            self._notes.append(
+                f"ONNX Runtime begins the sums of {shortened(name)!r} with what Add adds to them: a value among many "
+                "can differ in its last place, or by one step"
+            )
 
     def _layout(self, node: RawNode) -> Layout:
         """Of the image that an operator reads, there."""

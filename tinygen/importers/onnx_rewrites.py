@@ -11,12 +11,12 @@ from tinygen.importers.onnx_file import RawNode
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_integer_products import with_scaled_sums
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.ir import Array, read_only
+from tinygen.ir import Array, TensorType, read_only
 
 
 def rewritten(graph: RawGraph) -> RawGraph:
     """The graph whose operators are those that ONNX Runtime runs."""
-    graph = _with_single_pairs(_with_biases(_with_real_bounds(graph)))
+    graph = _with_single_pairs(_with_late_biases(_with_biases(_with_real_bounds(graph))))
     return with_scaled_sums(graph, _readers(graph.nodes))
 
 
@@ -89,6 +89,60 @@ def _is_row(name: str, graph: RawGraph, writers: Mapping[str, RawNode]) -> bool:
     is_bias = graph.constants[source].dtype in (np.dtype(np.int32), np.dtype(np.float32))
     shape = graph.constants[source].shape
     return is_bias and len(shape) >= 1 and all(dim == 1 for dim in shape[:-1])
+
+
+def _with_late_biases(graph: RawGraph) -> RawGraph:
+    """``ConvAddActivationFusion``: Conv adds its sum to what Add has besides it, and then the bias."""
+    readers, constants, types = _readers(graph.nodes), dict(graph.constants), dict(graph.types)
+    writers = {name: node for node in graph.nodes for name in node.outputs}
+    nodes: list[RawNode] = []
+    late: dict[int, str] = {}
+    for node in graph.nodes:
+        add = next(iter(readers.get(node.outputs[0], [])), node)
+        bias = _real_bias(node, constants, writers) if _is_added(node, add, graph, readers) else None
+        if bias is None or add.index in late:
+            nodes.append(node)
+            continue
+        name = f"{node.outputs[0]}~bias"
+        constants[name] = read_only(bias.reshape(-1, *[1] * (len(graph.types[node.outputs[0]].shape) - 2)))
+        types[name] = TensorType(constants[name].shape, constants[name].dtype)
+        late[add.index] = name
+        nodes.append(dataclasses.replace(node, inputs=node.inputs[:2]))
+    found: list[RawNode] = []
+    for node in nodes:
+        if node.op != "Add" or node.index not in late:
+            found.append(node)
+            continue
+        summed = f"{node.outputs[0]}~summed"
+        types[summed] = types[node.outputs[0]]
+        found.append(dataclasses.replace(node, outputs=(summed,)))
+        found.append(dataclasses.replace(node, inputs=(summed, late[node.index])))
+    return dataclasses.replace(graph, nodes=tuple(found), constants=constants, types=types)
+
+
+def _is_added(conv: RawNode, add: RawNode, graph: RawGraph, readers: Mapping[str, Sequence[RawNode]]) -> bool:
+    """Whether the results of Conv are only added to other computed values of the same shape."""
+    if conv.op != "Conv" or conv.in_integers or add.op != "Add" or len(readers[conv.outputs[0]]) != 1:
+        return False
+    others = [name for name in add.inputs if name != conv.outputs[0]]
+    if len(others) != 1 or others[0] in graph.constants or conv.outputs[0] in graph.outputs:
+        return False
+    return graph.types[others[0]].shape == graph.types[conv.outputs[0]].shape
+
+
+def _real_bias(conv: RawNode, constants: Mapping[str, Array], writers: Mapping[str, RawNode]) -> Array | None:
+    """The bias of a Conv in float32; None where it has none, or none that is known."""
+    name = conv.inputs[2] if len(conv.inputs) > 2 else ""
+    if name in constants:
+        return constants[name] if constants[name].dtype == np.float32 and constants[name].ndim == 1 else None
+    writer = writers.get(name)
+    if writer is None or writer.op != DEQUANTIZE or not all(given in constants for given in writer.inputs if given):
+        return None
+    values, scale, *zero_point = (constants[given] for given in writer.inputs if given)
+    if values.ndim != 1 or scale.size not in (1, values.size) or scale.dtype != np.float32:
+        return None
+    differences = values.astype(np.int64) - (zero_point[0].astype(np.int64) if zero_point else 0)
+    return np.asarray(differences.astype(np.float32) * scale.reshape(-1))
 
 
 def _with_single_pairs(graph: RawGraph) -> RawGraph:

@@ -142,13 +142,12 @@ class FloatConv(FloatWeighted):
         return self.window.describe()
 
 
-def float_values(site: Site) -> tuple[dict[str, object], frozenset[str]]:
-    """What the C of float32 sums needs, and of its helpers: `templates/ops/float_conv.j2`."""
-    op: FloatConv = site.op
+def sum_values(site: Site) -> tuple[dict[str, object], frozenset[str]]:
+    """What the C of sums in the runtime's order needs, and of its helpers: `templates/ops/float_conv.j2`."""
+    op = site.op
     x, weights = site.inputs[:2]
     loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
     filters, *_, depth = weights.shape
-    has_parts = op.order.way is not Way.LANES and int(op.order.parts[-1]) > 0
     values: dict[str, object] = {
         "window": loops,
         "batch": x.shape[0],
@@ -157,21 +156,29 @@ def float_values(site: Site) -> tuple[dict[str, object], frozenset[str]]:
         "run": op.window.columns.taps * depth,
         "group_filters": filters // (x.shape[3] // depth),
         "order": op.order,
-        "has_parts": has_parts,
+        "has_parts": op.order.way is not Way.LANES and int(op.order.parts[-1]) > 0,
         "way": op.order.way.name,
         "zero_point": op.zero_point,
         "weights": Weights(False, op.weight_zero_point),
         "scale": float_literal(op.scale),
+    }
+    return values, frozenset(["taps"] if loops.has_edge else [])
+
+
+def float_values(site: Site) -> tuple[dict[str, object], frozenset[str]]:
+    """The same where sums decide between integers."""
+    op: FloatConv = site.op
+    values, helpers = sum_values(site)
+    close = closely(site, op.bounds(site.inputs))
+    more = {
         "output_scale": float_literal(op.output_scale),
         "output_zero_point": op.output_zero_point,
         "low": op.clamp[0],
         "high": op.clamp[1],
+        "closely": close,
     }
-    close = closely(site, op.bounds(site.inputs))
-    values["closely"] = close
-    helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
-    helpers |= {"fused_sum" if close else "fused"} if op.order.way is Way.CHAIN else set()
-    return values, frozenset(helpers)
+    of_chain = {"fused_sum" if close else "fused"} if op.order.way is Way.CHAIN else set()
+    return {**values, **more}, helpers | {"clamp", "round_float"} | of_chain
 
 
 def _prepare(site: Site) -> Body:
@@ -224,22 +231,22 @@ KERNELS = (
 def cases() -> tuple[Case, ...]:
     """Named edges, as single-operator models: of int8, which ONNX Runtime does not fuse on x86."""
     return (
-        _case("chain", (1, 6, 7, 8), (5, 6, 3, 3), padding=1),
-        _case("blocks_of_128", (1, 30, 13, 12), (3, 30, 3, 3), padding=1),
-        _case("groups", (2, 6, 9, 8), (9, 2, 3, 2), groups=3, padding=1, stride=2, dilation=2),
-        _case("depthwise", (1, 7, 6, 5), (7, 1, 3, 3), groups=7, padding=1),
-        _case("depthwise_of_6", (1, 6, 9, 7), (6, 1, 3, 3), groups=6, padding=1, stride=2),
-        _case("depthwise_of_16", (1, 16, 5, 4), (16, 1, 3, 3), groups=16, padding=1),
-        _case("pointwise_stride", (1, 6, 7, 9), (7, 6, 1, 1), stride=2),
-        _case("pointwise_batch", (2, 37, 3, 4), (16, 37, 1, 1), lowest=True),
-        _case("lowest", (1, 7, 6, 5), (5, 7, 3, 3), lowest=True),
-        _case("many_taps", (1, 4, 7, 14), (3, 4, 5, 5), padding=2),
-        _case("depthwise_three_left", (1, 3, 19), (3, 1, 3), groups=3, stride=2),
-        _case("whole_rows", (1, 3, 9, 5), (3, 1, 3, 5), groups=3),
-        _case("whole_image", (1, 6, 4, 4), (11, 6, 4, 4)),
-        _case("whole_image_of_groups", (1, 18, 2, 2), (9, 6, 2, 2), groups=3, per_channel=False, bias=False),
-        _case("ties", (1, 8, 19, 9), (8, 8, 2, 2), scales=(0.5, 0.25, 64.0), per_channel=False, bias=False),
-        _case("saturated", (1, 6, 4, 5), (6, 6, 2, 2), scales=(0.05, 0.02, 0.01)),
+        conv_case("chain", (1, 6, 7, 8), (5, 6, 3, 3), padding=1),
+        conv_case("blocks_of_128", (1, 30, 13, 12), (3, 30, 3, 3), padding=1),
+        conv_case("groups", (2, 6, 9, 8), (9, 2, 3, 2), groups=3, padding=1, stride=2, dilation=2),
+        conv_case("depthwise", (1, 7, 6, 5), (7, 1, 3, 3), groups=7, padding=1),
+        conv_case("depthwise_of_6", (1, 6, 9, 7), (6, 1, 3, 3), groups=6, padding=1, stride=2),
+        conv_case("depthwise_of_16", (1, 16, 5, 4), (16, 1, 3, 3), groups=16, padding=1),
+        conv_case("pointwise_stride", (1, 6, 7, 9), (7, 6, 1, 1), stride=2),
+        conv_case("pointwise_batch", (2, 37, 3, 4), (16, 37, 1, 1), lowest=True),
+        conv_case("lowest", (1, 7, 6, 5), (5, 7, 3, 3), lowest=True),
+        conv_case("many_taps", (1, 4, 7, 14), (3, 4, 5, 5), padding=2),
+        conv_case("depthwise_three_left", (1, 3, 19), (3, 1, 3), groups=3, stride=2),
+        conv_case("whole_rows", (1, 3, 9, 5), (3, 1, 3, 5), groups=3),
+        conv_case("whole_image", (1, 6, 4, 4), (11, 6, 4, 4)),
+        conv_case("whole_image_of_groups", (1, 18, 2, 2), (9, 6, 2, 2), groups=3, per_channel=False, bias=False),
+        conv_case("ties", (1, 8, 19, 9), (8, 8, 2, 2), scales=(0.5, 0.25, 64.0), per_channel=False, bias=False),
+        conv_case("saturated", (1, 6, 4, 5), (6, 6, 2, 2), scales=(0.05, 0.02, 0.01)),
         _product_case("product", (5, 40), 7),
         _product_case("product_of_one_row", (1, 43), 9),
     )
@@ -252,7 +259,7 @@ def random_case(rng: np.random.Generator) -> Case:
     dilation = int(rng.integers(1, 3))
     scales = np.exp(rng.uniform(np.log(0.003), np.log(0.3), 2))
     sizes = ((rows - 1) * dilation + height, (columns - 1) * dilation + width)
-    return _case(
+    return conv_case(
         f"random_{rng.integers(1 << 30)}",
         (1, groups * depth, *sizes),
         (groups * filters, depth, rows, columns),
@@ -267,7 +274,7 @@ def random_case(rng: np.random.Generator) -> Case:
     )
 
 
-def _case(
+def conv_case(
     name: str,
     x: tuple[int, ...],
     weights: tuple[int, ...],
@@ -282,6 +289,7 @@ def _case(
     lowest: bool = False,
     seed: int = 3,
 ) -> Case:
+    """Of x (n, c, h, w), or (n, c, w), by weights (o, c / groups, kh, kw); scales are those of x, weights and y."""
     rng = np.random.default_rng(seed)
     filters, rank = weights[0], len(weights) - 2
     x_scale, weight_scale, y_scale = scales or (0.05, 0.004, 0.012 * math.prod(weights[1:]) ** 0.5)

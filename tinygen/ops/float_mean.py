@@ -75,10 +75,10 @@ class _Means(RealInput):
         elif self.order is MeanOrder.FOURS:
             sums = _by_fours(rows)
         elif self.order is MeanOrder.ROWS:
-            parts = _by_pairs(np.moveaxis(rows.reshape(x.shape[0], x.shape[3], *x.shape[1:3]), 2, 1))
+            parts = by_pairs(np.moveaxis(rows.reshape(x.shape[0], x.shape[3], *x.shape[1:3]), 2, 1))
             sums = np.cumsum(parts, axis=1, dtype=np.float32)[:, -1].reshape(-1)
         else:
-            sums = _by_pairs(rows)
+            sums = by_pairs(rows)
         mean = np.sqrt(sums) if self.is_root else sums / np.float32(self.divisor(x.shape))
         return np.asarray(mean.reshape(x.shape[0], 1, 1, x.shape[3]))
 
@@ -187,10 +187,11 @@ class RealNorm(RealSum):
     is_root: ClassVar[bool] = True
 
 
-def _by_pairs(rows: FloatArray) -> FloatArray:
-    """Of rows (..., count), which follow each other in the file: (...,)."""
+def by_pairs(rows: FloatArray, *, from_multiples: bool = True) -> FloatArray:
+    """Of rows (..., count), which follow each other in the file, from multiples of four elements on: (...,)."""
     count = rows.shape[-1]
-    found = [_sum(row, _skipped(index * count, count)) for index, row in enumerate(rows.reshape(-1, count))]
+    starts = [index * count if from_multiples else 0 for index in range(rows.size // count)]
+    found = [_sum(row, _skipped(start, count)) for start, row in zip(starts, rows.reshape(-1, count), strict=True)]
     return np.array(found, np.float32).reshape(rows.shape[:-1])
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygen.access import Spacing
+from tinygen.c_text import float_literal
 from tinygen.fixedpoint import INT32_MAX
 from tinygen.ir import Array, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import Case, CaseTensor
-from tinygen.ops.common import INT8, INT16, Clamp, full_range
+from tinygen.ops.common import FLOAT32, INT8, INT16, Clamp, full_range
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.traits import Channelwise, Increasing
 from tinygen.ops.window import Window, WindowLoops, same_padding
@@ -29,16 +30,11 @@ class _Pool2D(Increasing, Channelwise):
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, rank and size."""
-        (x,) = inputs
-        broken = [*common.expect_dtype(x, "input", INT8, INT16), *common.expect_rank(x, "input", 4)]
-        yield from broken
-        if not broken and min(self.window.output_size(*x.shape[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
+        yield from _window_problems(self.window, inputs[0], INT8, INT16)
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(n, oh, ow, c), of the input's dtype."""
-        (x,) = inputs
-        return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), x.shape[3]), x.dtype),)
+        return (_pooled_type(self.window, inputs[0]),)
 
     def describe(self) -> str:
         """Window in words."""
@@ -105,13 +101,65 @@ class MaxPool2D(_Pool2D):
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Running maximum over the image padded with the smallest value."""
         (x,) = inputs
-        height, width = self.window.output_size(*x.shape[1:3])
-        lowest, _ = full_range(x.dtype)
-        padded = self.window.pad(x, lowest)
-        largest = np.full((x.shape[0], height, width, x.shape[3]), lowest, x.dtype)
-        for _, _, view in self.window.tap_views(padded, height, width):
-            largest = np.maximum(largest, view)
+        largest = _largest(self.window, x, full_range(x.dtype)[0])
         return (np.clip(largest, *self.clamp).astype(x.dtype),)
+
+
+@dataclass(frozen=True)
+class RealMaxPool(Channelwise):
+    """y = largest of the taps inside, of float32: what nothing quantises."""
+
+    name: ClassVar[str] = "MAX_POOL_2D"
+    window: Window
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype, rank and size."""
+        yield from _window_problems(self.window, inputs[0], FLOAT32)
+
+    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
+        """(n, oh, ow, c)."""
+        return (_pooled_type(self.window, inputs[0]),)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """The largest over the image with a border below all values."""
+        return (_largest(self.window, inputs[0], float(np.finfo(np.float32).min)),)
+
+    def describe(self) -> str:
+        """Window in words."""
+        return self.window.describe()
+
+
+def _window_problems(window: Window, x: Tensor, *dtypes: np.dtype[Any]) -> Iterator[str]:
+    broken = [*common.expect_dtype(x, "input", *dtypes), *common.expect_rank(x, "input", 4)]
+    yield from broken
+    if not broken and min(window.output_size(*x.shape[1:3])) < 1:
+        yield f"the {window.describe()} does not fit into the input {x.shape}"
+
+
+def _pooled_type(window: Window, x: Tensor) -> TensorType:
+    return TensorType((x.shape[0], *window.output_size(*x.shape[1:3]), x.shape[3]), x.dtype)
+
+
+def _largest(window: Window, x: Array, lowest: float) -> Array:
+    """Running maximum over the padded image."""
+    height, width = window.output_size(*x.shape[1:3])
+    largest = np.full((x.shape[0], height, width, x.shape[3]), lowest, x.dtype)
+    for _, _, view in window.tap_views(window.pad(x, lowest), height, width):
+        largest = np.maximum(largest, view)
+    return largest
+
+
+def _prepare_reals(site: Site) -> Body:
+    op: RealMaxPool = site.op
+    (x,) = site.inputs
+    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
+    values = {
+        "window": loops,
+        "batch": x.shape[0],
+        "clamps": False,
+        "lowest_name": float_literal(float(np.finfo(np.float32).min)),
+    }
+    return Body(values, helpers=frozenset({"taps"} if loops.has_edge else ()))
 
 
 def _prepare(site: Site) -> Body:
@@ -149,6 +197,7 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
 KERNELS = (
     Kernel("average_pool_2d.direct", AveragePool2D, _prepare, work=_work, overlaps=_overlaps),
     Kernel("max_pool_2d.direct", MaxPool2D, _prepare, work=_work, overlaps=_overlaps),
+    Kernel("max_pool_2d.direct", RealMaxPool, _prepare_reals, overlaps=_overlaps),
 )
 
 

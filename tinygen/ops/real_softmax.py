@@ -138,17 +138,18 @@ def _prepare(site: Site) -> Body:
     elif isinstance(op, RealInput):
         values |= {"source": "codes", "scale": float_literal(op.scale), "zero_point": op.zero_point}
     logarithm = {"natural_logarithm"} if isinstance(op, _LogSoftmax) else set()
-    return Body(values, constants, helpers=frozenset({"fused", "exponential"} | logarithm))
+    return Body(values, constants, helpers=frozenset({"exponential"} | logarithm))
 
 
-KERNELS = tuple(
-    Kernel(name, op, _prepare, work=Rates(476, output=98, in_float=True))
-    for name, op in (
-        ("real_softmax.direct", RealSoftmax),
-        ("real_softmax.direct", SoftmaxOfReals),
-        ("real_log_softmax.direct", RealLogSoftmax),
-        ("real_log_softmax.direct", LogSoftmaxOfReals),
-    )
+_SOFTMAX = Rates(476, output=98, in_float=True)
+_LOG_SOFTMAX = Rates(732, output=181, in_float=True)
+"""Of rows of ten values, each row with a logarithm in double."""
+
+KERNELS = (
+    Kernel("real_softmax.direct", RealSoftmax, _prepare, work=_SOFTMAX),
+    Kernel("real_softmax.direct", SoftmaxOfReals, _prepare, work=_SOFTMAX),
+    Kernel("real_log_softmax.direct", RealLogSoftmax, _prepare, work=_LOG_SOFTMAX),
+    Kernel("real_log_softmax.direct", LogSoftmaxOfReals, _prepare, work=_LOG_SOFTMAX),
 )
 
 

@@ -80,7 +80,7 @@ class Window:
         """Rows and columns of the output."""
         return self.rows.output_size(height), self.columns.output_size(width)
 
-    def pad(self, x: Array, value: int) -> Array:
+    def pad(self, x: Array, value: float) -> Array:
         """The input with its border filled."""
         rows, columns = (self.rows.before, self.rows.after), (self.columns.before, self.columns.after)
         return np.pad(x, ((0, 0), rows, columns, (0, 0)), constant_values=value)

@@ -17,7 +17,10 @@ from tinygen.ops.common import FLOAT32, INT8, INT16, UINT8, full_range
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
 
 _STRIPPED = (FLOAT32, UINT8)
-_REMEDY = "leave --io int8 out, or convert the model with inference_input_type and inference_output_type tf.int8"
+_REMEDY = (
+    "leave --io int8 out, or give the model such inputs and outputs: in TensorFlow by inference_input_type and "
+    "inference_output_type, in ONNX by QuantizeLinear and DequantizeLinear"
+)
 
 
 class _Kept(Exception):

@@ -16,6 +16,7 @@ _DOMINANT = 0.4
 _LARGE_HEADROOM = 4.0
 _LITTLE_USED = 0.25
 """Of a range: two of its eight bits are never set."""
+_NO_INT16 = "A layer of an .onnx file cannot be kept in int16 here: train with quantisation (QAT), or"
 _CLIPPED = "Leave the few out of the ranges, --percentile 99.9, and see what that gives. "
 _CHANCE = (
     "The float model itself is right no more often than one that always says the commonest class: are the samples "
@@ -131,5 +132,5 @@ def _about_layers(layers: Sequence[LayerFigures], has_int16: bool) -> list[str]:
             f"steps are spent on those few. {_CLIPPED if not has_int16 else ''}Limit them in training (ReLU6, weight "
             "decay), or leave out the samples that cause them."
         ]
-    remedy = f"Keep it in int16, --int16 {shlex.quote(worst.name)}, or" if has_int16 else "ONNX has no int16 here;"
+    remedy = f"Keep it in int16, --int16 {shlex.quote(worst.name)}, or" if has_int16 else _NO_INT16
     return [f"{blamed}: 256 steps are too few for it. {remedy} give it more channels."]

@@ -37,7 +37,7 @@ def _bytes(path: Path, name: str, entries: dict[str, str]) -> bytes:
         raise InvalidModel(f"{place}, {location[:_LONGEST]!r}, which is no name in the model's folder", _PUT)
     file = path.parent / location
     if file.is_symlink() or not file.is_file():
-        raise InvalidModel(f"{place}, {file}, and there is no such file", _PUT)
+        raise InvalidModel(f"{place}, {file}, which is missing, or no plain file", _PUT)
     size = file.stat().st_size
     offset = _number(place, entries, "offset", 0)
     length = _number(place, entries, "length", size - offset)

@@ -13,6 +13,8 @@ from tinygen.quantize.onnx_means import with_global_pools
 PER_CHANNEL_OPSET = 13
 """The first in which DequantizeLinear has an axis."""
 
+_LONGEST = 300
+"""Letters of what onnx says."""
 _QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
 
 
@@ -26,7 +28,7 @@ def prepared(path: Path) -> Any:
         take_in(path, model)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        raise InvalidModel(f"{path} is not a readable ONNX model: {_first(error)}", "Export it again.") from None
+        raise InvalidModel(f"{path} is not a readable ONNX model: {_said(error)}", "Export it again.") from None
     _refuse_quantised(path, model)
     _expect_values(path, model)
     _forget_notes(model)
@@ -43,7 +45,7 @@ def prepared(path: Path) -> Any:
         except Exception as error:  # whatever its C++ throws
             raise ModelError(
                 f"{path} has opset {opset}, and weights of each channel's own scale need {PER_CHANNEL_OPSET}; "
-                f"converting it fails: {_first(error)}",
+                f"converting it fails: {_said(error)}",
                 f"Export it again with opset {PER_CHANNEL_OPSET} or higher.",
             ) from None
     # Shapes between the nodes, where the file has them, are those of the open batch.
@@ -53,7 +55,7 @@ def prepared(path: Path) -> Any:
     try:
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        raise InvalidModel(f"{path}: its shapes do not fit each other: {_first(error)}", "Export it again.") from None
+        raise InvalidModel(f"{path}: its shapes do not fit each other: {_said(error)}", "Export it again.") from None
     return with_global_pools(inferred)
 
 
@@ -116,7 +118,7 @@ def _expect_values(path: Path, model: Any) -> None:
             numpy_helper.to_array(tensor)
         except (ValueError, TypeError, KeyError) as error:
             raise InvalidModel(
-                f"{path}: the constant {tensor.name!r} cannot be read: {_first(error)}", "Export it again."
+                f"{path}: the constant {tensor.name!r} cannot be read: {_said(error)}", "Export it again."
             ) from None
 
 
@@ -138,5 +140,6 @@ def _refuse_quantised(path: Path, model: Any) -> None:
             )
 
 
-def _first(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _said(error: Exception) -> str:
+    """What an error says, on one line: onnx breaks it before and behind the name of a node."""
+    return " ".join(str(error).split())[:_LONGEST] or type(error).__name__

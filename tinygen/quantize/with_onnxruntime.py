@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tinygen.ir import Array
 from tinygen.quantize.job import Choices
 from tinygen.quantize.programs import expect_package
 
+_ERRORS = 3
+"""Of its C++ logger's severities: warnings are 2."""
 _EDGES = {"QuantizeLinear", "DequantizeLinear"}
 SCALED_INPUT = "_QuantizeLinear_Input"
 """What ONNX Runtime appends to the name of an output where it is not yet quantised."""
@@ -35,8 +38,9 @@ def simplified(model: Any, folder: Path) -> Any:
     source, target = folder / "prepared.onnx", folder / "float.onnx"
     onnx.save(model, source)
     try:
-        # Shapes are fixed, so that symbols have nothing to find.
-        quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
+        with _quiet():
+            # Shapes are fixed, so that symbols have nothing to find.
+            quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
     except Exception as error:  # its tools raise whatever they meet
         raise failed("prepare the model", error) from None
     return onnx.load(target)
@@ -71,7 +75,7 @@ def to_int8(model: Any, calibration: Mapping[str, Array], folder: Path, choices:
     onnx.save(model, source)
     percentile = choices.percentile
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+        with _quiet():
             quantize_static(
                 str(source),
                 str(target),
@@ -89,6 +93,21 @@ def to_int8(model: Any, calibration: Mapping[str, Array], folder: Path, choices:
         raise failed("quantise the model", error) from None
     made = onnx.load(target)
     return _tidied(int8_edges(made) if choices.int8_edges else made)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Its tools print and log what they do, and tracebacks of what fails: what matters of it, they raise."""
+    import onnxruntime
+
+    level = logging.root.manager.disable
+    onnxruntime.set_default_logger_severity(_ERRORS)
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(level)
 
 
 def int8_edges(model: Any) -> Any:

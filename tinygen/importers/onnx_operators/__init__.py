@@ -46,8 +46,6 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(RECURRENT, _UNROLLED),
     "BatchNormalization": "make it part of the convolution before, and quantise then: tinygen quantize does both",
     "ConvInteger": _WITH_MUL,
-    "InstanceNormalization": "its statistics depend on the input: train with BatchNormalization instead, which becomes "
-    "part of the convolution before",
     "LpPool": "take AveragePool or MaxPool",
     "Loop": "export recurrent layers unrolled",
     "MatMulInteger": _WITH_MUL,

@@ -13,6 +13,7 @@ from tinygen.importers.onnx_operators.float_sums import conv_order, float_conv
 from tinygen.importers.onnx_operators.weights import filter_values, finish, has_odd_bias, kept, real_bias
 from tinygen.importers.onnx_operators.windows import scattered_window, window
 from tinygen.ir import Tensor
+from tinygen.ops.common import FLOAT32
 from tinygen.ops.conv_2d import Conv2D
 from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ops.float_transpose_conv import FloatTransposeConv
@@ -21,7 +22,7 @@ from tinygen.ops.float_transpose_conv import FloatTransposeConv
 def _conv(call: Call) -> Sequence[Converted]:
     """Filters (o, c / groups, kh, kw), or (o, c / groups, kw)."""
     x, weights, y = call.input(0, "input"), call.input(1, "filter"), call.output
-    x_zero, y_zero = scale_and_zero_point(x, "input")[1], scale_and_zero_point(y, "output")[1]
+    x_zero = scale_and_zero_point(x, "input")[1]
     values, scales, weight_zero = filter_values(weights, "filter", 0)
     steps = window(call, x, weights.shape[2:])
     if values.ndim == 3:
@@ -33,7 +34,8 @@ def _conv(call: Call) -> Sequence[Converted]:
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
     op = DepthwiseConv2D if _is_depthwise(x, depth) else Conv2D
-    if call.in_float or has_odd_bias(call, x, scales):
+    is_real = y.dtype == FLOAT32 and call.op == "Conv"
+    if call.in_float or is_real or has_odd_bias(call, x, scales):
         taps = constant(f"{weights.name}~ohwi", values.transpose(0, 2, 3, 1))
         order = conv_order(steps, (image.shape[1], image.shape[2]), depth, filters // groups)
         found = float_conv(call, steps, order, (image, taps, result), scales, weight_zero)
@@ -44,7 +46,7 @@ def _conv(call: Call) -> Sequence[Converted]:
         window=steps,
         zero_point=x_zero,
         weight_zero_point=weight_zero,
-        output_zero_point=y_zero,
+        output_zero_point=scale_and_zero_point(y, "output")[1],
         requant=rescaling,
         clamp=clamp(call),
     )

@@ -12,8 +12,10 @@ from tinygen.importers.converted import Converted, Refused
 from tinygen.importers.onnx_call import Call, clamp, constant, scale_and_zero_point
 from tinygen.importers.onnx_operators.weights import real_bias
 from tinygen.ir import Array, Tensor
+from tinygen.ops.common import FLOAT32
 from tinygen.ops.float_conv import FloatConv
 from tinygen.ops.float_sums import SumOrder, order_of_product
+from tinygen.ops.real_conv import RealConv
 from tinygen.ops.reshape import Reshape
 from tinygen.ops.window import Axis, Window
 
@@ -30,9 +32,14 @@ def float_conv(
 ) -> Converted | None:
     """Of an image, filters (o, kh, kw, c / groups) and the result, all channels last; None where C cannot."""
     x, weights, y = operands
-    (scale, zero_point), (y_scale, y_zero) = scale_and_zero_point(x, "input"), scale_and_zero_point(y, "output")
+    scale, zero_point = scale_and_zero_point(x, "input")
     filters = weights.shape[0]
-    op = FloatConv(float(scale), zero_point, weight_zero, float(y_scale), y_zero, clamp(call), window, order)
+    op: FloatConv | RealConv
+    if y.dtype == FLOAT32:
+        op = RealConv(float(scale), zero_point, weight_zero, window, order)
+    else:
+        y_scale, y_zero = scale_and_zero_point(y, "output")
+        op = FloatConv(float(scale), zero_point, weight_zero, float(y_scale), y_zero, clamp(call), window, order)
     try:
         bias = real_bias(call, 2, x, scales, filters)
     except Refused:

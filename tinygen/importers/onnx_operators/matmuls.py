@@ -11,6 +11,7 @@ from tinygen.importers.onnx_call import (
     Call,
     Converter,
     clamp,
+    constant,
     expect_no_bounds,
     is_real_row,
     scale_and_zero_point,
@@ -18,11 +19,12 @@ from tinygen.importers.onnx_call import (
 )
 from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_operators.float_sums import float_product
-from tinygen.importers.onnx_operators.weights import filter_values, finish, kept, requant
+from tinygen.importers.onnx_operators.weights import bias, expect_finite, filter_values, finish, kept, requant
 from tinygen.ir import Tensor
 from tinygen.ops.batch_matmul import BatchMatmul
 from tinygen.ops.common import FLOAT32
 from tinygen.ops.fully_connected import FullyConnected
+from tinygen.ops.real_product import RealProduct
 
 
 def _turned(x: Tensor) -> tuple[Tensor, list[Converted]]:
@@ -53,10 +55,24 @@ def _product(
 
 def _in_float(call: Call, weights: Tensor, axis: int) -> Sequence[Converted] | None:
     """Rows of the first side by `weights`, where ONNX Runtime computes them in float32; None where it does not."""
-    if not call.in_float:
+    given = call.optional(2)
+    is_real = call.output.dtype == FLOAT32 and given is not None and given.dtype == FLOAT32
+    if not call.in_float and not is_real:
         return None
     values, scales, weight_zero = filter_values(weights, "weights", axis)
     return float_product(call, values if axis == 0 else values.T, scales, weight_zero, is_turned=axis == 0)
+
+
+def _of_integers(call: Call, x: Tensor, weights: Tensor, axis: int) -> Converted:
+    """Rows of x by `weights`, whose result stays float32: sums of integers there, too."""
+    values, scales, weight_zero = filter_values(weights, "weights", axis)
+    rows = values if axis == 0 else values.T
+    x_scale, zero_point = scale_and_zero_point(x, "input")
+    gains = np.resize(x_scale * scales, len(rows))
+    expect_finite(gains.tolist())
+    kept_rows = kept(weights, "rows" if axis == 0 else "columns", rows, 0, scales)
+    each = constant(f"{call.output.name}~scales", gains)
+    return Converted(RealProduct(zero_point, weight_zero), (x, kept_rows, each, bias(call, 2, x, scales, len(rows))))
 
 
 def _sides(call: Call) -> tuple[Tensor, Tensor]:
@@ -67,9 +83,11 @@ def _matmul(call: Call) -> Sequence[Converted]:
     a, b = _sides(call)
     if b.data is not None and len(b.shape) == 2:
         # With an int32 bias, of more than two dimensions, it is QGemm there, which gives float32.
-        bias = call.optional(2)
-        is_summed = bias is None or (bias.dtype == FLOAT32 and not is_real_row(bias))
+        given = call.optional(2)
+        is_summed = given is None or (given.dtype == FLOAT32 and not is_real_row(given))
         found = _in_float(call, b, 1) if is_summed else None
+        if found is None and call.output.dtype == FLOAT32 and call.op == "MatMul" and given is None:
+            return [_of_integers(call, a, b, 1)]
         return found or [_product(call, a, b, call.output, 1)]
     if a.data is not None and len(a.shape) == 2 and len(b.shape) == 2 and call.optional(2) is None:
         return _constant_first(call, a, b, 0, turn=True)
@@ -113,11 +131,14 @@ def _gemm(call: Call) -> Sequence[Converted]:
     if not alpha > 0 or (has_bias and alpha != 1.0 and not call.node.in_integers):
         raise Refused(f"its alpha is {alpha:g}, expected is 1", "multiply the weights' scale by it")
     if b.data is not None:
-        found = None if turned_a or alpha != 1.0 else _in_float(call, b, 0 if turned_b else 1)
+        is_plain, axis = not turned_a and alpha == 1.0, 0 if turned_b else 1
+        found = _in_float(call, b, axis) if is_plain else None
         if found is not None:
             return found
+        if is_plain and call.output.dtype == FLOAT32:
+            return [_of_integers(call, a, b, axis)]
         rows, before = _turned(a) if turned_a else (a, [])
-        return [*before, _product(call, rows, b, call.output, 0 if turned_b else 1, alpha=alpha)]
+        return [*before, _product(call, rows, b, call.output, axis, alpha=alpha)]
     if a.data is not None and not has_bias:
         return _constant_first(call, a, b, 1 if turned_a else 0, turn=not turned_b, alpha=alpha)
     raise Refused(

@@ -27,7 +27,7 @@ from tinygen.ir import Tensor
 from tinygen.ops.common import FLOAT32, full_range
 from tinygen.ops.float_mean import FloatMean, MeanOrder
 from tinygen.ops.float_pool import FloatAveragePool, RealAveragePool
-from tinygen.ops.pool_2d import MaxPool2D
+from tinygen.ops.pool_2d import MaxPool2D, RealMaxPool
 from tinygen.ops.reduce import Mean
 from tinygen.ops.window import Axis, Window
 from tinygen.rescaling import FloatRequant
@@ -56,10 +56,11 @@ def _global_max_pool(call: Call) -> Sequence[Converted]:
 
 def _pooled(call: Call, steps: Window) -> Sequence[Converted]:
     x, y = call.input(0, "input"), call.outputs[0]
-    scale_and_zero_point(x, "input")
+    scale_of_reals(x)
     image, before = to_nhwc(x)
     result, after = from_nhwc(y)
-    return [*before, Converted(MaxPool2D(steps, full_range(y.dtype)), (image,), (result,)), *after]
+    op = RealMaxPool(steps) if y.dtype == FLOAT32 else MaxPool2D(steps, full_range(y.dtype))
+    return [*before, Converted(op, (image,), (result,)), *after]
 
 
 def _average_pool(call: Call) -> Sequence[Converted]:

@@ -18,10 +18,12 @@ from tinygen.importers.onnx_operators.slices import axis_of, integers
 from tinygen.ir import Shape, Tensor
 from tinygen.ops.arg_extremum import ArgMax, ArgMin
 from tinygen.ops.common import FLOAT32
+from tinygen.ops.float_expression import FloatExpression, Step
 from tinygen.ops.float_mean import FloatMean, FloatNorm, FloatSum, MeanOrder, RealMean, RealNorm, RealSum
 from tinygen.ops.reduce import ReduceMax, ReduceMin, reduced_shape
 from tinygen.ops.reshape import Reshape
 
+_SQUARE = Step("Mul", (0, 0))
 _AXES_AS_INPUT, _AXES_OF_SUM = 18, 13
 """The opsets since which axes are an input, not an attribute."""
 
@@ -36,13 +38,18 @@ def _sum(call: Call) -> Sequence[Converted]:
     return _total(call, FloatSum)
 
 
-def _sum_of(function: Callable[[FloatArray], FloatArray], op: type[FloatSum]) -> Converter:
-    """A sum of what a function makes of each value."""
+def _sum_of(function: Callable[[FloatArray], FloatArray], step: Step, op: type[FloatSum]) -> Converter:
+    """A sum of what a function makes of each value, which `step` is for values in float32."""
 
     def converted(call: Call) -> Sequence[Converted]:
+        x = call.input(0, "input")
         if not reduced_axes(call):
             raise Refused("it reduces nothing", "leave it out")
-        values = np.array(call.curve, np.float32) if call.curve else reals(call.input(0, "input"))
+        if x.dtype == FLOAT32:
+            terms = Tensor(f"{call.output.name}~terms", x.shape, FLOAT32)
+            of_terms = dataclasses.replace(call, inputs=(terms, *call.inputs[1:]))
+            return [Converted(FloatExpression(((),), (), (step,)), (x,), (terms,)), *_total(of_terms, op)]
+        values = np.array(call.curve, np.float32) if call.curve else reals(x)
         return _total(dataclasses.replace(call, curve=tuple(function(values).tolist())), op)
 
     return converted
@@ -203,11 +210,11 @@ def _place_of_extremum(call: Call) -> Sequence[Converted]:
 CONVERTERS: Mapping[str, Converter] = {
     "ArgMax": _place_of_extremum,
     "ArgMin": _place_of_extremum,
-    "ReduceL1": _sum_of(np.abs, FloatSum),
-    "ReduceL2": _sum_of(np.square, FloatNorm),
+    "ReduceL1": _sum_of(np.abs, Step("Abs", (0,)), FloatSum),
+    "ReduceL2": _sum_of(np.square, _SQUARE, FloatNorm),
     "ReduceMax": _extremum,
     "ReduceMean": _mean,
     "ReduceMin": _extremum,
     "ReduceSum": _sum,
-    "ReduceSumSquare": _sum_of(np.square, FloatSum),
+    "ReduceSumSquare": _sum_of(np.square, _SQUARE, FloatSum),
 }

@@ -77,7 +77,7 @@ def _pad(call: Call) -> Sequence[Converted]:
 def _in_scale_of_output(call: Call) -> tuple[Tensor, list[Converted]]:
     """The input with the scale, and the bounds, of the output, and what makes it that."""
     x, y = call.input(0, "input"), call.output
-    if x.quant is y.quant:  # the file's operator moves integers
+    if x.quant is y.quant:  # the file's operator moves integers, or float32
         return x, []
     is_there = scale_and_zero_point(x, "input") == scale_and_zero_point(y, "output")
     if is_there and clamp(call) == full_range(y.dtype):
@@ -86,10 +86,12 @@ def _in_scale_of_output(call: Call) -> tuple[Tensor, list[Converted]]:
     return inner, [requantised(x, inner, clamp(call))]
 
 
-def _filled(call: Call) -> int:
-    """The border's integer."""
+def _filled(call: Call) -> float:
+    """The border's integer; its real value where nothing is quantised."""
     y, given = call.output, call.optional(2)
     value = call.attribute("value", 0.0) if given is None else call.constant(2, "value").reshape(-1)[0]
+    if y.dtype == FLOAT32:
+        return float(value)
     if call.input(0, "input").quant is y.quant:
         if given is None or given.dtype == FLOAT32:
             raise Refused("it pads integers with what it does not say", "give it the zero point as its value")

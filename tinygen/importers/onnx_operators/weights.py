@@ -63,7 +63,7 @@ def real_bias(
     """The bias (filters,) of a layer that is computed in float32, given as an input, or zeros.
 
     ONNX Runtime quantises one of float32, where the weights have one of `scales`, or one for each filter; but not of
-    MatMul, which Relu keeps from being fused.
+    MatMul, which Relu keeps from being fused, nor where the result stays float32.
     """
     given = call.optional(index)
     if given is None:
@@ -75,7 +75,7 @@ def real_bias(
         raise Refused(f"its bias {name!r} has the shape {given.shape}, expected is ({filters},)")
     if given.dtype == FLOAT32:
         unit = scale_and_zero_point(x, "input")[0] * scales
-        if is_real_row(given) or call.op == "MatMul":
+        if is_real_row(given) or call.op == "MatMul" or call.output.dtype == FLOAT32:
             return values
         return np.asarray(_steps(values, unit, name) * unit) if scales.size in (1, filters) else values
     if given.dtype not in (INT8, INT32) or given.quant is None:
