@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from building import Built, differences, varied
+from emulated_bench import Bench
 from onnx import TensorProto
 from onnx_nets import Net
 from tflite_builder import build_model
 
-from tinygen import pipeline
+from tinygen import output, pipeline
 from tinygen.goal import Goal
 from tinygen.manifest import Manifest
 from tinygen.ops.case import CaseTensor
@@ -122,3 +126,21 @@ def test_an_onnx_model_becomes_what_its_twin_becomes(board: str, objective: str)
             assert (one.estimate.instructions or 0) <= MOST * (other.estimate.instructions or 0)
     if board != "microbit":
         assert instructions(onnx) <= MOST * instructions(tflite)
+
+
+def test_layers_of_other_zero_points_share_a_function(tmp_path: Path) -> None:
+    """Half of all products lie half-way between two outputs: no line is there, and float32 rounds them."""
+    net = Net([1, 8, 6, 6], dtype=TensorProto.UINT8)
+    x = net.add("DequantizeLinear", "x", net.constant(1.0), net.constant(128, np.uint8))
+    for zero_point in (3, 130, 77):
+        x = net.quantised(net.add("Conv", x, net.weights(8, 8, 1, 1, scale=[2.0**-8] * 8)), 1.0, zero_point, np.uint8)
+    model = pipeline.decode(net.model(x), "net.onnx", Options(io="int8"))
+    build = pipeline.build(model, "qemu-mps2-an386", "net", Goal("size"))
+    layers = [layer for layer in build.manifest.layers if layer.op == "CONV_2D"]
+    assert len(layers) == 3 and all("float32 product" in layer.proof for layer in layers)
+    (kernels,) = [data.decode() for path, data in build.files.items() if path.endswith("net_kernels.S")]
+    assert kernels.count(".global") == 1
+    output.write(build.files, tmp_path / "out")
+    found = Built(model, tmp_path / "out", build.manifest)
+    bench = Bench("qemu-mps2-an386", tmp_path)
+    assert differences(found, varied(found, 4), bench.running(found)) == []
