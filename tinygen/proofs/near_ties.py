@@ -61,11 +61,11 @@ class NearTies:
         most = int(exponents.min()) + 32 - _SIGNIFICAND_BITS
         for usual, bits in _KINDS:
             exponent = max(_LEAST_EXPONENT, int(exponents.max()), min(usual, most))
-            # The fraction has room for d.
-            if exponent <= most and bits >= exponent - 30:
+            if exponent <= most:
                 factor = np.ldexp(fractions, _SIGNIFICAND_BITS).astype(np.int64) << exponent - exponents
                 rest = None if lowest == zero_point else np.zeros_like(factor)
-                yield NearTies(exponent, factor, rest, zero_point, bits)
+                # The fraction has room for d.
+                yield NearTies(exponent, factor, rest, zero_point, max(bits, exponent - 30))
 
     def where(self, origin: IntArray) -> NearTies:
         """For x = acc + origin; where x is acc, for all channels that have more than one output."""
