@@ -256,8 +256,9 @@ def test_a_program_that_says_nothing_is_reported(monkeypatch: pytest.MonkeyPatch
     with (tmp_path / "log").open("w") as log:
         assert firmware._run([sys.executable, "-c", program], {}, log, said.append) == 0
     assert (tmp_path / "log").read_text() == "begins\nends\n"
-    assert said[0] == "begins" and said[-1] == "ends"
-    assert any("nothing new" in line for line in said[1:-1])
+    # On a busy machine, the program takes long to begin, too.
+    assert [line for line in said if "nothing new" not in line] == ["begins", "ends"]
+    assert any("nothing new" in line for line in said[said.index("begins") : said.index("ends")])
 
 
 def test_a_compilers_programs_are_platformios_where_the_path_has_none(
