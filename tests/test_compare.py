@@ -19,6 +19,7 @@ from tinygen.options import Options
 from tinygen.quantize import Wish
 from tinygen.quantize.measure import Score
 from tinygen.report.compare_picture import compare_picture
+from tinygen.report.compare_tables import compare_table
 from tinygen.resources import resource
 
 DIGITS = resource("examples", "digits", "digits.tflite")
@@ -43,6 +44,12 @@ def test_every_model_is_there_for_every_board(found: tuple[Entry, ...]) -> None:
     assert [entry.model for entry in found] == [name for name in names for _ in range(2)]
     assert [bool(entry.refusal) for entry in found] == [False] * 4 + [True] * 4
     assert "quantize" in found[-1].refusal
+
+
+def test_a_board_s_models_stand_together(found: tuple[Entry, ...]) -> None:
+    boards, models, *_ = (list(column.cells) for column in compare_table(found).columns)
+    assert boards == [ON] * 4 + [REAL] * 4
+    assert [str(model) for model in models] == [entry.model for entry in found[::2]] * 2
 
 
 def test_scores_are_those_of_the_labels(found: tuple[Entry, ...]) -> None:

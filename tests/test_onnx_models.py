@@ -91,7 +91,7 @@ def test_a_float_model_is_told_to_be_quantised() -> None:
     path = folder / "onnx" / "cnnA_f32.onnx"
     with pytest.raises(FloatModel, match="computes in float") as caught:
         pipeline.read(path)
-    assert len(caught.value.problems) == 1 and f"tinygen quantize {path}" in caught.value.remedy
+    assert len(caught.value.problems) == 1 and f"tinygen quantize {path}" in caught.value.problems[0].remedy
 
 
 # Graphs by hand

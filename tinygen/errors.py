@@ -97,11 +97,11 @@ class FloatModel(UnsupportedModel):
     def __init__(self, model: str, more: Sequence[Problem] = (), path: PurePath | None = None) -> None:
         path = path or PurePath(model)
         command = ["tinygen", "quantize", str(path), "--data", "SAMPLES", "-o", f"{path.stem}_int8{path.suffix}"]
-        reason = Problem("the model", "", "it computes in float: nothing in it is quantised", "")
+        reason, remedy = "it computes in float: nothing in it is quantised", f"quantise it: {shlex.join(command)}"
         super().__init__(
             model,
-            [reason, *more],
-            f"Quantise it: {shlex.join(command)}\n(SAMPLES: some hundred, in an .npz file or a folder of images.)",
+            [Problem("the model", "", reason, remedy), *more],
+            "SAMPLES are some hundred, in an .npz file or a folder of images: tinygen quantize --help.",
         )
         self._model, self._more = model, more
 

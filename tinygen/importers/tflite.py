@@ -120,13 +120,18 @@ class _Importer:
             if index in constants:
                 self._refuse(self._label(index), "", "it is an input, but the file holds a value for it")
         if self._workshop.problems:
-            dtypes = {tensor.dtype for tensor in self._subgraph.tensors}
-            if FLOAT32.name in dtypes and not dtypes & _QUANTISED:
+            if self._is_float():
                 raise FloatModel(self._source)
             supported = f"Supported operators: {', '.join(sorted(CONVERTERS))}."
             raise UnsupportedModel(self._source, self._workshop.problems, supported if self._lacks_operator else "")
         tensors = MappingProxyType(dict(self._tensors))
         return Graph(self._source, tensors, tuple(nodes), inputs, outputs, tuple(self._states), tuple(self._notes()))
+
+    def _is_float(self) -> bool:
+        """Whether all inputs are float32, and nothing is quantised."""
+        tensors = self._subgraph.tensors
+        given = {tensors[index].dtype for index in self._subgraph.inputs}
+        return given == {FLOAT32.name} and not {tensor.dtype for tensor in tensors} & _QUANTISED
 
     def _notes(self) -> Iterator[str]:
         if any(tensor.was_uint8 for tensor in self._subgraph.tensors):

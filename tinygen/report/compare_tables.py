@@ -14,10 +14,11 @@ _RIGHT = ("instructions", "RAM", "flash")
 
 
 def compare_table(entries: Sequence[Entry]) -> Table:
-    """A row for each model on each board; those on the front are marked."""
+    """A row for each model on each board, those of a board together; those on the front are marked."""
+    boards = list(dict.fromkeys(entry.board for entry in entries))
     kind = next((entry.score.kind for entry in entries if entry.score is not None), "accuracy")
     table = plain_table("board", "model", kind, *_RIGHT, "best", "", right=(kind, *_RIGHT), wide=["model"])
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: boards.index(entry.board)):
         costs = entry.costs
         figures = (costs.instructions, costs.ram_bytes, costs.flash_bytes) if costs is not None else (None,) * 3
         note = "not possible"
