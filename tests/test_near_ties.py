@@ -24,14 +24,15 @@ def net_of(op: str, zero_point: int, factors: npt.NDArray[np.float32] = FACTORS)
     """One layer."""
     net = QdqNet()
     net.zero_point = zero_point
-    depth = {"pointwise": (8, 1, 1), "3x3": (8, 3, 3), "5x5": (8, 5, 5), "depthwise": (1, 3, 3)}[op]
+    depths = {"pointwise": (8, 1, 1), "3x3": (8, 3, 3), "5x5": (8, 5, 5), "depthwise": (1, 3, 3), "5x5 each": (1, 5, 5)}
+    depth = depths[op]
     weights = net.rng.integers(-127, 128, (CHANNELS, *depth)).astype(np.int8)
     zeros = net.constant(np.zeros(CHANNELS, np.int8))
     (w,) = net._add("DequantizeLinear", [net.constant(weights), net.constant(factors), zeros], axis=0)
     quant = [net.constant(np.float32(SCALE) * factors), net.constant(np.zeros(CHANNELS, np.int32))]
     biases = net.rng.integers(-3000, 3000, CHANNELS).astype(np.int32)
     (bias,) = net._add("DequantizeLinear", [net.constant(biases), *quant], axis=0)
-    group = CHANNELS if op == "depthwise" else 1
+    group = CHANNELS if depth[0] == 1 else 1
     x = net.input(1, depth[0] * group, 9, 8)
     return net.bytes(net.add("Conv", x, w, bias, group=group, pads=[depth[1] // 2] * 4))
 
@@ -64,15 +65,16 @@ def test_boards_decide_as_the_reference(bench: Bench, op: str, kernel: str, zero
 
 
 @pytest.mark.parametrize(
-    ("kernel", "zero_point"),
+    ("op", "kernel", "zero_point"),
     [
-        ("conv_2d.packed_pairs_compact", 9),
-        ("conv_2d.packed_lean", -128),
-        ("conv_2d.packed_bytes", 9),
+        ("5x5", "conv_2d.packed_pairs_compact", 9),
+        ("5x5", "conv_2d.packed_lean", -128),
+        ("5x5", "conv_2d.packed_bytes", 9),
+        ("5x5 each", "depthwise_conv_2d.word_plane", 9),
     ],
 )
-def test_factors_far_apart_are_decided_by_two_parts(bench: Bench, kernel: str, zero_point: int, tmp_path: Path) -> None:
-    built = build_bytes(net_of("5x5", zero_point, FAR_APART), tmp_path, board=BOARD, kernel=kernel, file="net.onnx")
+def test_factors_far_apart_take_two_parts(bench: Bench, op: str, kernel: str, zero_point: int, tmp_path: Path) -> None:
+    built = build_bytes(net_of(op, zero_point, FAR_APART), tmp_path, board=BOARD, kernel=kernel, file="net.onnx")
     (proof,) = [layer.proof for layer in built.manifest.layers if layer.kernel == kernel]
     assert proof.startswith("near ties") and "2 products" in proof
     assert differences(built, varied(built, SAMPLES), bench.running(built)) == []
