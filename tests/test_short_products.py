@@ -140,6 +140,20 @@ def test_near_ties_are_decided_as_float32_has_them(factor: float, zero_point: in
     assert_short_product(product, requant, zero_point, clamp, all_of(*ends))
 
 
+@pytest.mark.parametrize(("zero_point", "clamp"), [(-128, INT8), (9, INT8), (-20, (-20, 80))])
+def test_factors_far_apart_have_near_ties_of_two_parts(zero_point: int, clamp: tuple[int, int]) -> None:
+    """One part is too coarse for the least factor, whose sums are large."""
+    factors = np.array([0.000097, 0.00013, 2.0**-9, 0.0017], np.float32)
+    requant = FloatRequant(tuple(factors.tolist()))
+    ends = limits(len(factors), -900_000, 1_000_000)
+    product = prove_short_product(requant, zero_point, clamp, *ends)
+    assert product is not None and product.near is not None and len(product.parts) == 2
+    assert (product.near.rest is None) == (clamp[0] == zero_point)
+    assert_short_product(product, requant, zero_point, clamp, all_of(*ends))
+    coarse = dataclasses.replace(product, parts=(product.parts[0], 0 * product.parts[1]))
+    assert not coarse.holds(Staircases.of(requant, zero_point, clamp, *ends)).all()
+
+
 def test_a_wrong_constant_of_near_ties_is_not_proved() -> None:
     requant = FloatRequant((0.0010597982909530401,))
     stairs = Staircases.of(requant, -127, INT8, *limits(1, -73_000, 87_000))

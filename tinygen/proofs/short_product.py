@@ -11,7 +11,7 @@ has room; X is the last sum before the greatest output. Rounding ties away from 
 off from the others: the second form has another C for them. Rounding to float32 moves a few steps by one accumulator,
 up or down, so that no line takes them all. Then sums near a tie, whose line has a fraction of `bits` zeros, are decided
 in their own way (`tinygen.proofs.near_ties`), and the line need not be precise: M[0] is its only part. What has no such
-form has exceptions.
+form has exceptions, or, where those are too many, near ties and a second part, M[1].
 
 Where M[0] alone does, the channel's other parts are zero.
 
@@ -20,9 +20,10 @@ What is found here is not trusted: every result was evaluated at both ends and o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import product
 
 import numpy as np
 
@@ -40,6 +41,8 @@ _FORMS = (
     *((3, bits) for bits in (8, 7, 6, 5)),
 )
 """(n, b) in the order in which they are tried: those of fewer parts first, and those that most layers can have."""
+_NEAR_TIE_FORMS = tuple((1, bits) for bits in (8, 10, 12, 6))
+"""Likewise, where near ties are decided apart and one part is too coarse."""
 _NEAR = sorted({0, *(sign * round(1.4**n) for n in range(20) for sign in (1, -1))}, key=abs)
 """How far from the first possible gain others are tried."""
 _FINE = 48
@@ -182,6 +185,7 @@ def _prove(
         or search.first_proved(True)
         or search.first_proved_near_ties(kinds())
         or search.first_proved_with_exceptions()
+        or search.first_proved_near_ties(kinds(), _NEAR_TIE_FORMS)
     )
 
 
@@ -210,12 +214,14 @@ class _Search:
             return None
         return self._with_any_form(sides, _no_exceptions(self.varied))
 
-    def first_proved_near_ties(self, kinds: Iterable[NearTies]) -> ShortProduct | None:
-        """Of one part, with sums near a tie apart."""
-        nominal = self._nominal(TOP_BITS)
-        gains = {1: (nominal, np.ones(nominal.shape, np.bool_))}
-        for near in kinds:
-            found = self._with_form((self.marks,), _no_exceptions(self.varied), 0, 0, gains, near)
+    def first_proved_near_ties(
+        self, kinds: Iterable[NearTies], forms: Sequence[tuple[int, int]] = ((0, 0),)
+    ) -> ShortProduct | None:
+        """With sums near a tie apart; `forms` as in `_FORMS`."""
+        for near, (more, bits) in product(kinds, forms):
+            nominal = self._nominal(TOP_BITS + more * bits)
+            gains = {1: (nominal, np.ones(nominal.shape, np.bool_))}
+            found = self._with_form((self.marks,), _no_exceptions(self.varied), more, bits, gains, near)
             if found is not None and found.holds(self.stairs).all():
                 return found
         return None
@@ -274,6 +280,7 @@ class _Search:
         shift = TOP_BITS + more * bits
         apart = 0 if near is None else 1 << shift - near.bits
         said = 0 if near is None else 1 << near.lacking_bits - 1
+        margin = said << more * bits
         last = np.where(stairs.reached, stairs.thresholds - 1, stairs.low[:, None]).max(axis=1, initial=INT32_MIN)
         last = np.where(stairs.last < self.highest, stairs.high, last)
         for where, by in np.moveaxis(exceptions, 2, 1):
@@ -289,16 +296,16 @@ class _Search:
                     break
                 tried = unit * (base[waiting] + delta)
                 windows = [side.of_channels(waiting).window(tried, shift) for side in sides]
-                windows = [Window(least + said, most + apart - said, turn) for least, most, turn in windows]
+                windows = [Window(least + margin, most + apart - margin, turn) for least, most, turn in windows]
                 start, offset, lower, found = _offsets(windows, tried, shift - TOP_BITS)
                 found &= tried > 0
                 # What is less than a whole window above the least output is the least output.
                 ahead: IntArray = np.asarray(-(-apart // np.maximum(tried, 1)), np.int64)
                 if near is not None and near.rest is None:
                     ahead = start
-                start, offset = start - ahead, offset + ahead * tried
+                start, offset = start - ahead, offset + (ahead * tried >> more * bits)
                 if near is not None:
-                    lacking = near.factor[varied[waiting]] - (tried << near.gain_shift)
+                    lacking = near.factor[varied[waiting]] - (tried >> more * bits << near.gain_shift)
                     found &= (lacking >= -said) & (lacking < said)
                     offset = near.with_lacking(offset, lacking)
                 done = varied[waiting[found]]

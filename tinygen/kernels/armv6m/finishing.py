@@ -46,8 +46,8 @@ def proved(site: Site) -> ShortProduct | None:
 
 def is_plain(form: ShortProduct) -> bool:
     """Whether a channel has no constants but O, X, C and one or two factors, or a factor and, maybe, R."""
-    is_open = isinstance(form, OpenShortProduct)
-    return form.step is None and not form.exceptions and len(form.parts) <= 2 and not is_open
+    is_open, most = isinstance(form, OpenShortProduct), 2 if form.near is None else 1
+    return form.step is None and not form.exceptions and len(form.parts) <= most and not is_open
 
 
 _PLAIN = 3
@@ -57,8 +57,8 @@ FACTOR_BITS = 12
 
 
 def is_short(form: ShortProduct) -> bool:
-    """Whether M0 and M1 are all factors, and find room in one word."""
-    if len(form.parts) != 2:
+    """Whether M0 and M1 are all constants behind C, and find room in one word."""
+    if len(form.parts) != 2 or form.near is not None:
         return False
     top, part = (int(factors.max()).bit_length() for factors in form.parts)
     return part <= FACTOR_BITS and top <= 32 - FACTOR_BITS
@@ -86,7 +86,8 @@ class Step:
     "load" of these from the pointer; "origin" to add; "clamp" to zero and this; "exception", what is moved and by how
     much; "border" of Z, S and C; "split" of M0 and M1, which are in the second, into both; "part", a product that takes
     the place of the factor, and the carry that is added to it if there is one; "top", the last factor, C and the carry;
-    "near" in its place, M0, C and R, or a free one without R, then others that are free.
+    "near" in its place, M0, C and R, or a free one without R, then others that are free; before
+    it, where there is a carry, "carry", C and what is added to it.
     """
 
     kind: str
@@ -218,6 +219,9 @@ def _steps(finish: Finish) -> Iterator[Step]:
         freed(*carry)
         carry = (factor,)
     if form.near is not None:
+        if carry:
+            yield Step("carry", (addend, *carry))
+            freed(*carry)
         yield from needed(1 + rest)
         others = [name for name in unused if name != finish.decided_in]
         yield Step("near", (taken(), addend, *([taken()] if rest else []), *others))
