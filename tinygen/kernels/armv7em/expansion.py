@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.access import Order
-from tinygen.kernels.armv7em.packing import DEEP_SCALE, SCALE
+from tinygen.kernels.armv7em.packing import SCALE
 
 _VALUES = 8
 _TURN = 4
@@ -59,12 +59,12 @@ class Expansion:
     packed: bool
     """Whether for packed weights; else the words are values 0 and 2, then 1 and 3, times the scale."""
     scale: int = SCALE
-    """Of the sums: SCALE or DEEP_SCALE."""
+    """Of the sums: SCALE or one of DEEP_SCALES."""
 
     @property
     def shift(self) -> int:
-        """Bits by which values are shifted to be times the DEEP_SCALE; else 0."""
-        return 0 if self.scale == SCALE else DEEP_SCALE.bit_length() - 1
+        """Bits by which int16 are shifted to be times one of DEEP_SCALES; else 0."""
+        return 0 if self.scale == SCALE else self.scale.bit_length() - 1
 
     @property
     def mask(self) -> int:

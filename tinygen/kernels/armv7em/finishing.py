@@ -45,13 +45,15 @@ def proved_or_float(site: Site, scale: int) -> HighProduct | None:
 
 
 def proved_for_words(site: Site) -> HighProduct | None:
-    """The same for words (see `packing`): with packing.SCALE; with DEEP_SCALE, if such sums do not fit."""
+    """The same for words (see `packing`): with packing.SCALE; with one of DEEP_SCALES, if such sums do not fit."""
     found = proved_or_float(site, packing.SCALE)
     if found is not None:
         return found
     low, high = site.op.reach(site.inputs)
-    fits = packing.SCALE * max(-int(low.min()), int(high.max())) <= INT32_MAX
-    return None if fits else proved_or_float(site, packing.DEEP_SCALE)
+    largest = max(-int(low.min()), int(high.max()))
+    if packing.SCALE * largest <= INT32_MAX:
+        return None
+    return next(filter(None, (proved_or_float(site, scale) for scale in packing.DEEP_SCALES)), None)
 
 
 HELD_ZERO_POINT = "s12"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygen.kernels.armv7em.packing import DEEP_SCALE, SCALE
+from tinygen.kernels.armv7em.packing import SCALE
 
 EIGHT = tuple(f"r{register}" for register in range(4, 12))
 """Registers of which words are copied or filled, where no lanes are in them."""
@@ -25,7 +25,7 @@ class Lanes:
     wide: bool = False
     """Whether for wide weights: the words are values 1 and 3, then 0 and 2."""
     scale: int = SCALE
-    """Of the sums: SCALE or DEEP_SCALE."""
+    """Of the sums: SCALE or one of DEEP_SCALES."""
 
     @property
     def words(self) -> tuple[tuple[str, str], ...]:
@@ -34,8 +34,8 @@ class Lanes:
 
     @property
     def shift(self) -> int:
-        """Bits by which values are shifted to be times the DEEP_SCALE; else 0."""
-        return 0 if self.scale == SCALE else DEEP_SCALE.bit_length() - 1
+        """Bits by which int16 are shifted to be times one of DEEP_SCALES; else 0."""
+        return 0 if self.scale == SCALE else self.scale.bit_length() - 1
 
     @property
     def mask(self) -> int:

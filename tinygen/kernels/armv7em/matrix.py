@@ -163,7 +163,9 @@ def _packed(site: Site) -> bool:
 
 
 def _expansion(lanes: int, sizes: Geometry, site: Site) -> Expansion:
-    return Expansion(lanes, sizes.depth, _packed(site), packing.SCALE if in_scale(site) else packing.DEEP_SCALE)
+    requantisation = form(site)
+    assert requantisation is not None and isinstance(requantisation.scale, int)
+    return Expansion(lanes, sizes.depth, _packed(site), requantisation.scale)
 
 
 def _rows(site: Site) -> npt.NDArray[np.int8]:
