@@ -178,6 +178,10 @@ def cases() -> tuple[Case, ...]:
         convolution_case("whole_rows", x=(1, 6, 3, 5), filters=6, kernel=(2, 3), stride=(2, 3), activation="RELU"),
         convolution_case("many_filters", x=(1, 1, 8, 1), filters=700, kernel=(1, 2), output_scale=0.1),
         convolution_case("deep_3x3", x=(1, 3, 4, 70), filters=3, kernel=(3, 3)),
+        convolution_case("sums_beyond_23_bits_3x3", x=(1, 3, 4, 131), filters=3, kernel=(3, 3), output_scale=1.0),
+        convolution_case(
+            "pointwise_sums_beyond_23_bits", x=(1, 1, 3, 1231), filters=3, kernel=(1, 1), output_scale=1.0
+        ),
         convolution_case("strided_3x3", x=(1, 9, 10, 9), filters=5, kernel=(3, 3), stride=(2, 2)),
         convolution_case(
             "strided_valid_3x3", x=(1, 6, 18, 8), filters=4, kernel=(3, 3), stride=(2, 2), padding="VALID"

@@ -147,6 +147,7 @@ def cases() -> tuple[Case, ...]:
         _case("per_channel", (2, 11), 6, per_channel=True),
         _case("gain_above_one", (1, 4), 4, output_scale=1e-4),
         _case("deep", (1, 203), 9, output_scale=1.0),
+        _case("sums_beyond_23_bits", (1, 1256), 5, output_scale=1.0),
         _case("deep_in_words", (1, 264), 7, output_scale=1.0),
         # The last results lie where half of the scratch memory may begin.
         _case("more_results_than_values", (1, 8), 19),

@@ -20,7 +20,6 @@ from tinygen.kernels.armv7em.filters import GROUP, UNROLLED, Filters, Layer
 from tinygen.kernels.armv7em.frames import BorderFrame
 from tinygen.kernels.armv7em.gathering import Blocks
 from tinygen.kernels.armv7em.lanes import EIGHT, Lanes, Zero
-from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
 
 
@@ -28,7 +27,7 @@ def _accepts(most: int, most_lanes: int, site: Site) -> bool:
     """Where some windows lie inside the image, and some do not, but none wholly outside."""
     if not filters.takes(site):
         return False
-    plane = Plane.of(site)
+    plane = filters.plane_of(site)
     if not plane.is_dense:
         return False
     patches = BorderPatches(plane, most, most_lanes)
@@ -40,16 +39,16 @@ def _accepts(most: int, most_lanes: int, site: Site) -> bool:
 
 
 def _scratch(most: int, most_lanes: int, site: Site) -> int:
-    patches = BorderPatches(Plane.of(site), most, most_lanes)
+    patches = BorderPatches(filters.plane_of(site), most, most_lanes)
     return patches.window_bytes + patches.patch.bytes
 
 
 def _overlaps(most: int, most_lanes: int, site: Site) -> Mapping[int, Spacing]:
-    return {0: spacing(BorderPatches(Plane.of(site), most, most_lanes).order)}
+    return {0: spacing(BorderPatches(filters.plane_of(site), most, most_lanes).order)}
 
 
 def _prepare(most: int, most_lanes: int, site: Site) -> Body:
-    patches = BorderPatches(Plane.of(site), most, most_lanes)
+    patches = BorderPatches(filters.plane_of(site), most, most_lanes)
     layer = Layer.of(site, patches.window.weights(patches.plane), patches.wide)
     assert layer is not None
     plane, lanes = patches.plane, patches.lanes
@@ -60,10 +59,10 @@ def _prepare(most: int, most_lanes: int, site: Site) -> Body:
         "border": Border.of(patches),
         "frame": BorderFrame(1),
         "f": Filters.of(layer, patches.sums, blocks.offsets, patches.count),
-        "lanes": Lanes.of(lanes, layer.packed, layer.wide),
+        "lanes": Lanes.of(lanes, layer.packed, layer.wide, layer.scale),
         "in_x": patches.gather(patches.pitch),
         "in_patch": patches.gather(patches.patch.row),
-        "zero": Zero.of(site.op.zero_point, layer.packed),
+        "zero": Zero.of(site.op.zero_point, layer.packed, layer.scale),
         "eight": EIGHT,
         "x_before": plane.rows.before * patches.pitch,
         "x_left": plane.columns.before * plane.channels,
@@ -81,7 +80,7 @@ def _prepare(most: int, most_lanes: int, site: Site) -> Body:
 
 def _accepts_fewer(most_lanes: int, site: Site) -> bool:
     """Where blocks would have more lanes otherwise."""
-    return _accepts(UNROLLED, most_lanes, site) and BorderPatches(Plane.of(site), UNROLLED).lanes > most_lanes
+    return _accepts(UNROLLED, most_lanes, site) and BorderPatches(filters.plane_of(site), UNROLLED).lanes > most_lanes
 
 
 def _kernel(name: str, most: int, most_lanes: int, accepts: Callable[[Site], bool]) -> Kernel:

@@ -83,7 +83,7 @@ class BorderPatches:
         def cost(lanes: int) -> float:
             return -(-width // lanes) * block_cost(plane, lanes, self.window.groups, self.wide)
 
-        counts = lane_counts(width, plane.weights, self.wide)
+        counts = lane_counts(width, plane, self.wide)
         return min((lanes for lanes in counts if lanes <= self.most_lanes), key=cost)
 
     @property

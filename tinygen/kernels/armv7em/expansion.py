@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygen.access import Order
+from tinygen.kernels.armv7em.packing import SCALE
 
 _VALUES = 8
 _TURN = 4
@@ -56,12 +57,19 @@ class Expansion:
     lanes: int
     depth: int
     packed: bool
-    """Whether for packed weights; else the words are 256 times values 0 and 2, then 1 and 3."""
+    """Whether for packed weights; else the words are values 0 and 2, then 1 and 3, times the scale."""
+    scale: int = SCALE
+    """Of the sums: SCALE or one of DEEP_SCALES."""
+
+    @property
+    def shift(self) -> int:
+        """Bits by which int16 are shifted to be times one of DEEP_SCALES; else 0."""
+        return 0 if self.scale == SCALE else self.scale.bit_length() - 1
 
     @property
     def mask(self) -> int:
-        """Of halfwords: what x0 is subtracted from by EOR, or the upper byte."""
-        return 0x007F007F if self.packed else 0xFF00FF00
+        """Of halfwords: what x0 is subtracted from by EOR, or the bits of values times the scale."""
+        return 0x007F007F if self.packed else (0x10000 - self.scale) * 0x10001
 
     @property
     def groups(self) -> int:

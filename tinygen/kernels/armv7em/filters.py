@@ -32,6 +32,7 @@ from tinygen.kernels.armv7em.dot import Block, Step
 from tinygen.kernels.armv7em.finishing import Counts, Finish, Floats
 from tinygen.kernels.armv7em.frames import TABLE
 from tinygen.kernels.armv7em.matrix_blocks import numbered
+from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.contracts import is_plain
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct
@@ -191,9 +192,18 @@ class Layer:
     @staticmethod
     def of(site: Site, weights: Array, wide: bool = False) -> Layer | None:
         """None where no requantisation is proved."""
-        packed = not wide and packing.packs(_whole_groups(weights).reshape(len(weights), -1))
-        form = finishing.proved_or_float(site, packing.SCALE)
-        return None if form is None else Layer(site, weights, form, packed, wide)
+        form = finishing.proved_for_words(site)
+        if form is None:
+            return None
+        packed = not wide and form.scale == packing.SCALE
+        packed = packed and packing.packs(_whole_groups(weights).reshape(len(weights), -1))
+        return Layer(site, weights, form, packed, wide)
+
+    @property
+    def scale(self) -> int:
+        """Of the sums."""
+        assert isinstance(self.form.scale, int)
+        return self.form.scale
 
     @property
     def runs(self) -> dict[str, int]:
@@ -234,7 +244,7 @@ class Layer:
 
     def _words(self, rows: Array) -> npt.NDArray[np.uint32]:
         if self.wide:
-            return packing.wide_words(rows)
+            return packing.wide_words(rows, self.scale)
         return packing.packed_words(rows) if self.packed else packing.plain_words(rows)
 
 
@@ -256,10 +266,16 @@ def cost(pixels: int, lanes: int, groups: int, wide: bool = False) -> int:
     return -(-pixels // lanes) * (_products(lanes, 2, wide) * groups // 2 + 12 * lanes + 28)
 
 
-def lane_counts(pixels: int, weights: Array, wide: bool = False) -> range:
+def lane_counts(pixels: int, plane: Plane, wide: bool = False) -> range:
     """How many lanes can be, the most first; weights that may not be packed leave no registers for a fourth."""
-    most = 4 if wide or weights.min(initial=0) > -128 else 3
+    most = 4 if wide or (plane.packs and plane.weights.min(initial=0) > -128) else 3
     return range(min(most, pixels), 0, -1)
+
+
+def plane_of(site: Site) -> Plane:
+    """That of a CONV_2D, which knows whether sums of packed weights fit."""
+    form = finishing.proved_for_words(site)
+    return replace(Plane.of(site), packs=form is not None and form.scale == packing.SCALE)
 
 
 def takes(site: Site) -> bool:

@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tinygen.fixedpoint import INT32_MAX
 from tinygen.kernel import Site
 from tinygen.kernels import streams
+from tinygen.kernels.armv7em import packing
 from tinygen.kernels.armv7em.dot import Sums
 from tinygen.ops.weighted import Weighted
 from tinygen.proofs.high_product import HighProduct, prove_high_product
@@ -40,6 +42,18 @@ def proved_or_float(site: Site, scale: int) -> HighProduct | None:
         return found
     op: Weighted = site.op
     return mixed_product(op.requant, op.output_zero_point, op.clamp, *op.reach(site.inputs), scale=scale)
+
+
+def proved_for_words(site: Site) -> HighProduct | None:
+    """The same for words (see `packing`): with packing.SCALE; with one of DEEP_SCALES, if such sums do not fit."""
+    found = proved_or_float(site, packing.SCALE)
+    if found is not None:
+        return found
+    low, high = site.op.reach(site.inputs)
+    largest = max(-int(low.min()), int(high.max()))
+    if packing.SCALE * largest <= INT32_MAX:
+        return None
+    return next(filter(None, (proved_or_float(site, scale) for scale in packing.DEEP_SCALES)), None)
 
 
 HELD_ZERO_POINT = "s12"

@@ -66,7 +66,7 @@ class Unrolling:
 
 def form(site: Site) -> HighProduct | None:
     """The requantisation."""
-    return finishing.proved_or_float(site, packing.SCALE)
+    return finishing.proved_for_words(site)
 
 
 def accepts(site: Site) -> bool:
@@ -112,7 +112,7 @@ def scratch_overlaps(unrolling: Unrolling, site: Site) -> ScratchOverlaps:
     (lanes, count), *others = sizes.blocks
     if count > 1 or others or sizes.steps:
         return ScratchOverlaps()
-    return ScratchOverlaps({0: spacing(Expansion(lanes, sizes.depth, _packed(site)).order)})
+    return ScratchOverlaps({0: spacing(_expansion(lanes, sizes, site).order)})
 
 
 def prepare(unrolling: Unrolling, site: Site) -> Body:
@@ -124,7 +124,7 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
         Section(
             lanes,
             count,
-            Expansion(lanes, sizes.depth, packed),
+            _expansion(lanes, sizes, site),
             sizes.path(i),
             tuple(
                 _filter_group(first, *group, lanes, sizes, requantisation, packed, unrolling, often=not (i or j))
@@ -152,8 +152,20 @@ def prepare(unrolling: Unrolling, site: Site) -> Body:
     )
 
 
+def in_scale(site: Site) -> bool:
+    """Whether sums fit with packing.SCALE: packed weights have no other."""
+    requantisation = form(site)
+    return requantisation is not None and requantisation.scale == packing.SCALE
+
+
 def _packed(site: Site) -> bool:
-    return packing.packs(_rows(site))
+    return in_scale(site) and packing.packs(_rows(site))
+
+
+def _expansion(lanes: int, sizes: Geometry, site: Site) -> Expansion:
+    requantisation = form(site)
+    assert requantisation is not None and isinstance(requantisation.scale, int)
+    return Expansion(lanes, sizes.depth, _packed(site), requantisation.scale)
 
 
 def _rows(site: Site) -> npt.NDArray[np.int8]:

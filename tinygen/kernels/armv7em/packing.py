@@ -9,10 +9,11 @@ A word holds four weights b0 b1 b2 b3 as two signed halfwords: 256 * b0 + b1 and
 so that SMLAD(word, X0) + SMLAD((b1, b3), Y) = 256 * (b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3) + 127 * (b1 + b3).
 
 Weights of -128 may not fit. Such layers have plain words, of four bytes as they are, and take two SXTB16 for each;
-their activations are expanded to 256 * x, so that the sums have the same scale.
+their activations are expanded to 256 * x, so that the sums have the same scale. Sums of many products may not fit into
+a register with that scale: then the words are plain, too, and the activations are expanded to 64, 32 or 16 * x.
 
 Where weights are few, they may be wide: each four are two words, (256 * b1, 256 * b3) and (256 * b0, 256 * b2), which
-meet (x1, x3) and (x0, x2).
+meet (x1, x3) and (x0, x2). They have one of these factors where sums would not fit.
 
 Where the expanded activations shall take no more memory than the bytes do, the words are crossed, for SMLSDX, which
 subtracts one of its products. Activations are kept as
@@ -33,7 +34,9 @@ from tinygen.fixedpoint import IntArray
 from tinygen.ir import Array
 
 SCALE = 256
-"""What the sums of products are multiplied by."""
+"""What the sums of products are multiplied by, as a rule."""
+DEEP_SCALES = (64, 32, 16)
+"""The same where sums would not fit otherwise: a requantisation with a step is exact more often with large ones."""
 
 
 def packs(weights: Array) -> bool:
@@ -53,12 +56,12 @@ def plain_words(weights: Array) -> npt.NDArray[np.uint32]:
     return np.ascontiguousarray(_padded(weights).astype(np.int8)).view("<u4").astype(np.uint32)
 
 
-def wide_words(weights: Array) -> npt.NDArray[np.uint32]:
+def wide_words(weights: Array, scale: int = SCALE) -> npt.NDArray[np.uint32]:
     """int8 (filters, depth) to words (filters, 2 * ceil(depth / 4)): of each four the second and last, then the others.
 
-    Missing weights are zero.
+    Missing weights are zero; all are multiplied by `scale`, SCALE or one of DEEP_SCALES.
     """
-    groups = (SCALE * _padded(weights)).reshape(len(weights), -1, 4) & 0xFFFF
+    groups = (scale * _padded(weights)).reshape(len(weights), -1, 4) & 0xFFFF
     words = groups[:, :, [1, 0]] | groups[:, :, [3, 2]] << 16
     return np.asarray(words.reshape(len(weights), -1), np.uint32)
 

@@ -105,9 +105,7 @@ class Patches:
             return plane.out_height // rows * blocks * block_cost(plane, lanes, self.window.groups, self.wide)
 
         choices = [
-            (lanes, rows)
-            for rows in self._bands
-            for lanes in lane_counts(rows * plane.out_width, plane.weights, self.wide)
+            (lanes, rows) for rows in self._bands for lanes in lane_counts(rows * plane.out_width, plane, self.wide)
         ]
         least = min(cost(*choice) for choice in choices)
         return min((choice for choice in choices if cost(*choice) <= 1.01 * least), key=lambda c: (c[1], cost(*c)))

@@ -23,7 +23,6 @@ from tinygen.kernels.armv7em.gathering import Blocks
 from tinygen.kernels.armv7em.lanes import Lanes, Zero
 from tinygen.kernels.armv7em.patch_bands import Copies
 from tinygen.kernels.armv7em.patch_shape import LARGE_BAND, Patches
-from tinygen.kernels.armv7em.plane import Plane
 from tinygen.ops.conv_2d import Conv2D
 
 _SMALL_BAND = 512
@@ -33,7 +32,7 @@ _SMALL_BAND = 512
 def _accepts(site: Site) -> bool:
     if not filters.takes(site):
         return False
-    plane = Plane.of(site)
+    plane = filters.plane_of(site)
     return plane.is_dense and Layer.of(site, Patches(plane, UNROLLED).window.weights(plane)) is not None
 
 
@@ -41,21 +40,21 @@ def _accepts_small_band(site: Site) -> bool:
     """Where the band would be larger otherwise."""
     if not _accepts(site):
         return False
-    plane = Plane.of(site)
+    plane = filters.plane_of(site)
     return Patches(plane, UNROLLED, _SMALL_BAND).band_bytes < Patches(plane, UNROLLED).band_bytes
 
 
 def _scratch(most: int, largest_band: int, site: Site) -> int:
-    patches = Patches(Plane.of(site), most, largest_band)
+    patches = Patches(filters.plane_of(site), most, largest_band)
     return patches.window_bytes + patches.band_bytes
 
 
 def _overlaps(most: int, largest_band: int, site: Site) -> Mapping[int, Spacing]:
-    return {0: spacing(Patches(Plane.of(site), most, largest_band).order)}
+    return {0: spacing(Patches(filters.plane_of(site), most, largest_band).order)}
 
 
 def _prepare(most: int, largest_band: int, site: Site) -> Body:
-    patches = Patches(Plane.of(site), most, largest_band)
+    patches = Patches(filters.plane_of(site), most, largest_band)
     layer = Layer.of(site, patches.window.weights(patches.plane), patches.wide)
     assert layer is not None
     plane, lanes = patches.plane, patches.lanes
@@ -69,8 +68,8 @@ def _prepare(most: int, largest_band: int, site: Site) -> Body:
         "copies": copies,
         "frame": PatchesFrame(1),
         "f": Filters.of(layer, patches.sums, blocks.offsets, count),
-        "lanes": Lanes.of(lanes, layer.packed, layer.wide),
-        "zero": Zero.of(site.op.zero_point, layer.packed),
+        "lanes": Lanes.of(lanes, layer.packed, layer.wide, layer.scale),
+        "zero": Zero.of(site.op.zero_point, layer.packed, layer.scale),
         "x_row": row,
         "x_before": plane.rows.before * row,
         "x_skipped": copies.skipped * row,

@@ -24,6 +24,8 @@ class Plane:
     rows: Axis
     columns: Axis
     weights: Array
+    packs: bool = True
+    """Whether the weights may be packed (see `packing`), for all that is known of their sums."""
 
     @staticmethod
     def of(site: Site) -> Plane:

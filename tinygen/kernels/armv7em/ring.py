@@ -73,7 +73,7 @@ class Ring:
         """Pieces of a row."""
         width = self.plane.out_width
         groups = self.runs * self.run
-        return min(lane_counts(width, self.plane.weights), key=lambda lanes: filters.cost(width, lanes, groups))
+        return min(lane_counts(width, self.plane), key=lambda lanes: filters.cost(width, lanes, groups))
 
     @property
     def length(self) -> int:
@@ -193,20 +193,20 @@ def _rows(ring: Ring) -> Array:
 def _accepts(site: Site) -> bool:
     if not filters.takes(site):
         return False
-    ring = Ring(Plane.of(site), UNROLLED)
+    ring = Ring(filters.plane_of(site), UNROLLED)
     return ring.runs + ring.plane.rows.extent <= _MOST_ADDRESSES and Layer.of(site, _rows(ring)) is not None
 
 
 def _scratch(most: int, site: Site) -> int:
-    return Ring(Plane.of(site), most).bytes
+    return Ring(filters.plane_of(site), most).bytes
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:
-    return {0: spacing(Ring(Plane.of(site), UNROLLED).order)}
+    return {0: spacing(Ring(filters.plane_of(site), UNROLLED).order)}
 
 
 def _prepare(most: int, site: Site) -> Body:
-    ring = Ring(Plane.of(site), most)
+    ring = Ring(filters.plane_of(site), most)
     layer = Layer.of(site, _rows(ring))
     assert layer is not None
     plane, lanes = ring.plane, ring.lanes
@@ -220,8 +220,8 @@ def _prepare(most: int, site: Site) -> Body:
         "ring": ring,
         "frame": RingFrame(ring.runs, span=extent),
         "f": Filters.of(layer, ring.sums, offsets, plane.out_height * ring.length),
-        "lanes": Lanes.of(lanes, layer.packed),
-        "zero": Zero.of(site.op.zero_point, layer.packed),
+        "lanes": Lanes.of(lanes, layer.packed, scale=layer.scale),
+        "zero": Zero.of(site.op.zero_point, layer.packed, layer.scale),
         "x_row": row,
         "x_before": plane.rows.before * row,
         "x_lanes": tuple(min(max(column, 0), plane.width - 1) * plane.channels for column in ring.first_columns),

@@ -162,7 +162,7 @@ def _vector(both: bool, site: Site) -> Vector:
 
 def _accepts(site: Site) -> bool:
     """int8, a single row of whole words, crossed weights, and a proved requantisation."""
-    if not matrix.accepts(site) or not packing.crosses(_weights(site)):
+    if not matrix.accepts(site) or not matrix.in_scale(site) or not packing.crosses(_weights(site)):
         return False
     sizes = geometry(site)
     return sizes is not None and sizes.rows == 1 and sizes.depth % 4 == 0
