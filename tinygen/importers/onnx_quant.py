@@ -152,25 +152,39 @@ class Matcher:
         early += self._held([x.name for x in inputs if x is not None])
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
-        computed = {self._kinds.get(tensor.name) for tensor in integers if tensor.data is None}
-        is_unlike = node.op in FUSED and len(computed) > 1
-        takes_int8 = node.op == "MatMul" and len(node.inputs) > 2  # with its bias it is Gemm there
-        is_unlike |= node.op in FUSED_ON_UINT8 and not takes_int8 and np.dtype(INT8) in computed
-        reason = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
-        reason = _ON_FUNCTION if curve else reason
         mover = "" if node.in_integers else next(filter(None, map(self._quantisers.moved_by, node.inputs)), "")
-        if not node.in_integers:
-            reason = reason or (_UNLIKE if is_unlike else bias_of_float(node.op, operands))
-        if mover and node.op in FUSED:
-            reason = reason or f"{mover} stands between DequantizeLinear and it"
-        if node.attributes.get("mode") == "cubic" and self._layout(node) is not Layout.AS_IN_THE_FILE:
-            reason = reason or "it can have channels last, and interpolates in another order then"
+        reason = _ON_FUNCTION if curve else self._why_in_float(node, operands, integers, mover)
         is_turned = node.op in SUMS and self._sums_channels_last(node)
         bounds = results[0][1] if results else UNBOUNDED
         self._note_sums_of_parts(node)
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
         alike = node.in_integers or (len(kinds) == 1 and not mover)
         return [*early, Call(node, inputs, outputs, bounds, alike, unsigned, reason, curve, is_turned)]
+
+    def _why_in_float(
+        self, node: RawNode, operands: Sequence[Tensor | None], integers: Sequence[Tensor], mover: str
+    ) -> str:
+        """Why ONNX Runtime computes an operator in float32; empty: it does not, or has no other.
+
+        `integers` are the operands and results that are such here, `mover` what moves one of its inputs.
+        """
+        known = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
+        if known:
+            return known
+        if not node.in_integers:
+            computed = {self._kinds.get(tensor.name) for tensor in integers if tensor.data is None}
+            takes_int8 = node.op == "MatMul" and len(node.inputs) > 2  # with its bias it is Gemm there
+            is_int8 = node.op in FUSED_ON_UINT8 and not takes_int8 and INT8 in computed
+            if is_int8 or (node.op in FUSED and len(computed) > 1):
+                return _UNLIKE
+            of_bias = bias_of_float(node.op, operands)
+            if of_bias:
+                return of_bias
+        if mover and node.op in FUSED:
+            return f"{mover} stands between DequantizeLinear and it"
+        if node.attributes.get("mode") == "cubic" and self._layout(node) is not Layout.AS_IN_THE_FILE:
+            return "it can have channels last, and interpolates in another order then"
+        return ""
 
     def _operand(self, name: str) -> Tensor:
         if name in self._values:
@@ -300,7 +314,7 @@ class Matcher:
     def _note_sums_of_parts(self, node: RawNode) -> None:
         """Conv and Add are one there: what is added comes first, so that the order counts where a sum has parts."""
         name = node.outputs[0]
-        readers = self._wiring.readers(name) if node.op == "Conv" else []
+        readers = self._wiring.readers(name) if node.op == "Conv" else ()
         if (
             len(readers) != 1
             or readers[0].op != "Add"
@@ -339,9 +353,7 @@ class Matcher:
     def _quantise(self, x: Tensor, node: RawNode) -> list[Call]:
         """What QuantizeLinear has to do: nothing, where its input stands for integers of that scale."""
         name = node.outputs[0]
-        y = self._integers(
-            name, quant_of(node, self._graph.constants, self._graph.types[name].dtype, len(x.shape)), node
-        )
+        y = self._integers(name, self._quantisers.quant_of(node), node)
         key = (x.name, float(y.quant.scale[0]), int(y.quant.zero_point[0])) if y.quant is not None else (x.name, 0.0, 0)
         if x.quant is not None and y.quant is not None and same_scales(x.quant, y.quant):
             self._values[name] = x
@@ -382,22 +394,17 @@ class Matcher:
         absorbed: list[str] = []
         bounds, last = UNBOUNDED, name
         while (quantiser := self._quantisers.of(last)) is None:
-            readers = self._wiring.readers(last)
-            limits = (
-                bounds_of(readers[0], self._graph.constants)
-                if len(readers) == 1 and last not in self._graph.outputs
-                else None
-            )
+            reader = self._wiring.only_reader(last)
+            limits = None if reader is None else bounds_of(reader, self._graph.constants)
             if limits is None and (moved := self._moved_result(last, node, bounds)) is not None:
                 self._done.update(absorbed)
                 return moved, bounds
-            if limits is None:
+            if reader is None or limits is None:
                 return self._real(name), UNBOUNDED
             bounds = (min(max(bounds[0], limits[0]), limits[1]), min(max(bounds[1], limits[0]), limits[1]))
-            last = readers[0].outputs[0]
+            last = reader.outputs[0]
             absorbed.append(last)
-        dtype = self._graph.types[quantiser.outputs[0]].dtype
-        quant = quant_of(quantiser, self._graph.constants, dtype, len(self._graph.types[name].shape))
+        quant = self._quantisers.quant_of(quantiser)
         tensor = self._integers(quantiser.outputs[0], quant, quantiser)
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
@@ -417,20 +424,18 @@ class Matcher:
 
     def _moved_result(self, name: str, node: RawNode, bounds: tuple[float, float]) -> Tensor | None:
         """The tensor for a result of a node that is moved or compared before the QuantizeLinear that it has alone."""
-        readers = self._wiring.readers(name)
-        quantiser = self._quantisers.behind(readers[0]) if len(readers) == 1 else None
-        shape, _ = self._graph.types[name]
-        if quantiser is None or name in self._graph.outputs:
+        reader = self._wiring.only_reader(name)
+        quantiser = None if reader is None else self._quantisers.behind(reader)
+        if reader is None or quantiser is None:
             return None
-        dtype = self._graph.types[quantiser.outputs[0]].dtype
-        quant = quant_of(quantiser, self._graph.constants, dtype, len(shape))
-        if quant.scale.size > 1 or dtype not in (INT8, UINT8):
+        quant = self._quantisers.quant_of(quantiser)
+        if quant.scale.size > 1 or not self._quantisers.is_integer(quantiser.outputs[0]):
             return None
-        is_fused = readers[0].op in PASSED_BY and is_implied(bounds, quant)
+        is_fused = reader.op in PASSED_BY and is_implied(bounds, quant)
         if not is_fused and node.op in FUSED:
-            is_cut = readers[0].op in PASSED_BY
-            self._in_float[name] = _CUT if is_cut else f"{readers[0].op} stands between it and QuantizeLinear"
-        tensor = Tensor(f"{name}~int8", shape, INT8, quant)
+            is_cut = reader.op in PASSED_BY
+            self._in_float[name] = _CUT if is_cut else f"{reader.op} stands between it and QuantizeLinear"
+        tensor = Tensor(f"{name}~int8", self._graph.types[name].shape, INT8, quant)
         self._kinds[tensor.name] = self._quantisers.kind_of(quantiser) if is_fused else FLOAT32
         self._values[name] = tensor
         return tensor
@@ -442,9 +447,7 @@ class Matcher:
         kept, is_claimed = name if dtype == INT8 else f"{name}~int8", False
         if quantiser is not None and x.quant is not None:
             target = self._graph.types[quantiser.outputs[0]].dtype
-            is_claimed = target in (INT8, UINT8) and same_scales(
-                x.quant, quant_of(quantiser, self._graph.constants, target, len(shape))
-            )
+            is_claimed = target in (INT8, UINT8) and same_scales(x.quant, self._quantisers.quant_of(quantiser))
             is_outer = quantiser.outputs[0] in self._graph.outputs and target == UINT8
             if is_claimed:
                 kept = quantiser.outputs[0] + ("~int8" if is_outer else "")
@@ -467,9 +470,8 @@ class Matcher:
         if quantiser is None:
             return []
         name = quantiser.outputs[0]
-        dtype = self._graph.types[name].dtype
-        quant = quant_of(quantiser, self._graph.constants, dtype, len(x.shape))
-        if quant.scale.size > 1 or dtype not in (INT8, UINT8):
+        quant = self._quantisers.quant_of(quantiser)
+        if quant.scale.size > 1 or not self._quantisers.is_integer(name):
             return []
         y = Tensor(f"{x.name}~int8 as {name}", x.shape, INT8, quant)
         self._kinds[y.name] = UINT8
