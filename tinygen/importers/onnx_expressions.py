@@ -22,6 +22,7 @@ from tinygen.importers.onnx_call import Call, constant
 from tinygen.importers.onnx_curves import RealFunction
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import Reals
+from tinygen.importers.onnx_scales import reals_of
 from tinygen.ir import Shape, Tensor
 from tinygen.ops.broadcast import broadcast_shape
 from tinygen.ops.common import FLOAT32
@@ -84,9 +85,7 @@ def of_constant(x: Tensor) -> Value | None:
     if x.dtype in (FLOAT32, np.dtype(np.bool_)):
         values = np.asarray(x.data, np.float32)
     elif x.quant is not None:
-        each = [-1 if at == x.quant.axis else 1 for at in range(x.data.ndim)] if x.quant.scale.size > 1 else ()
-        differences = (x.data.astype(np.int64) - x.quant.zero_point.reshape(each)).astype(np.float32)
-        values = np.asarray(differences * x.quant.scale.reshape(each))
+        values = reals_of(x)
     else:
         return None
     if values.size == 1:

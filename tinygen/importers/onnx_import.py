@@ -13,12 +13,13 @@ from tinygen.errors import FloatModel, UnsupportedModel
 from tinygen.importers import OutlineRow
 from tinygen.importers.converted import Converted, Refused, as_parts
 from tinygen.importers.onnx_call import QUANTISE, Call, remedy_of
+from tinygen.importers.onnx_edges import edge_label
 from tinygen.importers.onnx_file import RawNode, read_onnx, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph, resolved
 from tinygen.importers.onnx_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY, RECURRENT
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.importers.onnx_quant import Lost, Matcher, edge_label
+from tinygen.importers.onnx_quant import Lost, Matcher
 from tinygen.importers.onnx_rewrites import rewritten
 from tinygen.importers.workshop import Workshop
 from tinygen.ir import Graph, Node, Tensor

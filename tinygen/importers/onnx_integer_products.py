@@ -7,7 +7,6 @@ operator, on what DequantizeLinear makes: the scale of the weights is what the s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from tinygen.importers.onnx_file import RawNode
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_qoperators import DEQUANTIZE
+from tinygen.importers.onnx_wiring import Wiring
 from tinygen.ir import Array, Shape, TensorType, read_only
 from tinygen.ops.common import FLOAT32
 
@@ -24,15 +24,16 @@ _FLOAT = 1
 """What Cast calls float32."""
 
 
-def with_scaled_sums(graph: RawGraph, readers: Mapping[str, Sequence[RawNode]]) -> RawGraph:
+def with_scaled_sums(graph: RawGraph) -> RawGraph:
     """The graph in which each such group is one node: of activations, weights, and a float32 constant, if there is one.
 
     What does not make such a group stays as it is.
     """
+    wiring = Wiring.of(graph)
     groups = {
         place: group
         for place, node in enumerate(graph.nodes)
-        if node.op in SCALED and (group := _Group.found(node, graph, readers)) is not None
+        if node.op in SCALED and (group := _Group.found(node, graph, wiring)) is not None
     }
     if not groups:
         return graph
@@ -59,20 +60,20 @@ class _Group:
     zero_points: Array
 
     @staticmethod
-    def found(node: RawNode, graph: RawGraph, readers: Mapping[str, Sequence[RawNode]]) -> _Group | None:
+    def found(node: RawNode, graph: RawGraph, wiring: Wiring) -> _Group | None:
         if any(name and name not in graph.constants for name in node.inputs[1:]):
             return None
         axis = 1 if node.op == "ConvInteger" else len(graph.types[node.outputs[0]].shape) - 1
-        cast = _next(node.outputs[0], "Cast", graph, readers)
+        cast = _next(node.outputs[0], "Cast", wiring)
         if cast is None or cast.attributes.get("to") != _FLOAT:
             return None
-        scaled = _next(cast.outputs[0], "Mul", graph, readers)
+        scaled = _next(cast.outputs[0], "Mul", wiring)
         gains = None if scaled is None else _row(scaled, cast.outputs[0], axis, graph)
         if scaled is None or gains is None:
             return None
         following: tuple[RawNode, ...] = (cast, scaled)
         added = None
-        shifted = _next(scaled.outputs[0], "Add", graph, readers)
+        shifted = _next(scaled.outputs[0], "Add", wiring)
         if shifted is not None:
             added = _row(shifted, scaled.outputs[0], axis, graph)
             following = following if added is None else (*following, shifted)
@@ -120,11 +121,10 @@ class _Group:
         )
 
 
-def _next(name: str, op: str, graph: RawGraph, readers: Mapping[str, Sequence[RawNode]]) -> RawNode | None:
+def _next(name: str, op: str, wiring: Wiring) -> RawNode | None:
     """What alone reads a value, if it is such an operator."""
-    following = readers.get(name, ())
-    is_next = len(following) == 1 and following[0].op == op and name not in graph.outputs
-    return following[0] if is_next else None
+    reader = wiring.only_reader(name)
+    return reader if reader is not None and reader.op == op else None
 
 
 def _row(node: RawNode, name: str, axis: int, graph: RawGraph) -> Array | None:

@@ -12,6 +12,7 @@ from enum import Enum
 from tinygen.importers.onnx_file import RawNode
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
+from tinygen.importers.onnx_wiring import Wiring
 
 _PASSED = frozenset(
     (
@@ -34,24 +35,20 @@ class Layout(Enum):
     CHANNELS_LAST = 2
 
 
-def layout_of_sums(node: RawNode, graph: RawGraph, is_on_uint8: Callable[[RawNode], bool]) -> Layout:
+def layout_of_sums(node: RawNode, graph: RawGraph, wiring: Wiring, is_on_uint8: Callable[[RawNode], bool]) -> Layout:
     """Of the input of a reduction; `is_on_uint8` tells of a Conv whether it is computed on integers of that type."""
     if len(graph.types[node.inputs[0]].shape) not in (3, 4):
         return Layout.AS_IN_THE_FILE
-    paths = _Paths(graph, is_on_uint8)
+    paths = _Paths(graph, wiring, is_on_uint8)
     found = (paths.behind_convolutions(node.inputs[0]), paths.before_convolutions(node.outputs[0]))
     return min(found, key=lambda layout: layout.value)
 
 
 class _Paths:
-    def __init__(self, graph: RawGraph, is_on_uint8: Callable[[RawNode], bool]) -> None:
+    def __init__(self, graph: RawGraph, wiring: Wiring, is_on_uint8: Callable[[RawNode], bool]) -> None:
         self._graph = graph
+        self._wiring = wiring
         self._is_on_uint8 = is_on_uint8
-        self._writers = {name: node for node in graph.nodes for name in node.outputs}
-        self._readers: dict[str, list[RawNode]] = {}
-        for node in graph.nodes:
-            for name in dict.fromkeys(filter(None, node.inputs)):
-                self._readers.setdefault(name, []).append(node)
 
     def behind_convolutions(self, name: str) -> Layout:
         """Whether all that a value is made of comes from convolutions."""
@@ -74,7 +71,7 @@ class _Paths:
         return known[name]
 
     def _behind(self, name: str, known: dict[str, Layout]) -> list[str] | None:
-        writer = self._writers.get(name)
+        writer = self._wiring.writers.get(name)
         if writer is None or writer.op in _ENDS:
             known[name] = Layout.AS_IN_THE_FILE
             return None
@@ -93,7 +90,7 @@ class _Paths:
     def _before(self, name: str, known: dict[str, Layout]) -> list[str] | None:
         found = [Layout.AS_IN_THE_FILE]
         missing = []
-        for reader in self._readers.get(name, []):
+        for reader in self._wiring.readers(name):
             if reader.op == "Conv":
                 found.append(_if(reader.inputs[0] == name and self._is_on_uint8(reader)))
             elif reader.op not in _ENDS:
@@ -107,7 +104,7 @@ class _Paths:
         return None
 
     def _is_constant(self, name: str) -> bool:
-        writer = self._writers.get(name)
+        writer = self._wiring.writers.get(name)
         source = writer.inputs[0] if writer is not None and writer.op == DEQUANTIZE else name
         return source in self._graph.constants
 

@@ -10,20 +10,34 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from types import MappingProxyType
 
 import numpy as np
 
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, bias_of_float
 from tinygen.importers.onnx_curves import in_order
+from tinygen.importers.onnx_edges import TO_INT8, TO_UINT8, edge
 from tinygen.importers.onnx_expressions import OPERATORS, constant_of
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import FUNCTIONS
 from tinygen.importers.onnx_graph import RawGraph
-from tinygen.importers.onnx_integer_products import SCALED
 from tinygen.importers.onnx_layout import Layout, layout_of_sums
+from tinygen.importers.onnx_properties import (
+    BY_VALUE,
+    CHOOSING,
+    CHOOSING_IN_A_CHANNEL,
+    FUSED,
+    FUSED_ON_UINT8,
+    MEANS,
+    NEVER_FUSED,
+    OF_REALS,
+    PAIRS,
+    PASSED_BY,
+    SUMS,
+    follows,
+)
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
+from tinygen.importers.onnx_quantisers import Quantisers
 from tinygen.importers.onnx_reals import RealValues
 from tinygen.importers.onnx_scales import (
     bounds_of,
@@ -34,40 +48,15 @@ from tinygen.importers.onnx_scales import (
     requantised_constant,
     same_scales,
 )
+from tinygen.importers.onnx_wiring import Wiring
 from tinygen.ir import Quant, Tensor, read_only
 from tinygen.ops.common import FLOAT32, INT8, INT32, UINT8
 
-FOLLOWING = frozenset(
-    (
-        *("DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax"),
-        *("ReduceMin", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
-    )
-)
-"""Operators whose results are some of their first input's values, as they are: of integers, with their scale."""
-_PASSED_BY = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
-"""What ONNX Runtime takes QuantizeLinear through, towards the operator before, and fuses both."""
 _CUT = "Relu or Clip behind it cuts into the range of QuantizeLinear"
-UNLIKE = "it makes uint8 of int8 values that one operator reads, but not of others"
-_FUSED = ("AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Softmax")
-_FUSED_ON_UINT8 = ("Conv", "MatMul")
-_PAIRS = ("Add", "Div", "Max", "Min", "Mul", "Sub")
-_BY_VALUE = (*_PAIRS, *("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"))
-"""Operators that are more than functions of one value, or are noted where they are not fused, between integers."""
-_NEVER_FUSED = ("ConvTranspose", "Div", "LogSoftmax", "Max", "Min", "Sub", "Sum", *SCALED.values())
-"""What ONNX Runtime computes in float32 whatever stands around it, and we as it does."""
-_SUMS = ("ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare")
-_MEANS = ("AveragePool", "GlobalAveragePool", *_SUMS)
-"""What makes float32 of real values that are held."""
-_OF_REALS = (*_MEANS, "LogSoftmax", "Softmax")
-"""What ONNX Runtime computes on real values, and we, too, if they are a function of integers, one for all channels."""
-_CHOOSING = ("GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMin")
-"""What moves values by their order."""
+_UNLIKE = "it makes uint8 of int8 values that one operator reads, but not of others"
 _LONGEST_PART = 128
 """Products that ONNX Runtime adds up before the result takes part in a sum of such."""
 _ON_FUNCTION = "no QuantizeLinear stands before it"
-TO_INT8 = "uint8 to int8"
-TO_UINT8 = "int8 to uint8"
-"""What stands at the edges of models on uint8: operators that no file has."""
 
 
 class Lost(Exception):
@@ -91,11 +80,8 @@ class Matcher:
         self._quantised: dict[tuple[str, float, int], Tensor] = {}
         """What float32 values were quantised to."""
         self._reals = RealValues()
-        self._writers = {name: node for node in graph.nodes for name in node.outputs}
-        self._readers: dict[str, list[RawNode]] = {}
-        for node in graph.nodes:
-            for name in dict.fromkeys(filter(None, node.inputs)):
-                self._readers.setdefault(name, []).append(node)
+        self._wiring = Wiring.of(graph)
+        self._quantisers = Quantisers(graph, self._wiring)
 
     @property
     def notes(self) -> list[str]:
@@ -106,12 +92,12 @@ class Matcher:
         """The model's inputs, and what makes int8 of those that are uint8."""
         for name in self._graph.inputs:
             shape, dtype = self._graph.types[name]
-            quant = self._quant_of_readers(name)
+            quant = self._quantisers.quant_of_readers(name)
             outer = Tensor(name, shape, dtype, None if dtype == UINT8 else quant)
             inner = outer if dtype != UINT8 else Tensor(f"{name}~int8", shape, INT8, quant)
             self._values[name] = inner
             self._kinds[inner.name] = dtype
-            yield outer, _edge(TO_INT8, outer, inner) if dtype == UINT8 else None
+            yield outer, edge(TO_INT8, outer, inner) if dtype == UINT8 else None
 
     def outputs(self) -> Iterator[tuple[Tensor, Call | None]]:
         """The model's outputs, and what makes them of the integers behind them; without what was refused."""
@@ -124,7 +110,7 @@ class Matcher:
                 yield inner, None
             else:
                 outer = Tensor(name, shape, dtype)
-                yield outer, _edge(TO_UINT8 if dtype == UINT8 else DEQUANTIZE, inner, outer)
+                yield outer, edge(TO_UINT8 if dtype == UINT8 else DEQUANTIZE, inner, outer)
 
     def calls(self, node: RawNode) -> list[Call]:
         """What one node does beyond what earlier ones did for it. Raises Refused, and Lost."""
@@ -149,11 +135,15 @@ class Matcher:
             return moves
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
-        if first is not None and first.dtype == INT8 and (_follows(node) or self._is_integer(node.outputs[0])):
+        if (
+            first is not None
+            and first.dtype == INT8
+            and (follows(node) or self._quantisers.is_integer(node.outputs[0]))
+        ):
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             is_uint8 = self._graph.types[node.outputs[0]].dtype == UINT8
             return [*early, Call(node, inputs, outputs, unsigned=is_uint8)]
-        keeps_reals = _follows(node) or node.op in (*_MEANS, "Pad")
+        keeps_reals = follows(node) or node.op in (*MEANS, "Pad")
         is_real = keeps_reals and first is not None and first.dtype == FLOAT32 and first.data is None
         results = [(self._real(name), UNBOUNDED) if is_real else self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
@@ -162,34 +152,38 @@ class Matcher:
         early += self._held([x.name for x in inputs if x is not None])
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
-        computed = {self._kinds.get(tensor.name) for tensor in integers if tensor.data is None}
-        is_unlike = node.op in _FUSED and len(computed) > 1
-        takes_int8 = node.op == "MatMul" and len(node.inputs) > 2  # with its bias it is Gemm there
-        is_unlike |= node.op in _FUSED_ON_UINT8 and not takes_int8 and np.dtype(INT8) in computed
-        reason = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
-        reason = _ON_FUNCTION if curve else reason
-        mover = "" if node.in_integers else next(filter(None, map(self._moved_by, node.inputs)), "")
-        if not node.in_integers:
-            reason = reason or (UNLIKE if is_unlike else bias_of_float(node.op, operands))
-        if mover and node.op in _FUSED:
-            reason = reason or f"{mover} stands between DequantizeLinear and it"
-        if node.attributes.get("mode") == "cubic" and self._layout(node) is not Layout.AS_IN_THE_FILE:
-            reason = reason or "it can have channels last, and interpolates in another order then"
-        is_turned = node.op in _SUMS and self._sums_channels_last(node)
+        mover = "" if node.in_integers else next(filter(None, map(self._quantisers.moved_by, node.inputs)), "")
+        reason = _ON_FUNCTION if curve else self._why_in_float(node, operands, integers, mover)
+        is_turned = node.op in SUMS and self._sums_channels_last(node)
         bounds = results[0][1] if results else UNBOUNDED
         self._note_sums_of_parts(node)
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
         alike = node.in_integers or (len(kinds) == 1 and not mover)
         return [*early, Call(node, inputs, outputs, bounds, alike, unsigned, reason, curve, is_turned)]
 
-    def _moved_by(self, name: str) -> str:
-        """What ONNX Runtime does not take DequantizeLinear through, towards who reads a value; empty: nothing is."""
-        while (writer := self._writers.get(name)) is not None and _follows(writer):
-            x = writer.inputs[0]
-            is_nothing = writer.op == "Expand" and self._graph.types[x].shape == self._graph.types[name].shape
-            if writer.op not in _PASSED_BY and not is_nothing and not self._is_integer(name):
-                return writer.op
-            name = x
+    def _why_in_float(
+        self, node: RawNode, operands: Sequence[Tensor | None], integers: Sequence[Tensor], mover: str
+    ) -> str:
+        """Why ONNX Runtime computes an operator in float32; empty: it does not, or has no other.
+
+        `integers` are the operands and results that are such here, `mover` what moves one of its inputs.
+        """
+        known = next((self._in_float[name] for name in node.outputs if name in self._in_float), "")
+        if known:
+            return known
+        if not node.in_integers:
+            computed = {self._kinds.get(tensor.name) for tensor in integers if tensor.data is None}
+            takes_int8 = node.op == "MatMul" and len(node.inputs) > 2  # with its bias it is Gemm there
+            is_int8 = node.op in FUSED_ON_UINT8 and not takes_int8 and INT8 in computed
+            if is_int8 or (node.op in FUSED and len(computed) > 1):
+                return _UNLIKE
+            of_bias = bias_of_float(node.op, operands)
+            if of_bias:
+                return of_bias
+        if mover and node.op in FUSED:
+            return f"{mover} stands between DequantizeLinear and it"
+        if node.attributes.get("mode") == "cubic" and self._layout(node) is not Layout.AS_IN_THE_FILE:
+            return "it can have channels last, and interpolates in another order then"
         return ""
 
     def _operand(self, name: str) -> Tensor:
@@ -200,16 +194,13 @@ class Matcher:
         data = self._graph.constants[name]
         return Tensor(name, data.shape, data.dtype, None, data)
 
-    def _is_integer(self, name: str) -> bool:
-        return self._graph.types[name].dtype in (INT8, UINT8)
-
     # Real values that nothing holds
 
     def _is_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
         """Whether a node's result is a function of one tensor of integers, value by value; notes it."""
         name = node.outputs[0]
-        is_plain = node.op in _BY_VALUE and not any(name in self._reals for name in node.inputs)
-        if is_plain and not self._has_constants(node, operands) and self._ends_in_integers(name):
+        is_plain = node.op in BY_VALUE and not any(name in self._reals for name in node.inputs)
+        if is_plain and not self._has_constants(node, operands) and self._quantisers.ends(name):
             return False
         found = self._reals.function_of(node, operands)
         shape, dtype = self._graph.types[name]
@@ -217,7 +208,7 @@ class Matcher:
             return False
         is_for_all = len(found.reals.middle) == 1
         if is_for_all or not self._is_expression(node, operands):
-            if not all(map(self._takes_function, self._readers.get(name, []))) and dtype != FLOAT32:
+            if not all(map(self._takes_function, self._wiring.readers(name))) and dtype != FLOAT32:
                 return False
             self._real(name)
         self._reals.add_function(name, found)
@@ -234,7 +225,7 @@ class Matcher:
             self._values |= {} if found is None else {name: found}
             return found is not None
         is_plain = all(x is None or x.dtype == INT8 or x.data is not None for x in operands)
-        if is_plain and self._has_integers(node, operands) and self._ends_in_integers(name):
+        if is_plain and self._has_integers(node, operands) and self._quantisers.ends(name):
             return False
         if not self._reals.add_expression(node, operands, shape):
             return False
@@ -247,25 +238,27 @@ class Matcher:
             return operands[0] is not None and operands[0].data is not None
         if node.op == "Sum":
             return len(operands) == 2 and not self._has_constants(node, operands)
-        return node.op in ("Max", "Min") or (node.op in _BY_VALUE and not self._has_constants(node, operands))
+        return node.op in ("Max", "Min") or (node.op in BY_VALUE and not self._has_constants(node, operands))
 
     def _has_constants(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
         """Whether an operator on several values has one that is constant and that nothing quantises."""
-        return node.op in _PAIRS and any(x is not None and x.dtype == FLOAT32 and x.data is not None for x in operands)
+        return node.op in PAIRS and any(x is not None and x.dtype == FLOAT32 and x.data is not None for x in operands)
 
     def _held(self, names: Sequence[str]) -> list[Call]:
         """What makes float32 of those values that nothing holds so far."""
-        return [self._reals.held(self._writers[name], self._values[name]) for name in names if name in self._reals]
+        return [
+            self._reals.held(self._wiring.writers[name], self._values[name]) for name in names if name in self._reals
+        ]
 
     def _takes_function(self, reader: RawNode) -> bool:
         """Whether a node reads real values that nothing holds."""
-        takes_reals = reader.op in FUNCTIONS or reader.op in _OF_REALS or reader.op == QUANTIZE
-        return takes_reals or self._quantiser_behind(reader) is not None
+        takes_reals = reader.op in FUNCTIONS or reader.op in OF_REALS or reader.op == QUANTIZE
+        return takes_reals or self._quantisers.behind(reader) is not None
 
     def _taken_function(self, node: RawNode, operands: list[Tensor | None]) -> tuple[float, ...]:
         """What the integers stand for that take the place of a function's results as the first operand; else none."""
         first = operands[0] if operands else None
-        function = None if node.op not in _OF_REALS or first is None else self._reals.taken(first, node)
+        function = None if node.op not in OF_REALS or first is None else self._reals.taken(first, node)
         if function is None:
             return ()
         operands[0] = function.base
@@ -274,13 +267,13 @@ class Matcher:
     def _moved_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> list[Call]:
         """What moves the integers that real values are a function of; none where a node does more than that."""
         first = operands[0] if operands else None
-        of_channels = node.op in ("GlobalMaxPool", "MaxPool")
+        of_channels = node.op in CHOOSING_IN_A_CHANNEL
         known = self._reals.function if of_channels else self._reals.curve
-        function = None if first is None or not _follows(node) else known(first.name)
+        function = None if first is None or not follows(node) else known(first.name)
         if first is None or function is None:
             return []
         steps = []
-        if node.op in _CHOOSING and not function.rises:
+        if node.op in CHOOSING and not function.rises:
             ordered = in_order(function, node, f"{first.name}~order of {node.outputs[0]}")
             if ordered is None:
                 return []
@@ -321,7 +314,7 @@ class Matcher:
     def _note_sums_of_parts(self, node: RawNode) -> None:
         """Conv and Add are one there: what is added comes first, so that the order counts where a sum has parts."""
         name = node.outputs[0]
-        readers = self._readers.get(name, []) if node.op == "Conv" else []
+        readers = self._wiring.readers(name) if node.op == "Conv" else ()
         if (
             len(readers) != 1
             or readers[0].op != "Add"
@@ -336,39 +329,7 @@ class Matcher:
 
     def _layout(self, node: RawNode) -> Layout:
         """Of the image that an operator reads, there."""
-        return layout_of_sums(node, self._graph, self._is_on_uint8)
-
-    def _is_on_uint8(self, node: RawNode) -> bool:
-        """Whether a Conv is computed on integers of that type."""
-        dequantiser = self._writers.get(node.inputs[0])
-        if dequantiser is None or dequantiser.op != DEQUANTIZE or not self._ends_in_integers(node.outputs[0]):
-            return False
-        quantiser = self._writers.get(dequantiser.inputs[0])
-        if quantiser is None or quantiser.op != QUANTIZE:
-            return self._graph.types[dequantiser.inputs[0]].dtype == UINT8
-        return self._kind_of(quantiser) == UINT8
-
-    def _ends_in_integers(self, name: str) -> bool:
-        """Whether QuantizeLinear reads a value, or what Relu and Clip leave of it."""
-        while self._quantiser(name) is None:
-            readers = self._readers.get(name, [])
-            if len(readers) != 1 or name in self._graph.outputs or not bounds_of(readers[0], self._graph.constants):
-                return False
-            name = readers[0].outputs[0]
-        return True
-
-    # Scales
-
-    def _quant_of_readers(self, name: str) -> Quant | None:
-        """What an integer input of the model stands for: its readers say it."""
-        shape, dtype = self._graph.types[name]
-        for reader in self._readers.get(name, []):
-            if reader.op == DEQUANTIZE and dtype in (INT8, UINT8):
-                try:
-                    return quant_of(reader, self._graph.constants, dtype, len(shape))
-                except Refused:
-                    return None  # the reader is refused itself
-        return None
+        return layout_of_sums(node, self._graph, self._wiring, self._quantisers.is_on_uint8)
 
     # Quantised values
 
@@ -392,9 +353,7 @@ class Matcher:
     def _quantise(self, x: Tensor, node: RawNode) -> list[Call]:
         """What QuantizeLinear has to do: nothing, where its input stands for integers of that scale."""
         name = node.outputs[0]
-        y = self._integers(
-            name, quant_of(node, self._graph.constants, self._graph.types[name].dtype, len(x.shape)), node
-        )
+        y = self._integers(name, self._quantisers.quant_of(node), node)
         key = (x.name, float(y.quant.scale[0]), int(y.quant.zero_point[0])) if y.quant is not None else (x.name, 0.0, 0)
         if x.quant is not None and y.quant is not None and same_scales(x.quant, y.quant):
             self._values[name] = x
@@ -421,52 +380,12 @@ class Matcher:
             raise Refused(f"it has {quant.scale.size} scales, supported is one for the whole tensor")
         is_outer = name in self._graph.outputs
         tensor = Tensor(f"{name}~int8" if is_outer and dtype == UINT8 else name, shape, INT8, quant)
-        self._kinds[tensor.name] = self._kind_of(node)
+        self._kinds[tensor.name] = self._quantisers.kind_of(node)
         return tensor
-
-    def _kind_of(self, quantiser: RawNode) -> np.dtype[np.generic]:
-        """What ONNX Runtime has the result as: on x86 uint8, if only one operator reads it."""
-        name = quantiser.outputs[0]
-        becomes_uint8 = name not in self._graph.outputs and not quantiser.in_integers and self._edges(quantiser) == 1
-        return np.dtype(np.uint8) if becomes_uint8 else self._graph.types[name].dtype
-
-    def _kind_of_moved(self, name: str, kind: np.dtype[np.generic]) -> np.dtype[np.generic]:
-        """The same for what moves values of that kind: real ones are quantised again behind it."""
-        source = self._writers.get(name)
-        while source is not None and _follows(source):
-            source = self._writers.get(source.inputs[0])
-        if self._is_integer(name) or source is None or source.op != DEQUANTIZE:
-            return kind
-        read = sum(reader.inputs.count(name) for reader in self._readers.get(name, []))
-        becomes_uint8 = read == 1 and name not in self._graph.outputs
-        return np.dtype(np.uint8) if becomes_uint8 else self._graph.types[source.inputs[0]].dtype
-
-    def _edges(self, quantiser: RawNode) -> int:
-        """How many operators, and outputs of the model, read what DequantizeLinear makes of a quantiser's result.
-
-        ONNX Runtime makes one of quantisers that are the same.
-        """
-        same = [reader for reader in self._readers[quantiser.inputs[0]] if reader.inputs == quantiser.inputs]
-        readers = [reader for one in same for reader in self._readers.get(one.outputs[0], [])]
-        reals = [reader.outputs[0] for reader in readers if reader.op == DEQUANTIZE]
-        read = sum(reader.inputs.count(real) for real in reals for reader in self._readers.get(real, []))
-        return read + sum(real in self._graph.outputs for real in reals)
-
-    def _quantiser(self, name: str) -> RawNode | None:
-        """The QuantizeLinear that alone reads a value: one, or several that are the same."""
-        readers = self._readers.get(name, [])
-        if name in self._graph.outputs or not readers or any(reader.op != QUANTIZE for reader in readers):
-            return None
-        return readers[0] if len({self._parameters(reader) for reader in readers}) == 1 else None
-
-    def _parameters(self, node: RawNode) -> tuple[object, ...]:
-        """Scale and zero point: their values, where they are constant."""
-        given = [self._graph.constants.get(name, name) for name in node.inputs[1:]]
-        return tuple(x if isinstance(x, str) else (str(x.dtype), x.tobytes()) for x in given)
 
     def _claim(self, quantiser: RawNode, tensor: Tensor) -> None:
         """A quantiser's work, and that of its like, is done by who writes the tensor."""
-        for same in self._readers[quantiser.inputs[0]]:
+        for same in self._wiring.readers(quantiser.inputs[0]):
             self._values[same.outputs[0]] = tensor
             self._done.update(same.outputs)
 
@@ -474,31 +393,26 @@ class Matcher:
         """The tensor for a result of a node, and the bounds of Relu and Clip behind it."""
         absorbed: list[str] = []
         bounds, last = UNBOUNDED, name
-        while (quantiser := self._quantiser(last)) is None:
-            readers = self._readers.get(last, [])
-            limits = (
-                bounds_of(readers[0], self._graph.constants)
-                if len(readers) == 1 and last not in self._graph.outputs
-                else None
-            )
+        while (quantiser := self._quantisers.of(last)) is None:
+            reader = self._wiring.only_reader(last)
+            limits = None if reader is None else bounds_of(reader, self._graph.constants)
             if limits is None and (moved := self._moved_result(last, node, bounds)) is not None:
                 self._done.update(absorbed)
                 return moved, bounds
-            if limits is None:
+            if reader is None or limits is None:
                 return self._real(name), UNBOUNDED
             bounds = (min(max(bounds[0], limits[0]), limits[1]), min(max(bounds[1], limits[0]), limits[1]))
-            last = readers[0].outputs[0]
+            last = reader.outputs[0]
             absorbed.append(last)
-        dtype = self._graph.types[quantiser.outputs[0]].dtype
-        quant = quant_of(quantiser, self._graph.constants, dtype, len(self._graph.types[name].shape))
+        quant = self._quantisers.quant_of(quantiser)
         tensor = self._integers(quantiser.outputs[0], quant, quantiser)
         self._claim(quantiser, tensor)
         self._done.update(absorbed)
-        if node.op in _NEVER_FUSED:
+        if node.op in NEVER_FUSED:
             return tensor, bounds
         if absorbed and not is_implied(bounds, quant):
             self._in_float[name] = _CUT
-        elif len({reader.inputs[1:] for reader in self._readers[last]}) > 1:
+        elif len({reader.inputs[1:] for reader in self._wiring.readers(last)}) > 1:
             self._in_float[name] = "several QuantizeLinear with constants of their own read it"
         return tensor, bounds
 
@@ -510,42 +424,38 @@ class Matcher:
 
     def _moved_result(self, name: str, node: RawNode, bounds: tuple[float, float]) -> Tensor | None:
         """The tensor for a result of a node that is moved or compared before the QuantizeLinear that it has alone."""
-        readers = self._readers.get(name, [])
-        quantiser = self._quantiser_behind(readers[0]) if len(readers) == 1 else None
-        shape, _ = self._graph.types[name]
-        if quantiser is None or name in self._graph.outputs:
+        reader = self._wiring.only_reader(name)
+        quantiser = None if reader is None else self._quantisers.behind(reader)
+        if reader is None or quantiser is None:
             return None
-        dtype = self._graph.types[quantiser.outputs[0]].dtype
-        quant = quant_of(quantiser, self._graph.constants, dtype, len(shape))
-        if quant.scale.size > 1 or dtype not in (INT8, UINT8):
+        quant = self._quantisers.quant_of(quantiser)
+        if quant.scale.size > 1 or not self._quantisers.is_integer(quantiser.outputs[0]):
             return None
-        is_fused = readers[0].op in _PASSED_BY and is_implied(bounds, quant)
-        if not is_fused and node.op in _FUSED:
-            is_cut = readers[0].op in _PASSED_BY
-            self._in_float[name] = _CUT if is_cut else f"{readers[0].op} stands between it and QuantizeLinear"
-        tensor = Tensor(f"{name}~int8", shape, INT8, quant)
-        self._kinds[tensor.name] = self._kind_of(quantiser) if is_fused else FLOAT32
+        is_fused = reader.op in PASSED_BY and is_implied(bounds, quant)
+        if not is_fused and node.op in FUSED:
+            is_cut = reader.op in PASSED_BY
+            self._in_float[name] = _CUT if is_cut else f"{reader.op} stands between it and QuantizeLinear"
+        tensor = Tensor(f"{name}~int8", self._graph.types[name].shape, INT8, quant)
+        self._kinds[tensor.name] = self._quantisers.kind_of(quantiser) if is_fused else FLOAT32
         self._values[name] = tensor
         return tensor
 
     def _follower(self, name: str, x: Tensor) -> Tensor:
         """The tensor for a result that is some of the values of `x`."""
         shape, dtype = self._graph.types[name]
-        quantiser = self._quantiser(name)
+        quantiser = self._quantisers.of(name)
         kept, is_claimed = name if dtype == INT8 else f"{name}~int8", False
         if quantiser is not None and x.quant is not None:
             target = self._graph.types[quantiser.outputs[0]].dtype
-            is_claimed = target in (INT8, UINT8) and same_scales(
-                x.quant, quant_of(quantiser, self._graph.constants, target, len(shape))
-            )
+            is_claimed = target in (INT8, UINT8) and same_scales(x.quant, self._quantisers.quant_of(quantiser))
             is_outer = quantiser.outputs[0] in self._graph.outputs and target == UINT8
             if is_claimed:
                 kept = quantiser.outputs[0] + ("~int8" if is_outer else "")
         tensor = Tensor(kept, shape, INT8, x.quant)
-        self._kinds[kept] = self._kind_of_moved(name, self._kinds.get(x.name, np.dtype(np.int8)))
+        self._kinds[kept] = self._quantisers.kind_of_moved(name, self._kinds.get(x.name, INT8))
         self._values[name] = tensor
         if is_claimed and quantiser is not None:
-            self._kinds[kept] = self._kind_of(quantiser)
+            self._kinds[kept] = self._quantisers.kind_of(quantiser)
             self._claim(quantiser, tensor)
         return tensor
 
@@ -556,43 +466,13 @@ class Matcher:
         """
         if x.dtype != FLOAT32 or x.data is not None:
             return []
-        quantiser = self._quantiser_behind(node)
+        quantiser = self._quantisers.behind(node)
         if quantiser is None:
             return []
         name = quantiser.outputs[0]
-        dtype = self._graph.types[name].dtype
-        quant = quant_of(quantiser, self._graph.constants, dtype, len(x.shape))
-        if quant.scale.size > 1 or dtype not in (INT8, UINT8):
+        quant = self._quantisers.quant_of(quantiser)
+        if quant.scale.size > 1 or not self._quantisers.is_integer(name):
             return []
         y = Tensor(f"{x.name}~int8 as {name}", x.shape, INT8, quant)
-        self._kinds[y.name] = np.dtype(np.uint8)
+        self._kinds[y.name] = UINT8
         return [self._made(x, quantiser, y)]
-
-    def _quantiser_behind(self, node: RawNode) -> RawNode | None:
-        """The QuantizeLinear behind an operator that moves or compares values, and behind others that follow it."""
-        while _follows(node) and len(node.outputs) == 1:
-            name = node.outputs[0]
-            quantiser = self._quantiser(name)
-            if quantiser is not None:
-                return quantiser
-            readers = self._readers.get(name, [])
-            if len(readers) != 1 or name in self._graph.outputs:
-                return None
-            node = readers[0]
-        return None
-
-
-def _follows(node: RawNode) -> bool:
-    return node.op in FOLLOWING or (node.op == "Resize" and node.attributes.get("mode", "nearest") == "nearest")
-
-
-def _edge(op: str, x: Tensor, y: Tensor) -> Call:
-    """What stands at the edge of the model, for its input or output."""
-    name = y.name if op in (DEQUANTIZE, TO_UINT8) else x.name
-    return Call(RawNode(-1, name, op, 1, MappingProxyType({}), (x.name,), (y.name,)), (x,), (y,))
-
-
-def edge_label(call: Call) -> str:
-    """What messages call an edge."""
-    side = "input" if call.op == TO_INT8 else "output"
-    return f"the {side} {shortened(call.node.name)!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,28 +11,21 @@ from tinygen.importers.onnx_file import RawNode
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_integer_products import with_scaled_sums
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
+from tinygen.importers.onnx_wiring import Wiring
 from tinygen.ir import Array, TensorType, read_only
 
 
 def rewritten(graph: RawGraph) -> RawGraph:
     """The graph whose operators are those that ONNX Runtime runs."""
     graph = _with_single_pairs(_with_late_biases(_with_biases(_with_real_bounds(graph))))
-    return with_scaled_sums(graph, _readers(graph.nodes))
-
-
-def _readers(nodes: Iterable[RawNode]) -> Mapping[str, list[RawNode]]:
-    readers: dict[str, list[RawNode]] = {}
-    for node in nodes:
-        for name in dict.fromkeys(filter(None, node.inputs)):
-            readers.setdefault(name, []).append(node)
-    return readers
+    return with_scaled_sums(graph)
 
 
 def _with_real_bounds(graph: RawGraph) -> RawGraph:
     """Bounds of Clip that are constants behind DequantizeLinear become real constants."""
-    readers, constants, nodes = _readers(graph.nodes), dict(graph.constants), []
+    wiring, constants, nodes = Wiring.of(graph), dict(graph.constants), []
     for node in graph.nodes:
-        following = readers.get(node.outputs[0], []) if node.op == DEQUANTIZE else []
+        following = wiring.readers(node.outputs[0]) if node.op == DEQUANTIZE else ()
         is_bound = bool(following) and all(
             reader.op == "Clip" and reader.inputs[0] != node.outputs[0] for reader in following
         )
@@ -50,17 +43,15 @@ def _with_biases(graph: RawGraph) -> RawGraph:
 
     Of more than two dimensions it is MatMul with a third input, its bias.
     """
-    readers = _readers(graph.nodes)
-    writers = {name: node for node in graph.nodes for name in node.outputs}
+    wiring = Wiring.of(graph)
     gone: dict[int, RawNode] = {}
     taken: set[int] = set()
     for place, node in enumerate(graph.nodes):
-        following = readers.get(node.outputs[0], []) if node.op == "MatMul" and node.outputs else []
-        if len(following) != 1 or following[0].op != "Add" or node.outputs[0] in graph.outputs:
+        add = wiring.only_reader(node.outputs[0]) if node.op == "MatMul" and node.outputs else None
+        if add is None or add.op != "Add":
             continue
-        add = following[0]
         others = [name for name in add.inputs if name != node.outputs[0]]
-        if len(others) != 1 or not _is_row(others[0], graph, writers):
+        if len(others) != 1 or not _is_row(others[0], graph, wiring):
             continue
         if graph.types[add.outputs[0]].shape != graph.types[node.outputs[0]].shape:
             continue
@@ -80,9 +71,9 @@ def _with_biases(graph: RawGraph) -> RawGraph:
     return dataclasses.replace(graph, nodes=tuple(nodes))
 
 
-def _is_row(name: str, graph: RawGraph, writers: Mapping[str, RawNode]) -> bool:
+def _is_row(name: str, graph: RawGraph, wiring: Wiring) -> bool:
     """Whether a value is a constant, or one behind DequantizeLinear, of one dimension that is not one."""
-    writer = writers.get(name)
+    writer = wiring.writers.get(name)
     source = writer.inputs[0] if writer is not None and writer.op == DEQUANTIZE else name
     if source not in graph.constants:
         return False
@@ -93,14 +84,13 @@ def _is_row(name: str, graph: RawGraph, writers: Mapping[str, RawNode]) -> bool:
 
 def _with_late_biases(graph: RawGraph) -> RawGraph:
     """``ConvAddActivationFusion``: Conv adds its sum to what Add has besides it, and then the bias."""
-    readers, constants, types = _readers(graph.nodes), dict(graph.constants), dict(graph.types)
-    writers = {name: node for node in graph.nodes for name in node.outputs}
+    wiring, constants, types = Wiring.of(graph), dict(graph.constants), dict(graph.types)
     nodes: list[RawNode] = []
     late: dict[int, str] = {}
     for node in graph.nodes:
-        add = next(iter(readers.get(node.outputs[0], [])), node)
-        bias = _real_bias(node, constants, writers) if _is_added(node, add, graph, readers) else None
-        if bias is None or add.index in late:
+        add = wiring.only_reader(node.outputs[0])
+        bias = None if add is None or not _is_added(node, add, graph) else _real_bias(node, constants, wiring)
+        if add is None or bias is None or add.index in late:
             nodes.append(node)
             continue
         name = f"{node.outputs[0]}~bias"
@@ -120,22 +110,22 @@ def _with_late_biases(graph: RawGraph) -> RawGraph:
     return dataclasses.replace(graph, nodes=tuple(found), constants=constants, types=types)
 
 
-def _is_added(conv: RawNode, add: RawNode, graph: RawGraph, readers: Mapping[str, Sequence[RawNode]]) -> bool:
-    """Whether the results of Conv are only added to other computed values of the same shape."""
-    if conv.op != "Conv" or conv.in_integers or add.op != "Add" or len(readers[conv.outputs[0]]) != 1:
+def _is_added(conv: RawNode, add: RawNode, graph: RawGraph) -> bool:
+    """Whether a node adds the results of Conv to other computed values of the same shape."""
+    if conv.op != "Conv" or conv.in_integers or add.op != "Add":
         return False
     others = [name for name in add.inputs if name != conv.outputs[0]]
-    if len(others) != 1 or others[0] in graph.constants or conv.outputs[0] in graph.outputs:
+    if len(others) != 1 or others[0] in graph.constants:
         return False
     return graph.types[others[0]].shape == graph.types[conv.outputs[0]].shape
 
 
-def _real_bias(conv: RawNode, constants: Mapping[str, Array], writers: Mapping[str, RawNode]) -> Array | None:
+def _real_bias(conv: RawNode, constants: Mapping[str, Array], wiring: Wiring) -> Array | None:
     """The bias of a Conv in float32; None where it has none, or none that is known."""
     name = conv.inputs[2] if len(conv.inputs) > 2 else ""
     if name in constants:
         return constants[name] if constants[name].dtype == np.float32 and constants[name].ndim == 1 else None
-    writer = writers.get(name)
+    writer = wiring.writers.get(name)
     if writer is None or writer.op != DEQUANTIZE or not all(given in constants for given in writer.inputs if given):
         return None
     values, scale, *zero_point = (constants[given] for given in writer.inputs if given)
@@ -153,11 +143,10 @@ def _with_single_pairs(graph: RawGraph) -> RawGraph:
     constants = dict(graph.constants)
     nodes = list(graph.nodes)
     changed: dict[int, RawNode | None] = {}
-    readers = _readers(nodes)
-    writers = {name: node for node in nodes for name in node.outputs}
+    wiring = Wiring.of(graph)
     places = {id(node): place for place, node in enumerate(nodes)}
     for node in nodes:
-        chain = _double_pair(node, graph, readers, writers)
+        chain = _double_pair(node, wiring)
         if chain is None or any(places[id(part)] in changed for part in chain):
             continue
         first, inner, second, *last = chain
@@ -180,23 +169,15 @@ def _with_single_pairs(graph: RawGraph) -> RawGraph:
     return dataclasses.replace(graph, nodes=tuple(node for node in kept if node is not None), constants=constants)
 
 
-def _double_pair(
-    inner: RawNode,
-    graph: RawGraph,
-    readers: Mapping[str, Sequence[RawNode]],
-    writers: Mapping[str, RawNode],
-) -> list[RawNode] | None:
+def _double_pair(inner: RawNode, wiring: Wiring) -> list[RawNode] | None:
     """QuantizeLinear, DequantizeLinear (`inner`), QuantizeLinear, and the DequantizeLinear that read it."""
     if inner.op != DEQUANTIZE or inner.in_integers:
         return None
-    first = writers.get(inner.inputs[0])
-    following = readers.get(inner.outputs[0], [])
-    if first is None or first.op != QUANTIZE or len(following) != 1 or following[0].op != QUANTIZE:
+    first, second = wiring.writers.get(inner.inputs[0]), wiring.only_reader(inner.outputs[0])
+    if first is None or first.op != QUANTIZE or second is None or second.op != QUANTIZE:
         return None
-    second = following[0]
-    last = readers.get(second.outputs[0], [])
-    inside = (first.outputs[0], inner.outputs[0], second.outputs[0])
-    if len(readers[first.outputs[0]]) != 1 or any(name in graph.outputs for name in inside):
+    last = wiring.readers(second.outputs[0])
+    if wiring.only_reader(first.outputs[0]) is None or second.outputs[0] in wiring.outputs:
         return None
     if not last or any(node.op != DEQUANTIZE for node in last):
         return None

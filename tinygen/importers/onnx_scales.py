@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tinygen.float32 import quantize
+from tinygen.float32 import FloatArray, quantize
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.ir import Array, Quant, Shape, Tensor, read_only
@@ -97,16 +97,21 @@ def moved_constant(node: RawNode, x: Tensor, shape: Shape) -> Tensor | None:
     return dataclasses.replace(x, name=node.outputs[0], shape=data.shape, quant=moved, data=read_only(data))
 
 
+def reals_of(x: Tensor) -> FloatArray:
+    """What a quantised constant stands for, as DequantizeLinear computes it: in the constant's shape."""
+    assert x.data is not None and x.quant is not None
+    each = [-1 if at == x.quant.axis else 1 for at in range(x.data.ndim)] if x.quant.scale.size > 1 else ()
+    differences = (x.data.astype(np.int64) - x.quant.zero_point.reshape(each)).astype(np.float32)
+    return np.asarray(differences * x.quant.scale.reshape(each))
+
+
 def requantised_constant(x: Tensor, y: Tensor) -> Tensor:
     """A quantised constant as QuantizeLinear makes `y`, which has one scale, of the reals that it stands for.
 
     Exporters share weights that are equal, by Identity; quantisers take what comes of it for an activation.
     """
-    assert x.data is not None and x.quant is not None and y.quant is not None
-    each = [-1 if at == x.quant.axis else 1 for at in range(x.data.ndim)] if x.quant.scale.size > 1 else ()
-    differences = (x.data.astype(np.int64) - x.quant.zero_point.reshape(each)).astype(np.float32)
-    reals = differences * x.quant.scale.reshape(each)
-    data = quantize(reals, float(y.quant.scale[0]), int(y.quant.zero_point[0]), *full_range(y.dtype))
+    assert y.quant is not None
+    data = quantize(reals_of(x), float(y.quant.scale[0]), int(y.quant.zero_point[0]), *full_range(y.dtype))
     return dataclasses.replace(y, data=read_only(data.astype(y.dtype)))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from tinygen.importers.converted import Converted
 from tinygen.importers.onnx_call import Call, Converter, scale_and_zero_point
+from tinygen.importers.onnx_edges import TO_INT8, TO_UINT8
 from tinygen.importers.onnx_operators.curves import requantised
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
-from tinygen.importers.onnx_quant import TO_INT8, TO_UINT8
 from tinygen.ops.common import FLOAT32, INT8, UINT8
 from tinygen.ops.quantize import Dequantize, Quantize, Requantize
 from tinygen.rescaling import Requant
