@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tinygen import firmware, usb_ports
 from tinygen.cli.flash import flash as flash_command
-from tinygen.errors import NoAnswer, ToolFailed
+from tinygen.errors import DoesNotFit, NoAnswer, ToolFailed
 from tinygen.platformio_storage import check_registry, missing_packages, tool
 from tinygen.report import progress
 from tinygen.usb_ports import UsbPort
@@ -219,6 +219,22 @@ def test_what_is_advised_goes_with_what_failed(
         firmware.flash(tmp_path)
     assert said in caught.value.message
     assert advised in caught.value.remedy and not_advised not in caught.value.remedy
+
+
+def test_code_that_a_board_has_no_room_for_is_said_without_the_linker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy_model.write_project(tmp_path, "microbit")
+    said = (
+        "ld: firmware.elf section `.text' will not fit in region `FLASH'\nld: region `FLASH' overflowed by 15216 bytes"
+    )
+    monkeypatch.setattr(firmware, "_run", lambda command, variables, log, on_line: log.write(said))
+    with pytest.raises(DoesNotFit) as caught:
+        firmware.build(tmp_path)
+    assert caught.value.message.endswith(
+        "does not fit on microbit, with the layers' code:\n  - flash: 15,216 bytes too many"
+    )
+    assert "--optimize size" in caught.value.remedy and "tinygen-build.log" in caught.value.remedy
 
 
 def test_a_registry_that_answers_is_not_complained_about(storage: Callable[[str, str, str], None]) -> None:

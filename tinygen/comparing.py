@@ -204,10 +204,9 @@ def _figures(entry: Entry) -> tuple[float, ...]:
 
 
 def reason(error: TinygenError) -> str:
-    """Why something cannot be had, in one line: of many reasons the first, of what a linker says, what matters."""
+    """Why something cannot be had, in one line: of many reasons the first."""
     if isinstance(error, UnsupportedModel):
         more = f" (and {len(error.problems) - 1} more reasons)" if len(error.problems) > 1 else ""
         return f"{error.problems[0]}{more}"
     lines = [line.strip().removeprefix("- ") for line in error.message.splitlines() if line.strip()]
-    overflows = [line.split(": ", 1)[-1] for line in lines if "overflowed" in line]
-    return "; ".join(dict.fromkeys(overflows)) or " ".join(lines)
+    return " ".join(lines)

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -23,7 +24,7 @@ from threading import Thread
 from typing import IO, Any
 
 from tinygen import elf, labgrid_place
-from tinygen.errors import NoAnswer, OutputError, ToolFailed, ToolMissing, UsageError
+from tinygen.errors import DoesNotFit, NoAnswer, OutputError, ToolFailed, ToolMissing, UsageError
 from tinygen.platformio_storage import check_registry
 from tinygen.target import EMULATED_PLATFORM, counts_what_it_runs
 from tinygen.usb_ports import Choose, UsbPort, candidates, only_one, plugged_in, returned
@@ -34,6 +35,7 @@ OnLine = Callable[[str], None]
 _LAST_LINES = 20
 _OFFLINE = "HTTPClientError"
 _UPLOADING = "Configuring upload protocol"
+_OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes")
 _SILENT_SECONDS = 10.0
 _RESTART_SECONDS = 10.0
 _END_SECONDS = 2.0
@@ -94,8 +96,8 @@ class _Project:
 def build(out: Path, on_line: OnLine | None = None) -> Path:
     """Compile and link the project in `out`; the path of the ELF file.
 
-    Raises ToolMissing when PlatformIO or a compiler is not installed, ToolFailed when the build fails, OutputError
-    when `out` holds no project.
+    Raises ToolMissing when PlatformIO or a compiler is not installed, ToolFailed when the build fails, DoesNotFit when
+    the board's memory does not hold it, OutputError when `out` holds no project.
     """
     project = _project(out)
     _run_platformio(project, "build", [], on_line)
@@ -316,10 +318,24 @@ def _run_platformio(project: _Project, name: str, arguments: list[str], on_line:
         code = _run(command, _environment(project), output, on_line)
     if code != 0:
         text = log.read_text(encoding="utf-8").strip()
+        _expect_room(text, project, log)
         said = "\n".join(text.splitlines()[-_LAST_LINES:])
         raise ToolFailed(
             f"PlatformIO could not {name} {project.out}:\n{said}",
             " ".join(filter(None, (f"All it said: {log}.", _advice(text, project.hint)))),
+        )
+
+
+def _expect_room(said: str, project: _Project, log: Path) -> None:
+    """Raises DoesNotFit where the linker ran out of room: the layers' code is not known before it is compiled."""
+    overflows = dict(_OVERFLOW.findall(said))
+    if overflows:
+        reasons = [f"{region.lower()}: {int(count):,} bytes too many" for region, count in overflows.items()]
+        raise DoesNotFit(
+            f"the firmware of {project.out} does not fit on {project.environment}, with the layers' code:\n"
+            + "\n".join(f"  - {reason}" for reason in reasons),
+            "Build it with --optimize size (of flash) or ram, or for a board with more memory (tinygen boards). "
+            f"What the linker said: {log}.",
         )
 
 
