@@ -180,7 +180,7 @@ class Matcher:
             of_bias = bias_of_float(node.op, operands)
             if of_bias:
                 return of_bias
-        if mover and node.op in FUSED:
+        if mover and integers and node.op in FUSED:
             return f"{mover} stands between DequantizeLinear and it"
         if node.attributes.get("mode") == "cubic" and self._layout(node) is not Layout.AS_IN_THE_FILE:
             return "it can have channels last, and interpolates in another order then"
