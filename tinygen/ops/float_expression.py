@@ -264,6 +264,9 @@ def cases() -> tuple[Case, ...]:
         _case("Sub", "sub_far", (1, 33, 2), (33, 2), output_scale=1e-9),
         _case("Add", "add_to_float", (1, 4, 3, 5), (4, 3, 5), output_scale=None),
         _case("Mul", "mul_uint8", (1, 19, 19), (19, 19), dtype="uint8", zero_point=131),
+        _mean("mean", (1, 4, 3, 5), (1, 4, 3, 5)),
+        _mean("mean_of_row", (1, 4, 3, 5), (5,)),
+        _mean("mean_uint8", (1, 19, 19), (19, 19), dtype="uint8", zero_point=131),
     )
 
 
@@ -302,3 +305,10 @@ def _case(
         (result,),
         suffix=ONNX,
     )
+
+
+def _mean(name: str, a: Shape, b: Shape, *, dtype: str = "int8", zero_point: int = 5) -> Case:
+    """Of two tensors."""
+    shape = np.broadcast_shapes(a, b)
+    inputs = CaseTensor(a, dtype, 0.0313, zero_point), CaseTensor(b, dtype, 0.0471, 7)
+    return Case(name, "Mean", inputs, (CaseTensor(shape, dtype, 0.0383, 7),), suffix=ONNX)

@@ -30,6 +30,10 @@ def tables_of(op: FloatExpression, inputs: Sequence[Tensor]) -> TablePairs | Non
     return _proved(op, None if second is None else _Constant(str(second.dtype), second.tobytes()))
 
 
+_BEHIND = ("Div", "Max", "Min", "Mul")
+"""What may stand behind the step that joins two operands, with a number."""
+
+
 class _Constant(NamedTuple):
     dtype: str
     bytes: bytes
@@ -54,18 +58,24 @@ def _proved(op: FloatExpression, second: _Constant | None) -> TablePairs | None:
 
 
 def _core(op: FloatExpression, values: Sequence[Array]) -> tuple[str, Array, Array] | None:
-    """The step that joins both operands, with what it makes of each; bounds behind it are left to the clip.
+    """The step that joins both operands, with what it makes of each, times the numbers that it is multiplied by behind.
 
-    Float64 (m,) and (n,), to be added, or multiplied.
+    Float64 (m,) and (n,), to be added, or multiplied. Bounds behind the step are left to the clip.
     """
     first = len(op.reals) + len(op.numbers)
-    place = len(op.steps) - 1
-    while op.steps[place].function in ("Max", "Min"):
-        joined = [each for each in op.steps[place].places if values[each].size > 1]
-        if len(joined) != 1 or joined[0] < first:
-            return None
+    place, factor = len(op.steps) - 1, 1.0
+    while True:
+        step = op.steps[place]
+        joined = [each for each in step.places if values[each].size > 1]
+        if step.function not in _BEHIND or len(joined) != 1 or joined[0] < first:
+            break
+        if step.function == "Mul":
+            factor *= float(next(values[each] for each in step.places if each != joined[0]))
+        elif step.function == "Div":
+            if step.places[0] != joined[0] or not values[step.places[1]]:
+                return None
+            factor /= float(values[step.places[1]])
         place = joined[0] - first
-    step = op.steps[place]
     if step.function not in ("Add", "Sub", "Mul", "Div"):
         return None
     sides = [values[each].astype(np.float64) for each in step.places]
@@ -78,4 +88,5 @@ def _core(op: FloatExpression, values: Sequence[Array]) -> tuple[str, Array, Arr
     columns = [side for side in sides if side.ndim == 2 and side.shape[0] == 1]
     if len(rows) != 1 or len(columns) != 1:
         return None
-    return step.function, rows[0].reshape(-1), columns[0].reshape(-1)
+    of_first, of_second = factor * rows[0].reshape(-1), columns[0].reshape(-1)
+    return step.function, of_first, factor * of_second if step.function in ("Add", "Sub") else of_second
