@@ -94,7 +94,7 @@ def onnx_net(weights: Weights) -> bytes:
     x = pair(layer(x, 2, "Conv", pointwise.transpose(0, 3, 1, 2), RELU), SCALES[3], RELU)
     x = pair(net.add("MaxPool", x, kernel_shape=[6, 6], strides=[6, 6]), SCALES[3], RELU)
     rows = dense.reshape(CLASSES, 4, 4, FILTERS).transpose(0, 3, 1, 2).reshape(CLASSES, -1)
-    x = layer(net.add("Flatten", x), 3, "Gemm", rows, 3, transB=1)
+    x = layer(pair(net.add("Flatten", x), SCALES[3], RELU), 3, "Gemm", rows, 3, transB=1)
     return net.model(net.add("QuantizeLinear", x, net.constant(SCALES[4]), net.constant(3 + 128, np.uint8)))
 
 
