@@ -91,7 +91,7 @@ def onnx_twin(graph: Graph) -> bytes:
         if getattr(node.op, "clamp", _ALL) != _ALL:
             raise UsageError(f"{node.name} is clamped within int8, which has no twin here", "Leave this model out.")
         y = _OPERATORS[kind](twin, node)
-        last = twin.values[output.name] = y if kind == "Reshape" else twin.quantised(y, output)
+        last = twin.values[output.name] = twin.quantised(y, output)
     return twin.model(first, last)
 
 
