@@ -13,10 +13,11 @@ import numpy as np
 from tinygen.c_text import float_literal
 from tinygen.float32 import FloatArray, quantize
 from tinygen.ir import Array, Shape, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, Clamp, full_range
+from tinygen.ops.pool_sums import Means, Sums
 from tinygen.ops.real_scales import RealInput, RealScales
 from tinygen.ops.work import Rates
 
@@ -118,6 +119,13 @@ class FloatMean(_Means, RealScales):
         (x,) = inputs
         y = quantize(self.means(x), self.output_scale, self.output_zero_point, *self.clamp)
         return (y.astype(x.dtype),)
+
+    def by_sums(self, x: Shape) -> Sums | None:
+        """The results for sums of int8 values of an input of this shape; None where such do not decide."""
+        if self.curve or self.is_root:
+            return None
+        gain = self.scale / (self.output_scale * self.divisor(x))
+        return Means(gain, self.terms(x), self.output_zero_point, self.clamp).by_sums(self.zero_point)
 
 
 @dataclass(frozen=True)
@@ -250,6 +258,9 @@ def _prepare(site: Site) -> Body:
     batch, height, width, channels = site.inputs[0].shape
     by_rows = op.order is MeanOrder.ROWS
     pixels = width if by_rows else height * width
+    sums = _sums(site)
+    has_floats = sums is None or sums.near > 0
+    is_of_reals = site.inputs[0].dtype == FLOAT32
     # Rows follow each other in the file: all channels of one, and then those of the next.
     values = {
         "batch": batch,
@@ -260,23 +271,40 @@ def _prepare(site: Site) -> Body:
         "divisor": op.divisor(site.inputs[0].shape),
         "has_skipped": op.order in _FROM_MULTIPLES and pixels % LANES != 0 and batch * channels * height > 1,
         "is_real": isinstance(op, RealMean),
-        "is_of_reals": site.inputs[0].dtype == FLOAT32,
+        "is_of_reals": is_of_reals,
         "is_root": op.is_root,
+        "sums": sums,
+        "terms": op.terms(site.inputs[0].shape),
+        "has_floats": has_floats,
     }
+    helpers = ["square_root"] * op.is_root
     if isinstance(op, FloatMean):
+        helpers += ["round_float"] * has_floats + ["clamp"] * (sums is None or sums.clamps)
         values |= {
+            "real": (float_literal(op.scale), -op.zero_point),
             "scale": float_literal(op.output_scale),
             "zero_point": op.output_zero_point,
             "low": op.clamp[0],
             "high": op.clamp[1],
         }
-    helpers = (["clamp", "round_float"] if isinstance(op, FloatMean) else []) + ["square_root"] * op.is_root
-    return Body(values, {} if values["is_of_reals"] else {"reals": op.reals()}, frozenset(helpers))
+    return Body(values, {"reals": op.reals()} if sums is None and not is_of_reals else {}, frozenset(helpers))
+
+
+def _sums(site: Site) -> Sums | None:
+    return site.op.by_sums(site.inputs[0].shape) if isinstance(site.op, FloatMean) else None
+
+
+_IN_FLOAT = Rates(324, output=60, input=11, in_float=True)
+_BY_SUMS = Rates(280, output=24, input=5)
+
+
+def _work(site: Site) -> Work:
+    return _IN_FLOAT(site) if _sums(site) is None else _BY_SUMS(site)
 
 
 _FROM_MULTIPLES = (MeanOrder.PAIRS, MeanOrder.ROWS)
 KERNELS = tuple(
-    Kernel("float_mean.direct", op, _prepare, work=Rates(324, output=60, input=11, in_float=True))
+    Kernel("float_mean.direct", op, _prepare, work=_work)
     for op in (FloatMean, FloatNorm, FloatSum, RealMean, RealNorm, RealSum)
 )
 
