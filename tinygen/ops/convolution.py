@@ -31,8 +31,8 @@ class Convolution(Weighted):
         """Channels that do not fit, or a window that finds no place."""
         broken = list(self.depth_problems(x[3], weights))
         yield from broken
-        if not broken and min(self.window.output_size(*x[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {tuple(x)}"
+        if not broken:
+            yield from self.window.problems(x)
 
     def depth_problems(self, channels: int, weights: Sequence[int]) -> Iterator[str]:
         """A filter that does not suit the input's channels."""

@@ -53,13 +53,9 @@ class FloatConv(FloatWeighted):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, shapes, and what the C does not decide."""
         x, weights, scales, bias = inputs
-        broken = list(operand_problems(x, weights, scales, bias))
+        broken = list(operand_problems(x, weights, scales, bias)) or list(self.window.problems(x.shape))
         yield from broken
-        if broken:
-            return
-        if min(self.window.output_size(*x.shape[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
-        else:
+        if not broken:
             assert scales.data is not None
             off = list(scale_problems(self.scale, self.output_scale, *scales.data.tolist()))
             yield from off or self.bounds(inputs).problems(self.output_scale)

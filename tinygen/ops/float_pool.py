@@ -48,8 +48,8 @@ class _Averages(Channelwise, RealInput):
         (x,) = inputs
         broken = [*common.expect_dtype(x, "input", *self.input_dtypes), *common.expect_rank(x, "input", 4)]
         yield from broken
-        if not broken and min(self.window.output_size(*x.shape[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
+        if not broken:
+            yield from self.window.problems(x.shape)
 
     def means(self, x: Array) -> FloatArray:
         """Sums over the padded image, tap by tap, divided."""

@@ -132,8 +132,8 @@ class RealMaxPool(Channelwise):
 def _window_problems(window: Window, x: Tensor, *dtypes: np.dtype[Any]) -> Iterator[str]:
     broken = [*common.expect_dtype(x, "input", *dtypes), *common.expect_rank(x, "input", 4)]
     yield from broken
-    if not broken and min(window.output_size(*x.shape[1:3])) < 1:
-        yield f"the {window.describe()} does not fit into the input {x.shape}"
+    if not broken:
+        yield from window.problems(x.shape)
 
 
 def _pooled_type(window: Window, x: Tensor) -> TensorType:

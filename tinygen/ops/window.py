@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,11 @@ class Window:
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the output."""
         return self.rows.output_size(height), self.columns.output_size(width)
+
+    def problems(self, x: Sequence[int]) -> Iterator[str]:
+        """A problem where it finds no place in an input (n, h, w, c)."""
+        if min(self.output_size(*x[1:3])) < 1:
+            yield f"the {self.describe()} does not fit into the input {tuple(x)}"
 
     def pad(self, x: Array, value: float) -> Array:
         """The input with its border filled."""
