@@ -194,8 +194,8 @@ def _together(taps: int, objective: str) -> int:
 def _prepare(site: Site) -> Body:
     op: FloatAveragePool = site.op
     (x,) = site.inputs
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
-    helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
+    loops = WindowLoops.at(site)
+    helpers = loops.helpers | {"clamp", "round_float"}
     sums = op.by_sums() if loops.has_inside else None
     has_table = loops.has_edge or sums is None
     in_integers = not has_table and sums is not None and sums.near == 1 and "fpu" not in site.features
@@ -223,7 +223,7 @@ def _prepare(site: Site) -> Body:
             "high": op.clamp[1],
         },
         constants={"reals": op.reals()} if has_table else {},
-        helpers=frozenset(helpers),
+        helpers=helpers,
         proof="" if ties is None else "float32 sums in integers, compared on all that can be ties",
     )
 
@@ -235,7 +235,7 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
 def _prepare_reals(site: Site) -> Body:
     op: RealAveragePool = site.op
     (x,) = site.inputs
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
+    loops = WindowLoops.at(site)
     values = {
         "window": loops,
         "batch": x.shape[0],
@@ -248,7 +248,7 @@ def _prepare_reals(site: Site) -> Body:
         "has_table": True,
     }
     constants = {} if x.dtype == FLOAT32 else {"reals": op.reals()}
-    return Body(values, constants, frozenset({"taps"} if loops.has_edge else ()))
+    return Body(values, constants, loops.helpers)
 
 
 KERNELS = (

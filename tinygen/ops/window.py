@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygen.interval import BoolArray
 from tinygen.ir import Array
+from tinygen.kernel import Site
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,11 @@ class WindowLoops:
     column_segments: tuple[Segment, ...]
 
     @staticmethod
-    def of(window: Window, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> WindowLoops:
-        """Literals for NHWC shapes."""
-        _, height, width, channels = x_shape
-        _, out_height, out_width, out_channels = y_shape
+    def at(site: Site) -> WindowLoops:
+        """Of an operator with a window, whose first input and whose output are images."""
+        window: Window = site.op.window
+        _, height, width, channels = site.inputs[0].shape
+        _, out_height, out_width, out_channels = site.outputs[0].shape
         return WindowLoops(
             window.rows,
             window.columns,
@@ -157,6 +159,11 @@ class WindowLoops:
     def has_edge(self) -> bool:
         """Whether any window reaches over the border."""
         return any(segment.edge for segment in (*self.row_segments, *self.column_segments))
+
+    @property
+    def helpers(self) -> frozenset[str]:
+        """Of C, that find the taps inside the image where a window reaches over its border."""
+        return frozenset({"taps"} if self.has_edge else ())
 
     @property
     def has_inside(self) -> bool:
