@@ -69,10 +69,14 @@ def applied(node: RawNode, operands: Sequence[RealFunction | Tensor | None]) -> 
     base = functions[0].base
     channelled = [each.axis for each in functions if len(each.reals.middle) > 1]
     reals = []
-    for operand in operands:
+    for place, operand in enumerate(operands):
         if isinstance(operand, RealFunction):
             reals.append(operand.reals)
-        elif operand is not None:
+        elif operand is None:
+            if (node.op, place) not in _LEFT_OUT:
+                return None
+            reals.append(Reals.exactly(np.full((1, 1), _LEFT_OUT[node.op, place], np.float32)))
+        else:
             found = _constant(operand, base, 1 if node.op in _PER_CHANNEL else None)
             if found is None:
                 return None
@@ -86,6 +90,8 @@ def applied(node: RawNode, operands: Sequence[RealFunction | Tensor | None]) -> 
     return None if result is None else RealFunction(base, result, channelled[0] if channelled else 1, tuple(names))
 
 
+_LEFT_OUT = {("Clip", 1): -np.inf, ("Clip", 2): np.inf}
+"""What takes the place of operands that a node can do without."""
 _FIRST_VARIES = ("BatchNormalization", "Clip", "PRelu", "Pow")
 """Operators whose other operands are constants."""
 
