@@ -25,7 +25,7 @@ _SCALES_WITH_STEP = (256, 16)
 
 _HELPERS = frozenset({"clamp", "high_product"})
 _LARGEST_EXACT_FLOAT32 = 1 << 24
-_LEAST_FACTOR = 2.0**-32
+_LEAST_FACTOR, _GREATEST_FACTOR = 2.0**-32, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def float_product_takes(requant: Rescaling, bound: IntArray) -> bool:
     """Whether the C helper `float_product` gives the same for sums within `bound`, clamped to int8."""
     if not isinstance(requant, FloatRequant) or requant.added:
         return False
-    inside = min(requant.factors) >= _LEAST_FACTOR and max(requant.factors) < 1
+    inside = min(requant.factors) >= _LEAST_FACTOR and max(requant.factors) < _GREATEST_FACTOR
     return inside and int(bound.max()) <= _LARGEST_EXACT_FLOAT32
 
 
