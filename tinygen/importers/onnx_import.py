@@ -15,7 +15,7 @@ from tinygen.importers.converted import Converted, Refused, as_parts
 from tinygen.importers.onnx_call import QUANTISE, Call, remedy_of
 from tinygen.importers.onnx_edges import edge_label
 from tinygen.importers.onnx_file import RawNode, read_onnx, shortened
-from tinygen.importers.onnx_functions import FUNCTIONS
+from tinygen.importers.onnx_functions import OPERATORS
 from tinygen.importers.onnx_graph import RawGraph, resolved
 from tinygen.importers.onnx_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY, RECURRENT
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
@@ -130,7 +130,7 @@ class _Importer:
         if not self._workshop.problems:
             self._check_outputs(inputs, outputs)
         if self._workshop.problems:
-            names = sorted(name for name in {*CONVERTERS, *FUNCTIONS} if " " not in name)
+            names = sorted(name for name in {*CONVERTERS, *OPERATORS} if " " not in name)
             supported = f"Supported operators: {', '.join(names)}."
             raise UnsupportedModel(self._source, self._workshop.problems, supported if self._lacks_operator else "")
         tensors = MappingProxyType(dict(self._workshop.tensors))
@@ -197,7 +197,7 @@ class _Importer:
         convert = CONVERTERS.get(call.op)
         try:
             if convert is None:
-                if call.op in FUNCTIONS:
+                if call.op in OPERATORS:
                     raise Refused(*self._why_no_function(call.node))
                 if call.op in RECURRENT:
                     raise Refused(_STAYS_FLOAT, INSTEAD[call.op])

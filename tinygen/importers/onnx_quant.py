@@ -17,9 +17,10 @@ from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, bias_of_float
 from tinygen.importers.onnx_curves import in_order
 from tinygen.importers.onnx_edges import TO_INT8, TO_UINT8, edge
-from tinygen.importers.onnx_expressions import OPERATORS, constant_of
+from tinygen.importers.onnx_expressions import OPERATORS as OF_TENSORS
+from tinygen.importers.onnx_expressions import constant_of
 from tinygen.importers.onnx_file import RawNode, shortened
-from tinygen.importers.onnx_functions import FUNCTIONS
+from tinygen.importers.onnx_functions import OPERATORS as OF_VALUES
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_layout import Layout, layout_of_sums
 from tinygen.importers.onnx_properties import (
@@ -217,7 +218,7 @@ class Matcher:
     def _is_expression(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
         """Whether a node's result follows from several tensors, or from real ones, element by element; notes it."""
         name = node.outputs[0]
-        if node.op not in OPERATORS or len(node.outputs) > 1:
+        if node.op not in OF_TENSORS or len(node.outputs) > 1:
             return False
         shape, _ = self._graph.types[name]
         if all(x is None or x.data is not None for x in operands):
@@ -252,7 +253,7 @@ class Matcher:
 
     def _takes_function(self, reader: RawNode) -> bool:
         """Whether a node reads real values that nothing holds."""
-        takes_reals = reader.op in FUNCTIONS or reader.op in OF_REALS or reader.op == QUANTIZE
+        takes_reals = reader.op in OF_VALUES or reader.op in OF_REALS or reader.op == QUANTIZE
         return takes_reals or self._quantisers.behind(reader) is not None
 
     def _taken_function(self, node: RawNode, operands: list[Tensor | None]) -> tuple[float, ...]:

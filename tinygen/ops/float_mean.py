@@ -14,10 +14,9 @@ from tinygen.c_text import float_literal
 from tinygen.float32 import FloatArray, quantize
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
-from tinygen.ops.common import FLOAT32, INT8, Clamp, full_range
-from tinygen.ops.real_scales import RealInput, RealScales
+from tinygen.ops.common import FLOAT32, Clamp, full_range
+from tinygen.ops.real_scales import Averaging, RealResults, RealScales
 from tinygen.ops.work import Rates
 
 LANES = 4
@@ -34,7 +33,7 @@ class MeanOrder(Enum):
     ROWS = "by pairs of vectors in each row, as by Eigen, and row by row, as by ReduceMean along the first and the last"
 
 
-class _Means(RealInput):
+class _Means(Averaging):
     """The means of the real values of each channel: (n, 1, 1, c) of (n, h, w, c).
 
     Each step is in float32, and sums are taken in one of these orders. By pairs, of the values of a channel, which
@@ -46,7 +45,6 @@ class _Means(RealInput):
     sums of rows.
     """
 
-    input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
     order: MeanOrder
     is_root: ClassVar[bool] = False
     """Whether the root of the sum is taken."""
@@ -58,11 +56,6 @@ class _Means(RealInput):
     def divisor(self, x: Shape) -> int:
         """What a sum is divided by."""
         return self.terms(x)
-
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtype and rank."""
-        yield from common.expect_dtype(inputs[0], "input", *self.input_dtypes)
-        yield from common.expect_rank(inputs[0], "input", 4)
 
     def means(self, x: Array) -> FloatArray:
         """Channel by channel."""
@@ -121,30 +114,19 @@ class FloatMean(_Means, RealScales):
 
 
 @dataclass(frozen=True)
-class RealMean(_Means):
+class RealMean(RealResults, _Means):
     """y[n, 0, 0, c] = mean of (x[n, :, :, c] - zero_point) * scale, or of x of float32: float32, not quantised."""
 
     name: ClassVar[str] = "MEAN"
-    input_dtypes = (INT8, FLOAT32)
     scale: float
     zero_point: int
     order: MeanOrder
     curve: tuple[float, ...] = ()
 
-    @property
-    def rounding(self) -> str:
-        """In words."""
-        return "float32"
-
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(n, 1, 1, c)."""
         (x,) = inputs
         return (TensorType((x.shape[0], 1, 1, x.shape[3]), FLOAT32),)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """Channel by channel."""
-        (x,) = inputs
-        return (self.means(x),)
 
     def describe(self) -> str:
         """The result's type."""

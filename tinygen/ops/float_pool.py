@@ -15,12 +15,11 @@ from tinygen.float32 import FloatArray
 from tinygen.interval import BoolArray
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, Clamp, full_range
 from tinygen.ops.overlaps import by_window
 from tinygen.ops.pool_sums import Sums
-from tinygen.ops.real_scales import RealInput, RealScales
+from tinygen.ops.real_scales import Averaging, RealResults, RealScales
 from tinygen.ops.traits import Channelwise
 from tinygen.ops.window import Window, WindowLoops
 from tinygen.ops.work import Rates
@@ -31,25 +30,23 @@ _SAFETY = 1.01
 _MOST_TOGETHER = 8
 
 
-class _Averages(Channelwise, RealInput):
+class _Averages(Channelwise, Averaging):
     """The means of the real values that lie in each window: (n, oh, ow, c) of (n, h, w, c).
 
     Each step is in float32. Sums are divided by how many taps are inside the image, or, with `counts_border`, by how
     many there are. Taps are added up row by row; with `by_column`, those of each column first.
     """
 
-    input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
     window: Window
     counts_border: bool
     by_column: bool
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, rank and size."""
-        (x,) = inputs
-        broken = [*common.expect_dtype(x, "input", *self.input_dtypes), *common.expect_rank(x, "input", 4)]
+        broken = list(super().problems(inputs))
         yield from broken
-        if not broken and min(self.window.output_size(*x.shape[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
+        if not broken:
+            yield from self.window.problems(inputs[0].shape)
 
     def means(self, x: Array) -> FloatArray:
         """Sums over the padded image, tap by tap, divided."""
@@ -167,11 +164,10 @@ class FloatAveragePool(_Averages, RealScales):
 
 
 @dataclass(frozen=True)
-class RealAveragePool(_Averages):
+class RealAveragePool(RealResults, _Averages):
     """y = mean of (x - zero_point) * scale, or of x of float32: float32, not quantised."""
 
     name: ClassVar[str] = "AVERAGE_POOL_2D"
-    input_dtypes = (INT8, FLOAT32)
     window: Window
     scale: float
     zero_point: int
@@ -179,20 +175,10 @@ class RealAveragePool(_Averages):
     by_column: bool
     curve: tuple[float, ...] = ()
 
-    @property
-    def rounding(self) -> str:
-        """In words."""
-        return "float32"
-
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(n, oh, ow, c)."""
         (x,) = inputs
         return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), x.shape[3]), FLOAT32),)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """The means."""
-        (x,) = inputs
-        return (self.means(x),)
 
     def describe(self) -> str:
         """Window, and the result's type."""
@@ -208,8 +194,8 @@ def _together(taps: int, objective: str) -> int:
 def _prepare(site: Site) -> Body:
     op: FloatAveragePool = site.op
     (x,) = site.inputs
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
-    helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
+    loops = WindowLoops.at(site)
+    helpers = loops.helpers | {"clamp", "round_float"}
     sums = op.by_sums() if loops.has_inside else None
     has_table = loops.has_edge or sums is None
     in_integers = not has_table and sums is not None and sums.near == 1 and "fpu" not in site.features
@@ -238,7 +224,7 @@ def _prepare(site: Site) -> Body:
             "high": op.clamp[1],
         },
         constants={"reals": op.reals()} if has_table else {},
-        helpers=frozenset(helpers),
+        helpers=helpers,
         proof="" if ties is None else "float32 sums in integers, compared on all that can be ties",
     )
 
@@ -250,7 +236,7 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
 def _prepare_reals(site: Site) -> Body:
     op: RealAveragePool = site.op
     (x,) = site.inputs
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
+    loops = WindowLoops.at(site)
     values = {
         "window": loops,
         "batch": x.shape[0],
@@ -263,7 +249,7 @@ def _prepare_reals(site: Site) -> Body:
         "has_table": True,
     }
     constants = {} if x.dtype == FLOAT32 else {"reals": op.reals()}
-    return Body(values, constants, frozenset({"taps"} if loops.has_edge else ()))
+    return Body(values, constants, loops.helpers)
 
 
 KERNELS = (
@@ -283,6 +269,9 @@ def cases() -> tuple[Case, ...]:
         _case("2x2", (1, 5, 6, 4), (2, 2), (2, 2)),
         _case("same_scale", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.031, zero_points=(5, 5)),
         _case("exact_ties", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.5, output_scale=0.5),
+        _case(
+            "from_zero", (1, 6, 6, 5), (2, 2), (2, 2), scale=0.03, output_scale=0.03, dtype="uint8", zero_points=(0, 0)
+        ),
         _case("padded", (1, 3, 5, 6), (3, 2), pads=(1, 0, 1, 1)),
         _case("counts_border", (1, 3, 5, 6), (3, 3), (2, 2), pads=(1, 1, 1, 1), options=_BORDER),
         _case("large", (1, 3, 9, 7), (9, 7)),
