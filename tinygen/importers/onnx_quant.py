@@ -67,7 +67,7 @@ class Lost(Exception):
 class Matcher:
     """The calls of a graph, node by node in its order; a node that is refused does not keep others from being read."""
 
-    def __init__(self, graph: RawGraph) -> None:
+    def __init__(self, graph: RawGraph, wiring: Wiring) -> None:
         self._graph = graph
         self._values: dict[str, Tensor] = {}
         """What holds a value of the file: integers also for the real values that they stand for."""
@@ -81,8 +81,8 @@ class Matcher:
         self._quantised: dict[tuple[str, float, int], Tensor] = {}
         """What float32 values were quantised to."""
         self._reals = RealValues()
-        self._wiring = Wiring.of(graph)
-        self._quantisers = Quantisers(graph, self._wiring)
+        self._wiring = wiring
+        self._quantisers = Quantisers(graph, wiring)
 
     @property
     def notes(self) -> list[str]:
