@@ -374,6 +374,15 @@ def _integers() -> bytes:
     return model.SerializeToString()
 
 
+def _diverged() -> bytes:
+    model = onnx_net()
+    (weights,) = (tensor for tensor in model.graph.initializer if tensor.name == "weights")
+    values = numpy_helper.to_array(weights).copy()
+    values.flat[3] = np.inf
+    weights.CopyFrom(numpy_helper.from_array(values, weights.name))
+    return model.SerializeToString()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "fragments"),
     [
@@ -383,6 +392,7 @@ def _integers() -> bytes:
         ("net.onnx", _wrong_shape(), ["the constant 'weights' cannot be read"]),
         ("net.onnx", _open_height(), ["dimension 2 of the input 'image' is open (height)"]),
         ("net.onnx", _integers(), ["is int32, not float"]),
+        ("net.onnx", _diverged(), ["(Conv) makes", "NaN or infinite", "the training diverged"]),
         ("net.tflite", b"nothing", ["net.tflite"]),
         (
             "net.tflite",

@@ -124,6 +124,12 @@ WORSE: dict[str, object] = {"int8_score": Score("accuracy", 0.80)}
         ),
         ({"commonest_class": 0.2}, (300, 300, 1000), ["Nothing has to be done"], ["commonest"]),
         ({"commonest_class": 0.95}, (300, 300, 1000), ["says the commonest class"], ["Nothing has to be done"]),
+        (
+            {"commonest_class": 0.95, "sqnr_db": {"y": 0.0}},
+            (300, 300, 1000),
+            ["not close to float", "says the commonest class"],
+            ["answers"],
+        ),
         ({"int8_score": Score("accuracy", 0.949)}, (300, 300, 1000), ["of 1,000 answers, 1 fewer is right"], []),
         (
             {**WORSE, "layers": (GOOD, replace(GOOD, name="dense", own_db=15.0, used=0.02))},

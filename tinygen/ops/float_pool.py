@@ -268,6 +268,9 @@ def cases() -> tuple[Case, ...]:
         _case("2x2", (1, 5, 6, 4), (2, 2), (2, 2)),
         _case("same_scale", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.031, zero_points=(5, 5)),
         _case("exact_ties", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.5, output_scale=0.5),
+        _case(
+            "from_zero", (1, 6, 6, 5), (2, 2), (2, 2), scale=0.03, output_scale=0.03, dtype="uint8", zero_points=(0, 0)
+        ),
         _case("padded", (1, 3, 5, 6), (3, 2), pads=(1, 0, 1, 1)),
         _case("counts_border", (1, 3, 5, 6), (3, 3), (2, 2), pads=(1, 1, 1, 1), options=_BORDER),
         _case("large", (1, 3, 9, 7), (9, 7)),

@@ -69,12 +69,20 @@ def _is_chance(figures: Figures) -> bool:
     return score is not None and commonest is not None and commonest < 1 and score.value <= commonest
 
 
+def _telling_scores(figures: Figures) -> tuple[Score, Score] | None:
+    """Those of the float and the int8 model, where they say anything: what is right by chance stays so in int8."""
+    if figures.float_score is None or figures.int8_score is None or _is_chance(figures):
+        return None
+    return figures.float_score, figures.int8_score
+
+
 def _is_good(figures: Figures, measured: int) -> bool:
-    if figures.float_score is not None and figures.int8_score is not None:
-        drop = _drop(figures.float_score, figures.int8_score)
-        if figures.float_score.kind == "accuracy":
+    scores = _telling_scores(figures)
+    if scores is not None:
+        drop = _drop(*scores)
+        if scores[0].kind == "accuracy":
             return drop <= max(_SMALL_DROP, 1 / measured)
-        return drop <= 0.05 * figures.float_score.value
+        return drop <= 0.05 * scores[0].value
     return all(sqnr is None or sqnr >= _CLEAR_DB for sqnr in figures.sqnr_db.values())
 
 
@@ -84,8 +92,9 @@ def _drop(before: Score, after: Score) -> float:
 
 
 def _verdict(figures: Figures, measured: int, good: bool) -> str:
-    before, after = figures.float_score, figures.int8_score
-    if before is not None and after is not None:
+    scores = _telling_scores(figures)
+    if scores is not None:
+        before, after = scores
         if before.kind == "accuracy":
             lost = round(_drop(before, after) * measured)
             one = f"one sample is {100 / measured:.2g} percentage points"

@@ -12,6 +12,7 @@ from tinygen.options import Options
 from tinygen.quantize import reading
 from tinygen.quantize.advice import advice
 from tinygen.quantize.data import Data, able_to_calibrate
+from tinygen.quantize.finite import expect_numbers
 from tinygen.quantize.job import Choices, Job, expect_file
 from tinygen.quantize.lite_job import LiteJob
 from tinygen.quantize.measure import Figures, compare
@@ -125,9 +126,11 @@ def quantise(
         calibration = able_to_calibrate(given.spread(samples))
         data = given if test is None else reading.read(test, job.inputs, job.outputs)
         progress.stage(f"quantising with {len(calibration)} samples")
+        float_model = job.float_runner()
+        expect_numbers(source, float_model, job.layers, calibration)
         content = job.to_int8(calibration.inputs)
         figures = compare(
-            job.float_runner(),
+            float_model,
             job.int8_runner(),
             job.layers,
             [port.name for port in job.outputs],

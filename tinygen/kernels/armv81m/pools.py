@@ -31,9 +31,15 @@ _FRACTIONS = (22, 18)
 """Bits that are tried."""
 _LARGEST = 2.0**60
 """Of scales, and of 1 / scale: then no rest of a quotient is so small that vectors have zero for it."""
+_CLOSE = 2.0**-25
+"""So far from one a divisor times its reciprocal may be: then the product with it is within a unit in the last place of
+the quotient, and one correction gives the float nearest to that."""
+_INTEGERS = 1.5 * 2**23
+"""Floats around it are the integers: adding it rounds, ties to even."""
+_ROOM = 0.25
 _NEAR = 127
 _UNROLL = {"speed": 8, "balanced": 4, "size": 1}
-"""Taps of a row that are written out, at most."""
+"""Taps that are written out, at most."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Windows:
     """Of the output."""
     rows: int
     """Of taps."""
+    together: int
+    """Rows that are written out, one after the other."""
     unroll: int
     loops: int
     """Of so many taps in a row."""
@@ -73,6 +81,7 @@ class Windows:
             height=walk.rows[0].count,
             width=pixels.count,
             rows=pixels.height,
+            together=pixels.height if pixels.height * pixels.width <= _UNROLL[objective] else 1,
             unroll=unroll,
             loops=pixels.width // unroll,
             rest=pixels.width % unroll,
@@ -82,6 +91,11 @@ class Windows:
             line_step=pixels.leave,
             lanes=lanes,
         )
+
+    @property
+    def turns(self) -> int:
+        """Of the loop over rows of taps."""
+        return self.rows // self.together
 
     @property
     def near(self) -> bool:
@@ -166,20 +180,39 @@ def _averages_reals(site: Site) -> bool:
 def _prepare_average_of_reals(site: Site) -> Body:
     op: FloatAveragePool = site.op
     low, high = full_range(INT8)
+    factor = np.float32(op.scale) / np.float32(op.window.taps)
+    divisor = np.float32(op.output_scale)
+    reciprocal = np.float32(1) / divisor
+    shift = np.float64(factor) * -op.zero_point
     before = 0 if op.in_float else op.output_zero_point + op.offset
+    after = op.output_zero_point if op.in_float else -op.offset
+    stays = _stays_in_range(op)
     values = {
         "w": _windows(site, _REALS),
         "zero_point": op.zero_point,
-        "factor": _bits(np.float32(op.scale) / np.float32(op.window.taps)),
-        "divisor": _bits(np.float32(op.output_scale)),
-        "reciprocal": _bits(np.float32(1) / np.float32(op.output_scale)),
+        "factor": _bits(factor),
+        # Where the product with the zero point is a float, one fused operation gives what difference and product do.
+        "shift": _bits(np.float32(shift)) if op.zero_point and np.float32(shift) == shift else None,
+        "divisor": _bits(-divisor),
+        "reciprocal": _bits(reciprocal),
+        "corrections": 1 if abs(np.float64(divisor) * np.float64(reciprocal) - 1) <= _CLOSE else 2,
         "before": before,
         "before_bits": _bits(np.float32(before)),
-        "after": op.output_zero_point if op.in_float else -op.offset,
+        "after": after,
+        "integers": _bits(np.float32(_INTEGERS + after)) if stays and not before and after % 2 == 0 else None,
+        "stays": stays,
         "low": None if op.clamp[0] == low else op.clamp[0],
         "high": None if op.clamp[1] == high else op.clamp[1],
     }
     return Body(values, variant=_variant(site), proof="float32 sums in vectors, as the profile has it")
+
+
+def _stays_in_range(op: FloatAveragePool) -> bool:
+    """Whether the mean of any values is one of int8, without saturation: with more room than float32 can be off by."""
+    low, high = full_range(INT8)
+    taps = op.window.taps
+    least, greatest = (taps * (end - op.zero_point) * op.gain(taps) + op.output_zero_point for end in (low, high))
+    return low - _ROOM < least and greatest < high + _ROOM
 
 
 def _bits(value: np.float32) -> int:
