@@ -21,8 +21,8 @@ def expect_numbers(source: Path, runner: Runner, layers: Sequence[FloatLayer], d
         if value is not None and not np.isfinite(value).all():
             wrong = int(np.sum(~np.isfinite(value)))
             raise ModelError(
-                f"{source}: of the first sample, {layer.name} ({layer.op}) makes {wrong:,} of its {value.size:,} values "
-                "NaN or infinite, in float",
+                f"{source}: of the first sample, {layer.name} ({layer.op}) makes {wrong:,} of its {value.size:,} "
+                "values NaN or infinite, in float",
                 "Are its weights? Then the training diverged. Else look at what it reads and computes; a mask of "
                 "attention can have a large negative number instead of infinity.",
             )
