@@ -21,6 +21,7 @@ from tinygen.importers.onnx_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_quant import Lost, Matcher
 from tinygen.importers.onnx_rewrites import rewritten
+from tinygen.importers.onnx_wiring import Wiring
 from tinygen.importers.workshop import Workshop
 from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
@@ -110,7 +111,8 @@ class _Importer:
         self._raw = raw
         self._workshop = Workshop(QUANTISE)
         self._refuse = self._workshop.refuse
-        self._matcher = Matcher(raw)
+        self._wiring = Wiring.of(raw)
+        self._matcher = Matcher(raw, self._wiring)
         self._written: set[str] = set()
         self._lacks_operator = False
 
@@ -188,7 +190,7 @@ class _Importer:
 
     def _writer_of(self, name: str) -> RawNode | None:
         """The operator that makes a value, before it is quantised."""
-        writer = next((node for node in self._raw.nodes if name in node.outputs), None)
+        writer = self._wiring.writers.get(name)
         if writer is not None and writer.op in (QUANTIZE, DEQUANTIZE):
             return self._writer_of(writer.inputs[0])
         return writer

@@ -311,6 +311,8 @@ def cases() -> tuple[Case, ...]:
         _case("uint8", (1, 5, 7, 7), (2, 3), dtype="uint8", zero_points=(3, 250)),
         _case("saturated", (1, 40, 3, 3), (2, 3), output_scale=0.003),
         _global_case("vectors", (1, 6, 5, 3)),
+        _global_case("vectors_from_zero", (1, 130, 2, 4), zero_point=-128),
+        _global_case("vectors_of_few", (1, 7, 1, 3), 0.4),
         _case("fours", (3, 30, 5), (1,)),
         _case("fours_and_three", (2, 7, 3, 2), (1,), keep=0),
         _case("fours_and_two", (1, 3, 6, 5), (-2,)),
@@ -383,12 +385,12 @@ def _case(
     )
 
 
-def _global_case(name: str, x: Shape, output_scale: float | None = 0.06) -> Case:
+def _global_case(name: str, x: Shape, output_scale: float | None = 0.06, zero_point: int = -11) -> Case:
     """From int8 to uint8, which ONNX Runtime does not fuse, or to float32."""
     return Case(
         name,
         "GlobalAveragePool",
-        (CaseTensor(x, "int8", 0.1, -11),),
+        (CaseTensor(x, "int8", 0.1, zero_point),),
         (CaseTensor((*x[:2], *(1,) * (len(x) - 2)), "uint8" if output_scale else "float32", output_scale, 99),),
         suffix=ONNX,
     )

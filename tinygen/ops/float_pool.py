@@ -193,6 +193,7 @@ def _prepare(site: Site) -> Body:
             "counts_border": op.counts_border,
             "sums": sums,
             "ties": ties,
+            "raised": op.window.taps * (op.output_zero_point - op.zero_point) + op.window.taps // 2,
             "in_a_row": loops.row_step == op.window.columns.taps * loops.column_step,
             "together": _together(op.window.taps, site.objective),
             "real": (float_literal(op.scale), op.zero_point),
