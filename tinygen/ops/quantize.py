@@ -183,14 +183,17 @@ def _integer_product(site: Site) -> IntegerProduct | None:
 def _prepare_integer_quantize(site: Site) -> Body:
     op: Quantize = site.op
     low, high = full_range(op.to)
+    # Then all negative values are the lowest one, and no other result lies beyond the highest.
+    is_one_sided = op.zero_point == low
     values = {
         **_scaled(site),
         "low": low,
         "high": high,
         "q": _integer_quotient(site),
+        "is_one_sided": is_one_sided,
     }
     proof = "float32 quotients in integers, both sides of every step compared"
-    return Body(values, helpers=frozenset({"clamp"}), proof=proof)
+    return Body(values, helpers=frozenset() if is_one_sided else frozenset({"clamp"}), proof=proof)
 
 
 def _prepare_integer_dequantize(site: Site) -> Body:
