@@ -37,12 +37,16 @@ Floats = npt.NDArray[np.float32]
 
 
 def in_c(sums: Ints, product: TieProduct, folder: Path) -> Ints:
-    """What the C helper gives, for each sum, multiplier and shift."""
+    """What the C helper gives next to ties, for each sum, multiplier and shift; elsewhere, ties go up."""
     loop = """
 void run(const int32_t *sums, const int32_t *multipliers, const int32_t *shifts, int32_t *results, int32_t count)
 {
     for (int32_t i = 0; i < count; i++) {
-        results[i] = c_float_product(sums[i], multipliers[i], shifts[i]);
+        const int32_t half = INT32_C(1) << (shifts[i] - 1);
+        const int32_t high = half + (int32_t)(((int64_t)sums[i] * multipliers[i]) >> 32);
+        results[i] = (((uint32_t)high + 1U) & ((uint32_t)half * 2U - 1U)) < 2U
+            ? c_float_product(sums[i], multipliers[i], shifts[i])
+            : high >> shifts[i];
     }
 }
 """

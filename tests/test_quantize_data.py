@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tinygen import audio
+from tinygen.cli.options import expect_images
 from tinygen.errors import InputError, UsageError
 from tinygen.ir import Array
 from tinygen.quantize import Wish
@@ -81,6 +82,16 @@ def test_images_of_another_size_are_cropped_or_stretched_as_wanted(tmp_path: Pat
     assert cropped.mean() > 0.9
     stretched = read(Wish(tmp_path, pictures=Pictures(resize="stretch")), [port], SCORES).inputs["image"]
     assert stretched.mean() == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_arrays_are_not_normalised_silently(tmp_path: Path) -> None:
+    arrays, wish = tmp_path / "data.npz", Pictures(mean=(0.5,))
+    arrays.touch()
+    expect_images(Pictures(), None, arrays)
+    expect_images(wish, None, arrays, tmp_path)
+    for front_end, sources in ((None, [arrays]), ("micro", [tmp_path])):
+        with pytest.raises(UsageError, match="for folders of images"):
+            expect_images(wish, front_end, *sources)
 
 
 def test_classes_are_counted_over_all_folders(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def compare(
             raise UsageError(f"{out} is not called .png", f"Name the picture -o {out.with_suffix('.png')}.")
         compare_picture.expect()
         output.expect_free(out, force)
+    options.expect_images(pictures, frontend, data)
     wish = options.samples_of(data, labels, frontend, pictures, any_layout=True)
     with progress() as report:
         found = comparing.compare(

@@ -290,6 +290,17 @@ def _numbers(option: str, text: str, what: str, example: str) -> tuple[float, ..
     return found
 
 
+def expect_images(pictures: Pictures, front_end: str | None, *sources: Path) -> None:
+    """Raises UsageError for options for images where all sources of samples are files of arrays, or recordings."""
+    from tinygen.quantize.images import Pictures
+
+    if pictures != Pictures() and (front_end is not None or all(source.is_file() for source in sources)):
+        raise UsageError(
+            f"--pixels, --mean, --std and --resize are for folders of images, and {sources[0]} is none",
+            "Leave them out: arrays are taken as they are, and recordings as --frontend makes them.",
+        )
+
+
 def samples_of(
     data: Path, labels: str | None, front_end: str | None, pictures: Pictures, any_layout: bool = False
 ) -> Wish:

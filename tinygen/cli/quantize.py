@@ -92,6 +92,7 @@ def quantize(
         raise UsageError(f"{out} is the model itself", "Choose another file with -o.")
     output.expect_free(out, force)
     load_board(board)
+    options.expect_images(pictures, frontend, data, *([] if test is None else [test]))
     wish = options.samples_of(data, None if test is not None else labels, frontend, pictures)
     other = None if test is None else replace(wish, path=test, labels=labels)
     with progress() as report:

@@ -12,21 +12,18 @@ from tinygen.access import Spacing
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
 from tinygen.float32 import FloatArray
-from tinygen.interval import BoolArray
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, Clamp, full_range
 from tinygen.ops.overlaps import by_window
-from tinygen.ops.pool_sums import Sums
+from tinygen.ops.pool_sums import Means, Sums
 from tinygen.ops.real_scales import Averaging, RealResults, RealScales
 from tinygen.ops.traits import Channelwise
 from tinygen.ops.window import Window, WindowLoops
 from tinygen.ops.work import Rates
 from tinygen.proofs.tie_sums import TieSums
 
-_ROUNDING = 2.0**-24
-_SAFETY = 1.01
 _MOST_TOGETHER = 8
 
 
@@ -126,34 +123,15 @@ class FloatAveragePool(_Averages, RealScales):
         """The results for sums of x - zero_point over `taps` taps; None where these do not decide them all."""
         if self.curve:
             return None
-        results, certain = self.certain(sums, taps)
+        results, certain = self._means(taps).certain(sums)
         return results if certain.all() else None
-
-    def certain(self, sums: IntArray, taps: int) -> tuple[IntArray, BoolArray]:
-        """The results for sums of x - zero_point over `taps` taps, and which of them are certain.
-
-        Every float32 operation is off by 2**-24 of its result at most. So all orders and all values of one sum give
-        the same as long as the exact quotient is not so near to a tie.
-        """
-        exact = np.asarray(sums, np.float64) * self.gain(taps)
-        zero_point = self.output_zero_point + self.offset
-        farthest = 256.0 * taps * self.gain(taps)
-        error = _SAFETY * _ROUNDING * (farthest * (taps + 4) + farthest + abs(zero_point) + 1)
-        rest = np.abs(exact - np.floor(exact) - 0.5)
-        counts = np.abs(exact + self.output_zero_point) < 2 * 256  # else it is clamped, whichever way it is rounded
-        results = np.clip(np.rint(exact).astype(np.int64) + self.output_zero_point, *self.clamp)
-        return np.asarray(results), ~(counts & (rest <= error))
 
     def by_sums(self) -> Sums | None:
         """The results of windows inside the image, for sums of int8 values; None where such do not decide."""
-        if self.curve:
-            return None
-        taps, (low, high) = self.window.taps, full_range(INT8)
-        sums = np.arange(low * taps, high * taps + 1)
-        results, certain = self.certain(sums - taps * self.zero_point, taps)
-        gain = self.gain(taps)
-        offset = self.output_zero_point - taps * self.zero_point * gain
-        return Sums.of(sums, gain, offset, results, certain, self.clamp)
+        return None if self.curve else self._means(self.window.taps).by_sums(self.zero_point)
+
+    def _means(self, taps: int) -> Means:
+        return Means(self.gain(taps), taps, self.output_zero_point, self.clamp, self.offset)
 
     def ties_in_integers(self) -> TieSums | None:
         """What decides ties of windows inside the image without floats; None if there is nothing that was proved."""
@@ -215,6 +193,7 @@ def _prepare(site: Site) -> Body:
             "counts_border": op.counts_border,
             "sums": sums,
             "ties": ties,
+            "raised": op.window.taps * (op.output_zero_point - op.zero_point) + op.window.taps // 2,
             "in_a_row": loops.row_step == op.window.columns.taps * loops.column_step,
             "together": _together(op.window.taps, site.objective),
             "real": (float_literal(op.scale), op.zero_point),

@@ -16,6 +16,7 @@ from tinygen.ir import Op
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.pools import Pool, in_turn, means_of, pool_of
 from tinygen.kernels.armv81m import narrowing
+from tinygen.kernels.armv81m.reals import LARGEST, Quotient, RealValues, Rounding
 from tinygen.kernels.armv81m.rows import steps
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.float_pool import FloatAveragePool
@@ -29,14 +30,6 @@ _MOST_TAPS = 256
 """That many int8 values have a sum of 16 bits."""
 _FRACTIONS = (22, 18)
 """Bits that are tried."""
-_LARGEST = 2.0**60
-"""Of scales, and of 1 / scale: then no rest of a quotient is so small that vectors have zero for it."""
-_CLOSE = 2.0**-25
-"""So far from one a divisor times its reciprocal may be: then the product with it is within a unit in the last place of
-the quotient, and one correction gives the float nearest to that."""
-_INTEGERS = 1.5 * 2**23
-"""Floats around it are the integers: adding it rounds, ties to even."""
-_ROOM = 0.25
 _NEAR = 127
 _UNROLL = {"speed": 8, "balanced": 4, "size": 1}
 """Taps that are written out, at most."""
@@ -173,50 +166,23 @@ def _averages_reals(site: Site) -> bool:
     """Tap by tap, whose number is a power of two."""
     op: FloatAveragePool = site.op
     taps = op.window.taps
-    in_range = all(1 / _LARGEST < scale < _LARGEST for scale in (op.scale, op.output_scale))
+    in_range = all(1 / LARGEST < scale < LARGEST for scale in (op.scale, op.output_scale))
     return _windows(site, _REALS) is not None and taps & taps - 1 == 0 and in_range and not op.by_column
 
 
 def _prepare_average_of_reals(site: Site) -> Body:
     op: FloatAveragePool = site.op
-    low, high = full_range(INT8)
-    factor = np.float32(op.scale) / np.float32(op.window.taps)
-    divisor = np.float32(op.output_scale)
-    reciprocal = np.float32(1) / divisor
-    shift = np.float64(factor) * -op.zero_point
-    before = 0 if op.in_float else op.output_zero_point + op.offset
-    after = op.output_zero_point if op.in_float else -op.offset
-    stays = _stays_in_range(op)
+    taps = op.window.taps
+    low, high = (taps * (end - op.zero_point) * op.gain(taps) + op.output_zero_point for end in full_range(INT8))
+    # What is added before rounding, and what after it.
+    added = (0, op.output_zero_point) if op.in_float else (op.output_zero_point + op.offset, -op.offset)
     values = {
         "w": _windows(site, _REALS),
-        "zero_point": op.zero_point,
-        "factor": _bits(factor),
-        # Where the product with the zero point is a float, one fused operation gives what difference and product do.
-        "shift": _bits(np.float32(shift)) if op.zero_point and np.float32(shift) == shift else None,
-        "divisor": _bits(-divisor),
-        "reciprocal": _bits(reciprocal),
-        "corrections": 1 if abs(np.float64(divisor) * np.float64(reciprocal) - 1) <= _CLOSE else 2,
-        "before": before,
-        "before_bits": _bits(np.float32(before)),
-        "after": after,
-        "integers": _bits(np.float32(_INTEGERS + after)) if stays and not before and after % 2 == 0 else None,
-        "stays": stays,
-        "low": None if op.clamp[0] == low else op.clamp[0],
-        "high": None if op.clamp[1] == high else op.clamp[1],
+        "real": RealValues.of(np.float32(op.scale) / np.float32(taps), op.zero_point),
+        "quotient": Quotient.of(np.float32(op.output_scale)),
+        "rounding": Rounding.of(*added, (low, high), op.clamp),
     }
     return Body(values, variant=_variant(site), proof="float32 sums in vectors, as the profile has it")
-
-
-def _stays_in_range(op: FloatAveragePool) -> bool:
-    """Whether the mean of any values is one of int8, without saturation: with more room than float32 can be off by."""
-    low, high = full_range(INT8)
-    taps = op.window.taps
-    least, greatest = (taps * (end - op.zero_point) * op.gain(taps) + op.output_zero_point for end in (low, high))
-    return low - _ROOM < least and greatest < high + _ROOM
-
-
-def _bits(value: np.float32) -> int:
-    return int(value.view(np.uint32))
 
 
 def _variant(site: Site) -> str:
