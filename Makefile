@@ -1,7 +1,8 @@
 # Two commands set up what they need (see scripts/setup): `make demo` and `make test`.
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST_WORKERS ?= 2
+# One more than two cores: tests wait for emulators and serial lines.
+PYTEST_WORKERS ?= 3
 
 .PHONY: demo test clean
 

@@ -73,11 +73,19 @@ def code_and_constants(image: elf.Image, layers: list[Layer]) -> Iterator[Allowa
         if s.kind and s.address + s.bytes <= end
     ]
     for start, stop, symbol in named:
-        owners = (layer.index for layer in layers if symbol.name.startswith(f"{layer.id}_"))
-        yield Allowance(next(owners, ALL_SPANS) if symbol.kind == "object" else ALL_SPANS, start, stop, "r")
+        owners = owners_of(image, symbol, layers) if symbol.kind == "object" else []
+        for owner in owners or [ALL_SPANS]:
+            yield Allowance(owner, start, stop, "r")
     for (_, before), (after, _) in pairwise([*((start, stop) for start, stop, _ in named), (end, end)]):
         if after - before > WIDEST_PADDING:
             yield Allowance(ALL_SPANS, before, after, "r")
+
+
+def owners_of(image: elf.Image, constant: elf.Symbol, layers: list[Layer]) -> list[int]:
+    """Whose constant it is: several layers' where the compiler made one of functions that are alike."""
+    addresses = {layer.index: image.symbol(layer.symbol).address for layer in layers}
+    shared = {addresses[layer.index] for layer in layers if constant.name.startswith(f"{layer.id}_")}
+    return [index for index, address in addresses.items() if address in shared]
 
 
 def own_memory(image: elf.Image, layer: Layer, layout: Layout) -> Iterator[Allowance]:

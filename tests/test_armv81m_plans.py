@@ -47,9 +47,10 @@ def test_a_walk_multiplies_every_value_once_and_comes_back(depth: int) -> None:
     assert total == int(values @ (values % 251 - 125))
 
 
+@pytest.mark.parametrize("turn", [1, 8])
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_a_single_row_multiplies_every_value_once(depth: int) -> None:
-    row = Row(depth, 3)
+def test_a_single_row_multiplies_every_value_once(depth: int, turn: int) -> None:
+    row = Row(depth, 3, turn)
     whole = row.turns * row.turn + row.straight
     begins = [index * LANES for index in range(whole)]
     if row.last is not None:

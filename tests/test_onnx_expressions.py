@@ -63,6 +63,7 @@ CHAINS: dict[str, Chain] = {
         net.constant(net.rng.uniform(0.5, 2, 4)),
     ),
     "cut": lambda net, x, y: net.add("Clip", net.add("Mul", x, y), net.constant(-0.3), net.constant(0.9)),
+    "cut_above": lambda net, x, y: net.add("Clip", net.add("Mul", x, y), "", net.constant(0.2)),
     "leaky": lambda net, x, y: net.add("LeakyRelu", net.add("Sub", x, y), alpha=0.2),
     "slopes": lambda net, x, y: net.add("PRelu", net.add("Add", x, y), net.random(4, 1, 1)),
     "hard": lambda net, x, y: net.add("HardSwish", net.add("HardSigmoid", net.add("Add", x, y), alpha=0.3, beta=0.4)),

@@ -111,6 +111,8 @@ EXACT: dict[str, Chain] = {
     "divisor": lambda net, x: net.add("Div", net.constant(3), net.add("Add", x, net.constant(20))),
     "added": of("Add", 0.77),
     "largest": of("Max", -0.4),
+    "bounded_above": lambda net, x: net.add("Clip", net.add("Abs", x), "", net.constant(0.4)),
+    "bounded_below": lambda net, x: net.add("Clip", net.add("Neg", x), net.constant(-0.1)),
     "cube": of("Pow", 3),
     **{op.lower(): of(op) for op in _EXACT},
     "sum": lambda net, x: net.add("Sum", x, x, x),

@@ -92,3 +92,12 @@ def test_the_c_has_the_same_bytes_in_every_layer(tmp_path: Path) -> None:
 def test_what_needs_no_order_stays() -> None:
     graph = net(0).whole
     assert order_channels(graph) is graph
+
+
+def test_the_same_model_gives_the_same_graph_each_time() -> None:
+    """Tensors stand in the graph as they did before."""
+    model = net(0.4)
+    before = list(model.whole.tensors)
+    ordered = [name.removesuffix("~ordered") for name in model.graph.tensors if name.endswith("~ordered")]
+    assert len(ordered) > 3
+    assert ordered == sorted(ordered, key=before.index)

@@ -442,7 +442,7 @@ def test_less_memory_has_to_be_worth_its_cost_unless_it_is_all_that_counts() -> 
         assert is_better(Goal("ram"), plan(size, cost), whole) == (size < 996)
     for size, cost, worth in ((496, 1900, True), (496, 2100, False), (896, 1100, True), (996, 1000, False)):
         assert is_worth_it(Goal("ram"), plan(size, cost), whole) == worth
-    for size, cost, worth in ((366, 1090, True), (366, 1110, False), (900, 1000, True), (996, 900, False)):
+    for size, cost, worth in ((366, 1120, True), (366, 1140, False), (900, 1000, True), (996, 900, False)):
         assert is_worth_it(Goal("balanced"), plan(size, cost), whole) == worth
 
 

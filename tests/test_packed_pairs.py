@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from operator import mul
 from typing import NamedTuple
 
@@ -117,16 +118,27 @@ def test_the_stream_gives_every_filters_sum(case: Layer, in_bytes: bool, kind: s
 
 
 @settings(max_examples=40)
-@given(layers(), st.integers(1, 8), st.integers(0, 10_000))
-def test_expanded_blocks_are_the_stream_of_all_filters(case: Layer, larger: int, room: int) -> None:
+@given(layers(), st.integers(1, 8), st.integers(0, 10_000), st.booleans())
+def test_expanded_blocks_are_the_stream_of_all_filters(case: Layer, larger: int, room: int, short: bool) -> None:
     """Bytes become the words that they stand for; results go from four filters to four, to the next window, and on."""
+
+    def constants(count: int) -> Iterator[int]:
+        """Of a filter, the last two of which are one word if they are short."""
+        yield from (next(words) for _ in range(count - 2))
+        if expansion.short:
+            both = next(words)
+            yield from (both % 2**finishing.FACTOR_BITS, both >> finishing.FACTOR_BITS)
+        else:
+            yield from (next(words), next(words))
+
     weights = np.repeat(case.weights, larger, axis=0)
     groups, filters = case.groups, len(weights)
     reach = 128 * np.abs(weights).sum(axis=1) + 1
     form = prove_short_product(Requant.from_scales([0.01] * filters), -128, (-128, 127), -reach, reach)
     assert form is not None
     bias = np.arange(filters)
-    expansion = Expansion(filters, groups.slots, finishing.constants(form, bias).shape[1], room)
+    short = short and finishing.is_short(form)
+    expansion = Expansion(filters, groups.slots, finishing.constants(form, bias).shape[1], short, room)
     words = iter(expansion.stream(groups, weights.astype(np.int8), form, bias).tolist())
     covered: set[int] = set()
     begin = 0
@@ -137,7 +149,8 @@ def test_expanded_blocks_are_the_stream_of_all_filters(case: Layer, larger: int,
             pair = [[(w & 0xFF00FF) - 0x800080, (w >> 8 & 0xFF00FF) - 0x800080] for w in of_bytes]
             expected = pairs.four(groups, weights.astype(np.int8), form, bias, place, in_bytes=False)
             assert (np.array(pair).reshape(-1) & 0xFFFFFFFF).tolist() == expected[0].tolist()
-            assert [next(words) for _ in expected[1]] == expected[1].tolist()
+            four = [constants(expansion.constants) for _ in range(min(filters, pairs.TOGETHER))]
+            assert [*itertools.chain(*four)] == expected[1].tolist()
             covered |= {*range(place, place + pairs.TOGETHER)}
             place += next(words)
         assert place == begin + filters

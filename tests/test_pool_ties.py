@@ -16,8 +16,10 @@ from tinygen import output, pipeline, reference
 from tinygen.ir import Array
 from tinygen.ops import float_pool, pool_2d
 from tinygen.ops.case import Case
+from tinygen.ops.float_mean import FloatMean, MeanOrder
 from tinygen.ops.float_pool import FloatAveragePool
 from tinygen.ops.pool_2d import AveragePool2D, Ties
+from tinygen.ops.pool_sums import Sums
 from tinygen.ops.window import Axis, Window
 from tinygen.proofs.tie_sums import TieSums
 
@@ -25,6 +27,7 @@ CASES = {case.name: case for case in pool_2d.cases() if case.op == "AVERAGE_POOL
 SAMPLES = 8
 Ints = npt.NDArray[np.int64]
 WITHOUT_FPU = "qemu-mps2-an385-m0"
+SCALES = ((0.05, 0.05), (0.05, 0.031), (0.02, 0.5))
 
 
 def built_with_ties_up(case: Case, folder: Path) -> Built:
@@ -76,17 +79,36 @@ def test_ties_make_a_difference(tmp_path: Path) -> None:
     assert "ties up" in built.source.read_text()
 
 
-@pytest.mark.parametrize(("scale", "output_scale"), [(0.05, 0.05), (0.05, 0.031), (0.02, 0.5)])
+@pytest.mark.parametrize(("scale", "output_scale"), SCALES)
 @pytest.mark.parametrize("shape", [(2, 2), (4, 4), (5, 7)])
 def test_sums_decide_but_near_ties(shape: tuple[int, int], scale: float, output_scale: float) -> None:
     window = Window(*(Axis(taps, taps) for taps in shape))
     op = FloatAveragePool(window, float(np.float32(scale)), -3, float(np.float32(output_scale)), 5, (-128, 127))
-    by_sums = op.by_sums()
-    assert by_sums is not None
-    rng = np.random.default_rng(0)
-    centres = rng.integers(-128, 128, (5000, 1))
-    x = np.clip(rng.integers(-40, 41, (5000, window.taps)) + centres, -128, 127).astype(np.int8)
+    x = _about_centres(5000, window.taps)
     (expected,) = op.reference(x.reshape(-1, *shape, 1))
+    _assert_sums_decide(op.by_sums(), x, expected)
+
+
+@pytest.mark.parametrize(("scale", "output_scale"), SCALES)
+@pytest.mark.parametrize("order", MeanOrder)
+def test_sums_of_means_decide_but_near_ties(order: MeanOrder, scale: float, output_scale: float) -> None:
+    op = FloatMean(float(np.float32(scale)), -3, float(np.float32(output_scale)), 5, (-128, 127), order)
+    x = _about_centres(1000, 35)
+    image = x.reshape(-1, 5, 7, 1)
+    (expected,) = op.reference(image)
+    _assert_sums_decide(op.by_sums(image.shape), x, expected)
+
+
+def _about_centres(count: int, taps: int) -> Array:
+    """(count, taps): windows whose values lie about one of their own."""
+    rng = np.random.default_rng(0)
+    centres = rng.integers(-128, 128, (count, 1))
+    return np.clip(rng.integers(-40, 41, (count, taps)) + centres, -128, 127).astype(np.int8)
+
+
+def _assert_sums_decide(by_sums: Sums | None, x: Array, expected: Array) -> None:
+    """For most windows (count, taps), and rightly."""
+    assert by_sums is not None
     sums = x.sum(axis=1, dtype=np.int64)
     far = ~by_sums.is_near(sums)
     found = np.clip(sums * by_sums.factor + by_sums.offset >> by_sums.bits, -128, 127)

@@ -64,7 +64,7 @@ vmul.f32 q0, q0, r7
 vmul.f32 q0, q2, q0
 vadd.f32 q0, q0, q1
 vadd.f32 q1, q1, r11
-vfms.f32 q3, q1, q2
+vfmas.f32 q1, q2, r6
 vfma.f32 q1, q3, r10
 vmovnb.i16 q0, q1
 vmovlb.s8 q0, q1

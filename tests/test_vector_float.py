@@ -61,7 +61,13 @@ def one_layer(op: str, zero_point: int) -> bytes:
     """With that sum as bias: inputs that are mostly zero give it often, and others all that there is around it."""
     net = QdqNet()
     net.zero_point = zero_point
-    depth = {"square": (2, 3, 3), "depthwise": (1, 3, 3), "inside": (1, 3, 3), "pointwise": (16, 1, 1)}.get(op, (16,))
+    depth = {
+        "square": (2, 3, 3),
+        "depthwise": (1, 3, 3),
+        "inside": (1, 3, 3),
+        "pointwise": (16, 1, 1),
+        "long": (40,),
+    }.get(op, (16,))
     weights = np.zeros((FILTERS, int(np.prod(depth))), np.int8)
     weights[:, :5] = 1, 127, 127, -127, -127
     scales = np.full(FILTERS, FACTOR if zero_point == -128 else OF_TIES, np.float32)
@@ -70,8 +76,8 @@ def one_layer(op: str, zero_point: int) -> bytes:
     (w,) = net._add("DequantizeLinear", [net.constant(weights.reshape(FILTERS, *depth)), *quant], axis=0)
     quant = [net.constant(np.float32(SCALE) * scales), net.constant(np.zeros(FILTERS, np.int32))]
     (bias,) = net._add("DequantizeLinear", [net.constant(np.full(FILTERS, HALF_WAY, np.int32)), *quant], axis=0)
-    if op == "dense":
-        return net.bytes(net.add("Gemm", net.input(1, 16), w, bias, transB=1))
+    if op in ("dense", "long"):
+        return net.bytes(net.add("Gemm", net.input(1, *depth), w, bias, transB=1))
     group = FILTERS if depth[0] == 1 else 1
     x = net.input(1, depth[0] * group, 9, 8)
     pads = [1] * 4 if op in ("square", "depthwise") else [0] * 4
@@ -103,6 +109,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         ("depthwise", "depthwise_conv_2d.strips", -128),
         ("inside", "depthwise_conv_2d.channels", -128),
         ("dense", "fully_connected.vectors_8x1", -128),
+        ("long", "fully_connected.vectors_8x1_compact", -128),
     ],
 )
 def test_boards_round_as_the_reference(bench: Bench, op: str, kernel: str, zero_point: int, tmp_path: Path) -> None:

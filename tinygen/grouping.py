@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from tinygen.fusion import MOST_NODES, fuse, fusible
 from tinygen.goal import Goal
@@ -17,28 +18,44 @@ _LOOKAHEAD = MOST_NODES
 """Nodes by which a group may grow before that has to lower the peak."""
 
 
-def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal: Goal, base: Sequence[Step]) -> Plan:
+class GroupSteps(NamedTuple):
+    """Groups with their kernels, by their nodes, and nodes for so many rows: found once for a core and a style."""
+
+    groups: dict[tuple[Node, ...], Step]
+    rows: RowSteps
+
+
+def grouped(
+    graph: Graph,
+    first: Plan,
+    options: Sequence[Step],
+    core: Core,
+    goal: Goal,
+    base: Sequence[Step],
+    known: GroupSteps,
+) -> Plan:
     """The plan with the nodes at the peak in groups, as long as that lowers it at a cost that the objective allows.
 
     `base`: the best kernels where RAM is free. A group begins with two nodes, of which one is at the peak, and grows on
-    either side.
+    either side. `known`: what was found for other limits, to which what is found here is added.
     """
     runs = list(fusible(graph))
     singles = {step.node: step for step in options}  # several nodes can be of one operator, and have its name
-    known: dict[range, Step] = {}
-    rows: RowSteps = {}
+
+    def nodes_of(run: range) -> tuple[Node, ...]:
+        return graph.nodes[run.start : run.stop]
 
     def step_of(fused: Graph, node: Node, run: range) -> Step:
         if not isinstance(node.op, RowGroup):
             return singles[node]
-        if run not in known:
-            known[run] = group_step(fused, node, core, goal, False, rows)
-        return known[run]
+        nodes = nodes_of(run)
+        if nodes not in known.groups:
+            known.groups[nodes] = group_step(fused, node, core, goal, False, known.rows)
+        return known.groups[nodes]
 
     def hides(step: Step, run: range) -> bool:
         """Whether it is not known what a step takes, though it is of some of its nodes."""
-        nodes = graph.nodes[run.start : run.stop]
-        return not _is_known(step) and any(_is_known(singles[node]) for node in nodes)
+        return not _is_known(step) and any(_is_known(singles[node]) for node in nodes_of(run))
 
     def tried(groups: Sequence[range]) -> Plan | None:
         fused = fuse(graph, groups)
@@ -51,7 +68,8 @@ def grouped(graph: Graph, first: Plan, options: Sequence[Step], core: Core, goal
 
     def needed(run: range, inner: range) -> int:
         """Bytes that a group needs at least: for its ends, and the line buffers that a group inside it has, too."""
-        ways = (known[inner].chosen, *known[inner].rejected) if inner in known else ()
+        found = known.groups.get(nodes_of(inner))
+        ways = () if found is None else (found.chosen, *found.rejected)
         read, written = _bytes_at_ends(graph, run)
         return max(read + min((way.estimate.scratch for way in ways), default=0), written)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tinygen.choice import choose
 from tinygen.feeding import fed, is_fed
 from tinygen.goal import Goal
-from tinygen.grouping import grouped
+from tinygen.grouping import GroupSteps, grouped
 from tinygen.ir import Graph
 from tinygen.ops.row_group import RowGroup
 from tinygen.planned import Plan, is_worth_it, planned, saves_ram, sizes_of
@@ -46,7 +46,8 @@ def plan_of(
     rows: bool = False,
 ) -> Plan:
     """As `plan`, of kernels that were prepared before: the `options` are a graph's candidates for the goal's style."""
-    found = _plan_of(graph, options, core, goal, ram_bytes, portable, rows)
+    known = GroupSteps({}, {})
+    found = _plan_of(graph, options, core, goal, ram_bytes, portable, rows, known)
     if not saves_ram(goal) or len(graph.nodes) < 2:
         return found
     for patience in _PATIENCES:
@@ -55,7 +56,7 @@ def plan_of(
         alone = goal.objective != "ram" and _is_grouped(found)
         if alone and not is_worth_it(goal, planned(graph, options, patient, ram_bytes), found):
             continue
-        longer = _plan_of(graph, options, core, patient, ram_bytes, portable, rows)
+        longer = _plan_of(graph, options, core, patient, ram_bytes, portable, rows, known)
         if is_worth_it(goal, longer, found):
             found = longer
     return found
@@ -73,6 +74,7 @@ def _plan_of(
     ram_bytes: int | None,
     portable: bool,
     rows: bool,
+    known: GroupSteps,
 ) -> Plan:
     if rows and not is_fed(graph):
         found = fed(graph, options, core, goal, ram_bytes, portable)
@@ -81,5 +83,5 @@ def _plan_of(
         found = planned(graph, options, goal, ram_bytes)
         singles = options
     if saves_ram(goal) and goal.overlap and not portable and not goal.prefer:
-        return grouped(found.graph, found, singles, core, goal, choose(options, goal))
+        return grouped(found.graph, found, singles, core, goal, choose(options, goal), known)
     return found

@@ -101,15 +101,15 @@ def is_better(goal: Goal, found: Plan, than: Plan) -> bool:
     return saved > max(cost, 0.0)
 
 
-_WORTH = 0.1
+_WORTH = 0.125
 """What a hundredth less RAM is worth beyond the objective's usual part, in hundredths of time."""
 
 
 def is_worth_it(goal: Goal, found: Plan, than: Plan) -> bool:
     """Whether a plan takes less RAM by so much that more than the objective's usual part was well spent on it.
 
-    Where RAM is all that counts: by a larger factor than it takes more instructions. Else a tenth of what it saves has
-    to be more than what it costs, as logarithms of RAM, and of what the objective weighs or of instructions alone.
+    Where RAM is all that counts: by a larger factor than it takes more instructions. Else an eighth of what it saves
+    has to be more than what it costs, as logarithms of RAM, and of what the objective weighs or of instructions alone.
     """
     saved = math.log(max(than.layout.ram_bytes, 1)) - math.log(max(found.layout.ram_bytes, 1))
     longer = math.log(max(instructions(found.steps), 1)) - math.log(max(instructions(than.steps), 1))

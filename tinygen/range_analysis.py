@@ -10,6 +10,7 @@ import numpy as np
 from tinygen.interval import Interval
 from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.float_channels import FloatWeighted
+from tinygen.ops.float_expression import FloatExpression
 from tinygen.ops.weighted import Weighted
 
 _ROUNDS = 8
@@ -50,8 +51,9 @@ def accumulator_range(graph: Graph, node: Node, known: Mapping[str, Interval]) -
 def _made(graph: Graph, node: Node, known: Mapping[str, Interval]) -> Mapping[str, Interval]:
     """What a node's outputs lie in, as far as they are integers."""
     inputs, outputs = graph.input_tensors(node), graph.output_tensors(node)
-    if isinstance(node.op, FloatWeighted) or all(map(_is_integer, (*inputs, *outputs))):
-        # The former's constants are floats, which have no interval: they come after the input, which has one.
+    takes_floats = isinstance(node.op, (FloatExpression, FloatWeighted))
+    if all(map(_is_integer, outputs)) and (takes_floats or all(map(_is_integer, inputs))):
+        # Floats have no interval: those of the integers are given, in their order.
         found = node.op.intervals(inputs, [known[name] for name in node.inputs if name in known])
         return dict(zip(node.outputs, found, strict=True))
     return {tensor.name: _full(tensor) for tensor in outputs if _is_integer(tensor)}

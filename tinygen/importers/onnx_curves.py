@@ -15,10 +15,11 @@ from types import MappingProxyType
 import numpy as np
 
 from tinygen.float32 import FloatArray, dequantize, quantize
+from tinygen.importers import onnx_functions
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import Call, constant
 from tinygen.importers.onnx_file import RawNode, shortened
-from tinygen.importers.onnx_functions import FUNCTIONS, Reals
+from tinygen.importers.onnx_functions import Reals
 from tinygen.ir import Tensor
 from tinygen.ops.common import FLOAT32, INT8, full_range
 from tinygen.ops.curve import CODES
@@ -64,15 +65,15 @@ def of_integers(x: Tensor) -> RealFunction | None:
 def applied(node: RawNode, operands: Sequence[RealFunction | Tensor | None]) -> RealFunction | None:
     """An operator's result; None where it is no function of one tensor, value by value. Tensors are constants."""
     functions = [operand for operand in operands if isinstance(operand, RealFunction)]
-    if node.op not in FUNCTIONS or not functions or len({each.base.name for each in functions}) > 1:
+    if not functions or len({each.base.name for each in functions}) > 1:
         return None
     base = functions[0].base
     channelled = [each.axis for each in functions if len(each.reals.middle) > 1]
-    reals = []
+    reals: list[Reals | None] = []
     for operand in operands:
-        if isinstance(operand, RealFunction):
-            reals.append(operand.reals)
-        elif operand is not None:
+        if operand is None or isinstance(operand, RealFunction):
+            reals.append(None if operand is None else operand.reals)
+        else:
             found = _constant(operand, base, 1 if node.op in _PER_CHANNEL else None)
             if found is None:
                 return None
@@ -81,7 +82,7 @@ def applied(node: RawNode, operands: Sequence[RealFunction | Tensor | None]) -> 
             channelled += [axis] if len(values) > 1 else []
     if len(set(channelled)) > 1 or (not isinstance(operands[0] or 0, RealFunction) and node.op in _FIRST_VARIES):
         return None
-    result = FUNCTIONS[node.op](node.attributes, reals)
+    result = onnx_functions.applied(node.op, node.attributes, reals)
     names = dict.fromkeys((*(name for each in functions for name in each.operators), node.op))
     return None if result is None else RealFunction(base, result, channelled[0] if channelled else 1, tuple(names))
 

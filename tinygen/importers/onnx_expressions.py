@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
-from onnx import TensorProto
 
 from tinygen.float32 import FloatArray, dequantize
+from tinygen.importers import onnx_steps
 from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import Call, constant
 from tinygen.importers.onnx_curves import RealFunction
 from tinygen.importers.onnx_file import RawNode, shortened
 from tinygen.importers.onnx_functions import Reals
 from tinygen.importers.onnx_scales import reals_of
+from tinygen.importers.onnx_steps import STEPS, Attributes, of_channels
 from tinygen.ir import Shape, Tensor
 from tinygen.ops.broadcast import broadcast_shape
 from tinygen.ops.common import FLOAT32
@@ -31,6 +32,8 @@ from tinygen.ops.float_expression import TRUTHS, FloatExpression, Step
 
 EXPRESSION = "expression of several tensors"
 """What stands for the operators: one that no file has."""
+_OF_CHANNELS = "BatchNormalization"
+OPERATORS = frozenset((*STEPS, _OF_CHANNELS))
 _MOST_STEPS = 64
 
 
@@ -52,20 +55,17 @@ class Expression:
 
 Value = Expression | RealFunction | Tensor | float
 """Functions of integers, one for all channels, tensors of float32, and one number for all elements."""
-_Values = Sequence[Value]
-_Attributes = Mapping[str, Any]
 
 
 def applied(node: RawNode, operands: Sequence[Value | None]) -> Expression | None:
-    """An operator's result; None where it is none of these, or has other operands.
+    """An operator's result; None where it is none of these, or has other operands. None stands for one left out.
 
     Raises Refused where nobody can say what ONNX Runtime makes of it.
     """
-    build = _BUILT.get(node.op)
-    if build is None or not operands or any(operand is None for operand in operands):
-        return None
-    values = [operand for operand in operands if operand is not None]
-    made = build(node.attributes, values)
+    if node.op == _OF_CHANNELS:
+        made = _batch_normalization(node.attributes, operands)
+    else:
+        made = onnx_steps.applied(node.op, node.attributes, operands, _step)
     if not isinstance(made, Expression):
         return None
     if made.function in ("Max", "Min") and any(map(_can_be_nan, made.operands)):
@@ -74,7 +74,7 @@ def applied(node: RawNode, operands: Sequence[Value | None]) -> Expression | Non
             "processor",
             "quantise its input, too, or leave it out",
         )
-    names = (name for value in values if isinstance(value, Expression | RealFunction) for name in value.operators)
+    names = (name for value in operands if isinstance(value, Expression | RealFunction) for name in value.operators)
     found = dataclasses.replace(made, operators=tuple(dict.fromkeys((*names, node.op))))
     return found if len(_flat(found).steps) <= _MOST_STEPS else None
 
@@ -96,72 +96,29 @@ def of_constant(x: Tensor) -> Value | None:
     return constant(f"{x.name}~reals", values)
 
 
-# --- operators -------------------------------------------------------------------------------------------------------
-
-
 def _step(function: str, *operands: Value) -> Expression:
     return Expression(function, operands, ())
 
 
-def _pair(function: str) -> Callable[[_Attributes, _Values], Expression | None]:
-    return lambda _, values: _step(function, *values) if len(values) == 2 else None
-
-
-def _in_turn(function: str) -> Callable[[_Attributes, _Values], Value]:
-    """Of any number of operands, from the first to the last."""
-
-    def built(_: _Attributes, values: _Values) -> Value:
-        found = values[0]
-        for value in values[1:]:
-            found = _step(function, found, value)
-        return found
-
-    return built
-
-
-def _mean(attributes: _Attributes, values: _Values) -> Value:
-    return _step("Mul", _in_turn("Add")(attributes, values), float(np.float32(1) / np.float32(len(values))))
-
-
-def _cast(attributes: _Attributes, values: _Values) -> Value | None:
-    """To float32, which truth values are already; or to these."""
-    if attributes.get("to") == TensorProto.FLOAT:
-        return values[0]
-    return _step("NotEqual", values[0], 0.0) if attributes.get("to") == TensorProto.BOOL else None
-
-
-def _clip(attributes: _Attributes, values: _Values) -> Value | None:
-    found = values[0]
-    for place, name, function in ((1, "min", "Max"), (2, "max", "Min")):
-        bound = values[place] if place < len(values) else attributes.get(name)
-        if bound is not None and not isinstance(bound, float):
-            return None
-        found = found if bound is None else _step(function, found, bound)
-    return found
-
-
-def _hard_sigmoid(x: Value, alpha: float, beta: float) -> Expression:
-    line = _step("Add", _step("Mul", x, float(np.float32(alpha))), float(np.float32(beta)))
-    return _step("Min", _step("Max", line, 0.0), 1.0)
-
-
-def _batch_normalization(attributes: _Attributes, values: _Values) -> Value | None:
+def _batch_normalization(attributes: Attributes, values: Sequence[Value | None]) -> Value | None:
     """x * s + b, not fused, with s and b of each channel."""
-    given = [value for value in values[1:] if isinstance(value, float | Tensor)]
-    if len(values) != 5 or len(given) != 4 or attributes.get("training_mode", 0):
-        return None
-    scale, bias, mean, variance = (_array(value) for value in given)
-    factor = scale * (np.float32(1) / np.sqrt(variance + np.float32(attributes.get("epsilon", 1e-5))))
-    moved = bias - mean * factor
+    x = values[0]
+    given = [value for value in values[1:] if isinstance(value, float) or _is_constant(value)]
     name = next((value.name for value in given if isinstance(value, Tensor)), "")
-    rank = _rank(values[0])
-    if not name or rank < 2:
+    if x is None or len(values) != 5 or len(given) != 4 or not name or _rank(x) < 2:
         return None
-    each = (len(factor), *(1,) * (rank - 2))
-    of_channels = [
-        constant(f"{name}~{role}", array.reshape(each)) for role, array in (("factor", factor), ("moved", moved))
-    ]
-    return _step("Add", _step("Mul", values[0], of_channels[0]), of_channels[1])
+    found = of_channels(attributes, *map(_array, given))
+    if found is None:
+        return None
+    each = (-1, *(1,) * (_rank(x) - 2))
+    factor, moved = (
+        constant(f"{name}~{role}", array.reshape(each)) for role, array in zip(("factor", "moved"), found, strict=True)
+    )
+    return _step("Add", _step("Mul", x, factor), moved)
+
+
+def _is_constant(value: Value | None) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and value.data is not None
 
 
 def _array(value: float | Tensor) -> FloatArray:
@@ -174,42 +131,6 @@ def _rank(value: Value) -> int:
     if isinstance(value, float):
         return 0
     return len((value.base if isinstance(value, RealFunction) else value).shape)
-
-
-_BUILT: Mapping[str, Callable[[_Attributes, _Values], Value | None]] = {
-    "Abs": lambda _, values: _step("Abs", values[0]),
-    "Add": _pair("Add"),
-    "And": _pair("Min"),
-    "BatchNormalization": _batch_normalization,
-    "Cast": _cast,
-    "Clip": _clip,
-    "Div": _pair("Div"),
-    "Equal": _pair("Equal"),
-    "Greater": _pair("Greater"),
-    "GreaterOrEqual": _pair("GreaterOrEqual"),
-    "HardSigmoid": lambda given, values: _hard_sigmoid(values[0], given.get("alpha", 0.2), given.get("beta", 0.5)),
-    "HardSwish": lambda _, values: _step("Mul", values[0], _hard_sigmoid(values[0], 1 / 6, 0.5)),
-    "LeakyRelu": lambda given, values: _step("PRelu", values[0], float(np.float32(given.get("alpha", 0.01)))),
-    "Less": _pair("Less"),
-    "LessOrEqual": _pair("LessOrEqual"),
-    "Max": _in_turn("Max"),
-    "Mean": _mean,
-    "Min": _in_turn("Min"),
-    "Mul": _pair("Mul"),
-    "Neg": lambda _, values: _step("Neg", values[0]),
-    "Not": lambda _, values: _step("Sub", 1.0, values[0]),
-    "Or": _pair("Max"),
-    "PRelu": _pair("PRelu"),
-    "Reciprocal": lambda _, values: _step("Div", 1.0, values[0]),
-    "Relu": lambda _, values: _step("Max", values[0], 0.0),
-    "Sqrt": lambda _, values: _step("Sqrt", values[0]),
-    "Sub": _pair("Sub"),
-    "Sum": _in_turn("Add"),
-    "Where": lambda _, values: _step("Where", *values),
-    "Xor": _pair("NotEqual"),
-}
-"""By operator, of its attributes and operands."""
-OPERATORS = frozenset(_BUILT)
 
 
 # --- calls -----------------------------------------------------------------------------------------------------------
@@ -281,7 +202,8 @@ def _can_be_zero(value: Value) -> bool:
 def constant_of(node: RawNode, operands: Sequence[Tensor | None], shape: Shape) -> Tensor | None:
     """The result of an operator on constants, some of them quantised; None where it is none of these."""
     values = [None if x is None else of_constant(x) for x in operands]
-    found = applied(node, values)
+    are_known = all(value is not None or x is None for x, value in zip(operands, values, strict=True))
+    found = applied(node, values) if are_known else None
     if found is None:
         return None
     flat = _flat(found)

@@ -15,12 +15,13 @@ from tinygen.importers.converted import Converted, Refused, as_parts
 from tinygen.importers.onnx_call import QUANTISE, Call, remedy_of
 from tinygen.importers.onnx_edges import edge_label
 from tinygen.importers.onnx_file import RawNode, read_onnx, shortened
-from tinygen.importers.onnx_functions import FUNCTIONS
+from tinygen.importers.onnx_functions import OPERATORS
 from tinygen.importers.onnx_graph import RawGraph, resolved
 from tinygen.importers.onnx_operators import CONVERTERS, INSTEAD, INSTEAD_OF_ANY, RECURRENT
 from tinygen.importers.onnx_qoperators import DEQUANTIZE, QUANTIZE
 from tinygen.importers.onnx_quant import Lost, Matcher
 from tinygen.importers.onnx_rewrites import rewritten
+from tinygen.importers.onnx_wiring import Wiring
 from tinygen.importers.workshop import Workshop
 from tinygen.ir import Graph, Node, Tensor
 from tinygen.ops.common import STORED, UINT8
@@ -110,7 +111,8 @@ class _Importer:
         self._raw = raw
         self._workshop = Workshop(QUANTISE)
         self._refuse = self._workshop.refuse
-        self._matcher = Matcher(raw)
+        self._wiring = Wiring.of(raw)
+        self._matcher = Matcher(raw, self._wiring)
         self._written: set[str] = set()
         self._lacks_operator = False
 
@@ -130,7 +132,7 @@ class _Importer:
         if not self._workshop.problems:
             self._check_outputs(inputs, outputs)
         if self._workshop.problems:
-            names = sorted(name for name in {*CONVERTERS, *FUNCTIONS} if " " not in name)
+            names = sorted(name for name in {*CONVERTERS, *OPERATORS} if " " not in name)
             supported = f"Supported operators: {', '.join(names)}."
             raise UnsupportedModel(self._source, self._workshop.problems, supported if self._lacks_operator else "")
         tensors = MappingProxyType(dict(self._workshop.tensors))
@@ -188,7 +190,7 @@ class _Importer:
 
     def _writer_of(self, name: str) -> RawNode | None:
         """The operator that makes a value, before it is quantised."""
-        writer = next((node for node in self._raw.nodes if name in node.outputs), None)
+        writer = self._wiring.writers.get(name)
         if writer is not None and writer.op in (QUANTIZE, DEQUANTIZE):
             return self._writer_of(writer.inputs[0])
         return writer
@@ -197,7 +199,7 @@ class _Importer:
         convert = CONVERTERS.get(call.op)
         try:
             if convert is None:
-                if call.op in FUNCTIONS:
+                if call.op in OPERATORS:
                     raise Refused(*self._why_no_function(call.node))
                 if call.op in RECURRENT:
                     raise Refused(_STAYS_FLOAT, INSTEAD[call.op])

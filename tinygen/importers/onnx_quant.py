@@ -17,9 +17,10 @@ from tinygen.importers.converted import Refused
 from tinygen.importers.onnx_call import QUANTISE, UNBOUNDED, Call, bias_of_float
 from tinygen.importers.onnx_curves import in_order
 from tinygen.importers.onnx_edges import TO_INT8, TO_UINT8, edge
-from tinygen.importers.onnx_expressions import OPERATORS, constant_of
+from tinygen.importers.onnx_expressions import OPERATORS as OF_TENSORS
+from tinygen.importers.onnx_expressions import constant_of
 from tinygen.importers.onnx_file import RawNode, shortened
-from tinygen.importers.onnx_functions import FUNCTIONS
+from tinygen.importers.onnx_functions import OPERATORS as OF_VALUES
 from tinygen.importers.onnx_graph import RawGraph
 from tinygen.importers.onnx_layout import Layout, layout_of_sums
 from tinygen.importers.onnx_properties import (
@@ -66,7 +67,7 @@ class Lost(Exception):
 class Matcher:
     """The calls of a graph, node by node in its order; a node that is refused does not keep others from being read."""
 
-    def __init__(self, graph: RawGraph) -> None:
+    def __init__(self, graph: RawGraph, wiring: Wiring) -> None:
         self._graph = graph
         self._values: dict[str, Tensor] = {}
         """What holds a value of the file: integers also for the real values that they stand for."""
@@ -80,8 +81,8 @@ class Matcher:
         self._quantised: dict[tuple[str, float, int], Tensor] = {}
         """What float32 values were quantised to."""
         self._reals = RealValues()
-        self._wiring = Wiring.of(graph)
-        self._quantisers = Quantisers(graph, self._wiring)
+        self._wiring = wiring
+        self._quantisers = Quantisers(graph, wiring)
 
     @property
     def notes(self) -> list[str]:
@@ -122,34 +123,44 @@ class Matcher:
         if node.op == QUANTIZE:
             return self._quantise(self._operand(node.inputs[0]), node)
         operands = [self._operand(name) if name else None for name in node.inputs]
-        if operands and operands[0] is not None and operands[0].quant is not None and operands[0].data is not None:
-            moved = moved_constant(node, operands[0], self._graph.types[node.outputs[0]].shape)
-            if moved is not None:
-                self._values[node.outputs[0]] = moved
-                return []
+        if self._is_constant(node, operands):
+            return []
         if self._is_function(node, operands) or self._is_expression(node, operands):
             return self._held(node.outputs) if node.outputs[0] in self._graph.outputs else []
+        return self._operator(node, operands)
+
+    def _operator(self, node: RawNode, operands: list[Tensor | None]) -> list[Call]:
+        """What moves integers, or makes a tensor of others."""
         curve = self._taken_function(node, operands)
         early = self._quantised_early(node, operands[0]) if operands and operands[0] is not None else []
         if not early and (moves := self._moved_function(node, operands)):
             return moves
         inputs = tuple([early[-1].output, *operands[1:]] if early else operands)
         first = inputs[0] if inputs else None
-        if (
-            first is not None
-            and first.dtype == INT8
-            and (follows(node) or self._quantisers.is_integer(node.outputs[0]))
-        ):
+        is_moved = follows(node) or self._quantisers.is_integer(node.outputs[0])
+        if is_moved and first is not None and first.dtype == INT8:
             outputs = tuple(self._follower(name, first) for name in node.outputs)
             is_uint8 = self._graph.types[node.outputs[0]].dtype == UINT8
             return [*early, Call(node, inputs, outputs, unsigned=is_uint8)]
+        return [*early, *self._computed(node, operands, inputs, curve)]
+
+    def _computed(
+        self,
+        node: RawNode,
+        operands: Sequence[Tensor | None],
+        inputs: tuple[Tensor | None, ...],
+        curve: tuple[float, ...],
+    ) -> list[Call]:
+        """What makes a tensor of others; `inputs` are the node's operands, quantised early where they were."""
+        first = inputs[0] if inputs else None
         keeps_reals = follows(node) or node.op in (*MEANS, "Pad")
         is_real = keeps_reals and first is not None and first.dtype == FLOAT32 and first.data is None
         results = [(self._real(name), UNBOUNDED) if is_real else self._result(name, node) for name in node.outputs]
         outputs = tuple(tensor for tensor, _ in results)
+        before: list[Call] = []
         if node.op == "Concat" and outputs[0].dtype == INT8:
-            inputs, early = self._quantised_parts(node, inputs, outputs[0])
-        early += self._held([x.name for x in inputs if x is not None])
+            inputs, before = self._quantised_parts(node, inputs, outputs[0])
+        before += self._held([x.name for x in inputs if x is not None])
         integers = [tensor for tensor in (*inputs, *outputs) if tensor is not None and tensor.dtype == INT8]
         kinds = {self._kinds.get(tensor.name) for tensor in integers}
         mover = "" if node.in_integers else next(filter(None, map(self._quantisers.moved_by, node.inputs)), "")
@@ -159,7 +170,7 @@ class Matcher:
         self._note_sums_of_parts(node)
         unsigned = bool(outputs) and self._kinds.get(outputs[0].name) == UINT8
         alike = node.in_integers or (len(kinds) == 1 and not mover)
-        return [*early, Call(node, inputs, outputs, bounds, alike, unsigned, reason, curve, is_turned)]
+        return [*before, Call(node, inputs, outputs, bounds, alike, unsigned, reason, curve, is_turned)]
 
     def _why_in_float(
         self, node: RawNode, operands: Sequence[Tensor | None], integers: Sequence[Tensor], mover: str
@@ -194,6 +205,15 @@ class Matcher:
         data = self._graph.constants[name]
         return Tensor(name, data.shape, data.dtype, None, data)
 
+    def _is_constant(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
+        """Whether a node's result is a quantised constant in another shape, or order of dimensions; notes it."""
+        x = operands[0] if operands else None
+        if x is None or x.quant is None or x.data is None:
+            return False
+        moved = moved_constant(node, x, self._graph.types[node.outputs[0]].shape)
+        self._values |= {} if moved is None else {node.outputs[0]: moved}
+        return moved is not None
+
     # Real values that nothing holds
 
     def _is_function(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
@@ -217,7 +237,7 @@ class Matcher:
     def _is_expression(self, node: RawNode, operands: Sequence[Tensor | None]) -> bool:
         """Whether a node's result follows from several tensors, or from real ones, element by element; notes it."""
         name = node.outputs[0]
-        if node.op not in OPERATORS or len(node.outputs) > 1:
+        if node.op not in OF_TENSORS or len(node.outputs) > 1:
             return False
         shape, _ = self._graph.types[name]
         if all(x is None or x.data is not None for x in operands):
@@ -252,7 +272,7 @@ class Matcher:
 
     def _takes_function(self, reader: RawNode) -> bool:
         """Whether a node reads real values that nothing holds."""
-        takes_reals = reader.op in FUNCTIONS or reader.op in OF_REALS or reader.op == QUANTIZE
+        takes_reals = reader.op in OF_VALUES or reader.op in OF_REALS or reader.op == QUANTIZE
         return takes_reals or self._quantisers.behind(reader) is not None
 
     def _taken_function(self, node: RawNode, operands: list[Tensor | None]) -> tuple[float, ...]:

@@ -51,6 +51,8 @@ class RealValues:
     def add_expression(self, node: RawNode, operands: Operands, shape: Shape) -> bool:
         """Notes the result of an operator on several tensors, if it is one. Raises Refused as `expression_of`."""
         values = [None if x is None else self._value(x) for x in operands]
+        if any(value is None for x, value in zip(operands, values, strict=True) if x is not None):
+            return False
         tensors = [value.base if isinstance(value, RealFunction) else value for value in values]
         if all(isinstance(x, Tensor) and x.data is not None for x in tensors if not isinstance(x, float)):
             return False

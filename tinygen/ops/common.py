@@ -146,9 +146,15 @@ class Product:
     """What sums are multiplied by first"""
     start: int
     """What is added to them then"""
-    shift: int
+    shift: int | None
+    """None where it is a factor, one for each channel"""
     float_zero_point: int | None = None
-    """Given where some channels have no such step: their multiplier is zero, the addend the bits of a float32 factor"""
+    """The zero point, where what may be a tie is looked at again, as a float32 product"""
+
+    @property
+    def halves(self) -> int:
+        """What is added to such a product, in halves of a step of the result."""
+        return 2 * (self.float_zero_point or 0) + 1
 
 
 @dataclass(frozen=True)

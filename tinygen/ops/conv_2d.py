@@ -18,7 +18,7 @@ from tinygen.ops.case import Case
 from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.overlaps import by_window
-from tinygen.ops.window import Axis, Window, WindowLoops
+from tinygen.ops.window import Axis, Window
 from tinygen.ops.work import WINDOW, dot_product_work, window_work
 
 _POINT = Window(Axis(1, 1), Axis(1, 1))
@@ -85,7 +85,6 @@ def _prepare(site: Site) -> Body:
     groups = x.shape[3] // depth
     return convolution_body(
         site,
-        WindowLoops.of(op.window, x.shape, site.outputs[0].shape),
         {
             "depth": depth,
             "groups": groups,
@@ -115,8 +114,7 @@ def _dot_product_work(site: Site) -> Work:
 
 
 def _window_work(site: Site) -> Work:
-    loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
-    return window_work(site, WINDOW, loops, math.prod(site.inputs[1].shape[1:]))
+    return window_work(site, WINDOW, math.prod(site.inputs[1].shape[1:]))
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:

@@ -31,8 +31,8 @@ class Convolution(Weighted):
         """Channels that do not fit, or a window that finds no place."""
         broken = list(self.depth_problems(x[3], weights))
         yield from broken
-        if not broken and min(self.window.output_size(*x[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {tuple(x)}"
+        if not broken:
+            yield from self.window.problems(x)
 
     def depth_problems(self, channels: int, weights: Sequence[int]) -> Iterator[str]:
         """A filter that does not suit the input's channels."""
@@ -53,15 +53,13 @@ class Convolution(Weighted):
         return self.window.describe()
 
 
-def convolution_body(
-    site: Site, loops: WindowLoops, values: Mapping[str, object], helpers: frozenset[str] = frozenset()
-) -> Body:
+def convolution_body(site: Site, values: Mapping[str, object], helpers: frozenset[str] = frozenset()) -> Body:
     """Windows inside the image have the zero point folded into their bias; those over its border count their taps."""
     op: Convolution = site.op
     x, weights, bias = site.inputs
     assert weights.data is not None and bias.data is not None
+    loops = WindowLoops.at(site)
     biases = {"bias": op.folded_bias(weights.data, bias.data)} if loops.has_inside else {}
     if loops.has_edge:
         biases["edge_bias"] = bias.data.astype(np.int64)
-    helpers |= {"taps"} if loops.has_edge else set()
-    return weighted_body(site, {"window": loops, "batch": x.shape[0], **values}, biases, helpers)
+    return weighted_body(site, {"window": loops, "batch": x.shape[0], **values}, biases, helpers | loops.helpers)

@@ -17,7 +17,6 @@ from tinygen.ops.convolution import Convolution, convolution_body
 from tinygen.ops.convolution_cases import convolution_case, random_convolution
 from tinygen.ops.grouped import evened
 from tinygen.ops.overlaps import by_window
-from tinygen.ops.window import WindowLoops
 from tinygen.ops.work import DEPTHWISE, DEPTHWISE_LOOPS, window_work
 
 _UNROLLED_TAPS = 9
@@ -80,21 +79,18 @@ class DepthwiseConv2D(Convolution):
 def _prepare(site: Site) -> Body:
     op: DepthwiseConv2D = site.op
     x, weights, _ = site.inputs
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
     return convolution_body(
         site,
-        loops,
         {
             "multiplier": weights.shape[3] // x.shape[3],
-            "unrolled": loops.taps <= _UNROLLED_TAPS and site.objective != "size",
+            "unrolled": op.window.taps <= _UNROLLED_TAPS and site.objective != "size",
         },
     )
 
 
 def _work(site: Site) -> Work:
-    loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
-    lines = DEPTHWISE if loops.taps <= _UNROLLED_TAPS else DEPTHWISE_LOOPS
-    return window_work(site, lines, loops, loops.taps)
+    taps = site.op.window.taps
+    return window_work(site, DEPTHWISE if taps <= _UNROLLED_TAPS else DEPTHWISE_LOOPS, taps)
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:

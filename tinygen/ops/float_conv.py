@@ -53,13 +53,9 @@ class FloatConv(FloatWeighted):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, shapes, and what the C does not decide."""
         x, weights, scales, bias = inputs
-        broken = list(operand_problems(x, weights, scales, bias))
+        broken = list(operand_problems(x, weights, scales, bias)) or list(self.window.problems(x.shape))
         yield from broken
-        if broken:
-            return
-        if min(self.window.output_size(*x.shape[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
-        else:
+        if not broken:
             assert scales.data is not None
             off = list(scale_problems(self.scale, self.output_scale, *scales.data.tolist()))
             yield from off or self.bounds(inputs).problems(self.output_scale)
@@ -146,7 +142,7 @@ def sum_values(site: Site) -> tuple[dict[str, object], frozenset[str]]:
     """What the C of sums in the runtime's order needs, and of its helpers: `templates/ops/float_conv.j2`."""
     op = site.op
     x, weights = site.inputs[:2]
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
+    loops = WindowLoops.at(site)
     filters, *_, depth = weights.shape
     values: dict[str, object] = {
         "window": loops,
@@ -162,7 +158,7 @@ def sum_values(site: Site) -> tuple[dict[str, object], frozenset[str]]:
         "weights": Weights(False, op.weight_zero_point),
         "scale": float_literal(op.scale),
     }
-    return values, frozenset(["taps"] if loops.has_edge else [])
+    return values, loops.helpers
 
 
 def float_values(site: Site) -> tuple[dict[str, object], frozenset[str]]:
@@ -210,13 +206,13 @@ def float_work(site: Site) -> int:
 
 def _work(site: Site) -> Work:
     """The sums of integers, as in ordinary convolutions; then each is decided in 64 bits, or in float32."""
-    x, weights = site.inputs[:2]
+    _, weights = site.inputs[:2]
     terms = math.prod(weights.shape[1:])
     if site.op.window.taps == 1:
         integers = dot_product_work(site, terms)
     else:
         lines = WINDOW if weights.shape[3] > 1 else DEPTHWISE_LOOPS
-        integers = window_work(site, lines, WindowLoops.of(site.op.window, x.shape, site.outputs[0].shape), terms)
+        integers = window_work(site, lines, terms)
     assert integers.instructions is not None
     decisions = _OF_DECISION * site.outputs[0].elements
     return Work(integers.instructions + decisions + float_work(site), integers.code + _CODE)

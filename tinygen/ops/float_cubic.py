@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from tinygen.c_text import float_literal
-from tinygen.float32 import FloatArray, quantize
+from tinygen.float32 import FloatArray
 from tinygen.interval import Interval
-from tinygen.ir import Array, Op, Shape, Tensor, TensorType
+from tinygen.ir import Op, Tensor
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.ops import common
-from tinygen.ops.case import ONNX, Case, CaseTensor
-from tinygen.ops.common import INT8, Clamp, full_range
-from tinygen.ops.real_scales import RealScales
+from tinygen.ops.case import Case
+from tinygen.ops.float_interpolation import Interpolation, interpolation_body, interpolation_case, random_interpolation
 from tinygen.ops.table_copy import offset_table
-from tinygen.ops.traits import Channelwise
 from tinygen.ops.work import Rates
 
 TAPS = 4
@@ -30,6 +27,9 @@ class CubicTaps:
 
     pixels: tuple[tuple[int, ...], ...]
     shares: tuple[tuple[float, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
 
     @staticmethod
     def of(source: FloatArray, size: int, a: float) -> CubicTaps:
@@ -50,50 +50,27 @@ class CubicTaps:
 
 
 @dataclass(frozen=True)
-class FloatCubic(Channelwise, RealScales):
-    """y = clamp(rint(sum of rows of four pixels, each times its share / output_scale) + output_zero_point), NHWC.
-
-    Each step is in float32: four pixels of a row are added up from the left, each (x - zero_point) * scale times its
-    share; then four rows, from above.
-    """
+class FloatCubic(Interpolation):
+    """Of four rows of four pixels: those of a row are added up from the left, then the rows from above."""
 
     name: ClassVar[str] = "RESIZE_CUBIC"
     rows: CubicTaps
     columns: CubicTaps
-    scale: float
-    zero_point: int
-    output_scale: float
-    output_zero_point: int
-    clamp: Clamp
 
     @property
-    def rounding(self) -> str:
-        """In words."""
-        return "float32 shares, ties to even"
-
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtype, rank and scales."""
-        yield from common.expect_dtype(inputs[0], "input", INT8)
-        yield from common.expect_rank(inputs[0], "input", 4)
+    def largest_share(self) -> int:
+        """More than one: shares can be negative."""
         sizes = [float(np.abs(taps.shares).sum(axis=1).max()) for taps in (self.rows, self.columns)]
-        yield from self.scale_problems(int(np.ceil(sizes[0] * sizes[1])))
-
-    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """As many rows and columns as there are positions."""
-        (x,) = inputs
-        return (TensorType((x.shape[0], len(self.rows.pixels), len(self.columns.pixels), x.shape[3]), INT8),)
+        return int(np.ceil(sizes[0] * sizes[1]))
 
     def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
         """The clamp: shares can be negative."""
         (found,) = Op.intervals(self, inputs, given)
         return (found.clipped(*self.clamp),)
 
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+    def interpolated(self, reals: FloatArray) -> FloatArray:
         """Row by row, pixel by pixel."""
-        reals = np.asarray(self.reals()[inputs[0].astype(np.int64) + 128])
-        across = _added_up(reals, self.columns, 2)
-        total = _added_up(across, self.rows, 1)
-        return (quantize(total, self.output_scale, self.output_zero_point, *self.clamp).astype(np.int8),)
+        return _added_up(_added_up(reals, self.columns, 2), self.rows, 1)
 
 
 def _added_up(values: FloatArray, taps: CubicTaps, axis: int) -> FloatArray:
@@ -111,31 +88,19 @@ def _added_up(values: FloatArray, taps: CubicTaps, axis: int) -> FloatArray:
 
 def _prepare(site: Site) -> Body:
     op: FloatCubic = site.op
-    (x,), (y,) = site.inputs, site.outputs
-    row = x.shape[2] * x.shape[3]
-    values = {
-        "batch": x.shape[0],
-        "image_size": x.shape[1] * row,
-        "height": y.shape[1],
-        "width": y.shape[2],
-        "channels": x.shape[3],
-        "taps": TAPS,
-        "scale": float_literal(op.output_scale),
-        "zero_point": op.output_zero_point,
-        "low": op.clamp[0],
-        "high": op.clamp[1],
-    }
+    _, _, width, channels = site.inputs[0].shape
     constants = {
-        "reals": op.reals(),
-        "rows": offset_table([pixel for pixels in op.rows.pixels for pixel in pixels], row),
+        "rows": offset_table([pixel for pixels in op.rows.pixels for pixel in pixels], width * channels),
         "of_rows": np.array(op.rows.shares, np.float32).reshape(-1),
-        "columns": offset_table([pixel for pixels in op.columns.pixels for pixel in pixels], x.shape[3]),
+        "columns": offset_table([pixel for pixels in op.columns.pixels for pixel in pixels], channels),
         "of_columns": np.array(op.columns.shares, np.float32).reshape(-1),
     }
-    return Body(values, constants, frozenset({"clamp", "round_float"}))
+    return interpolation_body(site, constants, {"taps": TAPS})
 
 
 KERNELS = (Kernel("float_cubic.direct", FloatCubic, _prepare, work=Rates(200, output=300, in_float=True)),)
+
+_case = partial(interpolation_case, interpolation="cubic", options={"cubic_coeff_a": -0.75})
 
 
 def cases() -> tuple[Case, ...]:
@@ -143,7 +108,7 @@ def cases() -> tuple[Case, ...]:
     return (
         _case("twice", (1, 3, 4, 5), (8, 10)),
         _case("twice_asymmetric", (1, 3, 4, 5), (8, 10), mode="asymmetric"),
-        _case("twice_aligned", (1, 3, 4, 5), (8, 10), mode="align_corners", a=-0.5),
+        _case("twice_aligned", (1, 3, 4, 5), (8, 10), mode="align_corners", options={"cubic_coeff_a": -0.5}),
         _case("odd", (1, 2, 7, 5), (19, 3), output_scale=0.05),
         _case("to_one_pixel", (1, 3, 6, 7), (1, 1), mode="pytorch_half_pixel"),
         _case("of_one_pixel", (2, 3, 1, 1), (4, 3)),
@@ -153,34 +118,5 @@ def cases() -> tuple[Case, ...]:
 
 
 def random_case(rng: np.random.Generator) -> Case:
-    """A random size and mode."""
-    dtype = str(rng.choice(["int8", "uint8"]))
-    zeros = rng.integers(*full_range(np.dtype(dtype)), 2, endpoint=True)
-    return _case(
-        f"random_{rng.integers(1 << 30)}",
-        (1, *(int(dim) for dim in rng.integers(1, 8, 3))),
-        (int(rng.integers(1, 14)), int(rng.integers(1, 14))),
-        mode=str(rng.choice(["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"])),
-        a=float(rng.choice([-0.75, -0.5])),
-        dtype=dtype,
-        output_scale=float(np.exp(rng.uniform(np.log(0.01), np.log(0.2)))),
-        zero_points=(int(zeros[0]), int(zeros[1])),
-    )
-
-
-def _case(
-    name: str,
-    x: Shape,
-    size: tuple[int, int],
-    *,
-    mode: str = "half_pixel",
-    a: float = -0.75,
-    dtype: str = "int8",
-    output_scale: float = 0.031,
-    zero_points: tuple[int, int] = (-11, 6),
-) -> Case:
-    y = (*x[:2], *size)
-    wanted = CaseTensor((4,), "int64", data=np.array(y, np.int64))
-    options: Mapping[str, object] = {"mode": "cubic", "coordinate_transformation_mode": mode, "cubic_coeff_a": a}
-    inputs = (CaseTensor(x, dtype, 0.05, zero_points[0]), None, None, wanted)
-    return Case(name, "Resize", inputs, (CaseTensor(y, dtype, output_scale, zero_points[1]),), options, suffix=ONNX)
+    """A random size, mode and parameter."""
+    return random_interpolation(rng, "cubic", {"cubic_coeff_a": float(rng.choice([-0.75, -0.5]))})

@@ -20,6 +20,7 @@ from tinygen.ops.common import FLOAT32, INT8, Clamp
 from tinygen.ops.curve import FLOAT_TO_INT8
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_expressions import tables_of
+from tinygen.ops.real_ranges import RealRange, applied
 from tinygen.ops.traits import Elementwise
 from tinygen.ops.work import Rates
 
@@ -109,9 +110,20 @@ class FloatExpression(Elementwise):
         return (TensorType(shape, FLOAT32 if self.output_scale is None else INT8),)
 
     def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
-        """Of the clamp."""
-        (found,) = super().intervals(inputs, given)
-        return (found if self.output_scale is None else found.clipped(*self.clamp),)
+        """Those of each step in turn, in float32. `given` is for the inputs of int8 alone."""
+        assert self.output_scale is not None
+        codes = iter(given)
+        ranges = [
+            RealRange.of_codes(np.array(reals, np.float32), next(codes)) if reals else RealRange.of(x.data)
+            for x, reals in zip(inputs, self.reals, strict=True)
+        ]
+        ranges += [RealRange.of(np.asarray(number, np.float32)) for number in self.numbers]
+        for name, places in self.steps:
+            operands = [ranges[place] for place in places]
+            ranges.append(applied(FUNCTIONS[name].compute, operands, is_truth=name in TRUTHS))
+        (y,) = self.output_types(inputs)
+        low, high = (np.broadcast_to(self.quantised(end), y.shape[-1:]).astype(np.int64) for end in ranges[-1])
+        return (Interval(low, high),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Step by step."""

@@ -13,11 +13,11 @@ import numpy as np
 from tinygen.c_text import float_literal
 from tinygen.float32 import FloatArray, quantize
 from tinygen.ir import Array, Shape, Tensor, TensorType
-from tinygen.kernel import Body, Kernel, Site
-from tinygen.ops import common
+from tinygen.kernel import Body, Kernel, Site, Work
 from tinygen.ops.case import ONNX, Case, CaseTensor
-from tinygen.ops.common import FLOAT32, INT8, Clamp, full_range
-from tinygen.ops.real_scales import RealInput, RealScales
+from tinygen.ops.common import FLOAT32, Clamp, full_range
+from tinygen.ops.pool_sums import Means, Sums
+from tinygen.ops.real_scales import Averaging, RealResults, RealScales
 from tinygen.ops.work import Rates
 
 LANES = 4
@@ -34,7 +34,7 @@ class MeanOrder(Enum):
     ROWS = "by pairs of vectors in each row, as by Eigen, and row by row, as by ReduceMean along the first and the last"
 
 
-class _Means(RealInput):
+class _Means(Averaging):
     """The means of the real values of each channel: (n, 1, 1, c) of (n, h, w, c).
 
     Each step is in float32, and sums are taken in one of these orders. By pairs, of the values of a channel, which
@@ -46,7 +46,6 @@ class _Means(RealInput):
     sums of rows.
     """
 
-    input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
     order: MeanOrder
     is_root: ClassVar[bool] = False
     """Whether the root of the sum is taken."""
@@ -58,11 +57,6 @@ class _Means(RealInput):
     def divisor(self, x: Shape) -> int:
         """What a sum is divided by."""
         return self.terms(x)
-
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtype and rank."""
-        yield from common.expect_dtype(inputs[0], "input", *self.input_dtypes)
-        yield from common.expect_rank(inputs[0], "input", 4)
 
     def means(self, x: Array) -> FloatArray:
         """Channel by channel."""
@@ -119,32 +113,28 @@ class FloatMean(_Means, RealScales):
         y = quantize(self.means(x), self.output_scale, self.output_zero_point, *self.clamp)
         return (y.astype(x.dtype),)
 
+    def by_sums(self, x: Shape) -> Sums | None:
+        """The results for sums of int8 values of an input of this shape; None where such do not decide."""
+        if self.curve or self.is_root:
+            return None
+        gain = self.scale / (self.output_scale * self.divisor(x))
+        return Means(gain, self.terms(x), self.output_zero_point, self.clamp).by_sums(self.zero_point)
+
 
 @dataclass(frozen=True)
-class RealMean(_Means):
+class RealMean(RealResults, _Means):
     """y[n, 0, 0, c] = mean of (x[n, :, :, c] - zero_point) * scale, or of x of float32: float32, not quantised."""
 
     name: ClassVar[str] = "MEAN"
-    input_dtypes = (INT8, FLOAT32)
     scale: float
     zero_point: int
     order: MeanOrder
     curve: tuple[float, ...] = ()
 
-    @property
-    def rounding(self) -> str:
-        """In words."""
-        return "float32"
-
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(n, 1, 1, c)."""
         (x,) = inputs
         return (TensorType((x.shape[0], 1, 1, x.shape[3]), FLOAT32),)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """Channel by channel."""
-        (x,) = inputs
-        return (self.means(x),)
 
     def describe(self) -> str:
         """The result's type."""
@@ -250,6 +240,9 @@ def _prepare(site: Site) -> Body:
     batch, height, width, channels = site.inputs[0].shape
     by_rows = op.order is MeanOrder.ROWS
     pixels = width if by_rows else height * width
+    sums = _sums(site)
+    has_floats = sums is None or sums.near > 0
+    is_of_reals = site.inputs[0].dtype == FLOAT32
     # Rows follow each other in the file: all channels of one, and then those of the next.
     values = {
         "batch": batch,
@@ -260,23 +253,40 @@ def _prepare(site: Site) -> Body:
         "divisor": op.divisor(site.inputs[0].shape),
         "has_skipped": op.order in _FROM_MULTIPLES and pixels % LANES != 0 and batch * channels * height > 1,
         "is_real": isinstance(op, RealMean),
-        "is_of_reals": site.inputs[0].dtype == FLOAT32,
+        "is_of_reals": is_of_reals,
         "is_root": op.is_root,
+        "sums": sums,
+        "terms": op.terms(site.inputs[0].shape),
+        "has_floats": has_floats,
     }
+    helpers = ["square_root"] * op.is_root
     if isinstance(op, FloatMean):
+        helpers += ["round_float"] * has_floats + ["clamp"] * (sums is None or sums.clamps)
         values |= {
+            "real": (float_literal(op.scale), -op.zero_point),
             "scale": float_literal(op.output_scale),
             "zero_point": op.output_zero_point,
             "low": op.clamp[0],
             "high": op.clamp[1],
         }
-    helpers = (["clamp", "round_float"] if isinstance(op, FloatMean) else []) + ["square_root"] * op.is_root
-    return Body(values, {} if values["is_of_reals"] else {"reals": op.reals()}, frozenset(helpers))
+    return Body(values, {"reals": op.reals()} if sums is None and not is_of_reals else {}, frozenset(helpers))
+
+
+def _sums(site: Site) -> Sums | None:
+    return site.op.by_sums(site.inputs[0].shape) if isinstance(site.op, FloatMean) else None
+
+
+_IN_FLOAT = Rates(324, output=60, input=11, in_float=True)
+_BY_SUMS = Rates(280, output=24, input=5)
+
+
+def _work(site: Site) -> Work:
+    return _IN_FLOAT(site) if _sums(site) is None else _BY_SUMS(site)
 
 
 _FROM_MULTIPLES = (MeanOrder.PAIRS, MeanOrder.ROWS)
 KERNELS = tuple(
-    Kernel("float_mean.direct", op, _prepare, work=Rates(324, output=60, input=11, in_float=True))
+    Kernel("float_mean.direct", op, _prepare, work=_work)
     for op in (FloatMean, FloatNorm, FloatSum, RealMean, RealNorm, RealSum)
 )
 
@@ -301,6 +311,8 @@ def cases() -> tuple[Case, ...]:
         _case("uint8", (1, 5, 7, 7), (2, 3), dtype="uint8", zero_points=(3, 250)),
         _case("saturated", (1, 40, 3, 3), (2, 3), output_scale=0.003),
         _global_case("vectors", (1, 6, 5, 3)),
+        _global_case("vectors_from_zero", (1, 130, 2, 4), zero_point=-128),
+        _global_case("vectors_of_few", (1, 7, 1, 3), 0.4),
         _case("fours", (3, 30, 5), (1,)),
         _case("fours_and_three", (2, 7, 3, 2), (1,), keep=0),
         _case("fours_and_two", (1, 3, 6, 5), (-2,)),
@@ -373,12 +385,12 @@ def _case(
     )
 
 
-def _global_case(name: str, x: Shape, output_scale: float | None = 0.06) -> Case:
+def _global_case(name: str, x: Shape, output_scale: float | None = 0.06, zero_point: int = -11) -> Case:
     """From int8 to uint8, which ONNX Runtime does not fuse, or to float32."""
     return Case(
         name,
         "GlobalAveragePool",
-        (CaseTensor(x, "int8", 0.1, -11),),
+        (CaseTensor(x, "int8", 0.1, zero_point),),
         (CaseTensor((*x[:2], *(1,) * (len(x) - 2)), "uint8" if output_scale else "float32", output_scale, 99),),
         suffix=ONNX,
     )

@@ -12,44 +12,38 @@ from tinygen.access import Spacing
 from tinygen.c_text import float_literal
 from tinygen.fixedpoint import IntArray
 from tinygen.float32 import FloatArray
-from tinygen.interval import BoolArray
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, Clamp, full_range
 from tinygen.ops.overlaps import by_window
-from tinygen.ops.pool_sums import Sums
-from tinygen.ops.real_scales import RealInput, RealScales
+from tinygen.ops.pool_sums import Means, Sums
+from tinygen.ops.real_scales import Averaging, RealResults, RealScales
 from tinygen.ops.traits import Channelwise
 from tinygen.ops.window import Window, WindowLoops
 from tinygen.ops.work import Rates
 from tinygen.proofs.tie_sums import TieSums
 
-_ROUNDING = 2.0**-24
-_SAFETY = 1.01
 _MOST_TOGETHER = 8
 
 
-class _Averages(Channelwise, RealInput):
+class _Averages(Channelwise, Averaging):
     """The means of the real values that lie in each window: (n, oh, ow, c) of (n, h, w, c).
 
     Each step is in float32. Sums are divided by how many taps are inside the image, or, with `counts_border`, by how
     many there are. Taps are added up row by row; with `by_column`, those of each column first.
     """
 
-    input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
     window: Window
     counts_border: bool
     by_column: bool
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, rank and size."""
-        (x,) = inputs
-        broken = [*common.expect_dtype(x, "input", *self.input_dtypes), *common.expect_rank(x, "input", 4)]
+        broken = list(super().problems(inputs))
         yield from broken
-        if not broken and min(self.window.output_size(*x.shape[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
+        if not broken:
+            yield from self.window.problems(inputs[0].shape)
 
     def means(self, x: Array) -> FloatArray:
         """Sums over the padded image, tap by tap, divided."""
@@ -129,34 +123,15 @@ class FloatAveragePool(_Averages, RealScales):
         """The results for sums of x - zero_point over `taps` taps; None where these do not decide them all."""
         if self.curve:
             return None
-        results, certain = self.certain(sums, taps)
+        results, certain = self._means(taps).certain(sums)
         return results if certain.all() else None
-
-    def certain(self, sums: IntArray, taps: int) -> tuple[IntArray, BoolArray]:
-        """The results for sums of x - zero_point over `taps` taps, and which of them are certain.
-
-        Every float32 operation is off by 2**-24 of its result at most. So all orders and all values of one sum give
-        the same as long as the exact quotient is not so near to a tie.
-        """
-        exact = np.asarray(sums, np.float64) * self.gain(taps)
-        zero_point = self.output_zero_point + self.offset
-        farthest = 256.0 * taps * self.gain(taps)
-        error = _SAFETY * _ROUNDING * (farthest * (taps + 4) + farthest + abs(zero_point) + 1)
-        rest = np.abs(exact - np.floor(exact) - 0.5)
-        counts = np.abs(exact + self.output_zero_point) < 2 * 256  # else it is clamped, whichever way it is rounded
-        results = np.clip(np.rint(exact).astype(np.int64) + self.output_zero_point, *self.clamp)
-        return np.asarray(results), ~(counts & (rest <= error))
 
     def by_sums(self) -> Sums | None:
         """The results of windows inside the image, for sums of int8 values; None where such do not decide."""
-        if self.curve:
-            return None
-        taps, (low, high) = self.window.taps, full_range(INT8)
-        sums = np.arange(low * taps, high * taps + 1)
-        results, certain = self.certain(sums - taps * self.zero_point, taps)
-        gain = self.gain(taps)
-        offset = self.output_zero_point - taps * self.zero_point * gain
-        return Sums.of(sums, gain, offset, results, certain, self.clamp)
+        return None if self.curve else self._means(self.window.taps).by_sums(self.zero_point)
+
+    def _means(self, taps: int) -> Means:
+        return Means(self.gain(taps), taps, self.output_zero_point, self.clamp, self.offset)
 
     def ties_in_integers(self) -> TieSums | None:
         """What decides ties of windows inside the image without floats; None if there is nothing that was proved."""
@@ -167,11 +142,10 @@ class FloatAveragePool(_Averages, RealScales):
 
 
 @dataclass(frozen=True)
-class RealAveragePool(_Averages):
+class RealAveragePool(RealResults, _Averages):
     """y = mean of (x - zero_point) * scale, or of x of float32: float32, not quantised."""
 
     name: ClassVar[str] = "AVERAGE_POOL_2D"
-    input_dtypes = (INT8, FLOAT32)
     window: Window
     scale: float
     zero_point: int
@@ -179,20 +153,10 @@ class RealAveragePool(_Averages):
     by_column: bool
     curve: tuple[float, ...] = ()
 
-    @property
-    def rounding(self) -> str:
-        """In words."""
-        return "float32"
-
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(n, oh, ow, c)."""
         (x,) = inputs
         return (TensorType((x.shape[0], *self.window.output_size(*x.shape[1:3]), x.shape[3]), FLOAT32),)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        """The means."""
-        (x,) = inputs
-        return (self.means(x),)
 
     def describe(self) -> str:
         """Window, and the result's type."""
@@ -208,8 +172,8 @@ def _together(taps: int, objective: str) -> int:
 def _prepare(site: Site) -> Body:
     op: FloatAveragePool = site.op
     (x,) = site.inputs
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
-    helpers = {"clamp", "round_float", *(["taps"] if loops.has_edge else [])}
+    loops = WindowLoops.at(site)
+    helpers = loops.helpers | {"clamp", "round_float"}
     sums = op.by_sums() if loops.has_inside else None
     has_table = loops.has_edge or sums is None
     in_integers = not has_table and sums is not None and sums.near == 1 and "fpu" not in site.features
@@ -229,6 +193,7 @@ def _prepare(site: Site) -> Body:
             "counts_border": op.counts_border,
             "sums": sums,
             "ties": ties,
+            "raised": op.window.taps * (op.output_zero_point - op.zero_point) + op.window.taps // 2,
             "in_a_row": loops.row_step == op.window.columns.taps * loops.column_step,
             "together": _together(op.window.taps, site.objective),
             "real": (float_literal(op.scale), op.zero_point),
@@ -237,7 +202,7 @@ def _prepare(site: Site) -> Body:
             "high": op.clamp[1],
         },
         constants={"reals": op.reals()} if has_table else {},
-        helpers=frozenset(helpers),
+        helpers=helpers,
         proof="" if ties is None else "float32 sums in integers, compared on all that can be ties",
     )
 
@@ -249,7 +214,7 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
 def _prepare_reals(site: Site) -> Body:
     op: RealAveragePool = site.op
     (x,) = site.inputs
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
+    loops = WindowLoops.at(site)
     values = {
         "window": loops,
         "batch": x.shape[0],
@@ -262,7 +227,7 @@ def _prepare_reals(site: Site) -> Body:
         "has_table": True,
     }
     constants = {} if x.dtype == FLOAT32 else {"reals": op.reals()}
-    return Body(values, constants, frozenset({"taps"} if loops.has_edge else ()))
+    return Body(values, constants, loops.helpers)
 
 
 KERNELS = (
@@ -282,6 +247,9 @@ def cases() -> tuple[Case, ...]:
         _case("2x2", (1, 5, 6, 4), (2, 2), (2, 2)),
         _case("same_scale", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.031, zero_points=(5, 5)),
         _case("exact_ties", (1, 5, 6, 4), (2, 2), (2, 2), scale=0.5, output_scale=0.5),
+        _case(
+            "from_zero", (1, 6, 6, 5), (2, 2), (2, 2), scale=0.03, output_scale=0.03, dtype="uint8", zero_points=(0, 0)
+        ),
         _case("padded", (1, 3, 5, 6), (3, 2), pads=(1, 0, 1, 1)),
         _case("counts_border", (1, 3, 5, 6), (3, 3), (2, 2), pads=(1, 1, 1, 1), options=_BORDER),
         _case("counts_what_is_beyond", (1, 3, 6, 5), (3, 2), (2, 2), options={**_BORDER, "ceil_mode": 1}),

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from tinygen.c_text import float_literal
-from tinygen.float32 import FloatArray, quantize
-from tinygen.ir import Array, Shape, Tensor, TensorType
+from tinygen.float32 import FloatArray
 from tinygen.kernel import Body, Kernel, Site
-from tinygen.ops import common
-from tinygen.ops.case import ONNX, Case, CaseTensor
-from tinygen.ops.common import INT8, Clamp, full_range
-from tinygen.ops.real_scales import RealScales
+from tinygen.ops.case import Case
+from tinygen.ops.float_interpolation import Interpolation, interpolation_body, interpolation_case, random_interpolation
 from tinygen.ops.table_copy import offset_table
-from tinygen.ops.traits import Channelwise
 from tinygen.ops.work import Rates
 
 
@@ -41,89 +37,52 @@ class Neighbours:
         of_second = np.where(first == second, half, np.abs(inside - first.astype(np.float32)))
         return Neighbours(*(tuple(part.tolist()) for part in (first, second, of_first, of_second)))
 
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def in_order(self) -> Iterator[tuple[list[int], FloatArray]]:
+        """Those on the one side of the positions and their shares, then those on the other."""
+        yield list(self.first), np.array(self.share_of_first, np.float32)
+        yield list(self.second), np.array(self.share_of_second, np.float32)
+
 
 @dataclass(frozen=True)
-class FloatResize(Channelwise, RealScales):
-    """y = clamp(rint(sum of four neighbours times their shares / output_scale) + output_zero_point), NHWC.
-
-    Each step is in float32; neighbours count with (x - zero_point) * scale, those above first, and of these the left.
-    """
+class FloatResize(Interpolation):
+    """Of four neighbours, those above first, and of these the left."""
 
     name: ClassVar[str] = "RESIZE_BILINEAR"
     rows: Neighbours
     columns: Neighbours
-    scale: float
-    zero_point: int
-    output_scale: float
-    output_zero_point: int
-    clamp: Clamp
 
-    @property
-    def rounding(self) -> str:
-        """In words."""
-        return "float32 shares, ties to even"
-
-    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
-        """Dtype, rank and scales."""
-        yield from common.expect_dtype(inputs[0], "input", INT8)
-        yield from common.expect_rank(inputs[0], "input", 4)
-        yield from self.scale_problems()
-
-    def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
-        """As many rows and columns as there are positions."""
-        (x,) = inputs
-        return (TensorType((x.shape[0], len(self.rows.first), len(self.columns.first), x.shape[3]), INT8),)
-
-    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+    def interpolated(self, reals: FloatArray) -> FloatArray:
         """Neighbour by neighbour."""
-        reals = np.asarray(self.reals()[inputs[0].astype(np.int64) + 128])
-        total: FloatArray | None = None
-        for row, down in ((self.rows.first, self.rows.share_of_first), (self.rows.second, self.rows.share_of_second)):
-            shares = np.array(down, np.float32)[:, np.newaxis, np.newaxis]
-            for column, across in (
-                (self.columns.first, self.columns.share_of_first),
-                (self.columns.second, self.columns.share_of_second),
-            ):
-                part = np.array(across, np.float32)[:, np.newaxis] * shares * reals[:, list(row)][:, :, list(column)]
-                total = part if total is None else total + part
-        assert total is not None
-        return (quantize(total, self.output_scale, self.output_zero_point, *self.clamp).astype(np.int8),)
-
-    def describe(self) -> str:
-        """Nothing that the shapes do not say."""
-        return ""
+        parts = [
+            across[:, np.newaxis] * down[:, np.newaxis, np.newaxis] * reals[:, row][:, :, column]
+            for row, down in self.rows.in_order()
+            for column, across in self.columns.in_order()
+        ]
+        return np.asarray(sum(parts[1:], parts[0]))
 
 
 def _prepare(site: Site) -> Body:
     op: FloatResize = site.op
-    (x,), (y,) = site.inputs, site.outputs
-    row = x.shape[2] * x.shape[3]
-    values = {
-        "batch": x.shape[0],
-        "image_size": x.shape[1] * row,
-        "height": y.shape[1],
-        "width": y.shape[2],
-        "channels": x.shape[3],
-        "scale": float_literal(op.output_scale),
-        "zero_point": op.output_zero_point,
-        "low": op.clamp[0],
-        "high": op.clamp[1],
-    }
+    _, _, width, channels = site.inputs[0].shape
     constants = {
-        "reals": op.reals(),
-        "top": offset_table(op.rows.first, row),
-        "bottom": offset_table(op.rows.second, row),
+        "top": offset_table(op.rows.first, width * channels),
+        "bottom": offset_table(op.rows.second, width * channels),
         "of_top": np.array(op.rows.share_of_first, np.float32),
         "of_bottom": np.array(op.rows.share_of_second, np.float32),
-        "left": offset_table(op.columns.first, x.shape[3]),
-        "right": offset_table(op.columns.second, x.shape[3]),
+        "left": offset_table(op.columns.first, channels),
+        "right": offset_table(op.columns.second, channels),
         "of_left": np.array(op.columns.share_of_first, np.float32),
         "of_right": np.array(op.columns.share_of_second, np.float32),
     }
-    return Body(values, constants, frozenset({"clamp", "round_float"}))
+    return interpolation_body(site, constants)
 
 
 KERNELS = (Kernel("float_resize.direct", FloatResize, _prepare, work=Rates(220, output=62, in_float=True)),)
+
+_case = partial(interpolation_case, interpolation="linear")
 
 
 def cases() -> tuple[Case, ...]:
@@ -146,31 +105,4 @@ def cases() -> tuple[Case, ...]:
 
 def random_case(rng: np.random.Generator) -> Case:
     """A random size and mode."""
-    dtype = str(rng.choice(["int8", "uint8"]))
-    zeros = rng.integers(*full_range(np.dtype(dtype)), 2, endpoint=True)
-    return _case(
-        f"random_{rng.integers(1 << 30)}",
-        (1, *(int(dim) for dim in rng.integers(1, 8, 3))),
-        (int(rng.integers(1, 14)), int(rng.integers(1, 14))),
-        mode=str(rng.choice(["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"])),
-        dtype=dtype,
-        output_scale=float(np.exp(rng.uniform(np.log(0.01), np.log(0.2)))),
-        zero_points=(int(zeros[0]), int(zeros[1])),
-    )
-
-
-def _case(
-    name: str,
-    x: Shape,
-    size: tuple[int, int],
-    *,
-    mode: str = "half_pixel",
-    dtype: str = "int8",
-    output_scale: float = 0.031,
-    zero_points: tuple[int, int] = (-11, 6),
-) -> Case:
-    y = (*x[:2], *size)
-    wanted = CaseTensor((4,), "int64", data=np.array(y, np.int64))
-    options: Mapping[str, object] = {"mode": "linear", "coordinate_transformation_mode": mode}
-    inputs = (CaseTensor(x, dtype, 0.05, zero_points[0]), None, None, wanted)
-    return Case(name, "Resize", inputs, (CaseTensor(y, dtype, output_scale, zero_points[1]),), options, suffix=ONNX)
+    return random_interpolation(rng, "linear")

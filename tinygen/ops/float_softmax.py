@@ -127,12 +127,13 @@ def _prepare_integers(site: Site) -> Body:
         **_values(site),
         "steps": int(op.steps),
         "factor": factor,
-        "exponent": -up - 1,
+        "exponent": 7 - up,
         "entries": len(table),
         "near": _NEAR,
+        "clamps": op.output_zero_point + op.steps > full_range(INT8)[1],
     }
     proof = "float32 sums, products and quotients in integers"
-    return Body(values, {"exp": table.view(np.uint32)}, helpers=frozenset({"clamp"}), proof=proof)
+    return Body(values, {"exp": table.view(np.uint32)}, proof=proof)
 
 
 def _prepare(site: Site) -> Body:

@@ -132,8 +132,8 @@ class RealMaxPool(Channelwise):
 def _window_problems(window: Window, x: Tensor, *dtypes: np.dtype[Any]) -> Iterator[str]:
     broken = [*common.expect_dtype(x, "input", *dtypes), *common.expect_rank(x, "input", 4)]
     yield from broken
-    if not broken and min(window.output_size(*x.shape[1:3])) < 1:
-        yield f"the {window.describe()} does not fit into the input {x.shape}"
+    if not broken:
+        yield from window.problems(x.shape)
 
 
 def _pooled_type(window: Window, x: Tensor) -> TensorType:
@@ -150,16 +150,14 @@ def _largest(window: Window, x: Array, lowest: float) -> Array:
 
 
 def _prepare_reals(site: Site) -> Body:
-    op: RealMaxPool = site.op
-    (x,) = site.inputs
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
+    loops = WindowLoops.at(site)
     values = {
         "window": loops,
-        "batch": x.shape[0],
+        "batch": site.inputs[0].shape[0],
         "clamps": False,
         "lowest_name": float_literal(float(np.finfo(np.float32).min)),
     }
-    return Body(values, helpers=frozenset({"taps"} if loops.has_edge else ()))
+    return Body(values, helpers=loops.helpers)
 
 
 def _prepare(site: Site) -> Body:
@@ -168,8 +166,8 @@ def _prepare(site: Site) -> Body:
     low, high = op.clamp
     lowest, _ = full_range(x.dtype)
     clamps = op.clamp != full_range(x.dtype)
-    loops = WindowLoops.of(op.window, x.shape, site.outputs[0].shape)
-    helpers = {name for name, used in (("clamp", clamps), ("taps", loops.has_edge)) if used}
+    loops = WindowLoops.at(site)
+    helpers = loops.helpers | ({"clamp"} if clamps else set())
     return Body(
         values={
             "window": loops,
@@ -181,13 +179,12 @@ def _prepare(site: Site) -> Body:
             "lowest_name": f"{x.dtype}_MIN".upper(),
             "ties_up": isinstance(op, AveragePool2D) and op.ties is Ties.UP,
         },
-        helpers=frozenset(helpers),
+        helpers=helpers,
     )
 
 
 def _work(site: Site) -> Work:
-    loops = WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
-    return window_work(site, POOL, loops, loops.taps)
+    return window_work(site, POOL, site.op.window.taps)
 
 
 def _overlaps(site: Site) -> Mapping[int, Spacing]:

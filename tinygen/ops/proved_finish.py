@@ -15,8 +15,8 @@ from tinygen.c_text import C_TYPES
 from tinygen.fixedpoint import INT32_MAX, IntArray
 from tinygen.ir import Array
 from tinygen.ops.common import INT8, Clamp, Finish, Product, finish
+from tinygen.ops.tie_product import TieProduct, tie_product
 from tinygen.proofs.high_product import HighProduct, prove_high_product
-from tinygen.proofs.mixed_product import MixedProduct, mixed_product
 from tinygen.rescaling import FloatRequant, Rescaling
 
 _SCALES_WITH_STEP = (256, 16)
@@ -24,8 +24,6 @@ _SCALES_WITH_STEP = (256, 16)
 
 
 _HELPERS = frozenset({"clamp", "high_product"})
-_LARGEST_EXACT_FLOAT32 = 1 << 24
-_LEAST_FACTOR = 2.0**-32
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,51 +63,43 @@ def proved_finish(
         product = product or prove_high_product(
             requant, zero_point, clamp, low, high, scale=scale, with_step=True, start_multiple=scale
         )
-    if product is None and "fpu" not in features and float_product_takes(requant, bound):
-        product = mixed_product(requant, zero_point, clamp, low, high, scale=1)
-        if product is not None and product.in_float.all():
-            return _in_float(requant, zero_point, clamp, product)
     if product is None:
-        return None
+        exact = tie_product(requant, bound) if "fpu" not in features else None
+        return None if exact is None else _deciding_ties(exact, requant.per_channel, zero_point, clamp)
     assert isinstance(product.scale, int)
     bias = product.start // product.scale
     if (bound + np.abs(bias)).max() > INT32_MAX:
         return None
     columns = _columns(product)
-    mixed = isinstance(product, MixedProduct)
     return ProvedFinish(
         _finish(product, columns, requant.per_channel, start=0),
         columns if requant.per_channel else {},
-        _HELPERS | {"float_product"} if mixed else _HELPERS,
+        _HELPERS,
         bias,
         product.describe(),
     )
 
 
-def float_product_takes(requant: Rescaling, bound: IntArray) -> bool:
-    """Whether the C helper `float_product` gives the same for sums within `bound`, clamped to int8."""
-    if not isinstance(requant, FloatRequant) or requant.added:
-        return False
-    inside = min(requant.factors) >= _LEAST_FACTOR and max(requant.factors) < 1
-    return inside and int(bound.max()) <= _LARGEST_EXACT_FLOAT32
-
-
-def _in_float(requant: Rescaling, zero_point: int, clamp: Clamp, product: HighProduct) -> ProvedFinish:
-    """No channel has a line."""
-    factor = product.addend.astype(np.int32)
+def _deciding_ties(product: TieProduct, per_channel: bool, zero_point: int, clamp: Clamp) -> ProvedFinish:
+    """For sums of which no line takes all steps."""
+    shift = product.common_shift
+    columns: dict[str, Array] = {"multiplier": product.multiplier.astype(np.int32)}
+    if shift is None:
+        columns["shift"] = product.shift.astype(np.int8)
     final = Finish(
         acc_type="int32_t",
         y_type=C_TYPES["int8"],
-        helper="float_product",
-        per_channel=requant.per_channel,
-        factors={"factor": repr(factor[0].item())},
-        zero_point=zero_point,
+        helper="high_product",
+        per_channel=per_channel,
+        factors={name: repr(array[0].item()) for name, array in columns.items()},
+        zero_point=0,
         low=clamp[0],
         high=clamp[1],
+        product=Product(product.scale, start=0, shift=shift, float_zero_point=zero_point),
     )
-    constants = {"factor": factor} if requant.per_channel else {}
-    helpers = frozenset({"clamp", "float_product"})
-    return ProvedFinish(final, constants, helpers, np.zeros_like(product.start), product.describe())
+    constants = columns if per_channel else {}
+    helpers = _HELPERS | {"float_product"}
+    return ProvedFinish(final, constants, helpers, np.zeros_like(product.multiplier), product.describe())
 
 
 class FinishWithin(NamedTuple):
@@ -171,12 +161,7 @@ def _finish(product: HighProduct, columns: Mapping[str, Array], per_channel: boo
         zero_point=0,
         low=-128 if product.low_clamp is None else product.low_clamp,
         high=127 if product.high_clamp is None else product.high_clamp,
-        product=Product(
-            int(np.max(product.scale)),
-            start,
-            product.shift,
-            float_zero_point=product.zero_point if isinstance(product, MixedProduct) else None,
-        ),
+        product=Product(int(np.max(product.scale)), start, product.shift),
     )
 
 

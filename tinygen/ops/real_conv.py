@@ -43,14 +43,11 @@ class RealConv(Op):
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes and shapes."""
         x, weights, scales, bias = inputs
-        broken = list(operand_problems(x, weights, scales, bias))
+        broken = list(operand_problems(x, weights, scales, bias)) or list(self.window.problems(x.shape))
         yield from broken
-        if broken:
-            return
-        if min(self.window.output_size(*x.shape[1:3])) < 1:
-            yield f"the {self.window.describe()} does not fit into the input {x.shape}"
-        assert scales.data is not None
-        yield from scale_problems(self.scale, *scales.data.tolist())
+        if not broken:
+            assert scales.data is not None
+            yield from scale_problems(self.scale, *scales.data.tolist())
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """(n, oh, ow, o)."""

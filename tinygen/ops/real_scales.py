@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from tinygen.float32 import FloatArray, dequantize
 from tinygen.interval import Interval
 from tinygen.ir import Array, Op, Tensor
-from tinygen.ops.common import FLOAT32
+from tinygen.ops import common
+from tinygen.ops.common import FLOAT32, INT8
 from tinygen.ops.curve import CODES
 
 LARGEST_QUOTIENT = 2.0**30
@@ -33,6 +35,37 @@ class RealInput(Op):
     def real_values(self, x: Array) -> FloatArray:
         """What an input stands for; one of float32 for itself."""
         return np.asarray(x if x.dtype == FLOAT32 else self.reals()[x.astype(np.int64) + 128])
+
+
+class Averaging(RealInput):
+    """One that reads images of int8, and whose results are means of real values, or sums."""
+
+    input_dtypes: ClassVar[tuple[np.dtype[np.generic], ...]] = (INT8,)
+
+    def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
+        """Dtype and rank."""
+        yield from common.expect_dtype(inputs[0], "input", *self.input_dtypes)
+        yield from common.expect_rank(inputs[0], "input", 4)
+
+    def means(self, x: Array) -> FloatArray:
+        """In float32, before they are rounded."""
+        raise NotImplementedError
+
+
+class RealResults(Averaging):
+    """The same where nothing quantises them; the values can be float32 as well."""
+
+    input_dtypes = (INT8, FLOAT32)
+
+    @property
+    def rounding(self) -> str:
+        """In words."""
+        return "float32"
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """The means."""
+        (x,) = inputs
+        return (self.means(x),)
 
 
 class RealScales(RealInput):

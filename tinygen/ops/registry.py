@@ -101,6 +101,7 @@ SPECIALISED: tuple[str, ...] = (
     "armv81m.columns",
     "armv81m.depthwise",
     "armv81m.lanes_of_channels",
+    "armv81m.means",
     "armv81m.mul",
     "armv81m.pointwise",
     "armv81m.pools",

@@ -6,6 +6,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -167,9 +168,7 @@ class Weighted(Op):
 
     def reach(self, inputs: Sequence[Tensor]) -> tuple[IntArray, IntArray]:
         """The least and the greatest accumulator of each channel, zero points and bias included, for any input."""
-        x = inputs[0]
-        acc = self.accumulators(inputs, Interval.full(x.dtype, x.shape) if x.data is None else Interval.of(x.data))
-        return acc.low, acc.high
+        return _reach(self, tuple(inputs))
 
     def _sums(self, inputs: Sequence[Tensor]) -> tuple[Array, Array, int, int]:
         _, weights, bias = inputs
@@ -188,6 +187,14 @@ class Weighted(Op):
     def finished(self, acc: IntArray, dtype: np.dtype[np.generic]) -> Array:
         """Accumulators (..., channels) to outputs."""
         return np.clip(self.requant.apply(acc) + self.output_zero_point, *self.clamp).astype(dtype)
+
+
+@lru_cache(maxsize=128)
+def _reach(op: Weighted, inputs: tuple[Tensor, ...]) -> tuple[IntArray, IntArray]:
+    """Every kernel asks for it, of the same few layers; tensors are the same if they are one object."""
+    x = inputs[0]
+    acc = op.accumulators(inputs, Interval.full(x.dtype, x.shape) if x.data is None else Interval.of(x.data))
+    return read_only(acc.low), read_only(acc.high)
 
 
 def extreme_sums(

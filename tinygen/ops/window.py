@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinygen.interval import BoolArray
 from tinygen.ir import Array
+from tinygen.kernel import Site
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class Window:
         """Rows and columns of the output."""
         return self.rows.output_size(height), self.columns.output_size(width)
 
+    def problems(self, x: Sequence[int]) -> Iterator[str]:
+        """A problem where it finds no place in an input (n, h, w, c)."""
+        if min(self.output_size(*x[1:3])) < 1:
+            yield f"the {self.describe()} does not fit into the input {tuple(x)}"
+
     def pad(self, x: Array, value: float) -> Array:
         """The input with its border filled."""
         rows, columns = (self.rows.before, self.rows.after), (self.columns.before, self.columns.after)
@@ -131,10 +137,11 @@ class WindowLoops:
     column_segments: tuple[Segment, ...]
 
     @staticmethod
-    def of(window: Window, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> WindowLoops:
-        """Literals for NHWC shapes."""
-        _, height, width, channels = x_shape
-        _, out_height, out_width, out_channels = y_shape
+    def at(site: Site) -> WindowLoops:
+        """Of an operator with a window, whose first input and whose output are images."""
+        window: Window = site.op.window
+        _, height, width, channels = site.inputs[0].shape
+        _, out_height, out_width, out_channels = site.outputs[0].shape
         return WindowLoops(
             window.rows,
             window.columns,
@@ -152,6 +159,11 @@ class WindowLoops:
     def has_edge(self) -> bool:
         """Whether any window reaches over the border."""
         return any(segment.edge for segment in (*self.row_segments, *self.column_segments))
+
+    @property
+    def helpers(self) -> frozenset[str]:
+        """Of C, that find the taps inside the image where a window reaches over its border."""
+        return frozenset({"taps"} if self.has_edge else ())
 
     @property
     def has_inside(self) -> bool:

@@ -77,11 +77,11 @@ def dot_product_work(site: Site, taps: int) -> Work:
     return line.work(site.outputs[0].elements, taps)
 
 
-def window_work(site: Site, lines: dict[str, Line], loops: WindowLoops, taps: int) -> Work:
+def window_work(site: Site, lines: dict[str, Line], taps: int) -> Work:
     """Of a window that slides over an image; `taps` are those of one output."""
-    batch = site.inputs[0].shape[0]
-    inside, edge = pixels(loops)
-    return lines[site.objective].work(batch * loops.out_channels * (inside + EDGE * edge), taps)
+    batch, *_, channels = site.outputs[0].shape
+    inside, edge = pixels(WindowLoops.at(site))
+    return lines[site.objective].work(batch * channels * (inside + EDGE * edge), taps)
 
 
 def pixels(loops: WindowLoops) -> tuple[int, int]:

@@ -58,7 +58,7 @@ def _orders(graph: Graph) -> Iterator[tuple[str, IntArray]]:
             continue
         order = _order(weights, graph.tensors[min(names)].shape[-1])
         if order is not None and all(_packs(data[..., order]) for data in weights):
-            yield from ((name, order) for name in names)
+            yield from ((name, order) for name in graph.tensors if name in names)  # a set has another order each time
 
 
 def _packs(weights: IntArray) -> bool:

@@ -8,7 +8,7 @@ All three float operations round ties to even. The accumulator register a holds 
 that the factor m makes up for, times an odd number that MUL by its inverse modulo 2**32 takes away first. z is the zero
 point times 2**j.
 
-Cores without an FPU compute the same in integers, by the C helper `float_product`.
+Cores without an FPU compute the same in integers: see `tinygen.ops.tie_product`.
 """
 
 from __future__ import annotations

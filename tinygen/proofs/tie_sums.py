@@ -33,6 +33,8 @@ class TieSums:
     most: int
     bits: int
     """Of the greatest |sum|."""
+    shift: int
+    """By how many bits a sum is shifted to be the mean."""
 
     @property
     def measure(self) -> int:
@@ -82,7 +84,7 @@ def _tie_sums(scale: float, low: int, high: int, taps: int) -> TieSums | None:
     most = (largest * significand).bit_length() - _SIGNIFICAND_BITS
     if not 0 <= most <= _MOST_PLACES:
         return None
-    found = TieSums(significand, most, largest.bit_length())
+    found = TieSums(significand, most, largest.bit_length(), taps.bit_length() - 1)
     unit = np.ldexp(1.0, int(exponent) - _SIGNIFICAND_BITS)
     values = np.arange(low, high + 1)
     reals = values.astype(np.float32) * np.float32(scale)

@@ -16,7 +16,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 STRETCH, CROP = "stretch", "crop"
-RESIZES = (STRETCH, CROP)
 
 
 @dataclass(frozen=True)

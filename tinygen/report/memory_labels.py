@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tinygen.memory_map import KEPT, Block, MemoryMap
 from tinygen.report.memory_scale import LETTER, Rectangle, Scale
 from tinygen.report.memory_text import shape_words, xml_text
+from tinygen.report.names import readable
 
 _LINE = 14
 """Pixels from one line of text to the next."""
@@ -26,9 +27,10 @@ class Label(NamedTuple):
 
 def labels(drawn: MemoryMap, scale: Scale) -> list[Label]:
     """Name, shape and size of each block, as much of it as there is room for; of line buffers the rows."""
-    stems = _stems([block.name for block in drawn.blocks if block.role not in ("scratch", "rows")])
+    names = readable(dict.fromkeys(block.name for block in drawn.blocks if block.role not in ("scratch", "rows")))
+    stems = _stems(names.values())
     found = [
-        _label(list(_clear(drawn, scale, block)), _texts(block, stems.get(block.name, "")))
+        _label(list(_clear(drawn, scale, block)), _texts(block, stems.get(names.get(block.name, ""), "")))
         for block in drawn.blocks
         if block.role != "rows"
     ]

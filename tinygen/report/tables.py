@@ -14,6 +14,7 @@ from tinygen.importers import OutlineRow
 from tinygen.manifest import FrontEnd, Layer, Manifest, Port, Streaming
 from tinygen.ops.common import shape_text
 from tinygen.pipeline import Build
+from tinygen.report.names import readable
 from tinygen.target import Board
 from tinygen.verify import PeerReport
 
@@ -158,6 +159,7 @@ def layer_table(layers: Sequence[Layer]) -> Table:
         right=("#", "MACs", "bytes"),
         wide=["name"],
     )
+    names = readable(layer.name for layer in layers)
     for layer in layers:
         table.add_row(
             str(layer.index),
@@ -167,7 +169,7 @@ def layer_table(layers: Sequence[Layer]) -> Table:
             f"{layer.output.bytes:,}",
             layer.kernel,
             layer.rounding,
-            Text(layer.name),
+            Text(names[layer.name]),
         )
     return table
 

@@ -7,7 +7,7 @@ are equally large: where filters do not suffice, some are computed twice. The st
     for each block
         for each four filters
             for each slot, a word of bytes (see `pairs`)
-            the requantisation's constants of each (see `finishing`)
+            the requantisation's constants of each (see `finishing`), M0 and M1 in one word if they have room there
             bytes from where their results begin to those of the next four, after the last ones of the next window
         bytes from where a block's results begin to those of the next
 """
@@ -37,6 +37,8 @@ class Expansion:
     slots: int
     constants: int
     """Words of a filter's requantisation."""
+    short: bool
+    """Whether the last two of them, M1 and M0, are one word in flash."""
     room: int
     """Bytes that a block may have in RAM, unless four filters alone take more."""
 
@@ -78,7 +80,7 @@ class Expansion:
         for begin, following in pairwise([*range(0, count, self.fours), count]):
             block = firsts[begin:following]
             for first, after in pairwise([*block, block[0] + self.filters]):
-                parts += pairs.four(groups, weights, form, bias, first, in_bytes=True)
+                parts += pairs.four(groups, weights, form, bias, first, in_bytes=True, short=self.short)
                 parts.append(streams.words(np.array([after - first])))
             parts.append(streams.words(np.array([firsts[following % count] - block[0]])))
         return np.concatenate(parts)

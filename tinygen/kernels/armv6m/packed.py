@@ -44,6 +44,8 @@ _MOST_IN_TURN = 500
 """Instructions."""
 _MOST_WRITTEN_OUT = 700
 """Values of which code of some kilobytes can be made."""
+_SMALL = 4096
+"""Bytes of tensors that hardly are what a model's RAM is short of."""
 _AROUND, _AROUND_STRIP = 130, 260
 """Instructions from where windows begin to the branch back, at most, beside those of four filters."""
 
@@ -161,12 +163,13 @@ class Gather:
 
 
 def _accepts_expanded(site: Site) -> bool:
-    """Also: windows among which the expansion is shared, and tensors that are small beside the weights.
+    """Also: windows among which the expansion is shared, and tensors that are small, or smaller than the weights.
 
     Larger ones want to overlap, and RAM that is short already. With few filters at a time, windows are gathered often.
     """
     filters, depth = flat_weights(site).shape
-    if filters < pairs.TOGETHER or filters * depth < 2 * _room(site) or not accepts(site):
+    is_large = 2 * _room(site) > max(_SMALL, filters * depth)
+    if filters < pairs.TOGETHER or is_large or not accepts(site):
         return False
     expansion = _expansion(_EXPANDED, site)
     return Windows.of(site).count > 1 and expansion is not None and min(2, expansion.blocks) <= expansion.fours
@@ -179,10 +182,12 @@ def _room(site: Site) -> int:
 
 def _expansion(variant: Variant, site: Site) -> Expansion | None:
     form = finishing.proved(site)
-    assert form is not None
+    if form is None or not variant.expanded:
+        return None
     filters = len(flat_weights(site))
     constants = finishing.constants(form, np.zeros(filters, np.int64)).shape[1]
-    return Expansion(filters, variant.groups(site).slots, constants, _room(site)) if variant.expanded else None
+    short = finishing.is_short(form) and finishing.is_plain(form)
+    return Expansion(filters, variant.groups(site).slots, constants, short, _room(site))
 
 
 def _scratch(variant: Variant, site: Site) -> int:

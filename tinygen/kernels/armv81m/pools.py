@@ -16,6 +16,7 @@ from tinygen.ir import Op
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.pools import Pool, in_turn, means_of, pool_of
 from tinygen.kernels.armv81m import narrowing
+from tinygen.kernels.armv81m.reals import LARGEST, Quotient, RealValues, Rounding
 from tinygen.kernels.armv81m.rows import steps
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.float_pool import FloatAveragePool
@@ -29,11 +30,9 @@ _MOST_TAPS = 256
 """That many int8 values have a sum of 16 bits."""
 _FRACTIONS = (22, 18)
 """Bits that are tried."""
-_LARGEST = 2.0**60
-"""Of scales, and of 1 / scale: then no rest of a quotient is so small that vectors have zero for it."""
 _NEAR = 127
 _UNROLL = {"speed": 8, "balanced": 4, "size": 1}
-"""Taps of a row that are written out, at most."""
+"""Taps that are written out, at most."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,8 @@ class Windows:
     """Of the output."""
     rows: int
     """Of taps."""
+    together: int
+    """Rows that are written out, one after the other."""
     unroll: int
     loops: int
     """Of so many taps in a row."""
@@ -73,6 +74,7 @@ class Windows:
             height=walk.rows[0].count,
             width=pixels.count,
             rows=pixels.height,
+            together=pixels.height if pixels.height * pixels.width <= _UNROLL[objective] else 1,
             unroll=unroll,
             loops=pixels.width // unroll,
             rest=pixels.width % unroll,
@@ -82,6 +84,11 @@ class Windows:
             line_step=pixels.leave,
             lanes=lanes,
         )
+
+    @property
+    def turns(self) -> int:
+        """Of the loop over rows of taps."""
+        return self.rows // self.together
 
     @property
     def near(self) -> bool:
@@ -159,31 +166,23 @@ def _averages_reals(site: Site) -> bool:
     """Tap by tap, whose number is a power of two."""
     op: FloatAveragePool = site.op
     taps = op.window.taps
-    in_range = all(1 / _LARGEST < scale < _LARGEST for scale in (op.scale, op.output_scale))
+    in_range = all(1 / LARGEST < scale < LARGEST for scale in (op.scale, op.output_scale))
     return _windows(site, _REALS) is not None and taps & taps - 1 == 0 and in_range and not op.by_column
 
 
 def _prepare_average_of_reals(site: Site) -> Body:
     op: FloatAveragePool = site.op
-    low, high = full_range(INT8)
-    before = 0 if op.in_float else op.output_zero_point + op.offset
+    taps = op.window.taps
+    low, high = (taps * (end - op.zero_point) * op.gain(taps) + op.output_zero_point for end in full_range(INT8))
+    # What is added before rounding, and what after it.
+    added = (0, op.output_zero_point) if op.in_float else (op.output_zero_point + op.offset, -op.offset)
     values = {
         "w": _windows(site, _REALS),
-        "zero_point": op.zero_point,
-        "factor": _bits(np.float32(op.scale) / np.float32(op.window.taps)),
-        "divisor": _bits(np.float32(op.output_scale)),
-        "reciprocal": _bits(np.float32(1) / np.float32(op.output_scale)),
-        "before": before,
-        "before_bits": _bits(np.float32(before)),
-        "after": op.output_zero_point if op.in_float else -op.offset,
-        "low": None if op.clamp[0] == low else op.clamp[0],
-        "high": None if op.clamp[1] == high else op.clamp[1],
+        "real": RealValues.of(np.float32(op.scale) / np.float32(taps), op.zero_point),
+        "quotient": Quotient.of(np.float32(op.output_scale)),
+        "rounding": Rounding.of(*added, (low, high), op.clamp),
     }
     return Body(values, variant=_variant(site), proof="float32 sums in vectors, as the profile has it")
-
-
-def _bits(value: np.float32) -> int:
-    return int(value.view(np.uint32))
 
 
 def _variant(site: Site) -> str:

@@ -5,12 +5,15 @@ The stream has for each eight filters, and for those left over:
     requantisation, four words a line, for the filters of even number of the eight, then for those of odd number:
         B; in the form with a step T and D; then M
 
-`templates/armv81m/single_row.S.j2` prints it.
+`templates/armv81m/single_row.S.j2` prints it; the compact form, `single_row_compact.S.j2`, has a vector of the row in a
+loop, and what makes results of sums once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -36,6 +39,8 @@ class Row:
 
     depth: int
     filters: int
+    turn: int = _LONGEST
+    """Vectors of a turn of a loop over them; as many are written out without one."""
 
     @property
     def groups(self) -> int:
@@ -55,17 +60,12 @@ class Row:
     @property
     def turns(self) -> int:
         """Of a loop over vectors that follow one after the other; zero: all are written out."""
-        return self.depth // LANES // _LONGEST if self.vectors > _LONGEST else 0
-
-    @property
-    def turn(self) -> int:
-        """Vectors of a turn."""
-        return _LONGEST
+        return self.depth // LANES // self.turn if self.vectors > self.turn else 0
 
     @property
     def straight(self) -> int:
         """Vectors that are written out and follow one after the other."""
-        return self.depth // LANES - self.turns * _LONGEST
+        return self.depth // LANES - self.turns * self.turn
 
     @property
     def last(self) -> int | None:
@@ -108,12 +108,20 @@ def _accepts(site: Site) -> bool:
     return are_plain(site) and _row(site) is not None and finishing.proved(site) is not None
 
 
-def _prepare(site: Site) -> Body:
-    v, row, form = Values.of(site), _row(site), finishing.proved(site)
-    assert row is not None and form is not None
+def _accepts_compact(site: Site) -> bool:
+    """The same, where there is something to loop over."""
+    row = _row(site)
+    return row is not None and row.depth // LANES > 1 and _accepts(site)
+
+
+def _prepare(turn: int, site: Site) -> Body:
+    v, found, form = Values.of(site), _row(site), finishing.proved(site)
+    assert found is not None and form is not None
+    row = replace(found, turn=turn)
     finish = Finish.of(form)
     group_words = _TOGETHER * (v.lanes // 4 * row.vectors + (4 if finish.stepped else 2))
-    values = {"v": v, "row": row, "finish": finish, "groups_bytes": 4 * group_words * row.groups}
+    passes = row.groups + (row.left > 0)
+    values = {"v": v, "row": row, "finish": finish, "groups_bytes": 4 * group_words * row.groups, "passes": passes}
     return Body(values, {"data": _stream(site, row, form)}, variant=f"{row.depth}x{row.filters}", proof=form.describe())
 
 
@@ -140,11 +148,14 @@ def _stream(site: Site, row: Row, form: VectorForm) -> streams.Words:
     return np.concatenate(parts)
 
 
-def _kernel(name: str, op: type[Weighted]) -> Kernel:
-    return Kernel(name, op, _prepare, requires=finishing.FEATURES, accepts=_accepts, assembly=True)
+def _kernel(name: str, op: type[Weighted], turn: int, accepts: Callable[[Site], bool]) -> Kernel:
+    prepare: Callable[[Site], Body] = partial(_prepare, turn)
+    return Kernel(name, op, prepare, requires=finishing.FEATURES, accepts=accepts, assembly=True)
 
 
 KERNELS = (
-    _kernel("fully_connected.vectors_8x1", FullyConnected),
-    _kernel("conv_2d.vectors_8x1", Conv2D),
+    _kernel("fully_connected.vectors_8x1", FullyConnected, _LONGEST, _accepts),
+    _kernel("fully_connected.vectors_8x1_compact", FullyConnected, 1, _accepts_compact),
+    _kernel("conv_2d.vectors_8x1", Conv2D, _LONGEST, _accepts),
+    _kernel("conv_2d.vectors_8x1_compact", Conv2D, 1, _accepts_compact),
 )

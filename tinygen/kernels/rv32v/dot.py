@@ -75,27 +75,23 @@ def _overlaps(site: Site) -> Mapping[int, Spacing]:
     return by_row(site, depth, filters)
 
 
-def _loops(site: Site) -> WindowLoops:
-    return WindowLoops.of(site.op.window, site.inputs[0].shape, site.outputs[0].shape)
-
-
 def _accepts_windows(site: Site) -> bool:
     """Windows whose rows are long enough runs of bytes, some of which lie inside the image."""
     _, _, kernel_w, depth = site.inputs[1].shape
-    return kernel_w * depth >= _LEAST_ROW and is_contiguous(site) and _loops(site).has_inside and _accepts(site)
+    return kernel_w * depth >= _LEAST_ROW and is_contiguous(site) and WindowLoops.at(site).has_inside and _accepts(site)
 
 
 def _prepare_windows(site: Site) -> Body:
     _, kernel_h, kernel_w, depth = site.inputs[1].shape
     run = kernel_w * depth
     values = {"depth": depth, "run": run, "filter_size": kernel_h * run}
-    return convolution_body(site, _loops(site), values, frozenset({"dot_vectors"}))
+    return convolution_body(site, values, frozenset({"dot_vectors"}))
 
 
 def _window_work(site: Site) -> Work:
     """Windows over the border take what they take without vectors."""
     filters, kernel_h, kernel_w, depth = site.inputs[1].shape
-    inside, edge = pixels(_loops(site))
+    inside, edge = pixels(WindowLoops.at(site))
     row = _TURN * math.ceil(kernel_w * depth / _AT_ONCE) + _ROW
     line = WINDOW[site.objective]
     over_border = EDGE * (line.slope * kernel_h * kernel_w * depth + line.start)
