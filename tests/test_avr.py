@@ -187,7 +187,7 @@ def test_what_is_for_other_cores_is_refused() -> None:
 
 def test_floats_are_refused_by_name() -> None:
     with pytest.raises(UnsupportedModel, match=r"floats.*ATmega2560") as caught:
-        pipeline.build(_model("float_mean-batch"), BOARD)
+        pipeline.build(_model("float_mean-image"), BOARD)
     assert "MEAN" in str(caught.value)
 
 

@@ -13,6 +13,7 @@ from onnx_nets import Net
 from test_onnx_models import assert_equal, full_range, session
 
 from tinygen import pipeline, reference
+from tinygen.errors import UnsupportedModel
 from tinygen.ops.quantize import Dequantize
 
 Chain = Callable[[Net, str], str]
@@ -68,6 +69,15 @@ def test_pools_to_float32_add_up_as_onnx_runtime(opset: int, channels: int, dtyp
             (),
             ("uint8 model, computed as int8: the same results",),
         )
+
+
+def test_pools_whose_versions_count_otherwise_are_refused() -> None:
+    net, x = behind_a_convolution(5, np.uint8)
+    pool = net.add("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1)
+    with pytest.raises(UnsupportedModel, match="both count_include_pad and ceil_mode") as caught:
+        pipeline.decode(net.model(pool), "net.onnx")
+    assert "count_include_pad=False" in caught.value.problems[0].remedy
+    assert_equal(net.model(net.quantised(pool, 0.1, 40, np.uint8)), 12)
 
 
 @pytest.mark.parametrize("opset", [13, 20])

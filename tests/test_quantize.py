@@ -17,11 +17,10 @@ from float_nets import CLASSES, answers, onnx_net, samples, save, tflite_net
 from onnx import helper, numpy_helper
 
 from tinygen import cli, pipeline, reference
-from tinygen.errors import ModelError, ToolFailed, UsageError
+from tinygen.errors import ModelError, UsageError
 from tinygen.ir import Array
 from tinygen.options import Options
 from tinygen.quantize import Choices, Quantised, Wish, onnx_float, quantise
-from tinygen.quantize.programs import Program
 from tinygen.quantize.with_onnxruntime import int8_edges
 
 BOARD = "qemu-mps2-an386"
@@ -483,11 +482,3 @@ def test_a_channel_that_dwarfs_the_others_is_found(tmp_path: Path) -> None:
     )
     assert min(found for found in even.figures.sqnr_db.values() if found) > 25
     assert even.figures.layers[0].headroom < uneven.figures.layers[0].headroom
-
-
-def test_what_a_converter_says_last_is_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "converter.py").write_text("import sys\nprint('noise')\nraise ValueError(f'no {sys.argv[1]} here')\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    program = Program("converter", "The converter", needs="numpy", extra="none")
-    with pytest.raises(ToolFailed, match=r"could not quantise it:(.|\n)*ValueError: no layers here"):
-        program.run("quantise it", ["layers"], "")

@@ -15,8 +15,8 @@ from tinygen.ops.case import Case
 from tinygen.ops.common_scale import CommonScale, gains, prepare
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.overlaps import by_broadcast
-from tinygen.ops.proved_pairs import is_plane, prepare_plane
-from tinygen.ops.work import elementwise_work, plane_work
+from tinygen.ops.proved_pairs import plane_kernel
+from tinygen.ops.work import elementwise_work
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,9 @@ class Sub(CommonScale):
 
 
 KERNELS = (
-    Kernel(
-        "add.plane", Add, prepare_plane, parameters=("a", "b"), accepts=is_plane, work=plane_work, overlaps=by_broadcast
-    ),
+    plane_kernel(Add),
     Kernel("add.direct", Add, prepare, parameters=("a", "b"), work=elementwise_work, overlaps=by_broadcast),
-    Kernel(
-        "add.plane", Sub, prepare_plane, parameters=("a", "b"), accepts=is_plane, work=plane_work, overlaps=by_broadcast
-    ),
+    plane_kernel(Sub),
     Kernel("sub.direct", Sub, prepare, parameters=("a", "b"), work=elementwise_work, overlaps=by_broadcast),
 )
 

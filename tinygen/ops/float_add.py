@@ -20,9 +20,9 @@ from tinygen.ops.case import ONNX, Case
 from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.overlaps import by_broadcast
-from tinygen.ops.proved_pairs import is_plane, prepare_plane
+from tinygen.ops.proved_pairs import plane_kernel
 from tinygen.ops.traits import Elementwise, Increasing
-from tinygen.ops.work import Rates, plane_work
+from tinygen.ops.work import Rates
 
 _LARGEST_SUM = 2**62
 
@@ -128,15 +128,7 @@ def _prepare(site: Site) -> Body:
 
 
 KERNELS = (
-    Kernel(
-        "add.plane",
-        FloatAdd,
-        prepare_plane,
-        parameters=("a", "b"),
-        accepts=is_plane,
-        work=plane_work,
-        overlaps=by_broadcast,
-    ),
+    plane_kernel(FloatAdd),
     Kernel(
         "float_add.direct",
         FloatAdd,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from tinygen.c_text import float_literal
-from tinygen.float32 import FloatArray, quantize
+from tinygen.float32 import FloatArray
 from tinygen.interval import Interval
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site, Work
@@ -17,9 +17,9 @@ from tinygen.ops import common
 from tinygen.ops.broadcast import broadcast_shape, broadcast_values, index_expression, loops_over
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, Clamp
-from tinygen.ops.curve import FLOAT_TO_INT8
 from tinygen.ops.overlaps import by_broadcast
 from tinygen.ops.proved_expressions import tables_of
+from tinygen.ops.real_output import RealOutput
 from tinygen.ops.real_ranges import RealRange, applied
 from tinygen.ops.traits import Elementwise
 from tinygen.ops.work import Rates
@@ -73,7 +73,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FloatExpression(Elementwise):
+class FloatExpression(RealOutput, Elementwise):
     """y = clamp(rint(steps(inputs) / output_scale) + output_zero_point), or steps(inputs) in float32; shapes broadcast.
 
     Inputs of int8 stand for real values, by a table each; others are float32. Each step is rounded to float32, and
@@ -92,11 +92,6 @@ class FloatExpression(Elementwise):
     output_zero_point: int = 0
     clamp: Clamp = (-128, 127)
 
-    @property
-    def rounding(self) -> str:
-        """That of ``QuantizeLinear``, if there is one."""
-        return "float32" if self.output_scale is None else FLOAT_TO_INT8
-
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes and shapes."""
         for index, (x, reals) in enumerate(zip(inputs, self.reals, strict=True)):
@@ -107,7 +102,7 @@ class FloatExpression(Elementwise):
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The broadcast shape."""
         shape = broadcast_shape(*(x.shape for x in inputs)) or inputs[0].shape
-        return (TensorType(shape, FLOAT32 if self.output_scale is None else INT8),)
+        return (TensorType(shape, self.output_dtype),)
 
     def intervals(self, inputs: Sequence[Tensor], given: Sequence[Interval]) -> tuple[Interval, ...]:
         """Those of each step in turn, in float32. `given` is for the inputs of int8 alone."""
@@ -122,13 +117,13 @@ class FloatExpression(Elementwise):
             operands = [ranges[place] for place in places]
             ranges.append(applied(FUNCTIONS[name].compute, operands, is_truth=name in TRUTHS))
         (y,) = self.output_types(inputs)
-        low, high = (np.broadcast_to(self.quantised(end), y.shape[-1:]).astype(np.int64) for end in ranges[-1])
+        low, high = (np.broadcast_to(self.finished(end), y.shape[-1:]).astype(np.int64) for end in ranges[-1])
         return (Interval(low, high),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Step by step."""
         y = np.broadcast_to(self.values(inputs)[-1], np.broadcast_shapes(*(x.shape for x in inputs)))
-        return (y.copy() if self.output_scale is None else self.quantised(y),)
+        return (self.finished(y),)
 
     def values(self, inputs: Sequence[Array]) -> list[FloatArray]:
         """Of the inputs, the numbers, and the steps."""
@@ -142,11 +137,6 @@ class FloatExpression(Elementwise):
                 result = FUNCTIONS[step.function].compute(*(values[place] for place in step.places))
                 values.append(np.asarray(result, np.float32))
         return values
-
-    def quantised(self, values: FloatArray) -> Array:
-        """What QuantizeLinear makes of the last step's values."""
-        assert self.output_scale is not None
-        return quantize(values, self.output_scale, self.output_zero_point, *self.clamp).astype(np.int8)
 
     def describe(self) -> str:
         """The operations, and the result's type where it is not int8."""
@@ -191,13 +181,9 @@ def _prepare(site: Site) -> Body:
         "loops": loops,
         "operands": operands,
         "steps": steps,
-        "is_quantised": op.output_scale is not None,
-        "scale": float_literal(op.output_scale or 1.0),
-        "zero_point": op.output_zero_point,
-        "low": op.clamp[0],
-        "high": op.clamp[1],
+        **op.output_values(),
     }
-    return Body(values, constants, helpers | ({"clamp", "round_float"} if op.output_scale is not None else set()))
+    return Body(values, constants, helpers | op.output_helpers)
 
 
 def _work(site: Site) -> Work:

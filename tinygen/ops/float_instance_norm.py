@@ -9,14 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.c_text import float_literal
-from tinygen.float32 import quantize
 from tinygen.ir import Array, Shape, Tensor, TensorType
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops import common
 from tinygen.ops.case import ONNX, Case, CaseTensor
 from tinygen.ops.common import FLOAT32, INT8, Clamp, full_range
-from tinygen.ops.curve import FLOAT_TO_INT8
 from tinygen.ops.float_mean import LANES, by_pairs
+from tinygen.ops.real_output import RealOutput
 from tinygen.ops.real_scales import RealInput
 from tinygen.ops.work import Rates
 
@@ -24,7 +23,7 @@ _LEAST_EPSILON = 1e-30
 
 
 @dataclass(frozen=True)
-class FloatInstanceNorm(RealInput):
+class FloatInstanceNorm(RealOutput, RealInput):
     """y[n, :, c] = x * factor + (bias - mean * factor), factor = gain / sqrt(variance + epsilon), of x[n, :, c].
 
     x int8, what its values stand for; y int8, quantised, or float32. gain and bias (channels,) are constants of
@@ -42,11 +41,6 @@ class FloatInstanceNorm(RealInput):
     output_zero_point: int = 0
     clamp: Clamp = (-128, 127)
 
-    @property
-    def rounding(self) -> str:
-        """That of ``QuantizeLinear``, if there is one."""
-        return "float32" if self.output_scale is None else FLOAT_TO_INT8
-
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtypes, ranks, the shapes of gain and bias, and what float32 cannot hold."""
         x, gain, bias = inputs
@@ -63,7 +57,7 @@ class FloatInstanceNorm(RealInput):
 
     def output_types(self, inputs: Sequence[Tensor]) -> tuple[TensorType, ...]:
         """The input's shape."""
-        return (TensorType(inputs[0].shape, FLOAT32 if self.output_scale is None else INT8),)
+        return (TensorType(inputs[0].shape, self.output_dtype),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Channel by channel."""
@@ -78,10 +72,7 @@ class FloatInstanceNorm(RealInput):
         factor = np.float32(1) / np.sqrt(variance + np.float32(self.epsilon)) * np.tile(gain, repeats)
         moved = np.tile(bias, repeats) - mean * factor
         results = rows * factor[:, np.newaxis] + moved[:, np.newaxis]
-        y = np.moveaxis(results.reshape(outer, channels, pixels), 1, 2)
-        if self.output_scale is None:
-            return (np.ascontiguousarray(y),)
-        return (quantize(y, self.output_scale, self.output_zero_point, *self.clamp).astype(np.int8),)
+        return (self.finished(np.moveaxis(results.reshape(outer, channels, pixels), 1, 2)),)
 
     def describe(self) -> str:
         """The result's type, where it is not int8."""
@@ -100,15 +91,10 @@ def _prepare(site: Site) -> Body:
         "constants": gain.elements,
         "has_skipped": pixels % LANES != 0 and outer * channels > 1,
         "epsilon": float_literal(op.epsilon),
-        "is_quantised": op.output_scale is not None,
-        "scale": float_literal(op.output_scale or 1.0),
-        "zero_point": op.output_zero_point,
-        "low": op.clamp[0],
-        "high": op.clamp[1],
+        **op.output_values(),
     }
     constants = {"reals": op.reals(), "gain": gain.data, "bias": bias.data}
-    helpers = {"square_root", *(["clamp", "round_float"] if op.output_scale is not None else [])}
-    return Body(values, constants, frozenset(helpers))
+    return Body(values, constants, op.output_helpers | {"square_root"})
 
 
 KERNELS = (

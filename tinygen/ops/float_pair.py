@@ -21,10 +21,10 @@ from tinygen.ops.common import INT8, Clamp
 from tinygen.ops.curve import CODES, FLOAT_TO_INT8
 from tinygen.ops.operand_cases import operand_case, random_operand_case
 from tinygen.ops.overlaps import by_broadcast
-from tinygen.ops.proved_pairs import is_plane, prepare_plane
+from tinygen.ops.proved_pairs import plane_kernel
 from tinygen.ops.real_scales import LARGEST_QUOTIENT
 from tinygen.ops.traits import Elementwise
-from tinygen.ops.work import Rates, plane_work
+from tinygen.ops.work import Rates
 
 
 class _Function(NamedTuple):
@@ -145,15 +145,7 @@ def _prepare(site: Site) -> Body:
 
 
 KERNELS = (
-    Kernel(
-        "add.plane",
-        FloatPair,
-        prepare_plane,
-        parameters=("a", "b"),
-        accepts=is_plane,
-        work=plane_work,
-        overlaps=by_broadcast,
-    ),
+    plane_kernel(FloatPair),
     Kernel(
         "float_pair.direct",
         FloatPair,

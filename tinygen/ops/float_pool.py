@@ -252,6 +252,7 @@ def cases() -> tuple[Case, ...]:
         ),
         _case("padded", (1, 3, 5, 6), (3, 2), pads=(1, 0, 1, 1)),
         _case("counts_border", (1, 3, 5, 6), (3, 3), (2, 2), pads=(1, 1, 1, 1), options=_BORDER),
+        _case("counts_what_is_beyond", (1, 3, 6, 5), (3, 2), (2, 2), options={**_BORDER, "ceil_mode": 1}),
         _case("large", (1, 3, 9, 7), (9, 7)),
         _case("batch", (2, 3, 4, 4), (3, 3)),
         _case("one_dimension", (1, 3, 17), (5,), (2,)),
@@ -305,7 +306,9 @@ def _case(
 ) -> Case:
     rank = len(kernel)
     strides, pads = strides[:rank], pads[: 2 * rank]
-    sizes = ((x[2 + axis] + pads[axis] + pads[rank + axis] - kernel[axis]) // strides[axis] + 1 for axis in range(rank))
+    is_ceil = bool((options or {}).get("ceil_mode"))
+    steps = (x[2 + axis] + pads[axis] + pads[rank + axis] - kernel[axis] for axis in range(rank))
+    sizes = ((each + is_ceil * (stride - 1)) // stride + 1 for each, stride in zip(steps, strides, strict=True))
     return Case(
         name,
         "AveragePool",

@@ -80,8 +80,6 @@ class FloatSoftmax(Rowwise):
 
 
 _MOST_STEPS = 256
-_TOO_SMALL = 2.0**-26
-"""Of the largest exponential: what is less changes no float32 sum, and becomes zero."""
 _NEAR = 10
 """How far the first look at a quotient may be below it, in 256ths: by 2**-13 of up to 256, and what is cut off."""
 
@@ -118,8 +116,13 @@ def _values(site: Site) -> dict[str, object]:
 
 def _prepare_integers(site: Site) -> Body:
     op: FloatSoftmax = site.op
-    table = op.exponentials(site.inputs[0].shape[-1]).astype(np.float32)
-    table = table[table >= table[0] * np.float32(_TOO_SMALL)]
+    exact = op.exponentials(site.inputs[0].shape[-1])
+    table = exact.astype(np.float32)
+    table = table[table >= np.finfo(np.float32).tiny]
+    split = split_exponentials(exact) if len(table) == len(exact) else None
+    constants: dict[str, Array] = {"exp": table.view(np.uint32)}
+    if split is not None:
+        constants = {"coarse": split.coarse, "fine": split.fine, "exponents": split.exponents}
     found = _factor(op.steps)
     assert found is not None
     factor, up = found
@@ -129,11 +132,11 @@ def _prepare_integers(site: Site) -> Body:
         "factor": factor,
         "exponent": 7 - up,
         "entries": len(table),
+        "split": split,
         "near": _NEAR,
         "clamps": op.output_zero_point + op.steps > full_range(INT8)[1],
     }
-    proof = "float32 sums, products and quotients in integers"
-    return Body(values, {"exp": table.view(np.uint32)}, proof=proof)
+    return Body(values, constants, proof="float32 sums, products and quotients in integers")
 
 
 def _prepare(site: Site) -> Body:

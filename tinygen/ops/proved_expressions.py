@@ -46,7 +46,7 @@ def _proved(op: FloatExpression, second: _Constant | None) -> TablePairs | None:
     others = codes if second is None else np.frombuffer(second.bytes, second.dtype)
     values = op.values([codes.reshape(-1, 1), others.reshape(1, -1)])
     found = _core(op, values)
-    results = op.quantised(values[-1]).astype(np.int64)
+    results = op.finished(values[-1]).astype(np.int64)
     if found is None or results.shape != (len(codes), others.size):
         return None
     function, of_first, of_second = found

@@ -10,10 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from tinygen.fixedpoint import INT32_MAX
-from tinygen.ir import Array, Tensor
-from tinygen.kernel import Body, Site
+from tinygen.ir import Array, Op, Tensor
+from tinygen.kernel import Body, Kernel, Site
 from tinygen.ops.broadcast import broadcast_values
 from tinygen.ops.common import INT8, Clamp
+from tinygen.ops.overlaps import by_broadcast
+from tinygen.ops.work import plane_work
 from tinygen.proofs.word_products import FRACTION_BITS, WordProducts, prove_word_products
 
 _SUM_BITS = 30
@@ -59,13 +61,24 @@ def plane_of_pairs(op: PairOp, a: Tensor, b: Tensor) -> WordProducts | None:
     return None
 
 
-def is_plane(site: Site) -> bool:
-    """Whether the kernel that `prepare_plane` is for takes the node: int8 pairs with a proof."""
+def plane_kernel(op: type[Op]) -> Kernel:
+    """In C, of int8 pairs with a proof."""
+    return Kernel(
+        "add.plane",
+        op,
+        _prepare,
+        parameters=("a", "b"),
+        accepts=_accepts,
+        work=plane_work,
+        overlaps=by_broadcast,
+    )
+
+
+def _accepts(site: Site) -> bool:
     return all(tensor.dtype == INT8 for tensor in site.inputs) and plane_of_pairs(site.op, *site.inputs) is not None
 
 
-def prepare_plane(site: Site) -> Body:
-    """Literals of the sum."""
+def _prepare(site: Site) -> Body:
     a, b = site.inputs
     proved = plane_of_pairs(site.op, a, b)
     assert proved is not None

@@ -19,6 +19,7 @@ Words = npt.NDArray[np.uint32]
 
 _BITS = (4, 3)
 """Of what the fine table is for, the form of the fewest bytes first."""
+_BIT_31, _BIAS = 31, 127
 _NEAR = 200
 """How far from the nearest integer coarse values are tried: floats do not change at each."""
 
@@ -36,6 +37,11 @@ class SplitExponentials:
     def mask(self) -> int:
         """Of what the fine table is for."""
         return (1 << self.bits) - 1
+
+    @property
+    def exponents(self) -> npt.NDArray[np.uint8]:
+        """Of floats half as large as bit 31 of such a product, as their bits have it; of floats that are normal."""
+        return (np.frexp(self.scales)[1] - 1 + _BIT_31 - 1 + _BIAS).astype(np.uint8)
 
     def values(self) -> FloatArray:
         """(n,): what the formula gives for 0, 1, ..."""

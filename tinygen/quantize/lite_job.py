@@ -20,7 +20,11 @@ from tinygen.quantize.programs import expect_package
 from tinygen.quantize.with_edge_quantizer import EDGE_QUANTIZER
 from tinygen.quantize.with_tensorflow import TENSORFLOW
 
-_SIMPLER = "Does the model convert without quantising? Layers of your own have to be made of TensorFlow's."
+_WHOLE = (
+    "Save it whole, with model.save(PATH). Layers of your own are known only to your program: let it write a "
+    "SavedModel, with model.export(FOLDER), and give that."
+)
+_SIMPLER = "In float it is read: leave out layers, to see which it is. Recurrent ones of Keras may need unroll=True."
 
 
 class LiteJob:
@@ -43,7 +47,7 @@ class LiteJob:
         if is_tflite:
             self._float.write_bytes(source.read_bytes())
         else:
-            TENSORFLOW.run(f"convert {source}", [source, self._float], _SIMPLER)
+            TENSORFLOW.run(f"convert {source}", [source, self._float], _WHOLE)
         data = self._float.read_bytes()
         model = read_tflite(data, str(source))
         _refuse_quantised(source, model)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +13,11 @@ from dataclasses import dataclass
 from tinygen.errors import ToolFailed, ToolMissing
 
 _LAST_LINES = 3
+_LONGEST = 300
+"""Letters of a line: some exceptions quote the whole model."""
+_LOG_LINE = re.compile(r"[IWEF]\d{4} [\d:.]+|(WARNING|INFO):|\d{4}-\d\d-\d\d ")
+"""As TensorFlow's C++ writes them, on what it found of the machine."""
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,25 @@ class Program:
         expect_package(self.needs, self.title, self.extra)
 
     def run(self, what: str, arguments: Sequence[object], remedy: str) -> None:
-        """Run it to its end. Raises ToolMissing, and ToolFailed with what it said last."""
+        """Run it to its end. Raises ToolMissing, and ToolFailed with its exception, or what it said last."""
         self.expect()
-        command = [sys.executable, "-m", self.module, *map(str, arguments)]
+        command = [sys.executable, "-W", "ignore", "-m", self.module, *map(str, arguments)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
         if done.returncode:
-            said = [line.strip() for line in done.stderr.splitlines() if line.strip()][-_LAST_LINES:]
-            reason = "\n".join(said) or f"it ended with {done.returncode} and without a word"
-            raise ToolFailed(f"{self.title} could not {what}:\n{reason}", remedy)
+            raise ToolFailed(f"{self.title} could not {what}:\n{_reason(done.stderr, done.returncode)}", remedy)
+
+
+def _reason(said: str, code: int) -> str:
+    """What made it end, of what it wrote to stderr: the last exception, or what it said last that is no log."""
+    lines = said.splitlines()
+    if _TRACEBACK in lines:
+        last = len(lines) - lines[::-1].index(_TRACEBACK)
+        lines = lines[next((at for at in range(last, len(lines)) if not lines[at].startswith(" ")), last) :]
+    told = [line.strip() for line in lines if line.strip() and not _LOG_LINE.match(line)][-_LAST_LINES:]
+    if code < 0:
+        told.append(f"it was ended by {signal.Signals(-code).name}")
+    cut = [line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..." for line in told]
+    return "\n".join(cut) or f"it ended with {code} and without a word"
 
 
 def expect_package(package: str, title: str, extra: str) -> None:

@@ -75,8 +75,13 @@ def _average_pool(call: Call) -> Sequence[Converted]:
     if not in_float and _takes_all(steps, x) and clamp(call) == full_range(y.dtype):
         return _global_average_pool(call)
     counts_border = bool(call.attribute("count_include_pad", 0))
-    if counts_border and call.attribute("ceil_mode", 0):
-        raise Refused("it has both count_include_pad and ceil_mode, which runtimes do not agree on")
+    if counts_border and call.attribute("ceil_mode", 0) and in_float:
+        raise Refused(
+            "it has both count_include_pad and ceil_mode, and is computed in float32, where ONNX Runtime's versions "
+            "count other values at the end",
+            "export it with one of them: AvgPool2d of PyTorch has count_include_pad=False for that; or have its "
+            "result quantised, too",
+        )
     by_column = is_by_mlas and _is_by_column(steps, x)
     op: FloatAveragePool | RealAveragePool
     if y.dtype == FLOAT32:

@@ -21,6 +21,8 @@ from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m.pixel_blocks import PIXELS, PixelBlocks
 from tinygen.kernels.armv81m.values import LANES
 
+LARGE, SMALL = 4096, 0
+"""Bytes of a band of more than the rows under one row of results, at most."""
 _POINTERS = ("r1", "r3", "r5")
 _LONGEST = 36
 """Vectors of a window that are written out, at most."""

@@ -11,18 +11,17 @@ channels and of odd ones. The stream, for each eight channels, with zeros for th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from tinygen.access import Spacing, spacing
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Site
 from tinygen.kernels import streams
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing
+from tinygen.kernels.armv81m.band_kernels import band_kernels
 from tinygen.kernels.armv81m.bands import Band, divisors
 from tinygen.kernels.armv81m.finishing import Finish, VectorForm
 from tinygen.kernels.armv81m.values import Values, has_byte_of_zero
@@ -32,8 +31,6 @@ from tinygen.ops.depthwise_conv_2d import DepthwiseConv2D
 _GROUP = 8
 """Channels."""
 _PIXELS = 2
-_LARGE, _SMALL = 4096, 0
-"""Bytes of a band of more than the rows under one row of results, at most."""
 _MOST_TAPS = 25
 _WORDS, _HALFWORDS = 508, 254
 """Bytes that loads reach, either way: of words, from a word; of halfwords."""
@@ -146,17 +143,8 @@ def _accepts(site: Site) -> bool:
     return is_simple(site) and finishing.proved(site) is not None
 
 
-def _accepts_large(site: Site) -> bool:
-    """Where a larger band helps."""
-    return _accepts(site) and _channels(_LARGE, site).band.results > 1
-
-
-def _scratch(largest: int, site: Site) -> int:
-    return _channels(largest, site).band.scratch
-
-
-def _overlaps(largest: int, site: Site) -> Mapping[int, Spacing]:
-    return {0: spacing(_channels(largest, site).band.order)}
+def _band(largest: int, site: Site) -> Band:
+    return _channels(largest, site).band
 
 
 def _stream(site: Site, found: Channels, form: VectorForm) -> streams.Words:
@@ -191,20 +179,4 @@ def _prepare(largest: int, site: Site) -> Body:
     return Body(values, {"data": _stream(site, found, form)}, variant=variant, proof=form.describe())
 
 
-def _kernel(name: str, largest: int) -> Kernel:
-    return Kernel(
-        name,
-        DepthwiseConv2D,
-        partial(_prepare, largest),
-        requires=finishing.FEATURES | {"loops"},
-        accepts=_accepts_large if largest else _accepts,
-        overlaps=partial(_overlaps, largest),
-        assembly=True,
-        scratch=partial(_scratch, largest),
-    )
-
-
-KERNELS = (
-    _kernel("depthwise_conv_2d.vector_channels", _LARGE),
-    _kernel("depthwise_conv_2d.vector_channels_small_band", _SMALL),
-)
+KERNELS = band_kernels("depthwise_conv_2d.vector_channels", DepthwiseConv2D, _prepare, _accepts, _band)

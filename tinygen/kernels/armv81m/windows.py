@@ -11,22 +11,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-
 import numpy as np
 
-from tinygen.access import Spacing, spacing
-from tinygen.kernel import Body, Kernel, Site
+from tinygen.kernel import Body, Site
 from tinygen.kernels.armv7em.plane import Plane
 from tinygen.kernels.armv81m import finishing, pointwise
-from tinygen.kernels.armv81m.bands import Band, divisors
+from tinygen.kernels.armv81m.band_kernels import band_kernels
+from tinygen.kernels.armv81m.bands import SMALL, Band, divisors
 from tinygen.kernels.armv81m.finishing import Finish
 from tinygen.kernels.armv81m.values import Values, has_byte_of_zero
 from tinygen.ops.conv_2d import Conv2D
-
-_LARGE, _SMALL = 4096, 0
-"""Bytes of a band of more than the rows under one row of results, at most."""
 
 
 def band(largest: int, site: Site) -> Band:
@@ -45,21 +39,8 @@ def _accepts(site: Site) -> bool:
     plane = Plane.of(site)
     if not plane.is_dense or pointwise.blocks(site) is not None or 3 * plane.filters + 1 > 0xFFFF:
         return False
-    found = band(_SMALL, site)
+    found = band(SMALL, site)
     return found.copied > 0 and found.reaches and finishing.proved(site) is not None
-
-
-def _accepts_large(site: Site) -> bool:
-    """Where a larger band helps."""
-    return _accepts(site) and band(_LARGE, site).results > 1
-
-
-def _scratch(largest: int, site: Site) -> int:
-    return band(largest, site).scratch
-
-
-def _overlaps(largest: int, site: Site) -> Mapping[int, Spacing]:
-    return {0: spacing(band(largest, site).order)}
 
 
 def _prepare(largest: int, site: Site) -> Body:
@@ -82,17 +63,4 @@ def _prepare(largest: int, site: Site) -> Body:
     return Body(values, {"data": data}, variant=plane.variant, proof=form.describe())
 
 
-def _kernel(name: str, largest: int) -> Kernel:
-    return Kernel(
-        name,
-        Conv2D,
-        partial(_prepare, largest),
-        requires=finishing.FEATURES | {"loops"},
-        accepts=_accepts_large if largest else _accepts,
-        overlaps=partial(_overlaps, largest),
-        assembly=True,
-        scratch=partial(_scratch, largest),
-    )
-
-
-KERNELS = (_kernel("conv_2d.vector_windows", _LARGE), _kernel("conv_2d.vector_windows_small_band", _SMALL))
+KERNELS = band_kernels("conv_2d.vector_windows", Conv2D, _prepare, _accepts, band)
