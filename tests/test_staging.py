@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,18 +50,19 @@ def test_what_a_killed_program_left_is_removed_and_nothing_else(beside: Beside, 
 
 
 @pytest.mark.parametrize("beside", [staging.folder_beside, staging.file_beside])
+@pytest.mark.parametrize("before", ["_open", "_lock"])
 def test_a_draft_that_was_swept_before_it_was_locked_is_made_again(
-    beside: Beside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    beside: Beside, before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, swept = staging._lock, []
+    does, swept = getattr(staging, before), []
 
-    def late(handle: int, wait: bool) -> bool:
-        if wait and not swept:
+    def late(*args: Any, **kwargs: Any) -> object:
+        if not swept:
             swept.extend(tmp_path.iterdir())
             staging._remove(swept[0])
-        return lock(handle, wait)
+        return does(*args, **kwargs)
 
-    monkeypatch.setattr(staging, "_lock", late)
+    monkeypatch.setattr(staging, before, late)
     with beside(tmp_path / "out") as draft:
         assert draft.exists() and len(swept) == 1
     assert list(tmp_path.iterdir()) == []

@@ -69,7 +69,7 @@ def _locked(
                 held.callback(os.close, handle)
                 _lock(handle, wait=True)
             held.callback(_remove, path)  # before it is unlocked
-            if handle is None or _is_at(handle, path):
+            if path.exists() if handle is None else _is_at(handle, path):
                 break  # else it was swept between being made and being locked
         yield path
 
