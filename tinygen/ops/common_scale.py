@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,9 +41,9 @@ class CommonScale(Elementwise):
         """Least and largest result, before it is rescaled, of two operands of at most half of `widest`."""
         return -widest, widest
 
+    @abstractmethod
     def combined(self, a: IntArray, b: IntArray) -> IntArray:
         """The result, before it is rescaled."""
-        raise NotImplementedError
 
     @property
     def gains(self) -> tuple[float, float] | None:

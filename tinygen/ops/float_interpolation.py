@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
@@ -44,9 +45,9 @@ class Interpolation(Channelwise, RealScales):
         """What the absolute shares of a result's pixels do not exceed, added up."""
         return 1
 
+    @abstractmethod
     def interpolated(self, reals: FloatArray) -> FloatArray:
         """Real values (n, h, w, c) to (n, oh, ow, c)."""
-        raise NotImplementedError
 
     def problems(self, inputs: Sequence[Tensor]) -> Iterator[str]:
         """Dtype, rank and scales."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
@@ -47,9 +48,9 @@ class Averaging(RealInput):
         yield from common.expect_dtype(inputs[0], "input", *self.input_dtypes)
         yield from common.expect_rank(inputs[0], "input", 4)
 
+    @abstractmethod
     def means(self, x: Array) -> FloatArray:
         """In float32, before they are rounded."""
-        raise NotImplementedError
 
 
 class RealResults(Averaging):

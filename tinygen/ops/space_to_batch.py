@@ -5,6 +5,7 @@ Converters put them around convolutions to dilate them; the pass `fuse_dilation`
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -45,8 +46,9 @@ class _Blocks(Increasing, Channelwise):
         else:
             yield from self._size_problems(image_shape(x.shape))
 
+    @abstractmethod
     def _size_problems(self, image: Shape) -> Iterator[str]:
-        raise NotImplementedError
+        """What of an image's size does not fit."""
 
     def describe(self) -> str:
         """Block and borders."""

@@ -7,6 +7,7 @@ keep all their channels.
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -48,12 +49,12 @@ class ValueByValue(Op):
 class Linked(Op):
     """Each channel of the output is made of certain channels of the inputs, and stays or goes together with them."""
 
+    @abstractmethod
     def links(self, inputs: Sequence[Tensor]) -> Sequence[IntArray] | None:
         """For each input, pairs (n, 2): this channel of the input, and that of the output, are made of each other.
 
         None where it needs whole inputs after all. An input of one channel that serves all of the output has no pairs.
         """
-        raise NotImplementedError
 
     def kept_channels(
         self, inputs: Sequence[Tensor], given: Sequence[Interval | None], kept: Masks
