@@ -10,7 +10,7 @@ import numpy as np
 from tinygen.access import Spacing
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.pools import Pool, in_turn
-from tinygen.kernels.armv81m.reals import LARGEST, Quotient, RealValues, Rounding
+from tinygen.kernels.armv81m.reals import Quotient, RealValues, Rounding, are_in_range
 from tinygen.kernels.armv81m.rows import steps
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.float_mean import LANES, FloatMean, MeanOrder
@@ -54,8 +54,12 @@ class Image:
 
 def _accepts(site: Site) -> bool:
     op: FloatMean = site.op
-    in_range = all(1 / LARGEST < scale < LARGEST for scale in (op.scale, op.output_scale))
-    return op.order is MeanOrder.VECTORS and site.inputs[0].shape[0] == 1 and not op.curve and in_range
+    return (
+        op.order is MeanOrder.VECTORS
+        and site.inputs[0].shape[0] == 1
+        and not op.curve
+        and are_in_range(op.scale, op.output_scale)
+    )
 
 
 def _prepare(site: Site) -> Body:

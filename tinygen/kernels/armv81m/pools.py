@@ -16,7 +16,7 @@ from tinygen.ir import Op
 from tinygen.kernel import Body, Kernel, Site
 from tinygen.kernels.armv7em.pools import Pool, in_turn, means_of, pool_of
 from tinygen.kernels.armv81m import narrowing
-from tinygen.kernels.armv81m.reals import LARGEST, Quotient, RealValues, Rounding
+from tinygen.kernels.armv81m.reals import Quotient, RealValues, Rounding, are_in_range
 from tinygen.kernels.armv81m.rows import steps
 from tinygen.ops.common import INT8, full_range
 from tinygen.ops.float_pool import FloatAveragePool
@@ -166,8 +166,12 @@ def _averages_reals(site: Site) -> bool:
     """Tap by tap, whose number is a power of two."""
     op: FloatAveragePool = site.op
     taps = op.window.taps
-    in_range = all(1 / LARGEST < scale < LARGEST for scale in (op.scale, op.output_scale))
-    return _windows(site, _REALS) is not None and taps & taps - 1 == 0 and in_range and not op.by_column
+    return (
+        _windows(site, _REALS) is not None
+        and taps & taps - 1 == 0
+        and are_in_range(op.scale, op.output_scale)
+        and not op.by_column
+    )
 
 
 def _prepare_average_of_reals(site: Site) -> Body:

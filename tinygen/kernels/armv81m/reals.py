@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygen.ops.common import INT8, Clamp, full_range
 
-LARGEST = 2.0**60
+_LARGEST = 2.0**60
 """Of scales, and of 1 / scale: then no rest of a quotient is so small that vectors have zero for it."""
 _CLOSE = 2.0**-25
 """So far from one a divisor times its reciprocal may be: then the product with it is within a unit in the last place of
@@ -20,6 +20,11 @@ _INTEGERS = 1.5 * 2**23
 """Floats around it are the integers: adding it rounds, ties to even."""
 _ROOM = 0.25
 """More than float32 can be off by, in steps of the output."""
+
+
+def are_in_range(*scales: float) -> bool:
+    """Whether vectors have neither zero nor infinity for what is made of real values with these scales."""
+    return all(1 / _LARGEST < scale < _LARGEST for scale in scales)
 
 
 @dataclass(frozen=True)
